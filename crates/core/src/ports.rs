@@ -1,0 +1,88 @@
+//! What the core asks of the outside world.
+//!
+//! Adapters implement these traits: the store on Redis and the one in [`crate::memory`], the identity provider on
+//! Keycloak, the machine's clock and randomness. Nothing behind a port decides what to do next.
+
+mod idp;
+mod store;
+
+use crate::time::Timestamp;
+
+pub use idp::{CallError, Cause, Client, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal};
+pub use store::{
+    Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+};
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Gives random bytes fit for salts and ids.
+pub trait Entropy: Send + Sync {
+    /// Fills the slice.
+    fn fill(&self, out: &mut [u8]);
+
+    /// 64 random bits.
+    fn bits(&self) -> u64 {
+        let mut out = [0; 8];
+        self.fill(&mut out);
+        u64::from_be_bytes(out)
+    }
+}
+
+/// A clock and a source of randomness that tests hold in their hands.
+pub mod testing {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use super::{Clock, Entropy};
+    use crate::time::Timestamp;
+
+    /// A clock that stands until it is moved.
+    #[derive(Debug)]
+    pub struct ManualClock(AtomicU64);
+
+    impl ManualClock {
+        /// A clock that stands at an instant.
+        pub fn at(now: Timestamp) -> Self {
+            Self(AtomicU64::new(now.as_millis()))
+        }
+
+        /// Moves it on.
+        pub fn advance(&self, by: Duration) {
+            let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            self.0.fetch_add(millis, Ordering::SeqCst);
+        }
+    }
+
+    impl Clock for ManualClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    /// Repeatable randomness (SplitMix64). Never for production.
+    #[derive(Debug)]
+    pub struct SeededEntropy(AtomicU64);
+
+    impl SeededEntropy {
+        /// The same seed gives the same bytes.
+        pub fn new(seed: u64) -> Self {
+            Self(AtomicU64::new(seed))
+        }
+    }
+
+    impl Entropy for SeededEntropy {
+        fn fill(&self, out: &mut [u8]) {
+            for chunk in out.chunks_mut(8) {
+                let state = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst);
+                let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                mixed ^= mixed >> 31;
+                chunk.copy_from_slice(&mixed.to_be_bytes()[..chunk.len()]);
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The identity provider as the vault uses it: verify a proof, come by a pair, renew it, probe, revoke.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::{ClientId, SessionId, Subject, TenantId, UserId};
+use crate::secret::{AccessToken, RefreshToken};
+use crate::time::Timestamp;
+
+/// A tenant's client, whose credentials the provider knows from its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The client.
+    pub id: ClientId,
+}
+
+/// What a verified access token proves.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// The `sub` claim.
+    pub subject: Subject,
+    /// The claim the tenant knows its users by.
+    pub user: UserId,
+    /// The user session (`sid`).
+    pub sid: SessionId,
+    /// The client it was issued to (`azp`).
+    pub client: ClientId,
+    /// Its `exp`.
+    pub expires_at: Timestamp,
+    /// Its `scope`.
+    pub scope: String,
+    /// Whether impersonating this user is out of the question: a service account, or a holder of realm-management roles.
+    pub privileged: bool,
+}
+
+/// Which check a proof failed. The code goes to the caller; the token never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// Not a JWT, or a part of it cannot be read.
+    #[error("malformed")]
+    Malformed,
+    /// `alg` is not on the allow-list (`none` and HMAC never are).
+    #[error("algorithm_not_allowed")]
+    Algorithm,
+    /// No key of the tenant's JWKS verifies it.
+    #[error("bad_signature")]
+    Signature,
+    /// `iss` is not the tenant's.
+    #[error("wrong_issuer")]
+    Issuer,
+    /// `exp` has passed.
+    #[error("expired")]
+    Expired,
+    /// `iat` is further back than `max_proof_age`, or in the future.
+    #[error("too_old")]
+    TooOld,
+    /// `typ` is not `Bearer`.
+    #[error("wrong_type")]
+    Type,
+    /// `azp` is not among the tenant's accepted clients, or is the vault's own.
+    #[error("client_not_accepted")]
+    Client,
+    /// `sub`, `sid` or the user id claim is missing.
+    #[error("claim_missing")]
+    ClaimMissing,
+    /// The keys to check it with could not be had.
+    #[error("keys_unavailable")]
+    KeysUnavailable,
+    /// The tenant is not configured.
+    #[error("unknown_tenant")]
+    UnknownTenant,
+}
+
+/// A pair as the token endpoint answered it.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The access token.
+    pub access: AccessToken,
+    /// Its life (`expires_in`).
+    pub expires_in: Duration,
+    /// The refresh token.
+    pub refresh: RefreshToken,
+    /// Its life (`refresh_expires_in`); `None` if it does not expire (an offline token).
+    pub refresh_expires_in: Option<Duration>,
+    /// The granted scope.
+    pub scope: String,
+    /// The `sub` of the access token, if it has one.
+    pub subject: Option<Subject>,
+    /// The user id claim of the access token, if it has one.
+    pub user: Option<UserId>,
+    /// The `sid` of the access token, if it has one.
+    pub sid: Option<SessionId>,
+    /// As in [`Proof::privileged`].
+    pub privileged: bool,
+}
+
+/// A definite no: the identity provider understood the request and did not do it. Nothing was consumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// "Session not active", "Session … expired".
+    SessionNotActive,
+    /// "Session doesn't have required client".
+    ClientSessionGone,
+    /// "Maximum allowed refresh token reuse exceeded".
+    TokenReused,
+    /// "Stale token".
+    TokenStale,
+    /// "Token is not active": it expired.
+    TokenExpired,
+    /// "User disabled".
+    UserDisabled,
+    /// `invalid_scope`: the user's consent is missing.
+    ConsentMissing,
+    /// The subject token of an exchange was refused ("Invalid token"): one answer for many causes.
+    SubjectInvalid,
+    /// This client may not do that: not in the audience, exchange not enabled, role missing.
+    NotAllowed,
+    /// The client's own credentials were refused.
+    ClientRejected,
+    /// The token is not one of this client's, or not a refresh token at all.
+    TokenInvalid,
+    /// Some other definite no.
+    Other,
+}
+
+impl Refusal {
+    /// The stable code, for metrics, logs and problem details.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::SessionNotActive => "session_not_active",
+            Self::ClientSessionGone => "client_session_gone",
+            Self::TokenReused => "token_reused",
+            Self::TokenStale => "token_stale",
+            Self::TokenExpired => "token_expired",
+            Self::UserDisabled => "user_disabled",
+            Self::ConsentMissing => "consent_missing",
+            Self::SubjectInvalid => "subject_invalid",
+            Self::NotAllowed => "not_allowed",
+            Self::ClientRejected => "client_rejected",
+            Self::TokenInvalid => "token_invalid",
+            Self::Other => "refused",
+        }
+    }
+}
+
+/// Why there was no answer, or none that can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Cause {
+    /// The connection could not be made.
+    #[error("connect")]
+    Connect,
+    /// No answer in time.
+    #[error("timeout")]
+    Timeout,
+    /// The connection broke in the middle of the request or the answer.
+    #[error("interrupted")]
+    Interrupted,
+    /// A 5xx.
+    #[error("server_error")]
+    ServerError,
+    /// An answer that is not what the protocol says (HTML, half a JSON, a missing member).
+    #[error("unintelligible")]
+    Unintelligible,
+    /// Turned away before it was looked at (429).
+    #[error("throttled")]
+    Throttled,
+}
+
+/// How a token request failed. The distinction is the heart of crash safety: after `Unknown` the token may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// A definite no.
+    #[error("refused: {}", .0.code())]
+    Refused(Refusal),
+    /// It may have been done: never repeat blindly.
+    #[error("outcome unknown: {0}")]
+    Unknown(Cause),
+    /// It certainly did not reach the identity provider.
+    #[error("not sent: {0}")]
+    Unsent(Cause),
+}
+
+/// How a call that consumes nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// A definite no.
+    #[error("refused: {}", .0.code())]
+    Refused(Refusal),
+    /// No usable answer; may be repeated.
+    #[error("no answer: {0}")]
+    NoAnswer(Cause),
+}
+
+/// The identity provider. No method retries, and no method takes longer than the configured time-outs.
+#[async_trait]
+pub trait IdentityProvider: Send + Sync {
+    /// Checks a user's access token without asking Keycloak about it (its keys may have to be fetched).
+    async fn verify(&self, tenant: &TenantId, token: &AccessToken) -> Result<Proof, ProofError>;
+
+    /// Standard token exchange (RFC 8693) of an access token for a pair of `client`'s. Consumes nothing.
+    async fn exchange(&self, client: &Client, subject: &AccessToken) -> Result<Grant, GrantError>;
+
+    /// The refresh grant (RFC 6749 §6). Spends the token.
+    async fn refresh(&self, client: &Client, token: &RefreshToken) -> Result<Grant, GrantError>;
+
+    /// A session of the vault's own for a user, through its service account.
+    async fn impersonate(&self, client: &Client, subject: &Subject) -> Result<Grant, GrantError>;
+
+    /// Introspection (RFC 7662) with the refresh-token hint: whether the token is active. Harmless.
+    async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError>;
+
+    /// Revocation (RFC 7009) of a refresh token: ends the client session it belongs to.
+    async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError>;
+}

@@ -1,0 +1,212 @@
+//! The store: records, their due index, and the entries that gather jobs by session and by user.
+//!
+//! Every change is a compare-and-swap and carries an attempt id: repeated after a lost answer it reports
+//! [`Written::AlreadyDone`] and changes nothing. A record, its due entry and its lease live in one shard and change
+//! together; session and user entries may live elsewhere and are joined *before* a record is created, so that an entry
+//! too many can exist (and is repaired when found) but a record missing from its session cannot.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::{AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, TenantId, UserId};
+use crate::record::{FieldsChange, Record};
+use crate::time::Timestamp;
+
+/// Why the store did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or did not answer in time. Whether a write was done is unknown; repeat it with the same
+    /// attempt id.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(&'static str),
+    /// It holds something this version cannot read.
+    #[error("the store holds a record that cannot be read: {0}")]
+    Corrupt(String),
+    /// Its schema is not one this version knows.
+    #[error("the store's schema is {found}; this version knows {known}")]
+    Schema {
+        /// What was found.
+        found: String,
+        /// What this binary knows.
+        known: u32,
+    },
+}
+
+/// A record as it stands in the store, with the lease on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The record.
+    pub record: Record,
+    /// The fence of the newest lease.
+    pub fence: Fence,
+    /// Until when that lease holds; `None` if it was given back.
+    pub leased_until: Option<Timestamp>,
+}
+
+/// The right to renew one record until a deadline. Not `Clone`: there is one holder.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The record.
+    pub key: JobKey,
+    /// Its fencing number; a write under an older one is refused.
+    pub fence: Fence,
+    /// When the lease lapses.
+    pub until: Timestamp,
+}
+
+/// A request for due records.
+#[derive(Debug, Clone)]
+pub struct Claim<'a> {
+    /// Who asks.
+    pub replica: &'a ReplicaId,
+    /// Due until when.
+    pub now: Timestamp,
+    /// How long the leases hold.
+    pub lease: Duration,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A due record and the lease on it.
+#[derive(Debug)]
+pub struct Claimed {
+    /// The lease.
+    pub lease: Lease,
+    /// The record as it stood when it was claimed.
+    pub record: Record,
+    /// When it had been due.
+    pub due_at: Timestamp,
+}
+
+/// What must still hold for a write to happen; every part given is compared.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Guard {
+    /// The record's generation.
+    pub generation: Generation,
+    /// The record's state code.
+    pub state: &'static str,
+    /// The writer's fence, which must be the newest; `None` for writes that need no lease.
+    pub fence: Option<Fence>,
+    /// The intent that must be the one written: for committing the answer to a spend, whoever holds the lease by then.
+    pub intent: Option<AttemptId>,
+    /// The incarnation the pair must still be of.
+    pub incarnation: Option<Incarnation>,
+}
+
+/// One change of one record.
+#[derive(Debug, Clone)]
+pub struct Write<'a> {
+    /// The record.
+    pub key: &'a JobKey,
+    /// Names this attempt.
+    pub attempt: AttemptId,
+    /// What must still hold.
+    pub guard: Guard,
+    /// The fields to change.
+    pub change: FieldsChange,
+    /// The record's due time after the write; its entry in the due index follows.
+    pub due_at: Option<Timestamp>,
+    /// When the store may forget the record.
+    pub keep_until: Timestamp,
+    /// Whether the writer gives its lease back with this write. While it keeps it, the due entry stays at the lease's end.
+    pub release_lease: bool,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Done now.
+    Done,
+    /// This attempt had been done before.
+    AlreadyDone,
+    /// The guard did not hold; nothing was changed.
+    Conflict,
+    /// There is no such record.
+    Gone,
+}
+
+
+impl Written {
+    /// Whether the change is in the store.
+    pub fn is_done(self) -> bool {
+        matches!(self, Self::Done | Self::AlreadyDone)
+    }
+}
+
+/// What became of a creation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The record is there.
+    Done,
+    /// This attempt had been done before.
+    AlreadyDone,
+    /// Another record stands under that name.
+    Exists(Box<Stored>),
+}
+
+/// The entry of a (tenant, sid, client).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionEntry {
+    /// The life it is in.
+    pub incarnation: Incarnation,
+    /// The jobs that have, or are about to have, a pair in it.
+    pub jobs: Vec<JobId>,
+}
+
+/// Keeps records. All methods are safe to repeat.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    /// Whether the store answers, and is one this version can use.
+    async fn ready(&self) -> Result<(), StoreError>;
+
+    /// The record, if there is one.
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Creates a record, or replaces one that stands at exactly the generation `replaces` and has ended.
+    async fn create(&self, record: &Record, replaces: Option<Generation>, attempt: AttemptId) -> Result<Created, StoreError>;
+
+    /// Changes a record.
+    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError>;
+
+    /// Leases due records of one shard; their due entries move to the end of the lease, which is how a dead holder's
+    /// records come up again.
+    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError>;
+
+    /// Whether a lease is still the newest one on its record.
+    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError>;
+
+    /// Makes a live record due now, unless it is leased (then its holder is already at work) or due earlier.
+    async fn hasten(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError>;
+
+    /// How many records of a shard are due at `now`.
+    async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Enters a job into its session; answers with the session's entry after it. Keeps the entry until `keep_until` at least.
+    async fn join_session(&self, session: &SessionKey, job: &JobId, keep_until: Timestamp) -> Result<SessionEntry, StoreError>;
+
+    /// Takes a job out of its session. The incarnation stays known until the entry expires.
+    async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;
+
+    /// The session's entry.
+    async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError>;
+
+    /// Records that the client session `seen` is over: later pairs are of the next incarnation. Does nothing if that is
+    /// already known. Answers with the incarnation after it.
+    async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError>;
+
+    /// Enters a job under its user, kept until `keep_until` at least.
+    async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes a job from its user's list.
+    async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError>;
+
+    /// The jobs entered under a user, in order of their ids, after `after`, at most `limit`.
+    async fn jobs_of_user(&self, tenant: &TenantId, user: &UserId, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>, StoreError>;
+
+    /// Enters a child under its parent unless there are `max` already; answers whether it is in.
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError>;
+
+    /// Takes a child from its parent.
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError>;
+}

@@ -1,0 +1,298 @@
+//! A record as a flat map of fields: how it is stored, and what a change of it writes.
+//!
+//! A change is the difference of two encodings, so two writers that touch different fields (a registrar's readers, the
+//! reconciler's pair) do not undo each other. Text fields stay readable for an operator with `HGETALL`; sealed ones are
+//! binary. The fields that belong to a lease (`fence`, `lease_holder`, `lease_until`) and the list of recent attempts
+//! are the store's own and never appear here.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Acquisition, Anchor, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension};
+use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, TenantId};
+use crate::seal::Sealed;
+use crate::secret::TokenHash;
+use crate::time::Timestamp;
+
+/// A record's fields by name.
+pub type Fields = BTreeMap<String, Vec<u8>>;
+
+/// What a write sets and removes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FieldsChange {
+    /// Fields to set.
+    pub set: Fields,
+    /// Fields to remove.
+    pub remove: Vec<String>,
+}
+
+/// A stored record that cannot be understood: the field, never its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored field {0} is missing or malformed")]
+pub struct FieldError(pub &'static str);
+
+/// What turns `before` into `after`.
+pub fn change(before: &Fields, after: &Fields) -> FieldsChange {
+    FieldsChange {
+        set: after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        remove: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SlotMeta {
+    hash: String,
+    generation: Generation,
+    expires_at: Option<u64>,
+    sends: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PairMeta {
+    expires_at: u64,
+    issued_at: u64,
+    scope: String,
+    refresh: SlotMeta,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IntentMeta {
+    slot: Slot,
+    hash: String,
+    deadline: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionMeta {
+    sid: String,
+    client: String,
+    incarnation: Incarnation,
+}
+
+/// Writes a record as fields.
+pub fn encode(record: &Record) -> Fields {
+    let mut out = Writer(Fields::new());
+    out.text("tenant", &record.key.tenant);
+    out.text("job", &record.key.job);
+    out.text("user", &record.user);
+    out.text("sub", &record.subject);
+    out.text("registrar", &record.registrar);
+    out.json("readers", &record.readers);
+    out.json("acquisition", &record.acquisition);
+    out.json("on_logout", &record.on_logout);
+    out.optional("parent", record.parent.as_ref());
+    out.text("created", record.created_at.as_millis());
+    out.text("expires", record.expires_at.as_millis());
+    out.text("keep", record.keep_until.as_millis());
+    out.text("state", record.state.code());
+    out.optional("reason", state_reason(record.state));
+    out.text("gen", record.generation);
+    if let Some(session) = &record.session {
+        out.text("sid", &session.sid);
+        out.text("client", &session.client);
+        out.text("inc", session.incarnation);
+    }
+    if let Some(pair) = &record.pair {
+        out.pair(["at", "rt", "pair"], pair);
+    }
+    if let Some(spare) = &record.spare {
+        out.bytes("spare", spare.sealed.as_bytes());
+        out.json("spare_meta", &slot_meta(spare));
+    }
+    if let Some(anchor) = &record.anchor {
+        out.pair(["anchor_at", "anchor_rt", "anchor_pair"], &anchor.pair);
+        out.json("anchor_session", &session_meta(&anchor.session));
+    }
+    if let Some(intent) = &record.intent {
+        let meta = IntentMeta { slot: intent.slot, hash: intent.hash.to_string(), deadline: intent.deadline.as_millis() };
+        out.text("intent", intent.attempt);
+        out.json("intent_meta", &meta);
+    }
+    out.text("life", record.access_life.as_millis());
+    out.optional("session_end", record.session_ends_at.map(Timestamp::as_millis));
+    out.text("failures", record.failures);
+    out.optional("due", record.due_at.map(Timestamp::as_millis));
+    out.0
+}
+
+/// Reads a record back. Unknown fields are left alone: a newer replica may have written them.
+pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
+    let read = Reader(fields);
+    Ok(Record {
+        key: JobKey::new(read.parsed::<TenantId>("tenant")?, read.parsed::<JobId>("job")?),
+        user: read.parsed("user")?,
+        subject: read.parsed("sub")?,
+        registrar: read.parsed("registrar")?,
+        readers: read.json("readers")?,
+        acquisition: read.json::<Acquisition>("acquisition")?,
+        on_logout: read.json::<OnLogout>("on_logout")?,
+        parent: read.maybe("parent")?,
+        created_at: read.time("created")?,
+        expires_at: read.time("expires")?,
+        keep_until: read.time("keep")?,
+        state: read.state()?,
+        generation: Generation(read.parsed("gen")?),
+        session: read.session()?,
+        pair: if read.has("pair") { Some(read.pair(["at", "rt", "pair"])?) } else { None },
+        spare: if read.has("spare_meta") { Some(slot(read.sealed("spare")?, &read.json("spare_meta")?, "spare_meta")?) } else { None },
+        anchor: if read.has("anchor_session") { Some(read.anchor()?) } else { None },
+        intent: if read.has("intent") { Some(read.intent()?) } else { None },
+        access_life: Duration::from_millis(read.parsed("life")?),
+        session_ends_at: read.maybe("session_end")?.map(Timestamp::from_millis),
+        failures: read.parsed("failures")?,
+        due_at: read.maybe("due")?.map(Timestamp::from_millis),
+    })
+}
+
+fn state_reason(state: State) -> Option<&'static str> {
+    match state {
+        State::Active => None,
+        State::Suspended(reason) => Some(reason.code()),
+        State::Releasing(reason) | State::Ended(reason) => Some(reason.code()),
+    }
+}
+
+fn slot_meta(slot: &RefreshSlot) -> SlotMeta {
+    SlotMeta {
+        hash: slot.hash.to_string(),
+        generation: slot.generation,
+        expires_at: slot.expires_at.map(Timestamp::as_millis),
+        sends: slot.sends,
+    }
+}
+
+fn session_meta(session: &SessionRef) -> SessionMeta {
+    SessionMeta { sid: session.sid.to_string(), client: session.client.to_string(), incarnation: session.incarnation }
+}
+
+fn slot(sealed: Sealed, meta: &SlotMeta, name: &'static str) -> Result<RefreshSlot, FieldError> {
+    Ok(RefreshSlot {
+        sealed,
+        hash: TokenHash::parse(&meta.hash).ok_or(FieldError(name))?,
+        generation: meta.generation,
+        expires_at: meta.expires_at.map(Timestamp::from_millis),
+        sends: meta.sends,
+    })
+}
+
+struct Writer(Fields);
+
+impl Writer {
+    fn bytes(&mut self, name: &str, value: &[u8]) {
+        self.0.insert(name.to_owned(), value.to_vec());
+    }
+
+    fn text(&mut self, name: &str, value: impl Display) {
+        self.bytes(name, value.to_string().as_bytes());
+    }
+
+    fn optional(&mut self, name: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    fn json(&mut self, name: &str, value: &impl Serialize) {
+        let text = serde_json::to_vec(value).expect("these structures have only text keys and no failing Serialize");
+        self.bytes(name, &text);
+    }
+
+    fn pair(&mut self, [access, refresh, meta]: [&str; 3], pair: &Pair) {
+        self.bytes(access, pair.access.as_bytes());
+        self.bytes(refresh, pair.refresh.sealed.as_bytes());
+        let pair_meta = PairMeta {
+            expires_at: pair.access_expires_at.as_millis(),
+            issued_at: pair.issued_at.as_millis(),
+            scope: pair.scope.clone(),
+            refresh: slot_meta(&pair.refresh),
+        };
+        self.json(meta, &pair_meta);
+    }
+}
+
+struct Reader<'a>(&'a Fields);
+
+impl Reader<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn str(&self, name: &'static str) -> Result<&str, FieldError> {
+        self.0.get(name).and_then(|value| std::str::from_utf8(value).ok()).ok_or(FieldError(name))
+    }
+
+    fn parsed<T: FromStr>(&self, name: &'static str) -> Result<T, FieldError> {
+        self.str(name)?.parse().map_err(|_| FieldError(name))
+    }
+
+    fn maybe<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, FieldError> {
+        if self.has(name) { self.parsed(name).map(Some) } else { Ok(None) }
+    }
+
+    fn time(&self, name: &'static str) -> Result<Timestamp, FieldError> {
+        self.parsed(name).map(Timestamp::from_millis)
+    }
+
+    fn json<T: for<'de> Deserialize<'de>>(&self, name: &'static str) -> Result<T, FieldError> {
+        serde_json::from_str(self.str(name)?).map_err(|_| FieldError(name))
+    }
+
+    fn sealed(&self, name: &'static str) -> Result<Sealed, FieldError> {
+        self.0.get(name).map(|bytes| Sealed::from_bytes(bytes.clone())).ok_or(FieldError(name))
+    }
+
+    fn state(&self) -> Result<State, FieldError> {
+        let end = || self.str("reason").ok().and_then(EndReason::parse).ok_or(FieldError("reason"));
+        match self.str("state")? {
+            "active" => Ok(State::Active),
+            "suspended" => self.str("reason").ok().and_then(Suspension::parse).map(State::Suspended).ok_or(FieldError("reason")),
+            "releasing" => end().map(State::Releasing),
+            "ended" => end().map(State::Ended),
+            _ => Err(FieldError("state")),
+        }
+    }
+
+    fn session(&self) -> Result<Option<SessionRef>, FieldError> {
+        if !self.has("sid") {
+            return Ok(None);
+        }
+        let incarnation = Incarnation(self.parsed("inc")?);
+        Ok(Some(SessionRef { sid: self.parsed("sid")?, client: self.parsed("client")?, incarnation }))
+    }
+
+    fn pair(&self, [access, refresh, meta]: [&'static str; 3]) -> Result<Pair, FieldError> {
+        let pair: PairMeta = self.json(meta)?;
+        Ok(Pair {
+            access: self.sealed(access)?,
+            access_expires_at: Timestamp::from_millis(pair.expires_at),
+            issued_at: Timestamp::from_millis(pair.issued_at),
+            scope: pair.scope,
+            refresh: slot(self.sealed(refresh)?, &pair.refresh, meta)?,
+        })
+    }
+
+    fn anchor(&self) -> Result<Anchor, FieldError> {
+        let name = "anchor_session";
+        let meta: SessionMeta = self.json(name)?;
+        let session = SessionRef {
+            sid: meta.sid.parse().map_err(|_| FieldError(name))?,
+            client: meta.client.parse().map_err(|_| FieldError(name))?,
+            incarnation: meta.incarnation,
+        };
+        Ok(Anchor { session, pair: self.pair(["anchor_at", "anchor_rt", "anchor_pair"])? })
+    }
+
+    fn intent(&self) -> Result<Intent, FieldError> {
+        let meta: IntentMeta = self.json("intent_meta")?;
+        Ok(Intent {
+            attempt: AttemptId::parse(self.str("intent")?).ok_or(FieldError("intent"))?,
+            slot: meta.slot,
+            hash: TokenHash::parse(&meta.hash).ok_or(FieldError("intent_meta"))?,
+            deadline: Timestamp::from_millis(meta.deadline),
+        })
+    }
+}

@@ -1,0 +1,356 @@
+//! Sealing: the one module that holds a cipher.
+//!
+//! AES-256-GCM under a key derived by HKDF-SHA-256 (RFC 5869) for each write from a keyring key and a fresh 32-byte
+//! salt, so a nonce can never repeat under one key. Associated data bind a sealed token to its place: header, tenant,
+//! user, job, generation and field, each length-prefixed; moved anywhere else it does not open.
+//!
+//! Layout: `TV`, version 1, length of the key id, key id, salt (32 bytes), ciphertext with its 16-byte tag.
+//!
+//! A seal is opened with the key that its header names and no other; keys are never tried in turn.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Key, Nonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::ids::{Generation, JobKey, UserId};
+use crate::ports::Entropy;
+
+const MAGIC: &[u8; 3] = b"TV\x01";
+const SALT: usize = 32;
+const TAG: usize = 16;
+const KEY: usize = 32;
+const NONCE: usize = 12;
+
+/// Sealed bytes: safe to store, log-safe only by its length.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// Takes over bytes from the store; whether they open is another matter.
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes to store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The id of the key it was sealed with.
+    pub fn key_id(&self) -> Option<&str> {
+        split(&self.0).ok().map(|parts| parts.key_id)
+    }
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed({} bytes)", self.0.len())
+    }
+}
+
+/// The field a token is sealed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The access token that reads are served from.
+    Access,
+    /// A refresh token, current or spare: a spare is the current one of an earlier generation, sealed once.
+    Refresh,
+    /// The access token of the watched pair in the user's session.
+    AnchorAccess,
+    /// The refresh token of the watched pair in the user's session.
+    AnchorRefresh,
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Access => "access_token",
+            Self::Refresh => "refresh_token",
+            Self::AnchorAccess => "anchor_access_token",
+            Self::AnchorRefresh => "anchor_refresh_token",
+        }
+    }
+}
+
+/// The place a sealed token belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Tenant and job.
+    pub key: &'a JobKey,
+    /// The job's user.
+    pub user: &'a UserId,
+    /// The generation of the pair.
+    pub generation: Generation,
+    /// The field.
+    pub field: Field,
+}
+
+/// Why something could not be opened (or sealed).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// The header is cut or not ours.
+    #[error("the sealed value is malformed")]
+    Malformed,
+    /// The header names a key that is not in the keyring.
+    #[error("the sealed value's key is not in the keyring")]
+    UnknownKey,
+    /// The value was altered, moved or rolled back.
+    #[error("the sealed value does not belong here or was altered")]
+    Forged,
+}
+
+impl SealError {
+    /// The stable code, for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::Forged => "forged",
+        }
+    }
+}
+
+/// Why a keyring cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyringError {
+    /// Key ids: `^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`.
+    #[error("the key id {0:?} is not 1 to 32 letters, digits, '.', '_' or '-'")]
+    KeyId(String),
+    /// AES-256 takes 32 bytes.
+    #[error("the key {id:?} is {length} bytes long; it must be 32")]
+    KeyLength {
+        /// The key's id.
+        id: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The primary key must be one of the keys.
+    #[error("the primary key {0:?} is not among the keys")]
+    NoPrimary(String),
+}
+
+/// Named keys, one of which seals; all of them open.
+#[derive(Clone)]
+pub struct Keyring {
+    primary: String,
+    keys: BTreeMap<String, Zeroizing<[u8; KEY]>>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("primary", &self.primary).field("keys", &self.keys.keys()).finish()
+    }
+}
+
+impl Keyring {
+    /// Builds a keyring from key ids and raw 32-byte keys.
+    pub fn new(primary: &str, keys: impl IntoIterator<Item = (String, Zeroizing<Vec<u8>>)>) -> Result<Self, KeyringError> {
+        let mut ring = BTreeMap::new();
+        for (id, key) in keys {
+            let named = !id.is_empty()
+                && id.len() <= 32
+                && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+            if !named {
+                return Err(KeyringError::KeyId(id));
+            }
+            let mut bytes = Zeroizing::new([0; KEY]);
+            if key.len() != KEY {
+                return Err(KeyringError::KeyLength { id, length: key.len() });
+            }
+            bytes.copy_from_slice(&key);
+            ring.insert(id, bytes);
+        }
+        if !ring.contains_key(primary) {
+            return Err(KeyringError::NoPrimary(primary.to_owned()));
+        }
+        Ok(Self { primary: primary.to_owned(), keys: ring })
+    }
+
+    /// The id of the key that seals.
+    pub fn primary(&self) -> &str {
+        &self.primary
+    }
+
+    /// The ids of all keys.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.keys().map(String::as_str)
+    }
+
+    /// Seals a text for its place.
+    ///
+    /// # Panics
+    /// Only on texts of more than 64 GiB, which AES-GCM cannot take.
+    pub fn seal(&self, place: Place<'_>, text: &str, entropy: &dyn Entropy) -> Sealed {
+        let id = self.primary.as_bytes();
+        let key = self.keys.get(&self.primary).expect("the constructor checked that the primary is present");
+        let mut out = Vec::with_capacity(MAGIC.len() + 1 + id.len() + SALT + text.len() + TAG);
+        out.extend_from_slice(MAGIC);
+        out.push(u8::try_from(id.len()).expect("the constructor limits key ids to 32 bytes"));
+        out.extend_from_slice(id);
+        let header = out.len();
+        let mut salt = [0; SALT];
+        entropy.fill(&mut salt);
+        out.extend_from_slice(&salt);
+        let aad = associated_data(&out[..header], place);
+        let (cipher, nonce) = derive(key, &salt);
+        let sealed = cipher
+            .encrypt(&Nonce::from(*nonce), Payload { msg: text.as_bytes(), aad: &aad })
+            .expect("AES-GCM only refuses texts of more than 64 GiB");
+        out.extend_from_slice(&sealed);
+        Sealed(out)
+    }
+
+    /// Opens what was sealed for this place.
+    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<String>, SealError> {
+        let parts = split(&sealed.0)?;
+        let key = self.keys.get(parts.key_id).ok_or(SealError::UnknownKey)?;
+        let aad = associated_data(parts.header, place);
+        let (cipher, nonce) = derive(key, parts.salt);
+        let bytes = cipher
+            .decrypt(&Nonce::from(*nonce), Payload { msg: parts.ciphertext, aad: &aad })
+            .map_err(|_| SealError::Forged)?;
+        String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            SealError::Malformed
+        })
+    }
+}
+
+struct Parts<'a> {
+    header: &'a [u8],
+    key_id: &'a str,
+    salt: &'a [u8],
+    ciphertext: &'a [u8],
+}
+
+fn split(bytes: &[u8]) -> Result<Parts<'_>, SealError> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or(SealError::Malformed)?;
+    let (&id_length, rest) = rest.split_first().ok_or(SealError::Malformed)?;
+    let (id, rest) = rest.split_at_checked(usize::from(id_length)).ok_or(SealError::Malformed)?;
+    let (salt, ciphertext) = rest.split_at_checked(SALT).ok_or(SealError::Malformed)?;
+    if ciphertext.len() < TAG {
+        return Err(SealError::Malformed);
+    }
+    Ok(Parts {
+        header: &bytes[..MAGIC.len() + 1 + id.len()],
+        key_id: std::str::from_utf8(id).map_err(|_| SealError::Malformed)?,
+        salt,
+        ciphertext,
+    })
+}
+
+fn derive(key: &[u8; KEY], salt: &[u8]) -> (Aes256Gcm, Zeroizing<[u8; NONCE]>) {
+    let mut okm = Zeroizing::new([0; KEY + NONCE]);
+    Hkdf::<Sha256>::new(Some(salt), key)
+        .expand(b"tokenvault seal v1", okm.as_mut_slice())
+        .expect("44 bytes are far below HKDF-SHA-256's limit of 8160");
+    let mut nonce = Zeroizing::new([0; NONCE]);
+    nonce.copy_from_slice(&okm[KEY..]);
+    let mut derived = Zeroizing::new([0; KEY]);
+    derived.copy_from_slice(&okm[..KEY]);
+    (Aes256Gcm::new(&Key::<Aes256Gcm>::from(*derived)), nonce)
+}
+
+fn associated_data(header: &[u8], place: Place<'_>) -> Vec<u8> {
+    let generation = place.generation.0.to_be_bytes();
+    let parts: [&[u8]; 6] = [
+        header,
+        place.key.tenant.as_str().as_bytes(),
+        place.user.as_str().as_bytes(),
+        place.key.job.as_str().as_bytes(),
+        &generation,
+        place.field.name().as_bytes(),
+    ];
+    let mut out = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
+    for part in parts {
+        let length = u32::try_from(part.len()).expect("ids are at most 255 bytes");
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{JobId, TenantId};
+    use crate::ports::testing::SeededEntropy;
+
+    fn ring(primary: &str) -> Keyring {
+        let keys = [("k1", 1_u8), ("k2", 2)].map(|(id, byte)| (id.to_owned(), Zeroizing::new(vec![byte; KEY])));
+        Keyring::new(primary, keys).expect("a good keyring")
+    }
+
+    fn key(job: &str) -> JobKey {
+        JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse(job).expect("job"))
+    }
+
+    #[test]
+    fn what_was_sealed_opens_at_its_place_and_nowhere_else() {
+        let (ring, entropy) = (ring("k1"), SeededEntropy::new(1));
+        let (here, there) = (key("a"), key("b"));
+        let (alice, bob) = (UserId::parse("alice").expect("user"), UserId::parse("bob").expect("user"));
+        let place = Place { key: &here, user: &alice, generation: Generation(3), field: Field::Access };
+        let sealed = ring.seal(place, "token", &entropy);
+        assert_eq!(ring.open(place, &sealed).as_deref().map(String::as_str), Ok("token"));
+        for elsewhere in [
+            Place { key: &there, ..place },
+            Place { user: &bob, ..place },
+            Place { generation: Generation(2), ..place },
+            Place { field: Field::Refresh, ..place },
+        ] {
+            assert_eq!(ring.open(elsewhere, &sealed).err(), Some(SealError::Forged), "{elsewhere:?}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_truncation_is_noticed() {
+        let (ring, entropy) = (ring("k1"), SeededEntropy::new(2));
+        let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access };
+        let sealed = ring.seal(place, "a token", &entropy);
+        for bit in 0..sealed.0.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(ring.open(place, &flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..sealed.0.len() {
+            assert!(ring.open(place, &Sealed(sealed.0[..length].to_vec())).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_new_primary_seals_and_the_old_key_still_opens() {
+        let entropy = SeededEntropy::new(3);
+        let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Refresh };
+        let old = ring("k1").seal(place, "old", &entropy);
+        let new = ring("k2").seal(place, "new", &entropy);
+        assert_eq!((old.key_id(), new.key_id()), (Some("k1"), Some("k2")));
+        assert!(ring("k2").open(place, &old).is_ok());
+        let only_k2 = Keyring::new("k2", [("k2".to_owned(), Zeroizing::new(vec![2; KEY]))]).expect("a keyring");
+        assert_eq!(only_k2.open(place, &old).err(), Some(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn two_seals_of_the_same_text_differ() {
+        let (ring, entropy) = (ring("k1"), SeededEntropy::new(4));
+        let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access };
+        assert_ne!(ring.seal(place, "x", &entropy), ring.seal(place, "x", &entropy));
+    }
+
+    #[test]
+    fn a_bad_keyring_says_what_is_wrong_and_shows_no_key() {
+        let short = Keyring::new("a", [("a".to_owned(), Zeroizing::new(vec![77; 31]))]).err().map(|e| e.to_string());
+        assert_eq!(short.as_deref(), Some("the key \"a\" is 31 bytes long; it must be 32"));
+        assert!(matches!(Keyring::new("b", [("a".to_owned(), Zeroizing::new(vec![1; 32]))]), Err(KeyringError::NoPrimary(_))));
+        assert!(!format!("{:?}", ring("k1")).contains("[1"));
+    }
+}
