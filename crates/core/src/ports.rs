@@ -9,9 +9,7 @@ mod store;
 use crate::time::Timestamp;
 
 pub use idp::{CallError, Cause, Client, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal};
-pub use store::{
-    Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
-};
+pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
 /// Tells the time.
 pub trait Clock: Send + Sync {
@@ -63,7 +61,7 @@ pub mod testing {
         }
     }
 
-    /// Repeatable randomness (SplitMix64). Never for production.
+    /// Repeatable randomness (`SplitMix64`). Never for production.
     #[derive(Debug)]
     pub struct SeededEntropy(AtomicU64);
 

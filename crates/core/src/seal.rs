@@ -149,7 +149,10 @@ impl fmt::Debug for Keyring {
 
 impl Keyring {
     /// Builds a keyring from key ids and raw 32-byte keys.
-    pub fn new(primary: &str, keys: impl IntoIterator<Item = (String, Zeroizing<Vec<u8>>)>) -> Result<Self, KeyringError> {
+    pub fn new(
+        primary: &str,
+        keys: impl IntoIterator<Item = (String, Zeroizing<Vec<u8>>)>,
+    ) -> Result<Self, KeyringError> {
         let mut ring = BTreeMap::new();
         for (id, key) in keys {
             let named = !id.is_empty()
@@ -350,7 +353,10 @@ mod tests {
     fn a_bad_keyring_says_what_is_wrong_and_shows_no_key() {
         let short = Keyring::new("a", [("a".to_owned(), Zeroizing::new(vec![77; 31]))]).err().map(|e| e.to_string());
         assert_eq!(short.as_deref(), Some("the key \"a\" is 31 bytes long; it must be 32"));
-        assert!(matches!(Keyring::new("b", [("a".to_owned(), Zeroizing::new(vec![1; 32]))]), Err(KeyringError::NoPrimary(_))));
+        assert!(matches!(
+            Keyring::new("b", [("a".to_owned(), Zeroizing::new(vec![1; 32]))]),
+            Err(KeyringError::NoPrimary(_))
+        ));
         assert!(!format!("{:?}", ring("k1")).contains("[1"));
     }
 }

@@ -84,7 +84,12 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let shown = format!("{:?} {:?} {:?}", AccessToken::new("canary"), RefreshToken::new("canary"), ClientSecret::new("canary"));
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            AccessToken::new("canary"),
+            RefreshToken::new("canary"),
+            ClientSecret::new("canary")
+        );
         assert!(!shown.contains("canary"), "{shown}");
     }
 

@@ -1,0 +1,210 @@
+//! The decisions: pure functions from what is known to what is to be done.
+//!
+//! [`plan`] looks at a record and says the next [`Step`]; somebody carries the step out; [`apply`] turns its
+//! [`Outcome`] into the record that is to be written. Neither ever sees a token: what was issued arrives sealed.
+//! [`serve`] decides what a read is answered.
+//!
+//! The rule everything here serves: *never spend what cannot be replaced.*
+//!
+//! 1. While the access token lives and the client may, the next pair is come by through an **exchange** of the vault's
+//!    own access token. That consumes nothing; the previous refresh token stays unspent and is kept as the spare. The
+//!    newest refresh token is probed first: an exchange with a token from an earlier life of the client session would
+//!    end the user's whole session.
+//! 2. Otherwise the refresh token is **spent**: probed, declared by an intent in the store, sent once.
+//! 3. If the answer is lost, the token is never sent again blindly. The spare is used; without one, the intent's
+//!    deadline is waited out and the probe decides: still active means it was never spent.
+//! 4. A session that somebody else ended is not undone by acquiring again.
+
+mod apply;
+mod plan;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub use apply::apply;
+pub use plan::plan;
+pub use serve::{Ask, Serve, serve};
+
+use crate::ids::{AttemptId, Incarnation};
+use crate::ports::{CallError, GrantError};
+use crate::record::{EndReason, Pair, Record, SessionRef, Slot};
+use crate::time::Timestamp;
+
+/// How records are renewed; a tenant's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The part of a token's life after which it is renewed.
+    pub fraction: f64,
+    /// The part of that time by which it is varied in both directions, so that jobs registered together drift apart.
+    pub jitter: f64,
+    /// How long a request may still be at work in Keycloak after it was sent: at least 30 s in production (a refresh in
+    /// a busy client session was seen to take 6 s).
+    pub quarantine: Duration,
+    /// The first delay after a failure; doubles with each further one.
+    pub retry_min: Duration,
+    /// The longest delay after a failure.
+    pub retry_max: Duration,
+    /// How long a tombstone stays.
+    pub tombstone_ttl: Duration,
+    /// The realm's `refreshTokenMaxReuse`.
+    pub max_reuse: u32,
+    /// Whether the client may exchange its own access token, as far as is known.
+    pub may_exchange: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            fraction: 0.5,
+            jitter: 0.1,
+            quarantine: Duration::from_secs(30),
+            retry_min: Duration::from_millis(250),
+            retry_max: Duration::from_secs(10),
+            tombstone_ttl: Duration::from_hours(24),
+            max_reuse: 0,
+            may_exchange: true,
+        }
+    }
+}
+
+/// The moment of a decision: everything that is not in the record.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// A random number in `0.0..1.0`, for jitter.
+    pub roll: f64,
+    /// The tenant's settings.
+    pub settings: &'a Settings,
+}
+
+/// What was found out since the record was claimed. Forgotten with the lease: the next claim finds out anew.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent findings, not the stages of one state")]
+pub struct Round {
+    current: Option<bool>,
+    spare: Option<bool>,
+    anchor: Option<bool>,
+    declared: Option<AttemptId>,
+    verdict: Option<EndReason>,
+    rest_until: Option<Timestamp>,
+    exchange_barred: bool,
+    anchored: bool,
+    revoked: bool,
+    lost_spend: bool,
+    /// The life the client session is in by now, as the session's entry says.
+    pub incarnation: Option<Incarnation>,
+}
+
+impl Round {
+    fn probed(&self, slot: Slot) -> Option<bool> {
+        match slot {
+            Slot::Current => self.current,
+            Slot::Spare => self.spare,
+            Slot::Anchor => self.anchor,
+        }
+    }
+
+    fn note_probe(&mut self, slot: Slot, active: Option<bool>) {
+        match slot {
+            Slot::Current => self.current = active,
+            Slot::Spare => self.spare = active,
+            Slot::Anchor => self.anchor = active,
+        }
+    }
+
+    /// Whether an exchange was refused for a reason that holds for the whole tenant.
+    pub fn exchange_refused(&self) -> bool {
+        self.exchange_barred
+    }
+}
+
+/// A record and what was found out about it in this round.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The record.
+    pub record: Record,
+    /// What this round has found out.
+    pub round: Round,
+}
+
+impl Progress {
+    /// The start of a round.
+    pub fn begin(record: Record, incarnation: Option<Incarnation>) -> Self {
+        Self { record, round: Round { incarnation, ..Round::default() } }
+    }
+}
+
+/// What to do next with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing until then: give the lease back.
+    Rest(Timestamp),
+    /// Nothing ever again.
+    Done,
+    /// Ask whether the refresh token of a slot is active.
+    Probe(Slot),
+    /// Exchange the access token that belongs to a slot for the next pair.
+    Exchange(Slot),
+    /// Write the intent to spend a slot's refresh token.
+    Declare(Slot),
+    /// Send a slot's refresh token, as declared.
+    Spend(Slot),
+    /// Come by a new session of the vault's own.
+    Impersonate,
+    /// Revoke the vault's own session.
+    Revoke,
+    /// End the job.
+    Finish(EndReason),
+}
+
+impl Step {
+    /// The stable code, for metrics and logs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Rest(_) => "rest",
+            Self::Done => "done",
+            Self::Probe(_) => "probe",
+            Self::Exchange(_) => "exchange",
+            Self::Declare(_) => "declare",
+            Self::Spend(_) => "spend",
+            Self::Impersonate => "impersonate",
+            Self::Revoke => "revoke",
+            Self::Finish(_) => "finish",
+        }
+    }
+}
+
+/// A pair that was just issued, sealed for the record's next generation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Issued {
+    /// The pair.
+    pub pair: Pair,
+    /// The access token's life as answered (`expires_in`).
+    pub expires_in: Duration,
+    /// Whether `sub` and user id are still those of the proof.
+    pub same_user: bool,
+    /// The session, where it is a new one.
+    pub session: Option<SessionRef>,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Of [`Step::Rest`] and [`Step::Finish`], which only write.
+    Noted,
+    /// Of [`Step::Probe`].
+    Probed(Result<bool, CallError>),
+    /// Of [`Step::Exchange`], [`Step::Spend`] or [`Step::Impersonate`]: a pair.
+    Issued(Box<Issued>),
+    /// Of the same: none.
+    Failed(GrantError),
+    /// Of [`Step::Declare`]: the attempt the intent is to carry.
+    Declared(AttemptId),
+    /// Of [`Step::Revoke`].
+    Revoked(Result<(), CallError>),
+    /// The sealed token that the step needed does not open.
+    Unreadable,
+}

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ids::{AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, TenantId, UserId};
+use crate::ids::{
+    AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, TenantId, UserId,
+};
 use crate::record::{FieldsChange, Record};
 use crate::time::Timestamp;
 
@@ -126,7 +128,6 @@ pub enum Written {
     Gone,
 }
 
-
 impl Written {
     /// Whether the change is in the store.
     pub fn is_done(self) -> bool {
@@ -164,7 +165,12 @@ pub trait TokenStore: Send + Sync {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError>;
 
     /// Creates a record, or replaces one that stands at exactly the generation `replaces` and has ended.
-    async fn create(&self, record: &Record, replaces: Option<Generation>, attempt: AttemptId) -> Result<Created, StoreError>;
+    async fn create(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+    ) -> Result<Created, StoreError>;
 
     /// Changes a record.
     async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError>;
@@ -183,7 +189,12 @@ pub trait TokenStore: Send + Sync {
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Enters a job into its session; answers with the session's entry after it. Keeps the entry until `keep_until` at least.
-    async fn join_session(&self, session: &SessionKey, job: &JobId, keep_until: Timestamp) -> Result<SessionEntry, StoreError>;
+    async fn join_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        keep_until: Timestamp,
+    ) -> Result<SessionEntry, StoreError>;
 
     /// Takes a job out of its session. The incarnation stays known until the entry expires.
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;
@@ -202,7 +213,13 @@ pub trait TokenStore: Send + Sync {
     async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError>;
 
     /// The jobs entered under a user, in order of their ids, after `after`, at most `limit`.
-    async fn jobs_of_user(&self, tenant: &TenantId, user: &UserId, after: Option<&JobId>, limit: usize) -> Result<Vec<JobId>, StoreError>;
+    async fn jobs_of_user(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        after: Option<&JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError>;
 
     /// Enters a child under its parent unless there are `max` already; answers whether it is in.
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError>;

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Acquisition, Anchor, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension};
+use super::{
+    Acquisition, Anchor, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension,
+};
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, TenantId};
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
@@ -38,7 +40,11 @@ pub struct FieldError(pub &'static str);
 /// What turns `before` into `after`.
 pub fn change(before: &Fields, after: &Fields) -> FieldsChange {
     FieldsChange {
-        set: after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        set: after
+            .iter()
+            .filter(|(name, value)| before.get(*name) != Some(value))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect(),
         remove: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
     }
 }
@@ -108,7 +114,8 @@ pub fn encode(record: &Record) -> Fields {
         out.json("anchor_session", &session_meta(&anchor.session));
     }
     if let Some(intent) = &record.intent {
-        let meta = IntentMeta { slot: intent.slot, hash: intent.hash.to_string(), deadline: intent.deadline.as_millis() };
+        let meta =
+            IntentMeta { slot: intent.slot, hash: intent.hash.to_string(), deadline: intent.deadline.as_millis() };
         out.text("intent", intent.attempt);
         out.json("intent_meta", &meta);
     }
@@ -138,7 +145,11 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         generation: Generation(read.parsed("gen")?),
         session: read.session()?,
         pair: if read.has("pair") { Some(read.pair(["at", "rt", "pair"])?) } else { None },
-        spare: if read.has("spare_meta") { Some(slot(read.sealed("spare")?, &read.json("spare_meta")?, "spare_meta")?) } else { None },
+        spare: if read.has("spare_meta") {
+            Some(slot(read.sealed("spare")?, &read.json("spare_meta")?, "spare_meta")?)
+        } else {
+            None
+        },
         anchor: if read.has("anchor_session") { Some(read.anchor()?) } else { None },
         intent: if read.has("intent") { Some(read.intent()?) } else { None },
         access_life: Duration::from_millis(read.parsed("life")?),
@@ -249,7 +260,9 @@ impl Reader<'_> {
         let end = || self.str("reason").ok().and_then(EndReason::parse).ok_or(FieldError("reason"));
         match self.str("state")? {
             "active" => Ok(State::Active),
-            "suspended" => self.str("reason").ok().and_then(Suspension::parse).map(State::Suspended).ok_or(FieldError("reason")),
+            "suspended" => {
+                self.str("reason").ok().and_then(Suspension::parse).map(State::Suspended).ok_or(FieldError("reason"))
+            }
             "releasing" => end().map(State::Releasing),
             "ended" => end().map(State::Ended),
             _ => Err(FieldError("state")),

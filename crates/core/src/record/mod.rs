@@ -12,7 +12,9 @@ use std::time::Duration;
 pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode};
 pub use reason::{EndKind, EndReason, Suspension};
 
-use crate::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey, Subject, UserId};
+use crate::ids::{
+    AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey, Subject, UserId,
+};
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
 use crate::time::Timestamp;

@@ -96,9 +96,11 @@ impl EndReason {
             | Self::SessionExpired
             | Self::SessionRecreated
             | Self::SessionLost => EndKind::Session,
-            Self::SpendLost | Self::TokenRefused | Self::IdentityChanged | Self::ImpersonationRefused | Self::Unreadable => {
-                EndKind::Reauth
-            }
+            Self::SpendLost
+            | Self::TokenRefused
+            | Self::IdentityChanged
+            | Self::ImpersonationRefused
+            | Self::Unreadable => EndKind::Reauth,
         }
     }
 }

@@ -1,0 +1,65 @@
+//! `serve`: what a read is answered.
+
+use std::time::Duration;
+
+use crate::record::{EndReason, Record};
+use crate::time::Timestamp;
+
+/// No token is served whose rest would be gone before its first use.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// What a reader asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The least life the token must have left, if the reader said so.
+    pub min_ttl: Option<Duration>,
+    /// The least life where the reader said nothing; cut to a third of the tenant's access token life.
+    pub default_min_ttl: Duration,
+}
+
+/// What a read is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serve {
+    /// The token as it stands, with this much left.
+    Token(Duration),
+    /// A newer one is needed first.
+    Renew,
+    /// No renewal can ever give that much; this is the most.
+    TooDemanding(Duration),
+    /// The job is over.
+    Ended(EndReason),
+}
+
+/// Decides what to answer from a record that has a pair of its own (not a child's).
+pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
+    if let Some(reason) = record.state.end() {
+        return Serve::Ended(reason);
+    }
+    if now >= record.expires_at {
+        return Serve::Ended(EndReason::Expired);
+    }
+    let Some(pair) = &record.pair else { return Serve::Renew };
+    let life = record.access_life;
+    let most = Duration::from_secs(life.as_secs().saturating_sub(1));
+    let least = LEAST.min(life / 4).max(Duration::from_millis(1));
+    let wanted = match ask.min_ttl {
+        Some(min_ttl) if min_ttl > most => return Serve::TooDemanding(most),
+        Some(min_ttl) => min_ttl,
+        None => ask.default_min_ttl.min(life / 3),
+    };
+    let left = pair.access_expires_at.since(now);
+    if left >= wanted.max(least) {
+        return Serve::Token(left);
+    }
+    match record.session_ends_at {
+        // Nothing longer will come; an honest answer beats a wait.
+        Some(_) if !record.owns_session() && left >= least => {
+            if ask.min_ttl.is_some() {
+                Serve::TooDemanding(Duration::from_secs(left.as_secs()))
+            } else {
+                Serve::Token(left)
+            }
+        }
+        _ => Serve::Renew,
+    }
+}

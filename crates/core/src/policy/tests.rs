@@ -1,0 +1,398 @@
+//! The machine, looked at as values: nothing runs.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::ids::{ClientId, Generation, JobId, JobKey, ModuleName, SessionId, Subject, TenantId, UserId};
+use crate::ports::{CallError, Cause, Refusal};
+use crate::record::{Acquisition, Anchor, EndReason, OnLogout, RefreshSlot, State, Suspension};
+use crate::seal::Sealed;
+use crate::secret::RefreshToken;
+
+const LIFE: Duration = Duration::from_mins(1);
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_000_000 + seconds)
+}
+
+fn session(sid: &str, incarnation: u64) -> SessionRef {
+    SessionRef {
+        sid: SessionId::parse(sid).expect("sid"),
+        client: ClientId::parse("vault").expect("client"),
+        incarnation: Incarnation(incarnation),
+    }
+}
+
+fn pair(token: &str, now: Timestamp, generation: u64) -> Pair {
+    Pair {
+        access: Sealed::from_bytes(vec![]),
+        access_expires_at: now + LIFE,
+        issued_at: now,
+        scope: String::new(),
+        refresh: RefreshSlot {
+            sealed: Sealed::from_bytes(token.as_bytes().to_vec()),
+            hash: RefreshToken::new(token).hash(),
+            generation: Generation(generation),
+            expires_at: Some(now + Duration::from_mins(30)),
+            sends: 0,
+        },
+    }
+}
+
+fn record(acquisition: Acquisition) -> Record {
+    Record {
+        key: JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse("job").expect("job")),
+        user: UserId::parse("u").expect("user"),
+        subject: Subject::parse("s").expect("subject"),
+        registrar: ModuleName::parse("mod-di").expect("module"),
+        readers: BTreeSet::new(),
+        acquisition,
+        on_logout: OnLogout::Revoke,
+        parent: None,
+        created_at: at(0),
+        expires_at: at(100_000),
+        keep_until: at(200_000),
+        state: State::Active,
+        generation: Generation(1),
+        session: Some(session("sid", 1)),
+        pair: Some(pair("r1", at(0), 1)),
+        spare: None,
+        anchor: None,
+        intent: None,
+        access_life: LIFE,
+        session_ends_at: None,
+        failures: 0,
+        due_at: Some(at(30)),
+    }
+}
+
+/// A round that is walked step by step; the walker says what each step brings.
+struct Walk {
+    progress: Progress,
+    settings: Settings,
+    now: Timestamp,
+    attempts: u64,
+}
+
+impl Walk {
+    fn new(record: Record, now: Timestamp) -> Self {
+        Self {
+            progress: Progress::begin(record, Some(Incarnation(1))),
+            settings: Settings::default(),
+            now,
+            attempts: 0,
+        }
+    }
+
+    fn without_exchange(mut self) -> Self {
+        self.settings.may_exchange = false;
+        self
+    }
+
+    fn next(&self) -> Step {
+        plan(&self.progress, &self.moment())
+    }
+
+    fn moment(&self) -> Moment<'_> {
+        Moment { now: self.now, roll: 0.5, settings: &self.settings }
+    }
+
+    #[track_caller]
+    fn step(&mut self, expected: Step, outcome: Outcome) -> &mut Self {
+        assert_eq!(self.next(), expected);
+        self.progress = apply(self.progress.clone(), expected, outcome, &self.moment());
+        self
+    }
+
+    #[track_caller]
+    fn declare(&mut self, slot: Slot) -> &mut Self {
+        self.attempts += 1;
+        let attempt = AttemptId::from_bits(self.attempts);
+        self.step(Step::Declare(slot), Outcome::Declared(attempt))
+    }
+
+    #[track_caller]
+    fn issue(&mut self, step: Step, token: &str) -> &mut Self {
+        let generation = self.record().generation.next().0;
+        let issued =
+            Issued { pair: pair(token, self.now, generation), expires_in: LIFE, same_user: true, session: None };
+        self.step(step, Outcome::Issued(Box::new(issued)))
+    }
+
+    /// The holder dies here: what it had found out is gone, the record stays.
+    fn crash(&mut self, now: Timestamp) -> &mut Self {
+        self.progress = Progress::begin(self.progress.record.clone(), Some(Incarnation(1)));
+        self.now = now;
+        self
+    }
+
+    fn record(&self) -> &Record {
+        &self.progress.record
+    }
+}
+
+const ACTIVE: Outcome = Outcome::Probed(Ok(true));
+const INACTIVE: Outcome = Outcome::Probed(Ok(false));
+const UNKNOWN: Outcome = Outcome::Failed(GrantError::Unknown(Cause::Timeout));
+
+fn refused(refusal: Refusal) -> Outcome {
+    Outcome::Failed(GrantError::Refused(refusal))
+}
+
+#[test]
+fn nothing_is_done_before_it_is_due() {
+    let walk = Walk::new(record(Acquisition::Exchange), at(29));
+    assert_eq!(walk.next(), Step::Rest(at(30)));
+}
+
+#[test]
+fn the_everyday_renewal_probes_exchanges_and_keeps_the_unspent_token_as_the_spare() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
+    assert_eq!(walk.next(), Step::Rest(at(60)));
+    assert_eq!(walk.record().generation, Generation(2));
+    assert_eq!(walk.record().spare.as_ref().map(|spare| spare.hash), Some(RefreshToken::new("r1").hash()));
+    assert!(walk.record().intent.is_none());
+}
+
+#[test]
+fn a_lost_exchange_answer_costs_nothing_and_is_tried_again_soon() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).step(Step::Exchange(Slot::Current), UNKNOWN);
+    let Step::Rest(until) = walk.next() else { panic!("{:?}", walk.next()) };
+    assert!(until < at(31));
+    walk.crash(until).step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
+}
+
+#[test]
+fn an_expired_access_token_means_spending_and_only_after_an_intent() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(120));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+    assert_eq!(walk.record().slot(Slot::Current).map(|token| token.sends), Some(1));
+    assert_eq!(walk.record().intent.map(|intent| intent.deadline), Some(at(150)));
+    walk.issue(Step::Spend(Slot::Current), "r2");
+    assert!(walk.record().intent.is_none());
+    assert!(walk.record().spare.is_none(), "a spent token is no spare");
+}
+
+#[test]
+fn after_a_lost_spend_the_spare_is_used_at_once_and_the_spent_token_never_again() {
+    let mut start = record(Acquisition::Exchange);
+    start.spare = Some(pair("r0", at(0), 0).refresh);
+    let mut walk = Walk::new(start, at(120));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), UNKNOWN);
+    walk.step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare).issue(Step::Spend(Slot::Spare), "r2");
+    assert!(walk.record().spare.is_none());
+    assert_eq!(walk.record().pair.as_ref().map(|pair| pair.refresh.hash), Some(RefreshToken::new("r2").hash()));
+}
+
+#[test]
+fn a_crash_after_the_intent_without_a_spare_waits_for_the_deadline_and_lets_the_probe_decide() {
+    for (active, expected) in [(ACTIVE, Step::Declare(Slot::Current)), (INACTIVE, Step::Finish(EndReason::SpendLost))] {
+        let mut walk = Walk::new(record(Acquisition::Adopt), at(120)).without_exchange();
+        walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(121));
+        assert_eq!(walk.next(), Step::Rest(at(150)));
+        walk.crash(at(150)).step(Step::Probe(Slot::Current), active);
+        assert_eq!(walk.next(), expected);
+    }
+}
+
+#[test]
+fn a_lost_spend_of_an_impersonated_job_is_acquired_again() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(120)).without_exchange();
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(200));
+    walk.step(Step::Probe(Slot::Current), INACTIVE);
+    assert_eq!(walk.next(), Step::Impersonate);
+}
+
+#[test]
+fn a_spend_that_certainly_did_not_leave_is_taken_back() {
+    let mut walk = Walk::new(record(Acquisition::Adopt), at(120)).without_exchange();
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), Outcome::Failed(GrantError::Unsent(Cause::Connect)));
+    assert!(walk.record().intent.is_none());
+    assert_eq!(walk.record().slot(Slot::Current).map(|token| token.sends), Some(0));
+}
+
+#[test]
+fn with_max_reuse_the_durable_count_of_sends_limits_the_resends() {
+    let mut walk = Walk::new(record(Acquisition::Adopt), at(120)).without_exchange();
+    walk.settings.max_reuse = 1;
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(200));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(300));
+    walk.step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(walk.next(), Step::Finish(EndReason::SpendLost), "two sends are all that a max reuse of 1 allows");
+}
+
+#[test]
+fn an_inactive_token_is_never_exchanged_but_an_unsent_one_may_be_sent_to_learn_why() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
+    walk.step(Step::Finish(EndReason::SessionNotActive), Outcome::Noted);
+    assert_eq!(walk.record().state, State::Ended(EndReason::SessionNotActive));
+    assert!(walk.record().pair.is_none() && walk.record().due_at.is_none());
+    assert_eq!(walk.next(), Step::Done);
+}
+
+#[test]
+fn a_token_of_an_earlier_life_of_the_client_session_is_not_sent_anywhere() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.progress.round.incarnation = Some(Incarnation(2));
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionRecreated));
+}
+
+#[test]
+fn a_session_ended_by_somebody_else_is_not_undone_by_impersonating_again() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(30));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
+}
+
+#[test]
+fn a_disabled_user_suspends_the_job_and_enabling_restores_it() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), refused(Refusal::UserDisabled));
+    assert_eq!(walk.record().state, State::Suspended(Suspension::UserDisabled));
+    walk.crash(at(45)).step(Step::Probe(Slot::Current), INACTIVE);
+    assert!(matches!(walk.next(), Step::Rest(_)), "asking again must not spend anything");
+    walk.crash(at(56)).step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
+    assert_eq!(walk.record().state, State::Active);
+}
+
+#[test]
+fn a_refused_exchange_falls_back_to_spending_after_a_fresh_probe() {
+    let mut walk = Walk::new(record(Acquisition::Adopt), at(30));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).step(Step::Exchange(Slot::Current), refused(Refusal::NotAllowed));
+    walk.step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(walk.next(), Step::Declare(Slot::Current));
+}
+
+#[test]
+fn a_pair_cut_to_the_sessions_end_is_the_last_one_of_an_exchange_and_renews_an_impersonation() {
+    for (acquisition, expected) in
+        [(Acquisition::Exchange, Step::Rest(at(50))), (Acquisition::Impersonate, Step::Impersonate)]
+    {
+        let mut walk = Walk::new(record(acquisition), at(30));
+        let mut cut = pair("r2", at(30), 2);
+        cut.access_expires_at = at(50);
+        cut.refresh.expires_at = Some(at(50));
+        let issued = Issued { pair: cut, expires_in: Duration::from_secs(20), same_user: true, session: None };
+        walk.step(Step::Probe(Slot::Current), ACTIVE);
+        walk.step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
+        assert_eq!(walk.next(), expected);
+    }
+}
+
+#[test]
+fn a_lowered_access_token_life_is_not_mistaken_for_a_sessions_end() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    let mut shorter = pair("r2", at(30), 2);
+    shorter.access_expires_at = at(50);
+    let issued = Issued { pair: shorter, expires_in: Duration::from_secs(20), same_user: true, session: None };
+    walk.step(Step::Probe(Slot::Current), ACTIVE)
+        .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
+    assert_eq!(walk.next(), Step::Rest(at(40)));
+    assert_eq!(walk.record().access_life, Duration::from_secs(20));
+}
+
+#[test]
+fn a_renewed_token_of_another_user_ends_the_job() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    let issued = Issued { pair: pair("r2", at(30), 2), expires_in: LIFE, same_user: false, session: None };
+    walk.step(Step::Probe(Slot::Current), ACTIVE)
+        .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
+    assert_eq!(walk.record().state, State::Ended(EndReason::IdentityChanged));
+    assert!(walk.record().pair.is_none(), "there must be no moment in which it could be served");
+}
+
+#[test]
+fn an_impersonated_job_is_revoked_before_its_tombstone_and_stays_releasing_while_keycloak_is_away() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(100_000));
+    walk.step(Step::Finish(EndReason::Expired), Outcome::Noted);
+    assert_eq!(walk.record().state, State::Releasing(EndReason::Expired));
+    walk.step(Step::Revoke, Outcome::Revoked(Err(CallError::NoAnswer(Cause::Connect))));
+    assert!(matches!(walk.next(), Step::Rest(_)));
+    walk.crash(at(100_020)).step(Step::Revoke, Outcome::Revoked(Ok(())));
+    walk.step(Step::Finish(EndReason::Expired), Outcome::Noted);
+    assert_eq!(walk.record().state, State::Ended(EndReason::Expired));
+    assert!(walk.record().pair.is_none());
+}
+
+#[test]
+fn a_watched_user_session_that_ends_takes_the_impersonated_job_with_it() {
+    let mut start = record(Acquisition::Impersonate);
+    start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
+    let mut walk = Walk::new(start, at(30));
+    walk.step(Step::Probe(Slot::Anchor), ACTIVE).issue(Step::Exchange(Slot::Anchor), "a2");
+    walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
+    walk.crash(at(60)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
+}
+
+#[test]
+fn failures_back_off_up_to_the_limit() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    let mut last = Duration::ZERO;
+    for _ in 0..12 {
+        walk.step(Step::Probe(Slot::Current), Outcome::Probed(Err(CallError::NoAnswer(Cause::Connect))));
+        let Step::Rest(until) = walk.next() else { panic!("must rest") };
+        let delay = until.since(walk.now);
+        assert!(delay >= last && delay <= walk.settings.retry_max);
+        last = delay;
+        walk.crash(until);
+    }
+    assert!(last > Duration::from_secs(9));
+}
+
+mod reads {
+    use super::*;
+
+    fn ask(min_ttl: Option<u64>) -> Ask {
+        Ask { min_ttl: min_ttl.map(Duration::from_secs), default_min_ttl: Duration::from_secs(10) }
+    }
+
+    #[test]
+    fn a_token_is_served_while_it_has_the_life_that_was_asked_for() {
+        let record = record(Acquisition::Exchange);
+        assert_eq!(serve(&record, &ask(Some(30)), at(30)), Serve::Token(Duration::from_secs(30)));
+        assert_eq!(serve(&record, &ask(Some(30)), at(31)), Serve::Renew);
+        assert_eq!(serve(&record, &ask(None), at(50)), Serve::Token(Duration::from_secs(10)));
+        assert_eq!(serve(&record, &ask(None), at(51)), Serve::Renew);
+    }
+
+    #[test]
+    fn no_token_is_served_expired_or_at_its_last_breath() {
+        let record = record(Acquisition::Exchange);
+        for now in [at(60), at(61), at(1_000), Timestamp::from_millis(at(59).as_millis() + 500)] {
+            assert_eq!(serve(&record, &ask(Some(0)), now), Serve::Renew, "{now}");
+        }
+    }
+
+    #[test]
+    fn more_than_any_token_lives_is_refused_with_the_most_there_can_be() {
+        let record = record(Acquisition::Exchange);
+        assert_eq!(serve(&record, &ask(Some(60)), at(0)), Serve::TooDemanding(Duration::from_secs(59)));
+    }
+
+    #[test]
+    fn what_has_ended_is_not_served_even_while_its_token_lives() {
+        let mut record = record(Acquisition::Exchange);
+        record.state = State::Releasing(EndReason::Released);
+        assert_eq!(serve(&record, &ask(None), at(0)), Serve::Ended(EndReason::Released));
+        record.state = State::Active;
+        record.expires_at = at(5);
+        assert_eq!(serve(&record, &ask(None), at(5)), Serve::Ended(EndReason::Expired));
+    }
+
+    #[test]
+    fn near_the_sessions_end_a_reader_is_told_what_is_left() {
+        let mut record = record(Acquisition::Exchange);
+        record.session_ends_at = Some(at(60));
+        assert_eq!(serve(&record, &ask(Some(30)), at(55)), Serve::TooDemanding(Duration::from_secs(5)));
+        assert_eq!(serve(&record, &ask(None), at(55)), Serve::Token(Duration::from_secs(5)));
+    }
+}

@@ -1,0 +1,133 @@
+//! What the vault does for modules: register, read, release, list. The HTTP layer parses and answers; everything that
+//! is decided about a job on a module's behalf is decided here, through the core's ports.
+//!
+//! A read never calls the identity provider. Nothing here renews a token: a read that needs a renewal makes the job due,
+//! wakes the reconciler and looks at the store again.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokenvault_core::ids::{Generation, JobId, ModuleName, TenantId, UserId};
+use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_core::time::Timestamp;
+
+/// The module on whose behalf something is done, in the tenant of the request. Its right to the action was checked.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The module the certificate names.
+    pub module: ModuleName,
+    /// The tenant of this request.
+    pub tenant: TenantId,
+    /// The acquisitions it may ask for.
+    pub acquisitions: BTreeSet<Acquisition>,
+}
+
+/// What a module asks to have registered.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// The user's live access token: the proof of consent, and the subject of the exchange.
+    pub access_token: AccessToken,
+    /// If given, it must be what the access token says.
+    pub user_id: Option<UserId>,
+    /// The deposited refresh token, for `adopt`.
+    pub refresh_token: Option<RefreshToken>,
+    /// How the pair is to be come by.
+    pub acquisition: Option<Acquisition>,
+    /// The job whose pair is to be shared.
+    pub parent_job_id: Option<JobId>,
+    /// Modules that may read beside the registrar.
+    pub readers: Option<BTreeSet<ModuleName>>,
+    /// What a logout does.
+    pub on_logout: Option<OnLogout>,
+    /// The hard end.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A job as its registrar is told of it: no tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobView {
+    /// The job.
+    pub job_id: JobId,
+    /// Its user.
+    pub user_id: UserId,
+    /// `active`, `suspended`, `releasing` or `ended`.
+    pub state: &'static str,
+    /// Why it ended or is suspended.
+    pub reason: Option<&'static str>,
+    /// How its pair was come by.
+    pub acquisition: Acquisition,
+    /// What a logout does.
+    pub on_logout: OnLogout,
+    /// The job whose pair it shares.
+    pub parent_job_id: Option<JobId>,
+    /// Its registrar.
+    pub registrar: ModuleName,
+    /// Modules that may read beside the registrar.
+    pub readers: Vec<ModuleName>,
+    /// The pairs it has had.
+    pub generation: Generation,
+    /// When it was registered.
+    pub created_at: Timestamp,
+    /// Its hard end.
+    pub expires_at: Timestamp,
+    /// When the session is expected to end, as far as Keycloak has told.
+    pub session_expires_at: Option<Timestamp>,
+}
+
+/// The answer to a registration.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// Whether it is new (201) or was there already (200).
+    pub created: bool,
+    /// The job.
+    pub job: JobView,
+}
+
+/// What a read asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRequest {
+    /// The least life the token must have left; the default of the configuration where `None`.
+    pub min_ttl: Option<Duration>,
+    /// How long to wait for a renewal.
+    pub wait: Duration,
+    /// The generation the caller has (`If-None-Match`).
+    pub known: Option<Generation>,
+}
+
+/// A live access token.
+#[derive(Debug, Clone)]
+pub struct LiveToken {
+    /// The token.
+    pub access_token: AccessToken,
+    /// What is left of its life.
+    pub expires_in: Duration,
+    /// When it expires.
+    pub expires_at: Timestamp,
+    /// Its scope.
+    pub scope: String,
+    /// The job's user.
+    pub user_id: UserId,
+    /// The job that was asked for (not its parent).
+    pub job_id: JobId,
+    /// The pair's generation.
+    pub generation: Generation,
+}
+
+/// The answer to a read.
+#[derive(Debug, Clone)]
+pub enum ReadAnswer {
+    /// A token.
+    Token(LiveToken),
+    /// The generation the caller has is still good for what it asked (304).
+    NotModified(Generation),
+}
+
+/// A page of a user's jobs.
+#[derive(Debug, Clone)]
+pub struct JobPage {
+    /// The jobs, in order of their ids.
+    pub jobs: Vec<JobView>,
+    /// Where the next page starts (exclusive), if there is one.
+    pub next: Option<JobId>,
+}
