@@ -1,1 +1,9 @@
-//! placeholder
+//! What the workspace's outer tests share: real processes, real Keycloak realms, throw-away certificates.
+//!
+//! Everything here is for tests only and must never be linked into the product.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests watch real processes, so they read the real clock and environment"
+)]
+
+pub mod harness;

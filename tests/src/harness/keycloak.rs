@@ -1,0 +1,265 @@
+//! Real Keycloak: the one that all tests share, and single ones that a test may kill.
+//!
+//! The shared one is `TOKENVAULT_TEST_KEYCLOAK` where `./test` has started it; else it comes from a container where an
+//! engine answers, else from the distribution in the cache directory. A test must never change the shared one's `master`
+//! realm, nor another test's realm.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use testcontainers::core::IntoContainerPort;
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+use tokio::sync::OnceCell;
+
+use super::admin::Admin;
+use super::process::{Process, Watcher, poll};
+use super::{Failure, Result, docker, ports};
+
+/// The Keycloak the product is tested with.
+pub const VERSION: &str = "26.7.3";
+/// What must be switched on. Each other set costs the distribution a new augmentation of half a minute.
+pub const FEATURES: &str = "token-exchange:v1";
+
+const START: Duration = Duration::from_mins(3);
+const IMAGE: &str = "quay.io/keycloak/keycloak";
+
+enum Backing {
+    Given,
+    Process(Process),
+    Container { _container: Box<ContainerAsync<GenericImage>>, _watcher: Watcher },
+}
+
+/// A running Keycloak.
+pub struct Keycloak {
+    base_url: String,
+    admin: (String, String),
+    backing: Backing,
+    home: Option<PathBuf>,
+    dir: Option<TempDir>,
+    http: reqwest::Client,
+}
+
+/// The Keycloak all tests of this process share, started at the first call.
+pub async fn keycloak() -> Result<&'static Keycloak> {
+    static SHARED: OnceCell<Keycloak> = OnceCell::const_new();
+    SHARED.get_or_try_init(Keycloak::shared).await
+}
+
+impl Keycloak {
+    async fn shared() -> Result<Self> {
+        if let Ok(base_url) = std::env::var("TOKENVAULT_TEST_KEYCLOAK") {
+            return Self::given(base_url.trim_end_matches('/')).await;
+        }
+        if docker::engine_answers() {
+            match Self::in_container().await {
+                Ok(keycloak) => return Ok(keycloak),
+                Err(e) => announce(&e),
+            }
+        }
+        Self::start_own().await
+    }
+
+    /// A Keycloak of the test's own, which it may pause, kill and restart. What it has answered survives a kill.
+    /// Takes 10 to 20 seconds: prefer [`keycloak`].
+    pub async fn start_own() -> Result<Self> {
+        let home = distribution()?;
+        let dir = tempfile::Builder::new().prefix("tokenvault-keycloak-").tempdir()?;
+        let port = ports::free()?;
+        let _lock = augmentation_lock(&home).await?;
+        let process = start(&home, dir.path(), port)?;
+        let base_url = format!("http://127.0.0.1:{port}");
+        let mut keycloak = Self::at(base_url, Backing::Process(process))?;
+        (keycloak.home, keycloak.dir) = (Some(home), Some(dir));
+        keycloak.wait_ready().await?;
+        Ok(keycloak)
+    }
+
+    async fn given(base_url: &str) -> Result<Self> {
+        let mut keycloak = Self::at(base_url.to_owned(), Backing::Given)?;
+        keycloak.wait_ready().await.map_err(|e| e.context("TOKENVAULT_TEST_KEYCLOAK"))?;
+        Ok(keycloak)
+    }
+
+    async fn in_container() -> Result<Self> {
+        let port = ports::free()?;
+        let container = GenericImage::new(IMAGE, VERSION)
+            .with_mapped_port(port, 8080.tcp())
+            .with_env_var("KC_BOOTSTRAP_ADMIN_USERNAME", "admin")
+            .with_env_var("KC_BOOTSTRAP_ADMIN_PASSWORD", "admin")
+            .with_cmd(["start-dev", "--cache=local", &format!("--features={FEATURES}")])
+            .with_startup_timeout(START)
+            .start()
+            .await?;
+        // A static is never dropped, so the container's end is left to the watcher.
+        let watcher = Watcher::arm("docker rm --force --volumes \"$1\"", container.id())?;
+        let backing = Backing::Container { _container: Box::new(container), _watcher: watcher };
+        let mut keycloak = Self::at(format!("http://127.0.0.1:{port}"), backing)?;
+        keycloak.wait_ready().await?;
+        Ok(keycloak)
+    }
+
+    fn at(base_url: String, backing: Backing) -> Result<Self> {
+        let admin = (setting("TOKENVAULT_TEST_KEYCLOAK_USER"), setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"));
+        Ok(Self { base_url, admin, backing, home: None, dir: None, http: http_client()? })
+    }
+
+    /// Scheme, host and port, without a slash at the end.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The host and port, as a [`super::proxy`] wants them.
+    pub fn address(&self) -> String {
+        self.base_url.trim_start_matches("http://").to_owned()
+    }
+
+    /// The administrator's name.
+    pub fn admin_user(&self) -> &str {
+        &self.admin.0
+    }
+
+    /// The administrator's password.
+    pub fn admin_password(&self) -> &str {
+        &self.admin.1
+    }
+
+    /// `iss` of a realm's tokens.
+    pub fn issuer(&self, realm: &str) -> String {
+        format!("{}/realms/{realm}", self.base_url)
+    }
+
+    /// The admin API.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.http.clone(), &self.base_url, self.admin.clone())
+    }
+
+    /// SIGKILL; only for one from [`Self::start_own`].
+    pub fn kill(&mut self) -> Result<()> {
+        self.own()?.kill();
+        Ok(())
+    }
+
+    /// It stays reachable but answers nothing; only for one from [`Self::start_own`].
+    pub fn pause(&mut self) -> Result<()> {
+        self.own()?.pause()
+    }
+
+    /// Ends [`Self::pause`].
+    pub fn resume(&mut self) -> Result<()> {
+        self.own()?.resume()
+    }
+
+    /// Starts it again with the same data on the same port; only for one from [`Self::start_own`].
+    pub async fn restart(&mut self) -> Result<()> {
+        self.own()?.kill();
+        let (Some(home), Some(dir)) = (&self.home, &self.dir) else {
+            return Err(not_own());
+        };
+        let port = self.base_url.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or_else(not_own)?;
+        self.backing = Backing::Process(start(home, dir.path(), port)?);
+        self.wait_ready().await
+    }
+
+    fn own(&mut self) -> Result<&mut Process> {
+        match &mut self.backing {
+            Backing::Process(process) => Ok(process),
+            _ => Err(not_own()),
+        }
+    }
+
+    /// Ready means that the administrator gets a token, so that no test meets a half-started server.
+    async fn wait_ready(&mut self) -> Result<()> {
+        let admin = self.admin();
+        match &mut self.backing {
+            Backing::Given => {
+                let patience = Duration::from_secs(90); // `./test` starts it while the tests compile
+                poll("the given Keycloak's admin token", patience, || async { admin.token().await.ok() }).await?;
+                Ok(())
+            }
+            Backing::Container { .. } => {
+                poll("the container's admin token", START, || async { admin.token().await.ok() }).await?;
+                Ok(())
+            }
+            Backing::Process(process) => process.wait_ready(START, || async { admin.token().await.is_ok() }).await,
+        }
+    }
+}
+
+/// A client for loopback: no proxy, no redirects, and no connection kept, since each test has a runtime of its own and a
+/// kept connection would belong to the one that has ended.
+pub(super) fn http_client() -> Result<reqwest::Client> {
+    super::install_tls_provider();
+    Ok(reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .timeout(Duration::from_secs(30))
+        .build()?)
+}
+
+fn setting(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| "admin".to_owned())
+}
+
+fn not_own() -> Failure {
+    Failure::new("this Keycloak is shared: take Keycloak::start_own() for one that may be stopped")
+}
+
+#[allow(clippy::print_stderr, reason = "the substitution must be seen in the test's output")]
+fn announce(reason: &Failure) {
+    eprintln!(
+        "a container engine answers, but Keycloak did not start in it ({reason}); taking the distribution instead"
+    );
+}
+
+/// Where `./test` keeps what it downloads.
+fn cache_dir() -> Result<PathBuf> {
+    if let Some(dir) = std::env::var_os("TOKENVAULT_CACHE") {
+        return Ok(PathBuf::from(dir));
+    }
+    let home = std::env::var_os("HOME").ok_or_else(|| Failure::new("neither TOKENVAULT_CACHE nor HOME is set"))?;
+    Ok(PathBuf::from(home).join(".cache/tokenvault"))
+}
+
+fn distribution() -> Result<PathBuf> {
+    let home = cache_dir()?.join(format!("keycloak-{VERSION}"));
+    if home.join("bin/kc.sh").is_file() {
+        return Ok(home);
+    }
+    let place = home.display();
+    Err(Failure::new(format!("Keycloak is missing in {place}: run `./test --install-only`, or set TOKENVAULT_CACHE")))
+}
+
+fn start(home: &Path, data: &Path, port: u16) -> Result<Process> {
+    // WRITE_DELAY=0: a commit is on disk before it is answered, as with a production database.
+    let database = data.join("keycloak");
+    let options = "NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE;WRITE_DELAY=0";
+    let mut command = Command::new(home.join("bin/kc.sh"));
+    command
+        .arg("start-dev")
+        .args(["--http-host=127.0.0.1", "--cache=local"])
+        .arg(format!("--features={FEATURES}"))
+        .arg(format!("--http-port={port}"))
+        .arg(format!("--http-management-port={}", ports::free()?))
+        .env("KC_DB_URL", format!("jdbc:h2:file:{};{options}", database.display()))
+        .env("KC_BOOTSTRAP_ADMIN_USERNAME", setting("TOKENVAULT_TEST_KEYCLOAK_USER"))
+        .env("KC_BOOTSTRAP_ADMIN_PASSWORD", setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"))
+        .env("JAVA_OPTS_KC_HEAP", "-Xms128m -Xmx768m");
+    Process::spawn("keycloak", command, data)
+}
+
+/// The first start rewrites parts of the distribution; two at once would spoil it.
+async fn augmentation_lock(home: &Path) -> Result<File> {
+    let file = File::create(home.with_extension("lock"))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(200)).await,
+            Err(TryLockError::Error(e)) => return Err(e.into()),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The process harness: starts the real parts a test needs, hands out their addresses, and takes every one of them down
+//! again, also when the test panics or the test process is killed.
+//!
+//! It must never stop a process it did not start, and never turn a missing part into a skipped test: what is missing
+//! is a [`Failure`] that names the remedy.
+//!
+//! | module | what it gives |
+//! | --- | --- |
+//! | [`ports`] | free loopback ports |
+//! | [`process`] | a child process that cannot outlive the test, with signals and its log; polling with a deadline |
+//! | [`docker`] | whether a container engine answers |
+//! | [`redis`] | a Redis of one's own: kill, restart, pause |
+//! | [`keycloak`], [`admin`] | the Keycloak all tests share, one of one's own, and the admin API |
+//! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
+//! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
+//! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
+//! | [`vault`] | `tokenvault serve` as real processes, and clients for it |
+
+pub mod admin;
+pub mod certs;
+pub mod docker;
+pub mod failure;
+pub mod keycloak;
+pub mod ports;
+pub mod process;
+pub mod realm;
+pub mod redis;
+mod representation;
+pub mod tokens;
+
+pub use failure::{Failure, Result};
+
+/// Makes aws-lc-rs the process's TLS provider. Every client below does so by itself; call it before using rustls directly.
+pub fn install_tls_provider() {
+    // An error only says that one is installed already, which is what is wanted.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

@@ -1,0 +1,261 @@
+//! A real Redis of the test's own: in a container where an engine answers, else the `redis-server` in `PATH`.
+//!
+//! A password goes into the server's configuration file, never onto a command line.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{IntoConnectionInfo, RedisConnectionInfo};
+use tempfile::TempDir;
+use testcontainers::core::{IntoContainerPort, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+
+use super::process::{Process, find_program, poll};
+use super::{Failure, Result, docker, ports};
+
+const START: Duration = Duration::from_secs(20);
+const IMAGE: (&str, &str) = ("redis", "7.4-alpine");
+const IMAGE_CONFIG: &str = "/etc/redis-test.conf";
+
+/// How the server is set up.
+#[derive(Debug, Clone, Default)]
+pub struct RedisOptions {
+    append_only: bool,
+    password: Option<String>,
+    replica_of: Option<SocketAddr>,
+    lines: Vec<String>,
+}
+
+impl RedisOptions {
+    /// Writes every command to disk before it is answered, so that a kill loses nothing.
+    #[must_use]
+    pub fn append_only(mut self) -> Self {
+        self.append_only = true;
+        self
+    }
+
+    /// Asks clients for a password.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// Follows another server.
+    #[must_use]
+    pub fn replica_of(mut self, primary: &Redis) -> Self {
+        self.replica_of = Some(primary.address());
+        self
+    }
+
+    /// One more line of `redis.conf`, such as `maxmemory-policy allkeys-lru`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.lines.push(line.to_owned());
+        self
+    }
+
+    /// Starts the server.
+    pub async fn start(self) -> Result<Redis> {
+        Redis::with(self).await
+    }
+
+    fn config(&self, listen: (&str, u16), dir: &str) -> String {
+        let (bind, port) = listen;
+        let mut text = format!("port {port}\nbind {bind}\nprotected-mode no\ndir {dir}\nsave \"\"\n");
+        if self.append_only {
+            text.push_str("appendonly yes\nappendfsync always\n");
+        }
+        if let Some(password) = &self.password {
+            let _ = writeln!(text, "requirepass \"{password}\"");
+            let _ = writeln!(text, "masterauth \"{password}\"");
+        }
+        if let Some(primary) = self.replica_of {
+            let _ = writeln!(text, "replicaof {} {}", primary.ip(), primary.port());
+            text.push_str("repl-diskless-sync-delay 0\n");
+        }
+        for line in &self.lines {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+enum Backend {
+    Local { process: Option<Process>, binary: PathBuf },
+    Container(Box<ContainerAsync<GenericImage>>),
+}
+
+/// A running Redis; gone with its data when dropped.
+pub struct Redis {
+    backend: Backend,
+    address: SocketAddr,
+    options: RedisOptions,
+    dir: TempDir,
+}
+
+impl Redis {
+    /// An empty server in memory.
+    pub async fn start() -> Result<Self> {
+        Self::with(RedisOptions::default()).await
+    }
+
+    /// Options for [`RedisOptions::start`].
+    pub fn options() -> RedisOptions {
+        RedisOptions::default()
+    }
+
+    async fn with(options: RedisOptions) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("tokenvault-redis-").tempdir()?;
+        let address = ports::free_address()?;
+        // A replica in a container could not reach a primary that listens on the host's loopback.
+        let backend = if docker::engine_answers() && options.replica_of.is_none() {
+            match start_container(&options, address, dir.path()).await {
+                Ok(container) => Backend::Container(Box::new(container)),
+                Err(e) => local(&e.context("a container engine answers, but Redis did not start in it"))?,
+            }
+        } else {
+            local_backend()?
+        };
+        let mut redis = Self { backend, address, options, dir };
+        if let Some(password) = &redis.options.password {
+            write_private(&redis.password_file(), password)?;
+        }
+        redis.restart().await?;
+        Ok(redis)
+    }
+
+    /// `redis://127.0.0.1:PORT`, without a password.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The file (mode 0600) that holds the password, if there is one.
+    pub fn password_file(&self) -> PathBuf {
+        self.dir.path().join("password")
+    }
+
+    /// A connection of its own, authenticated.
+    pub async fn connection(&self) -> Result<MultiplexedConnection> {
+        let mut settings = RedisConnectionInfo::default();
+        if let Some(password) = &self.options.password {
+            settings = settings.set_password(password.as_str());
+        }
+        let info = self.url().into_connection_info()?.set_redis_settings(settings);
+        Ok(redis::Client::open(info)?.get_multiplexed_async_connection().await?)
+    }
+
+    /// SIGKILL: what was not on disk is lost.
+    pub async fn kill(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Local { process, .. } => process.iter_mut().for_each(Process::kill),
+            Backend::Container(container) => container.stop_with_timeout(Some(0)).await?,
+        }
+        Ok(())
+    }
+
+    /// Ends it in an orderly way.
+    pub async fn stop(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Local { process: Some(process), .. } => drop(process.terminate(START).await?),
+            Backend::Local { process: None, .. } => {}
+            Backend::Container(container) => container.stop_with_timeout(Some(10)).await?,
+        }
+        Ok(())
+    }
+
+    /// Starts it again on the same port with the same files; kills it first if it still runs.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill().await?;
+        match &mut self.backend {
+            Backend::Container(container) => container.start().await?,
+            Backend::Local { process, binary } => {
+                let dir = self.dir.path();
+                let config = dir.join("redis.conf");
+                let text = self.options.config(("127.0.0.1", self.address.port()), &dir.display().to_string());
+                write_private(&config, &text)?;
+                let mut command = Command::new(binary);
+                command.arg(&config);
+                *process = Some(Process::spawn("redis", command, dir)?);
+            }
+        }
+        self.wait_ready().await
+    }
+
+    /// It stays reachable but answers nothing, as a frozen machine would.
+    pub async fn pause(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Local { process, .. } => process.as_mut().map_or(Ok(()), Process::pause),
+            Backend::Container(container) => Ok(container.pause().await?),
+        }
+    }
+
+    /// Ends [`Self::pause`].
+    pub async fn resume(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Local { process, .. } => process.as_mut().map_or(Ok(()), Process::resume),
+            Backend::Container(container) => Ok(container.unpause().await?),
+        }
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        let attempt = poll("Redis to answer PING", START, || async {
+            let mut connection = self.connection().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        });
+        let answer = attempt.await;
+        answer.map(drop).map_err(|e| match &self.backend {
+            Backend::Local { process: Some(process), .. } => Failure::new(format!("{e}:\n{}", process.log_tail())),
+            _ => e,
+        })
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the substitution must be seen in the test's output")]
+fn local(reason: &Failure) -> Result<Backend> {
+    eprintln!("{reason}; taking redis-server instead");
+    local_backend()
+}
+
+fn local_backend() -> Result<Backend> {
+    let binary = find_program("redis-server").ok_or_else(|| {
+        Failure::new("redis-server is missing: run `./test --install-only` or `apt-get install redis-server`")
+    })?;
+    Ok(Backend::Local { process: None, binary })
+}
+
+async fn start_container(
+    options: &RedisOptions,
+    address: SocketAddr,
+    dir: &Path,
+) -> Result<ContainerAsync<GenericImage>> {
+    let config = dir.join("container.conf");
+    write_private(&config, &options.config(("0.0.0.0", 6379), "/data"))?;
+    let container = GenericImage::new(IMAGE.0, IMAGE.1)
+        .with_wait_for(WaitFor::message_on_stdout("Ready to accept connections"))
+        .with_mapped_port(address.port(), 6379.tcp())
+        .with_copy_to(IMAGE_CONFIG, fs::read(&config)?)
+        .with_cmd(["redis-server", IMAGE_CONFIG])
+        .start()
+        .await?;
+    debug_assert_eq!(address.ip(), Ipv4Addr::LOCALHOST);
+    Ok(container)
+}
+
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! A lab realm's parts as Keycloak's admin API wants them. The same set-up in prose is deploy/keycloak/README.md.
+
+use serde_json::{Value, json};
+
+use super::realm::{LOGIN_APP, LabUser, MODULE, VAULT};
+
+pub(super) fn user(user: &LabUser) -> Value {
+    json!({
+        "username": user.username,
+        "enabled": true,
+        "email": format!("{}@example.org", user.username),
+        "emailVerified": true,
+        "firstName": user.username,
+        "lastName": "Lab",
+        "attributes": { "user_id": [user.user_id] },
+        "credentials": [{ "type": "password", "value": user.password }],
+        "realmRoles": ["offline_access", "uma_authorization"],
+    })
+}
+
+pub(super) fn login_app(secret: &str) -> Value {
+    json!({
+        "clientId": LOGIN_APP,
+        "enabled": true,
+        "secret": secret,
+        "directAccessGrantsEnabled": true,
+        "redirectUris": ["http://localhost/*"],
+        "protocolMappers": [audience_mapper(VAULT), user_id_mapper()],
+    })
+}
+
+pub(super) fn vault_client(secret: &str) -> Value {
+    json!({
+        "clientId": VAULT,
+        "enabled": true,
+        "secret": secret,
+        "standardFlowEnabled": false,
+        "serviceAccountsEnabled": true,
+        "attributes": {
+            "standard.token.exchange.enabled": "true",
+            "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
+        },
+        "protocolMappers": [audience_mapper(VAULT), user_id_mapper()],
+    })
+}
+
+pub(super) fn module(secret: &str) -> Value {
+    json!({
+        "clientId": MODULE,
+        "enabled": true,
+        "secret": secret,
+        "standardFlowEnabled": false,
+        "serviceAccountsEnabled": true,
+    })
+}
+
+fn audience_mapper(client: &str) -> Value {
+    json!({
+        "name": format!("audience {client}"),
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-audience-mapper",
+        "config": {
+            "included.client.audience": client,
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    })
+}
+
+fn user_id_mapper() -> Value {
+    json!({
+        "name": "user_id",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-usermodel-attribute-mapper",
+        "config": {
+            "user.attribute": "user_id",
+            "claim.name": "user_id",
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    })
+}
+
+/// Keycloak 24 and later drop attributes that the user profile does not know, unless they are allowed in general.
+pub(super) fn user_profile() -> Value {
+    let attributes = ["username", "email", "firstName", "lastName"]
+        .map(|name| json!({ "name": name, "permissions": { "view": ["admin", "user"], "edit": ["admin", "user"] } }));
+    let profile = json!({ "unmanagedAttributePolicy": "ENABLED", "attributes": attributes });
+    json!({
+        "org.keycloak.userprofile.UserProfileProvider": [{
+            "providerId": "declarative-user-profile",
+            "config": { "kc.user.profile.config": [profile.to_string()] },
+        }],
+    })
+}
