@@ -23,6 +23,7 @@ pub mod failure;
 pub mod keycloak;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod realm;
 pub mod redis;
 mod representation;

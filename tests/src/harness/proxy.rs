@@ -1,0 +1,246 @@
+//! A TCP proxy that stands between the vault and Keycloak or Redis and spoils chosen answers.
+//!
+//! It knows no protocol beyond this: what comes up after an answer is a new request. It must never change a byte, only
+//! withhold it, so that whatever goes wrong could go wrong on a real network.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::Result;
+
+/// Enough of a request to recognise it by.
+const REQUEST_KEPT: usize = 64 * 1024;
+
+/// What is done to a request or its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Connections are reset, the ones that stand as soon as they are used.
+    Refuse,
+    /// The connection is closed before the whole request has reached the other side.
+    DropRequest,
+    /// The other side gets the request; the first so many bytes of its answer come through, then the connection is closed.
+    CutAnswerAfter(usize),
+    /// The other side gets the request; its answer never comes.
+    SwallowAnswer,
+    /// The answer comes so much later.
+    Delay(Duration),
+}
+
+impl Fault {
+    fn hits_request(self) -> bool {
+        matches!(self, Self::Refuse | Self::DropRequest)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Plan {
+    fault: Option<Fault>,
+    /// How often it still strikes; `None` is always.
+    left: Option<usize>,
+    /// Strikes only requests that contain this.
+    only: Option<String>,
+}
+
+#[derive(Default)]
+struct Shared {
+    plan: Mutex<Plan>,
+    connections: AtomicUsize,
+    requests: AtomicUsize,
+    struck: AtomicUsize,
+}
+
+impl Shared {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fault for this request, if one is due at this point of it; counts it as struck.
+    fn strike(&self, request: &[u8], at_request: bool) -> Option<Fault> {
+        let mut plan = self.plan();
+        let fault = plan.fault.filter(|fault| fault.hits_request() == at_request)?;
+        if plan.only.as_ref().is_some_and(|text| !contains(request, text.as_bytes())) {
+            return None;
+        }
+        if let Some(left) = &mut plan.left {
+            *left -= 1;
+            if *left == 0 {
+                *plan = Plan::default();
+            }
+        }
+        self.struck.fetch_add(1, Ordering::SeqCst);
+        Some(fault)
+    }
+}
+
+/// A running proxy; its connections end with it.
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    hang_up: watch::Sender<()>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A proxy to `upstream` (`host:port`) on a free loopback port, which passes everything on at first.
+    pub async fn to(upstream: impl Into<String>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let (hang_up, listening) = watch::channel(());
+        let accepting = tokio::spawn(accept(listener, upstream.into(), shared.clone(), listening));
+        Ok(Self { address, shared, hang_up, accepting })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address with a scheme: `proxy.url("redis")` is `redis://127.0.0.1:PORT`.
+    pub fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// From now on, every request meets `fault`.
+    pub fn set(&self, fault: Fault) {
+        *self.shared.plan() = Plan { fault: Some(fault), left: None, only: None };
+    }
+
+    /// The next `times` requests that contain `text` (empty: any) meet `fault`, the ones after them pass.
+    pub fn strike(&self, fault: Fault, times: usize, text: &str) {
+        let only = (!text.is_empty()).then(|| text.to_owned());
+        *self.shared.plan() = Plan { fault: (times > 0).then_some(fault), left: Some(times), only };
+    }
+
+    /// Everything passes again.
+    pub fn clear(&self) {
+        *self.shared.plan() = Plan::default();
+    }
+
+    /// Closes all connections that stand.
+    pub fn hang_up(&self) {
+        self.hang_up.send_replace(());
+    }
+
+    /// How many connections were accepted.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many requests came up. Requests sent ahead of an answer count as one with it.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
+    }
+
+    /// How many requests met a fault.
+    pub fn struck(&self) -> usize {
+        self.shared.struck.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, upstream: String, shared: Arc<Shared>, hang_up: watch::Receiver<()>) {
+    let mut connections = JoinSet::new(); // dropped with this task, and every connection with it
+    while let Ok((client, _)) = listener.accept().await {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let (upstream, shared, mut hang_up) = (upstream.clone(), shared.clone(), hang_up.clone());
+        hang_up.mark_unchanged();
+        connections.spawn(async move {
+            tokio::select! {
+                () = connection(client, &upstream, &shared) => {}
+                _ = hang_up.changed() => {}
+            }
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// What is known of the request under way on one connection.
+#[derive(Default)]
+struct Exchange {
+    request: Vec<u8>,
+    answered: usize,
+    fault: Option<Fault>,
+}
+
+async fn connection(client: TcpStream, upstream: &str, shared: &Shared) {
+    let refused = shared.plan().fault == Some(Fault::Refuse) && shared.strike(b"", true).is_some();
+    if refused {
+        drop(client.set_zero_linger()); // closed by RST, as where nobody listens
+        return;
+    }
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    drop((client.set_nodelay(true), server.set_nodelay(true)));
+    let exchange = Mutex::new(Exchange::default());
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    tokio::select! {
+        () = carry_up(from_client, to_server, &exchange, shared) => {}
+        () = carry_down(from_server, to_client, &exchange, shared) => {}
+    }
+}
+
+async fn carry_up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &Mutex<Exchange>, shared: &Shared) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        let dropped = {
+            let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+            if exchange.answered > 0 || exchange.request.is_empty() {
+                *exchange = Exchange::default();
+                shared.requests.fetch_add(1, Ordering::SeqCst);
+            }
+            let room = REQUEST_KEPT.saturating_sub(exchange.request.len());
+            exchange.request.extend_from_slice(&buffer[..read.min(room)]);
+            shared.strike(&exchange.request, true).is_some()
+        };
+        if dropped || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn carry_down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &Mutex<Exchange>, shared: &Shared) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        let (fault, before) = {
+            let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = exchange.answered;
+            if before == 0 {
+                exchange.fault = shared.strike(&exchange.request, false);
+            }
+            exchange.answered += read;
+            (exchange.fault, before)
+        };
+        let passes = match fault {
+            Some(Fault::CutAnswerAfter(bytes)) => read.min(bytes.saturating_sub(before)),
+            Some(Fault::SwallowAnswer) => continue,
+            Some(Fault::Delay(by)) if before == 0 => {
+                tokio::time::sleep(by).await;
+                read
+            }
+            _ => read,
+        };
+        let cut = matches!(fault, Some(Fault::CutAnswerAfter(bytes)) if before + read >= bytes);
+        if to.write_all(&buffer[..passes]).await.is_err() || cut {
+            return;
+        }
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
