@@ -13,11 +13,13 @@
 //! | [`record`] | what is kept for a job, and its encoding as fields |
 //! | [`policy`] | `plan`, `apply`, `serve`: the decisions |
 //! | [`seal`] | authenticated encryption, the only place that holds a cipher |
+//! | [`pair`] | where a token in the clear becomes a sealed one, and back |
 //! | [`ports`] | store, identity provider, clock, entropy |
 //! | [`memory`] | a store in memory that keeps the same contract as the one on Redis |
 
 pub mod ids;
 pub mod memory;
+pub mod pair;
 pub mod policy;
 pub mod ports;
 pub mod record;

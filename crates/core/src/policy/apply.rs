@@ -143,7 +143,7 @@ fn settle(record: &mut Record, round: &mut Round) {
 }
 
 /// When a token of this life is to be renewed.
-pub(crate) fn due(life: Duration, at: &Moment<'_>) -> Timestamp {
+pub fn due(life: Duration, at: &Moment<'_>) -> Timestamp {
     let sway = 1.0 + at.settings.jitter * (at.roll * 2.0 - 1.0);
     at.now + life.mul_f64((at.settings.fraction * sway).clamp(0.05, 0.95))
 }

@@ -23,7 +23,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use apply::apply;
+pub use apply::{apply, due};
 pub use plan::plan;
 pub use serve::{Ask, Serve, serve};
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use crate::ids::{
     AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, TenantId, UserId,
 };
-use crate::record::{FieldsChange, Record};
+use crate::record::{self, FieldsChange, Record};
 use crate::time::Timestamp;
 
 /// Why the store did not do something.
@@ -113,6 +113,44 @@ pub struct Write<'a> {
     pub keep_until: Timestamp,
     /// Whether the writer gives its lease back with this write. While it keeps it, the due entry stays at the lease's end.
     pub release_lease: bool,
+}
+
+impl<'a> Write<'a> {
+    /// The write that turns `before` into `after`, guarded by what `before` was.
+    pub fn between(before: &'a Record, after: &Record, attempt: AttemptId) -> Self {
+        Self {
+            key: &before.key,
+            attempt,
+            guard: Guard { generation: before.generation, state: before.state.code(), ..Guard::default() },
+            change: record::change(&record::encode(before), &record::encode(after)),
+            due_at: after.due_at,
+            keep_until: after.keep_until,
+            release_lease: false,
+        }
+    }
+
+    /// Under a lease: only while it is the newest.
+    #[must_use]
+    pub fn under(mut self, lease: &Lease) -> Self {
+        self.guard.fence = Some(lease.fence);
+        self
+    }
+
+    /// Gives the lease back with the write.
+    #[must_use]
+    pub fn releasing(mut self) -> Self {
+        self.release_lease = true;
+        self
+    }
+
+    /// The answer to a spend: whoever holds the lease by now, as long as the intent is still this one.
+    #[must_use]
+    pub fn answering(mut self, before: &Record) -> Self {
+        self.guard.fence = None;
+        self.guard.intent = before.intent.map(|intent| intent.attempt);
+        self.guard.incarnation = before.session.as_ref().map(|session| session.incarnation);
+        self
+    }
 }
 
 /// What became of a write.

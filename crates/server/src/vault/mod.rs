@@ -4,13 +4,28 @@
 //! A read never calls the identity provider. Nothing here renews a token: a read that needs a renewal makes the job due,
 //! wakes the reconciler and looks at the store again.
 
+mod acquire;
+mod amend;
+mod list;
+mod peek;
+mod read;
+mod register;
+mod release;
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::{Generation, JobId, ModuleName, TenantId, UserId};
-use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, TenantId, UserId};
+use tokenvault_core::ports::{StoreError, Stored};
+use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts::Parts;
+use crate::problem::{Code, Problem};
+use crate::tenants::TenantRules;
 
 /// The module on whose behalf something is done, in the tenant of the request. Its right to the action was checked.
 #[derive(Debug, Clone)]
@@ -130,4 +145,80 @@ pub struct JobPage {
     pub jobs: Vec<JobView>,
     /// Where the next page starts (exclusive), if there is one.
     pub next: Option<JobId>,
+}
+
+/// What holds for all tenants.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The least life of a served token where a read names none.
+    pub default_min_ttl: Duration,
+}
+
+/// The use cases.
+pub struct Vault {
+    parts: Parts,
+    options: Options,
+    /// Cancelled on shutdown: waiting reads answer at once.
+    stop: CancellationToken,
+}
+
+impl Vault {
+    /// Puts the use cases on their parts.
+    pub fn new(parts: Parts, options: Options, stop: CancellationToken) -> Self {
+        Self { parts, options, stop }
+    }
+
+    fn rules(&self, tenant: &TenantId) -> Result<&Arc<TenantRules>, Problem> {
+        self.parts
+            .tenants
+            .get(tenant)
+            .ok_or_else(|| Problem::new(Code::Unsupported, "The tenant is not configured in this vault."))
+    }
+
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, Problem> {
+        self.parts.store.load(key).await.map_err(store_problem)
+    }
+}
+
+/// What a caller is told when the store fails.
+fn store_problem(error: StoreError) -> Problem {
+    match error {
+        StoreError::Unavailable(why) => {
+            tracing::warn!(why, "the store is unavailable");
+            Problem::new(Code::StoreUnavailable, "The store did not answer.")
+        }
+        StoreError::Corrupt(what) => {
+            tracing::error!(what, "the store holds a record that cannot be read");
+            Problem::new(Code::Internal, "The stored record cannot be read.")
+        }
+        StoreError::Schema { found, known } => {
+            tracing::error!(found, known, "the store's schema is not one this version knows");
+            Problem::new(Code::StoreUnavailable, "The store's schema is not one this version knows.")
+        }
+    }
+}
+
+/// A record as its registrar is shown it.
+fn view(record: &Record) -> JobView {
+    let reason = match record.state {
+        State::Active => None,
+        State::Suspended(why) => Some(why.code()),
+        State::Releasing(why) | State::Ended(why) => Some(why.code()),
+    };
+    let session_end = record.session_ends_at.or_else(|| record.pair.as_ref().and_then(|pair| pair.refresh.expires_at));
+    JobView {
+        job_id: record.key.job.clone(),
+        user_id: record.user.clone(),
+        state: record.state.code(),
+        reason,
+        acquisition: record.acquisition,
+        on_logout: record.on_logout,
+        parent_job_id: record.parent.clone(),
+        registrar: record.registrar.clone(),
+        readers: record.readers.iter().cloned().collect(),
+        generation: record.generation,
+        created_at: record.created_at,
+        expires_at: record.expires_at,
+        session_expires_at: session_end,
+    }
 }

@@ -1,0 +1,90 @@
+//! Between a token in the clear and a sealed one: the few lines that have both in hand.
+//!
+//! What the identity provider granted is sealed here before anything else is done with it, and opened again just before
+//! it is sent or served.
+
+use std::time::Duration;
+
+use crate::ids::{Generation, JobKey, UserId};
+use crate::ports::{Entropy, Grant};
+use crate::record::{Pair, Record, RefreshSlot, Slot};
+use crate::seal::{Field, Keyring, Place, SealError};
+use crate::secret::{AccessToken, RefreshToken};
+use crate::time::Timestamp;
+
+/// Seals and opens the tokens of one job.
+#[derive(Clone, Copy)]
+pub struct Sealer<'a> {
+    /// The keys.
+    pub keyring: &'a Keyring,
+    /// Salts come from here.
+    pub entropy: &'a dyn Entropy,
+    /// The job.
+    pub key: &'a JobKey,
+    /// Its user.
+    pub user: &'a UserId,
+}
+
+/// Which of a record's two pairs is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The one reads are served from.
+    Own,
+    /// The watched one in the user's session.
+    Anchor,
+}
+
+impl Kind {
+    fn fields(self) -> (Field, Field) {
+        match self {
+            Self::Own => (Field::Access, Field::Refresh),
+            Self::Anchor => (Field::AnchorAccess, Field::AnchorRefresh),
+        }
+    }
+}
+
+impl Sealer<'_> {
+    fn place(&self, generation: Generation, field: Field) -> Place<'_> {
+        Place { key: self.key, user: self.user, generation, field }
+    }
+
+    /// Seals what was granted. `asked_at` is the instant before the request was sent: lives are counted from there, so
+    /// that the vault believes a token dead a little before Keycloak does, never after.
+    pub fn seal(&self, grant: &Grant, kind: Kind, generation: Generation, asked_at: Timestamp) -> Pair {
+        let (access, refresh) = kind.fields();
+        Pair {
+            access: self.keyring.seal(self.place(generation, access), grant.access.expose(), self.entropy),
+            access_expires_at: asked_at + grant.expires_in,
+            issued_at: asked_at,
+            scope: grant.scope.clone(),
+            refresh: RefreshSlot {
+                sealed: self.keyring.seal(self.place(generation, refresh), grant.refresh.expose(), self.entropy),
+                hash: grant.refresh.hash(),
+                generation,
+                expires_at: grant.refresh_expires_in.map(|life: Duration| asked_at + life),
+                sends: 0,
+            },
+        }
+    }
+
+    /// Opens the access token reads are served from. Its generation must be the record's: a pair that was rolled back
+    /// under a newer record does not open.
+    pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
+        let pair = record.pair.as_ref().ok_or(SealError::Malformed)?;
+        self.keyring.open(self.place(record.generation, Field::Access), &pair.access).map(|text| AccessToken::new(text.as_str()))
+    }
+
+    /// Opens the access token that belongs to a slot, to be exchanged.
+    pub fn open_subject(&self, record: &Record, slot: Slot) -> Result<AccessToken, SealError> {
+        let Some(anchor) = record.anchor.as_ref().filter(|_| slot == Slot::Anchor) else { return self.open_access(record) };
+        let place = self.place(anchor.pair.refresh.generation, Field::AnchorAccess);
+        self.keyring.open(place, &anchor.pair.access).map(|text| AccessToken::new(text.as_str()))
+    }
+
+    /// Opens the refresh token of a slot.
+    pub fn open_refresh(&self, record: &Record, slot: Slot) -> Result<RefreshToken, SealError> {
+        let token = record.slot(slot).ok_or(SealError::Malformed)?;
+        let field = if slot == Slot::Anchor { Field::AnchorRefresh } else { Field::Refresh };
+        self.keyring.open(self.place(token.generation, field), &token.sealed).map(|text| RefreshToken::new(text.as_str()))
+    }
+}

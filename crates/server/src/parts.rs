@@ -1,0 +1,102 @@
+//! What the vault's use cases and the reconciler share: the ports, the keys, the tenants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenvault_core::ids::AttemptId;
+use tokenvault_core::pair::Sealer;
+use tokenvault_core::ports::{Clock, Entropy, IdentityProvider, StoreError, TokenStore, Write, Written};
+use tokenvault_core::record::{EndReason, Record};
+use tokenvault_core::seal::{Keyring, SealError};
+
+use crate::tenants::Tenants;
+use crate::wake::Wake;
+
+/// Hears what happens, for metrics. Every method does nothing unless it is overridden.
+pub trait Observer: Send + Sync {
+    /// A step of a renewal was carried out: [`Step::code`](tokenvault_core::policy::Step::code) and how it went.
+    fn renewal_step(&self, _step: &'static str, _outcome: &'static str, _took: Duration) {}
+    /// A claimed record had been due for this long.
+    fn renewal_lag(&self, _lag: Duration) {}
+    /// A job ended.
+    fn ended(&self, _reason: EndReason) {}
+    /// The answer to a spend was lost.
+    fn ambiguous_spend(&self) {}
+    /// A lease was found to be held by somebody else.
+    fn lease_lost(&self) {}
+    /// Something sealed did not open.
+    fn seal_failure(&self, _error: SealError) {}
+    /// A read was answered: `token`, `not_modified` or a problem's code, and the life of the token.
+    fn read(&self, _outcome: &'static str, _took: Duration, _ttl: Option<Duration>) {}
+    /// The reconciler has been through all shards.
+    fn reconciled(&self) {}
+}
+
+/// An observer that does not listen.
+#[derive(Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// The parts, put together once at start.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where records are kept.
+    pub store: Arc<dyn TokenStore>,
+    /// Keycloak, or what stands in for it.
+    pub idp: Arc<dyn IdentityProvider>,
+    /// The keys records are sealed with.
+    pub keyring: Arc<Keyring>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The tenants.
+    pub tenants: Arc<Tenants>,
+    /// The tap on the shoulder.
+    pub wake: Arc<Wake>,
+    /// The metrics.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// How often a write whose answer was lost is repeated before its caller is told.
+const WRITE_TRIES: u32 = 4;
+const WRITE_PAUSE: Duration = Duration::from_millis(50);
+
+impl Parts {
+    /// A sealer for a record's tokens.
+    pub fn sealer<'a>(&'a self, record: &'a Record) -> Sealer<'a> {
+        Sealer { keyring: &self.keyring, entropy: &*self.entropy, key: &record.key, user: &record.user }
+    }
+
+    /// A fresh attempt id.
+    pub fn attempt(&self) -> AttemptId {
+        AttemptId::from_bits(self.entropy.bits())
+    }
+
+    /// Writes, repeating the same attempt a few times where the store does not answer.
+    pub async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        let mut pause = WRITE_PAUSE;
+        for _ in 1..WRITE_TRIES {
+            match self.store.write(write).await {
+                Err(StoreError::Unavailable(_)) => tokio::time::sleep(pause).await,
+                answer => return answer,
+            }
+            pause *= 2;
+        }
+        self.store.write(write).await
+    }
+
+    /// Takes an ended job out of the entries that gather jobs. What cannot be removed now is repaired by whoever finds
+    /// it there, or expires.
+    pub async fn retire(&self, record: &Record) {
+        if let Some(session) = record.session_key() {
+            let _ = self.store.leave_session(&session, &record.key.job).await;
+        }
+        if let Some(parent) = &record.parent {
+            let parent = tokenvault_core::ids::JobKey::new(record.key.tenant.clone(), parent.clone());
+            let _ = self.store.remove_child(&parent, &record.key.job).await;
+        }
+        let _ = self.store.remove_from_user(&record.user, &record.key).await;
+    }
+}

@@ -1,0 +1,142 @@
+//! The reconciler: takes what is due, and renews it.
+//!
+//! Level-triggered: a wake-up carries nothing, the due index in the store says what there is to do, and what fails comes
+//! up again by its due time or by the end of its lease. Must never be imported by the HTTP layer, nor import it.
+
+mod renew;
+mod spends;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokenvault_core::ids::{ClientId, ReplicaId, Shard, TenantId};
+use tokenvault_core::ports::{Claim, Claimed, Client};
+use tokenvault_core::time::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::entropy::roll;
+use crate::parts::Parts;
+use spends::SpendGate;
+
+/// How the reconciler works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This replica's name.
+    pub replica: ReplicaId,
+    /// How long a claim holds.
+    pub lease: Duration,
+    /// How often the due index is looked at when nothing wakes the reconciler.
+    pub poll_interval: Duration,
+    /// How many records are renewed at a time.
+    pub concurrency: usize,
+    /// How many refresh tokens of one client session may be spent at a time: Keycloak serialises them.
+    pub spends_per_session: usize,
+}
+
+/// How many shards are asked at a time.
+const SHARDS_AT_ONCE: usize = 8;
+/// How long a client that was refused an exchange of its own token is not asked again.
+const EXCHANGE_BAR: Duration = Duration::from_mins(10);
+
+/// Takes what is due, and renews it.
+pub struct Reconciler {
+    parts: Parts,
+    options: Options,
+    permits: Arc<Semaphore>,
+    spends: SpendGate,
+    /// Clients that may not exchange their own tokens, as they were last told, and until when that is believed.
+    barred: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
+}
+
+impl Reconciler {
+    /// A reconciler that has not started yet.
+    pub fn new(parts: Parts, options: Options) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(options.concurrency));
+        let spends = SpendGate::new(options.spends_per_session);
+        Arc::new(Self { parts, options, permits, spends, barred: parking_lot::Mutex::default() })
+    }
+
+    /// Works until it is told to stop, then finishes the renewals in hand: an answered spend is always written.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        while !stop.is_cancelled() {
+            self.sweep(&tasks).await;
+            let pause = self.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*self.parts.entropy));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.parts.wake.until_due() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// Claims what is due in every shard, as far as there are permits, starting anywhere so that no shard comes last.
+    async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) {
+        let first = usize::try_from(self.parts.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
+        let shards: Vec<Shard> = Shard::all().collect();
+        let order = shards.iter().cycle().skip(first).take(shards.len()).copied();
+        let mut healthy = true;
+        let mut claims = futures::stream::iter(order.map(|shard| self.claim(shard))).buffer_unordered(SHARDS_AT_ONCE);
+        while let Some(claimed) = claims.next().await {
+            match claimed {
+                Ok(claimed) => {
+                    for (claim, permit) in claimed {
+                        let this = Arc::clone(self);
+                        tasks.spawn(async move {
+                            this.renew(claim).await;
+                            drop(permit);
+                        });
+                    }
+                }
+                Err(error) => {
+                    healthy = false;
+                    tracing::warn!(%error, "due records could not be claimed");
+                    break;
+                }
+            }
+        }
+        if healthy {
+            self.parts.observer.reconciled();
+        }
+    }
+
+    /// Claims as many records of a shard as there are permits left.
+    async fn claim(
+        &self,
+        shard: Shard,
+    ) -> Result<Vec<(Claimed, OwnedSemaphorePermit)>, tokenvault_core::ports::StoreError> {
+        let mut permits: Vec<OwnedSemaphorePermit> = Vec::new();
+        while permits.len() < self.options.concurrency.div_ceil(SHARDS_AT_ONCE) {
+            match Arc::clone(&self.permits).try_acquire_owned() {
+                Ok(permit) => permits.push(permit),
+                Err(_) => break,
+            }
+        }
+        if permits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let now = self.parts.clock.now();
+        let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: permits.len() };
+        let claimed = self.parts.store.claim(shard, &claim).await?;
+        for record in &claimed {
+            self.parts.observer.renewal_lag(now.since(record.due_at));
+        }
+        Ok(claimed.into_iter().zip(permits).collect())
+    }
+
+    fn may_exchange(&self, client: &Client) -> bool {
+        let key = (client.tenant.clone(), client.id.clone());
+        self.barred.lock().get(&key).is_none_or(|until| *until <= self.parts.clock.now())
+    }
+
+    fn bar_exchange(&self, client: &Client) {
+        let until = self.parts.clock.now() + EXCHANGE_BAR;
+        self.barred.lock().insert((client.tenant.clone(), client.id.clone()), until);
+        tracing::warn!(tenant = %client.tenant, client = %client.id, "the client may not exchange its own access tokens; refresh tokens will be spent instead");
+    }
+}

@@ -1,0 +1,307 @@
+//! One claimed record: plan a step, carry it out, apply what came of it, write, until the plan says rest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenvault_core::ids::SessionKey;
+use tokenvault_core::pair::Kind;
+use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
+use tokenvault_core::ports::{
+    CallError, Claimed, Client, Grant, GrantError, Lease, Refusal, StoreError, Write, Written,
+};
+use tokenvault_core::record::{EndReason, Record, SessionRef, Slot, State};
+use tokenvault_core::seal::SealError;
+use tokenvault_core::time::Timestamp;
+
+use super::Reconciler;
+use crate::entropy::roll;
+use crate::tenants::TenantRules;
+
+/// More steps than any plan takes; a guard against a plan that does not end.
+const MOST_STEPS: usize = 24;
+
+/// How long to wait before the answer to a spend is offered to an absent store again.
+const INSIST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why a round was given up. The record comes up again.
+#[derive(Debug, thiserror::Error)]
+enum GivenUp {
+    #[error("the lease was lost")]
+    LeaseLost,
+    #[error("the record changed in the meantime")]
+    Conflict,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Reconciler {
+    /// Renews a claimed record.
+    pub(super) async fn renew(&self, claimed: Claimed) {
+        let Claimed { lease, record, .. } = claimed;
+        let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else {
+            // Its tenant is no longer configured here; the record stays for a replica that knows it.
+            return tracing::warn!(tenant = %record.key.tenant, "a due job belongs to a tenant that is not configured");
+        };
+        let span =
+            tracing::info_span!("renew", tenant = %record.key.tenant, job = %record.key.job, fence = %lease.fence);
+        let round = Renewal { reconciler: self, rules: &rules, lease: &lease };
+        let result = tracing::Instrument::instrument(round.run(record), span.clone()).await;
+        let _entered = span.enter();
+        match result {
+            Ok(()) => {}
+            Err(GivenUp::Store(error)) => tracing::warn!(%error, "the renewal was given up"),
+            Err(reason) => tracing::info!(%reason, "the renewal was given up"),
+        }
+        self.parts.wake.renewed();
+    }
+}
+
+/// One round of one record under one lease.
+struct Renewal<'a> {
+    reconciler: &'a Reconciler,
+    rules: &'a TenantRules,
+    lease: &'a Lease,
+}
+
+impl Renewal<'_> {
+    async fn run(&self, record: Record) -> Result<(), GivenUp> {
+        let parts = &self.reconciler.parts;
+        let incarnation = match record.session_key().filter(|_| !record.owns_session()) {
+            Some(session) => parts.store.session(&session).await?.map(|entry| entry.incarnation),
+            None => None,
+        };
+        let mut progress = Progress::begin(record, incarnation);
+        for _ in 0..MOST_STEPS {
+            let settings = self.settings(&progress.record);
+            let step = plan(&progress, &self.moment(&settings));
+            if step == Step::Done {
+                return Ok(());
+            }
+            let outcome = self.carry_out(&progress.record, step).await?;
+            self.note(&progress.record, step, &outcome);
+            let before = progress.record.clone();
+            progress = apply(progress, step, outcome, &self.moment(&settings));
+            let resting = matches!(step, Step::Rest(_));
+            self.write(&before, &progress.record, step, resting).await?;
+            if let Step::Finish(reason) = step {
+                self.finished(&before, &progress.record, reason).await;
+            } else if let (true, State::Ended(reason)) = (before.state.is_live(), progress.record.state) {
+                self.finished(&before, &progress.record, reason).await;
+            }
+            if resting {
+                return Ok(());
+            }
+        }
+        tracing::error!("a renewal took more steps than any should");
+        Ok(())
+    }
+
+    fn settings(&self, record: &Record) -> Settings {
+        let mut settings = self.rules.renewal.clone();
+        settings.may_exchange = settings.may_exchange && self.reconciler.may_exchange(&self.client(record));
+        settings
+    }
+
+    fn moment<'s>(&self, settings: &'s Settings) -> Moment<'s> {
+        let parts = &self.reconciler.parts;
+        Moment { now: parts.clock.now(), roll: roll(&*parts.entropy), settings }
+    }
+
+    /// The client a record's pair was issued to.
+    fn client(&self, record: &Record) -> Client {
+        match &record.session {
+            Some(session) => Client { tenant: record.key.tenant.clone(), id: session.client.clone() },
+            None => self.rules.client.clone(),
+        }
+    }
+
+    async fn carry_out(&self, record: &Record, step: Step) -> Result<Outcome, GivenUp> {
+        let idp = &self.reconciler.parts.idp;
+        let client = self.client(record);
+        let asked_at = self.reconciler.parts.clock.now();
+        Ok(match step {
+            Step::Rest(_) | Step::Done | Step::Finish(_) => Outcome::Noted,
+            Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
+            Step::Probe(slot) => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot)) {
+                Some(token) => Outcome::Probed(idp.probe(&client, &token).await),
+                None => Outcome::Unreadable,
+            },
+            Step::Exchange(slot) => {
+                self.hold().await?;
+                match self.open(self.reconciler.parts.sealer(record).open_subject(record, slot)) {
+                    Some(subject) => self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at),
+                    None => Outcome::Unreadable,
+                }
+            }
+            Step::Spend(slot) => self.spend(record, slot, &client).await?,
+            Step::Impersonate => {
+                self.hold().await?;
+                let granted = idp.impersonate(&self.rules.client, &record.subject).await;
+                self.acquired(record, granted, asked_at).await?
+            }
+            Step::Revoke => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current)) {
+                Some(token) => Outcome::Revoked(idp.revoke(&client, &token).await),
+                None => Outcome::Revoked(Ok(())),
+            },
+        })
+    }
+
+    /// Sends a refresh token, once. The lease is checked after the wait for a place and right before the send.
+    async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
+        let Some(token) = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot)) else {
+            return Ok(Outcome::Unreadable);
+        };
+        let _place = match record.session_key() {
+            Some(session) => Some(self.reconciler.spends.enter(&session).await),
+            None => None,
+        };
+        self.hold().await?;
+        let asked_at = self.reconciler.parts.clock.now();
+        if record.intent.is_none_or(|intent| asked_at >= intent.deadline) {
+            // Whoever finds the intent may believe by now that nothing is under way any more.
+            return Err(GivenUp::LeaseLost);
+        }
+        let granted = self.reconciler.parts.idp.refresh(client, &token).await;
+        if matches!(granted, Err(GrantError::Unknown(_))) {
+            self.reconciler.parts.observer.ambiguous_spend();
+        }
+        Ok(self.issued(record, slot, granted, asked_at))
+    }
+
+    /// Seals what was granted for the record's next generation.
+    fn issued(&self, record: &Record, slot: Slot, granted: Result<Grant, GrantError>, asked_at: Timestamp) -> Outcome {
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => return Outcome::Failed(error),
+        };
+        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
+        let sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
+        Outcome::Issued(Box::new(Issued {
+            pair: sealed,
+            expires_in: grant.expires_in,
+            same_user: grant.subject.as_ref() == Some(&record.subject) && grant.user.as_ref() == Some(&record.user),
+            session: None,
+        }))
+    }
+
+    /// The pair of a new session of the vault's own: the job joins that session before the record says so.
+    async fn acquired(
+        &self,
+        record: &Record,
+        granted: Result<Grant, GrantError>,
+        asked_at: Timestamp,
+    ) -> Result<Outcome, GivenUp> {
+        let sid = granted.as_ref().ok().and_then(|grant| grant.sid.clone());
+        let mut issued = match self.issued(record, Slot::Current, granted, asked_at) {
+            Outcome::Issued(issued) => issued,
+            other => return Ok(other),
+        };
+        if let Some(sid) = sid {
+            let client = self.rules.client.id.clone();
+            let key = SessionKey { tenant: record.key.tenant.clone(), sid: sid.clone(), client: client.clone() };
+            let entry = self.reconciler.parts.store.join_session(&key, &record.key.job, record.keep_until).await?;
+            issued.session = Some(SessionRef { sid, client, incarnation: entry.incarnation });
+        }
+        Ok(Outcome::Issued(issued))
+    }
+
+    /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
+    async fn hold(&self) -> Result<(), GivenUp> {
+        let parts = &self.reconciler.parts;
+        if parts.clock.now() < self.lease.until && parts.store.holds(self.lease).await? {
+            return Ok(());
+        }
+        parts.observer.lease_lost();
+        Err(GivenUp::LeaseLost)
+    }
+
+    fn open<T>(&self, opened: Result<T, SealError>) -> Option<T> {
+        opened
+            .inspect_err(|error| {
+                self.reconciler.parts.observer.seal_failure(*error);
+                tracing::error!(%error, "a sealed token does not open");
+            })
+            .ok()
+    }
+
+    async fn write(&self, before: &Record, after: &Record, step: Step, resting: bool) -> Result<(), GivenUp> {
+        if before == after && !resting {
+            return Ok(());
+        }
+        let mut write = Write::between(before, after, self.reconciler.parts.attempt());
+        write = if matches!(step, Step::Spend(_)) && after.generation != before.generation {
+            write.answering(before)
+        } else {
+            write.under(self.lease)
+        };
+        if resting || !after.state.is_live() {
+            write = write.releasing();
+        }
+        let written = match write.guard.intent {
+            Some(_) => self.insist(&write).await?,
+            None => self.reconciler.parts.write(&write).await?,
+        };
+        match written {
+            Written::Done | Written::AlreadyDone => Ok(()),
+            Written::Conflict | Written::Gone => Err(GivenUp::Conflict),
+        }
+    }
+
+    /// The answer to a spend is the only copy of the only live refresh token: it is written however long the store is
+    /// away, whoever holds the lease by then, and a shutdown waits for it.
+    async fn insist(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        loop {
+            match self.reconciler.parts.write(write).await {
+                Err(StoreError::Unavailable(why)) => {
+                    tracing::warn!(why, "the store is away; the answer to a spend is held in memory until it is back");
+                    tokio::time::sleep(INSIST_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// After an end: the entries are tidied, and the client session is marked where it is over while the user's is not.
+    async fn finished(&self, before: &Record, after: &Record, reason: EndReason) {
+        let parts = &self.reconciler.parts;
+        if before.state.is_live() {
+            parts.observer.ended(reason);
+            tracing::info!(reason = reason.code(), "the job ended");
+        }
+        let client_session_over = matches!(
+            reason,
+            EndReason::ClientSessionGone | EndReason::TokenReused | EndReason::TokenStale | EndReason::SessionLost
+        );
+        if let (true, Some(session), Some(key)) = (client_session_over, &before.session, before.session_key()) {
+            if let Err(error) = parts.store.supersede_session(&key, session.incarnation).await {
+                tracing::warn!(%error, "the end of a client session could not be noted");
+            }
+        }
+        if let State::Ended(_) = after.state {
+            parts.retire(before).await;
+        }
+    }
+
+    fn note(&self, record: &Record, step: Step, outcome: &Outcome) {
+        let parts = &self.reconciler.parts;
+        let code = match outcome {
+            Outcome::Noted | Outcome::Declared(_) => return,
+            Outcome::Issued(_) | Outcome::Revoked(Ok(())) => "ok",
+            Outcome::Probed(Ok(true)) => "active",
+            Outcome::Probed(Ok(false)) => "inactive",
+            Outcome::Probed(Err(error)) | Outcome::Revoked(Err(error)) => match error {
+                CallError::Refused(refusal) => refusal.code(),
+                CallError::NoAnswer(_) => "no_answer",
+            },
+            Outcome::Failed(GrantError::Refused(refusal)) => refusal.code(),
+            Outcome::Failed(GrantError::Unknown(_)) => "unknown",
+            Outcome::Failed(GrantError::Unsent(_)) => "unsent",
+            Outcome::Unreadable => "unreadable",
+        };
+        if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
+            self.reconciler.bar_exchange(&self.client(record));
+        }
+        parts.observer.renewal_step(step.code(), code, Duration::ZERO);
+        tracing::debug!(step = step.code(), outcome = code, generation = %record.generation, "a step of a renewal");
+    }
+}

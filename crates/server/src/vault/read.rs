@@ -1,0 +1,134 @@
+//! Read: a live access token, from the store alone.
+
+use std::time::Duration;
+
+use tokenvault_core::ids::{JobId, JobKey};
+use tokenvault_core::policy::{Ask, Serve, serve};
+use tokenvault_core::ports::Stored;
+use tokenvault_core::record::{EndKind, EndReason, Record, State};
+use tokenvault_core::time::Timestamp;
+
+use super::{Caller, LiveToken, ReadAnswer, ReadRequest, Vault, store_problem};
+use crate::problem::{Code, Problem};
+
+/// How often a waiting read looks at the store: another replica may be the one that renews.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+impl Vault {
+    /// A live access token of a job, waiting for a renewal that is needed or under way. Starts none of its own: it makes
+    /// the job due and wakes the reconciler.
+    pub async fn read(&self, caller: &Caller, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
+        let started = self.parts.clock.now();
+        let answer = self.read_until(caller, job, request, started + request.wait).await;
+        let took = self.parts.clock.now().since(started);
+        match &answer {
+            Ok(ReadAnswer::Token(token)) => self.parts.observer.read("token", took, Some(token.expires_in)),
+            Ok(ReadAnswer::NotModified(_)) => self.parts.observer.read("not_modified", took, None),
+            Err(problem) => self.parts.observer.read(problem.code.as_str(), took, None),
+        }
+        answer
+    }
+
+    async fn read_until(
+        &self,
+        caller: &Caller,
+        job: &JobId,
+        request: ReadRequest,
+        deadline: Timestamp,
+    ) -> Result<ReadAnswer, Problem> {
+        let mut asked = false;
+        loop {
+            // Registered before the store is looked at, so that a renewal in between is not missed.
+            let renewed = self.parts.wake.until_renewed();
+            let owner = self.readable(caller, job).await?;
+            let now = self.parts.clock.now();
+            let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
+            match serve(&owner.record, &ask, now) {
+                Serve::Token(left) => return self.token(job, &owner.record, left, request),
+                Serve::TooDemanding(most) => return Err(too_demanding(most)),
+                Serve::Ended(reason) => return Err(ended(reason)),
+                Serve::Renew => {}
+            }
+            if now >= deadline || self.stop.is_cancelled() {
+                return Err(not_ready(&owner.record));
+            }
+            if !asked {
+                self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
+                self.parts.wake.due();
+                asked = true;
+            }
+            tokio::select! {
+                () = renewed => {}
+                () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// The record whose pair serves a job the caller may read: its own, or its parent's.
+    async fn readable(&self, caller: &Caller, job: &JobId) -> Result<Stored, Problem> {
+        let key = JobKey::new(caller.tenant.clone(), job.clone());
+        let stored =
+            self.load(&key).await?.filter(|stored| stored.record.may_read(&caller.module)).ok_or_else(not_found)?;
+        let Some(parent) = stored.record.parent.clone() else { return Ok(stored) };
+        if let Some(reason) = stored.record.state.end() {
+            return Err(ended(reason));
+        }
+        if self.parts.clock.now() >= stored.record.expires_at {
+            return Err(ended(EndReason::Expired));
+        }
+        // The parent has its own readers; whoever may read the child may use the parent's pair through it.
+        self.load(&JobKey::new(caller.tenant.clone(), parent)).await?.ok_or_else(|| ended(EndReason::Released))
+    }
+
+    fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {
+        if request.known == Some(record.generation) {
+            return Ok(ReadAnswer::NotModified(record.generation));
+        }
+        let access_token = self.parts.sealer(record).open_access(record).map_err(|error| {
+            self.parts.observer.seal_failure(error);
+            tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "a sealed access token does not open");
+            Problem::new(Code::Internal, "The stored token could not be opened.")
+        })?;
+        let (expires_at, scope) =
+            record.pair.as_ref().map(|pair| (pair.access_expires_at, pair.scope.clone())).unwrap_or_default();
+        Ok(ReadAnswer::Token(LiveToken {
+            access_token,
+            expires_in: left,
+            expires_at,
+            scope,
+            user_id: record.user.clone(),
+            job_id: job.clone(),
+            generation: record.generation,
+        }))
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::new(Code::JobNotFound, "There is no such job, or it is not the caller's to read.")
+}
+
+/// What a reader is told about a job that is over.
+pub(super) fn ended(reason: EndReason) -> Problem {
+    let (code, detail) = match reason.kind() {
+        EndKind::Job => (Code::JobEnded, "The job is over; no more tokens are given out for it."),
+        EndKind::Session => (Code::SessionEnded, "The user's session at the identity provider has ended."),
+        EndKind::Reauth => {
+            (Code::ReauthRequired, "The vault has no usable grant any more; the user must start the job again.")
+        }
+    };
+    Problem::new(code, detail).with("reason", reason.code())
+}
+
+fn too_demanding(most: Duration) -> Problem {
+    Problem::new(Code::MinTtlUnsatisfiable, format!("At most {} s can be promised.", most.as_secs()))
+        .with("max_ttl", most.as_secs())
+}
+
+fn not_ready(record: &Record) -> Problem {
+    let problem = Problem::new(Code::TokenNotReady, "The token is being renewed; ask again.");
+    match record.state {
+        State::Suspended(why) => problem.with("reason", why.code()).retry_after(Duration::from_secs(30)),
+        _ => problem,
+    }
+}

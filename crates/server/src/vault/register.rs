@@ -1,0 +1,352 @@
+//! Register: a module proves its user's consent and gets a job.
+//!
+//! Order of steps: what is there already is looked at first (a lost answer can be asked for again late); then the
+//! request, then the proof, and only then is anything asked of Keycloak. The job enters its session and its user's list
+//! before its record is created, so that a crash leaves an entry too many and never a job that nobody can find.
+
+use std::collections::BTreeSet;
+
+use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
+use tokenvault_core::pair::Kind;
+use tokenvault_core::policy::{Moment, due};
+use tokenvault_core::ports::{Created, Proof, ProofError};
+use tokenvault_core::record::{Acquisition, Anchor, EndKind, OnLogout, Record, State};
+use tokenvault_core::time::Timestamp;
+
+use super::acquire::{Acquired, rejected};
+use super::read::ended;
+use super::{Caller, Registered, Registration, Vault, peek, store_problem, view};
+use crate::entropy::roll;
+use crate::problem::{Code, Problem};
+use crate::tenants::TenantRules;
+
+/// A renewal may change a record between the look and the write; it cannot do so for ever.
+const TRIES: u32 = 4;
+
+/// When the job ends and when it may be forgotten.
+pub(super) struct Terms {
+    pub(super) expires_at: Timestamp,
+    pub(super) keep_until: Timestamp,
+}
+
+/// A registration whose request has been checked.
+pub(super) struct Wanted<'a> {
+    pub(super) key: &'a JobKey,
+    pub(super) rules: &'a TenantRules,
+    pub(super) acquisition: Acquisition,
+    pub(super) on_logout: OnLogout,
+    pub(super) expires_at: Timestamp,
+    pub(super) keep_until: Timestamp,
+}
+
+/// What stands under the job id already.
+enum Standing {
+    /// Nothing, or an end that a new registration replaces.
+    Free(Option<Record>),
+    /// The same registrar's live job of the same user.
+    Ours(Box<Record>),
+}
+
+impl Vault {
+    /// Registers a job, or answers again for one that is there.
+    pub async fn register(&self, caller: &Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
+        let key = JobKey::new(caller.tenant.clone(), job);
+        let rules = self.rules(&caller.tenant)?.clone();
+        let terms = terms(&request, &rules, self.parts.clock.now())?;
+        for _ in 0..TRIES {
+            match self.standing(caller, &key, &rules, &request).await? {
+                Standing::Ours(record) => {
+                    if let Some(answer) = self.amend(&record, &request, &terms).await? {
+                        return Ok(answer);
+                    }
+                }
+                Standing::Free(previous) => {
+                    if let Some(answer) = self.create(caller, &key, &request, &terms, previous).await? {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+        Err(Problem::new(Code::StoreUnavailable, "The job changed again and again while it was being registered."))
+    }
+
+    async fn standing(
+        &self,
+        caller: &Caller,
+        key: &JobKey,
+        rules: &TenantRules,
+        request: &Registration,
+    ) -> Result<Standing, Problem> {
+        let Some(stored) = self.load(key).await? else { return Ok(Standing::Free(None)) };
+        let record = stored.record;
+        let user = request.user_id.clone().or_else(|| {
+            peek::text(request.access_token.expose(), &rules.user_id_claim).and_then(|user| UserId::parse(user).ok())
+        });
+        if record.registrar != caller.module || user.as_ref().is_some_and(|user| *user != record.user) {
+            return Err(Problem::new(Code::JobConflict, "Another user or another module has a job of this id."));
+        }
+        let over = record
+            .state
+            .end()
+            .or((self.parts.clock.now() >= record.expires_at).then_some(tokenvault_core::record::EndReason::Expired));
+        match over {
+            None if user.is_some() => Ok(Standing::Ours(Box::new(record))),
+            None => Err(rejected("malformed")),
+            Some(reason) if reason.kind() == EndKind::Reauth && matches!(record.state, State::Ended(_)) => {
+                Ok(Standing::Free(Some(record)))
+            }
+            Some(reason) => {
+                let told = ended(reason);
+                Err(Problem { code: Code::JobIdEnded, ..told })
+            }
+        }
+    }
+
+    /// Acquires a pair and creates the record; `None` if another registration came first.
+    async fn create(
+        &self,
+        caller: &Caller,
+        key: &JobKey,
+        request: &Registration,
+        terms: &Terms,
+        previous: Option<Record>,
+    ) -> Result<Option<Registered>, Problem> {
+        let rules = self.rules(&caller.tenant)?.clone();
+        let (acquisition, on_logout) = agree(caller, request, &rules)?;
+        let proof = self.prove(key, request).await?;
+        if let Some(parent) = &request.parent_job_id {
+            return self.create_child(caller, key, (request, parent), &proof, terms).await;
+        }
+        let wanted = Wanted {
+            key,
+            rules: &rules,
+            acquisition,
+            on_logout,
+            expires_at: terms.expires_at,
+            keep_until: terms.keep_until,
+        };
+        let acquired = self.acquire(&wanted, &proof, request).await?;
+        let generation = previous.as_ref().map_or(Generation(0), |record| record.generation);
+        let record = self.first_record(caller, &wanted, &proof, acquired, generation);
+        let record = Record { readers: readers(request), ..record };
+        let created = self.enter(&record, previous.map(|record| record.generation)).await?;
+        if created.is_none() {
+            if let Some(session) = &record.session {
+                self.leave(
+                    key,
+                    &tokenvault_core::ports::Client { tenant: key.tenant.clone(), id: session.client.clone() },
+                    &session.sid,
+                )
+                .await;
+            }
+        }
+        Ok(created)
+    }
+
+    /// Enters a record under its user and creates it.
+    async fn enter(&self, record: &Record, replaces: Option<Generation>) -> Result<Option<Registered>, Problem> {
+        let store = &self.parts.store;
+        store.add_to_user(&record.user, &record.key, record.keep_until).await.map_err(store_problem)?;
+        let attempt = self.parts.attempt();
+        let mut created = store.create(record, replaces, attempt).await;
+        if created.is_err() {
+            // Whether it was done is not known; the same attempt asks again.
+            created = store.create(record, replaces, attempt).await;
+        }
+        match created.map_err(store_problem)? {
+            Created::Done | Created::AlreadyDone => {
+                tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
+                Ok(Some(Registered { created: true, job: view(record) }))
+            }
+            Created::Exists(_) => Ok(None),
+        }
+    }
+
+    async fn prove(&self, key: &JobKey, request: &Registration) -> Result<Proof, Problem> {
+        let proof = self.parts.idp.verify(&key.tenant, &request.access_token).await.map_err(|error| match error {
+            ProofError::KeysUnavailable => {
+                Problem::new(Code::IdpUnavailable, "The tenant's signing keys could not be had.")
+            }
+            check => rejected(&check.to_string()),
+        })?;
+        match &request.user_id {
+            Some(user) if *user != proof.user => Err(rejected("user_id_mismatch")),
+            _ => Ok(proof),
+        }
+    }
+
+    fn first_record(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted<'_>,
+        proof: &Proof,
+        acquired: Acquired,
+        previous: Generation,
+    ) -> Record {
+        let now = self.parts.clock.now();
+        let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.rules.renewal };
+        let Acquired { own, anchor } = acquired;
+        let mut record = blank(caller, wanted.key, proof, now);
+        record.acquisition = wanted.acquisition;
+        record.on_logout = wanted.on_logout;
+        record.expires_at = wanted.expires_at;
+        record.keep_until = wanted.keep_until;
+        record.generation = previous.next();
+        record.access_life = own.grant.expires_in;
+        let sealer = self.parts.sealer(&record);
+        let pair = sealer.seal(&own.grant, Kind::Own, record.generation, own.asked_at);
+        let anchor = anchor.map(|held| Anchor {
+            pair: sealer.seal(&held.grant, Kind::Anchor, record.generation, held.asked_at),
+            session: held.session,
+        });
+        let life = own.grant.expires_in.min(own.grant.refresh_expires_in.unwrap_or(own.grant.expires_in));
+        record.due_at = Some(due(life, &at).min(record.expires_at));
+        record.session = Some(own.session);
+        record.pair = Some(pair);
+        record.anchor = anchor;
+        record
+    }
+
+    /// A child shares its parent's pair: same user, the caller may use the parent, readers and end within the parent's.
+    async fn create_child(
+        &self,
+        caller: &Caller,
+        key: &JobKey,
+        (request, parent): (&Registration, &JobId),
+        proof: &Proof,
+        terms: &Terms,
+    ) -> Result<Option<Registered>, Problem> {
+        let rules = self.rules(&caller.tenant)?.clone();
+        let parent_key = JobKey::new(key.tenant.clone(), parent.clone());
+        let parent =
+            self.load(&parent_key).await?.map(|stored| stored.record).filter(|parent| parent.may_read(&caller.module));
+        let parent = parent.ok_or_else(|| {
+            Problem::new(Code::JobNotFound, "There is no such parent job, or it is not the caller's to share.")
+        })?;
+        if let Some(reason) = parent.state.end() {
+            return Err(ended(reason));
+        }
+        if parent.subject != proof.subject || parent.user != proof.user {
+            return Err(rejected("parent_of_another_user"));
+        }
+        let mut record = blank(caller, key, proof, self.parts.clock.now());
+        record.acquisition = parent.acquisition;
+        record.on_logout = parent.on_logout;
+        record.parent = Some(parent_key.job.clone());
+        record.readers = readers(request);
+        // An end that was not asked for is the parent's; one that was must lie within it.
+        record.expires_at =
+            if request.expires_at.is_some() { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
+        record.keep_until = record.expires_at + rules.renewal.tombstone_ttl;
+        record.due_at = Some(record.expires_at);
+        within(&record, &parent)?;
+        if !self.parts.store.add_child(&parent_key, &key.job, rules.max_children).await.map_err(store_problem)? {
+            return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
+        }
+        let created = self.enter(&record, None).await;
+        if !matches!(created, Ok(Some(_)) | Err(_)) {
+            let _ = self.parts.store.remove_child(&parent_key, &key.job).await;
+        }
+        created
+    }
+}
+
+fn terms(request: &Registration, rules: &TenantRules, now: Timestamp) -> Result<Terms, Problem> {
+    let latest = now + rules.max_job_life;
+    let expires_at = request.expires_at.unwrap_or_else(|| (now + rules.default_job_life).min(latest));
+    if expires_at > latest {
+        return Err(Problem::new(Code::ExpiresAtTooLate, "The job may not live that long in this tenant.")
+            .with("latest", latest.to_string()));
+    }
+    if expires_at <= now {
+        return Err(Problem::new(Code::InvalidRequest, "expires_at is in the past."));
+    }
+    Ok(Terms { expires_at, keep_until: expires_at + rules.renewal.tombstone_ttl })
+}
+
+/// What the caller may ask for and the tenant supports.
+fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result<(Acquisition, OnLogout), Problem> {
+    let acquisition = request.acquisition.unwrap_or(if request.refresh_token.is_some() {
+        Acquisition::Adopt
+    } else {
+        rules.acquisition
+    });
+    if !caller.acquisitions.contains(&acquisition) {
+        return Err(Problem::new(Code::ActionDenied, "The caller may not register jobs with this acquisition."));
+    }
+    if request.parent_job_id.is_some() && (request.acquisition.is_some() || request.refresh_token.is_some()) {
+        return Err(Problem::new(
+            Code::InvalidRequest,
+            "A child shares its parent's pair; it names no acquisition and no refresh_token.",
+        ));
+    }
+    if request.refresh_token.is_some() && acquisition != Acquisition::Adopt {
+        return Err(Problem::new(Code::Unsupported, "A refresh_token is taken for adopt only."));
+    }
+    if request.refresh_token.is_none() && acquisition == Acquisition::Adopt && request.parent_job_id.is_none() {
+        return Err(Problem::new(Code::InvalidRequest, "adopt needs the refresh_token that is to be adopted."));
+    }
+    let survives = acquisition == Acquisition::Impersonate;
+    let on_logout = match (request.on_logout, rules.on_logout) {
+        (Some(OnLogout::Continue), _) if !survives => {
+            return Err(Problem::new(Code::Unsupported, "Only an impersonated job can continue after the logout."));
+        }
+        (Some(OnLogout::Continue), OnLogout::Revoke) => {
+            return Err(Problem::new(
+                Code::Unsupported,
+                "The tenant ends jobs at logout; a job may only tighten that.",
+            ));
+        }
+        (Some(asked), _) => asked,
+        (None, OnLogout::Continue) if survives => OnLogout::Continue,
+        (None, _) => OnLogout::Revoke,
+    };
+    Ok((acquisition, on_logout))
+}
+
+fn within(child: &Record, parent: &Record) -> Result<(), Problem> {
+    if parent.parent.is_some() {
+        return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
+    }
+    if child.expires_at > parent.expires_at {
+        return Err(Problem::new(Code::ExpiresAtTooLate, "A child ends no later than its parent.")
+            .with("latest", parent.expires_at.to_string()));
+    }
+    let outside = std::iter::once(&child.registrar).chain(&child.readers).find(|module| !parent.may_read(module));
+    match outside {
+        Some(module) => Err(Problem::new(Code::ActionDenied, format!("{module} may not read the parent job."))),
+        None => Ok(()),
+    }
+}
+
+fn readers(request: &Registration) -> BTreeSet<ModuleName> {
+    request.readers.clone().unwrap_or_default()
+}
+
+/// A record without a pair, of the proof's user and the caller.
+fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record {
+    Record {
+        key: key.clone(),
+        user: proof.user.clone(),
+        subject: proof.subject.clone(),
+        registrar: caller.module.clone(),
+        readers: BTreeSet::new(),
+        acquisition: Acquisition::Exchange,
+        on_logout: OnLogout::Revoke,
+        parent: None,
+        created_at: now,
+        expires_at: now,
+        keep_until: now,
+        state: State::Active,
+        generation: Generation(1),
+        session: None,
+        pair: None,
+        spare: None,
+        anchor: None,
+        intent: None,
+        access_life: std::time::Duration::ZERO,
+        session_ends_at: None,
+        failures: 0,
+        due_at: None,
+    }
+}
