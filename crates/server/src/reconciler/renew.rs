@@ -77,8 +77,9 @@ impl Renewal<'_> {
             if step == Step::Done {
                 return Ok(());
             }
+            let started = parts.clock.now();
             let outcome = self.carry_out(&progress.record, step).await?;
-            self.note(&progress.record, step, &outcome);
+            self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
             let before = progress.record.clone();
             progress = apply(progress, step, outcome, &self.moment(&settings));
             let resting = matches!(step, Step::Rest(_));
@@ -282,7 +283,7 @@ impl Renewal<'_> {
         }
     }
 
-    fn note(&self, record: &Record, step: Step, outcome: &Outcome) {
+    fn note(&self, record: &Record, step: Step, outcome: &Outcome, took: Duration) {
         let parts = &self.reconciler.parts;
         let code = match outcome {
             Outcome::Noted | Outcome::Declared(_) => return,
@@ -301,7 +302,7 @@ impl Renewal<'_> {
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
             self.reconciler.bar_exchange(&self.client(record));
         }
-        parts.observer.renewal_step(step.code(), code, Duration::ZERO);
+        parts.observer.renewal_step(step.code(), code, took);
         tracing::debug!(step = step.code(), outcome = code, generation = %record.generation, "a step of a renewal");
     }
 }

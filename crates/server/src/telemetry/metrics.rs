@@ -1,0 +1,244 @@
+//! The metrics, in Prometheus' words. Every name and label is listed in `docs/metrics.md`, and a test holds the two
+//! together.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokenvault_core::record::EndReason;
+use tokenvault_core::seal::SealError;
+use tokenvault_core::time::Timestamp;
+
+use crate::parts::Observer;
+
+type Labels = Vec<(&'static str, &'static str)>;
+type Count = Family<Labels, Counter>;
+type Spread = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// 0.1 ms to 13 s: store and HTTP.
+fn latency() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
+}
+
+/// 1 s to about 18 h: lives.
+fn life() -> Histogram {
+    Histogram::new(exponential_buckets(1.0, 2.0, 17))
+}
+
+/// All metrics of a process.
+pub struct Metrics {
+    registry: Registry,
+    reads: Count,
+    read_duration: Histogram,
+    token_ttl: Histogram,
+    renewals: Count,
+    renewal_duration: Spread,
+    renewal_lag: Histogram,
+    renewals_due: Gauge,
+    ended: Count,
+    ambiguous_spends: Counter,
+    leases_lost: Counter,
+    seal_failures: Count,
+    keycloak_requests: Count,
+    keycloak_duration: Spread,
+    rejections: Count,
+    connections: Gauge,
+    last_success: Gauge<f64, AtomicU64>,
+    certificate_not_after: Family<Labels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers everything under the prefix `tokenvault_`.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tokenvault"),
+            reads: Count::default(),
+            read_duration: latency(),
+            token_ttl: life(),
+            renewals: Count::default(),
+            renewal_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
+            renewal_lag: latency(),
+            renewals_due: Gauge::default(),
+            ended: Count::default(),
+            ambiguous_spends: Counter::default(),
+            leases_lost: Counter::default(),
+            seal_failures: Count::default(),
+            keycloak_requests: Count::default(),
+            keycloak_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
+            rejections: Count::default(),
+            connections: Gauge::default(),
+            last_success: Gauge::default(),
+            certificate_not_after: Family::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("reads", "Token reads by outcome", self.reads.clone());
+        r.register("read_duration_seconds", "Time a read took, its wait included", self.read_duration.clone());
+        r.register("token_ttl_seconds", "Life left in the access tokens that reads were given", self.token_ttl.clone());
+        r.register("renewals", "Steps of renewals by outcome", self.renewals.clone());
+        r.register("renewal_duration_seconds", "Time a step of a renewal took", self.renewal_duration.clone());
+        r.register(
+            "renewal_lag_seconds",
+            "How long a record had been due when it was claimed",
+            self.renewal_lag.clone(),
+        );
+        r.register("renewals_due", "Records that are due now, over all replicas", self.renewals_due.clone());
+        r.register("jobs_ended", "Jobs that ended, by reason", self.ended.clone());
+        r.register("ambiguous_spends", "Spent refresh tokens whose answer was lost", self.ambiguous_spends.clone());
+        r.register("leases_lost", "Leases that another replica had taken over", self.leases_lost.clone());
+        r.register("seal_failures", "Sealed values that did not open, by kind", self.seal_failures.clone());
+        r.register("keycloak_requests", "Requests to Keycloak by call and outcome", self.keycloak_requests.clone());
+        r.register("keycloak_request_duration_seconds", "Time Keycloak took to answer", self.keycloak_duration.clone());
+        r.register("rejections", "Requests that were refused, by code", self.rejections.clone());
+        r.register("connections", "Open connections on the module listener", self.connections.clone());
+        r.register(
+            "reconciler_last_success_timestamp_seconds",
+            "When the reconciler last went through all shards",
+            self.last_success.clone(),
+        );
+        r.register(
+            "certificate_not_after_timestamp_seconds",
+            "When a certificate in use expires",
+            self.certificate_not_after.clone(),
+        );
+        r.register("build", "The running version", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    /// The exposition, in the `OpenMetrics` text format.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        prometheus_client::encoding::text::encode(&mut out, &self.registry)
+            .expect("writing to a String cannot fail, and every metric encodes itself");
+        out
+    }
+
+    /// A request to Keycloak was answered, or was not.
+    pub fn keycloak_request(&self, call: &'static str, outcome: &'static str, took: Duration) {
+        self.keycloak_requests.get_or_create(&vec![("call", call), ("outcome", outcome)]).inc();
+        self.keycloak_duration.get_or_create(&vec![("call", call)]).observe(took.as_secs_f64());
+    }
+
+    /// A request was refused with this problem code.
+    pub fn rejected(&self, code: &'static str) {
+        self.rejections.get_or_create(&vec![("reason", code)]).inc();
+    }
+
+    /// A connection was opened on the module listener.
+    pub fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// A connection was closed.
+    pub fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// How many records are due.
+    pub fn set_due(&self, due: u64) {
+        self.renewals_due.set(i64::try_from(due).unwrap_or(i64::MAX));
+    }
+
+    /// When a certificate expires.
+    pub fn certificate(&self, usage: &'static str, not_after: Timestamp) {
+        let seconds = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
+        self.certificate_not_after.get_or_create(&vec![("use", usage)]).set(seconds);
+    }
+
+    /// The reconciler has been through all shards.
+    #[expect(clippy::cast_precision_loss, reason = "seconds since the epoch are far below 2^52")]
+    pub fn reconciled_at(&self, now: Timestamp) {
+        self.last_success.set(now.as_millis() as f64 / 1000.0);
+    }
+}
+
+/// The metrics as the use cases and the reconciler see them; the clock dates the reconciler's successes.
+pub struct MetricsObserver {
+    /// Where it is counted.
+    pub metrics: std::sync::Arc<Metrics>,
+    /// What time it is.
+    pub clock: std::sync::Arc<dyn tokenvault_core::ports::Clock>,
+}
+
+impl Observer for MetricsObserver {
+    fn renewal_step(&self, step: &'static str, outcome: &'static str, took: Duration) {
+        self.metrics.renewals.get_or_create(&vec![("step", step), ("outcome", outcome)]).inc();
+        self.metrics.renewal_duration.get_or_create(&vec![("step", step)]).observe(took.as_secs_f64());
+    }
+
+    fn renewal_lag(&self, lag: Duration) {
+        self.metrics.renewal_lag.observe(lag.as_secs_f64());
+    }
+
+    fn ended(&self, reason: EndReason) {
+        self.metrics.ended.get_or_create(&vec![("reason", reason.code())]).inc();
+    }
+
+    fn ambiguous_spend(&self) {
+        self.metrics.ambiguous_spends.inc();
+    }
+
+    fn lease_lost(&self) {
+        self.metrics.leases_lost.inc();
+    }
+
+    fn seal_failure(&self, error: SealError) {
+        self.metrics.seal_failures.get_or_create(&vec![("kind", error.code())]).inc();
+    }
+
+    fn read(&self, outcome: &'static str, took: Duration, ttl: Option<Duration>) {
+        self.metrics.reads.get_or_create(&vec![("outcome", outcome)]).inc();
+        self.metrics.read_duration.observe(took.as_secs_f64());
+        if let Some(ttl) = ttl {
+            self.metrics.token_ttl.observe(ttl.as_secs_f64());
+        }
+    }
+
+    fn reconciled(&self) {
+        self.metrics.reconciled_at(self.clock.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokenvault_core::ports::testing::ManualClock;
+
+    use super::*;
+
+    #[test]
+    fn what_happens_is_counted_under_the_documented_names() {
+        let metrics = Arc::new(Metrics::new());
+        let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
+        let observer = MetricsObserver { metrics: Arc::clone(&metrics), clock };
+        observer.read("token", Duration::from_millis(2), Some(Duration::from_secs(100)));
+        observer.renewal_step("exchange", "ok", Duration::from_millis(12));
+        observer.ended(EndReason::Released);
+        observer.reconciled();
+        let text = metrics.encode();
+        for line in [
+            "tokenvault_reads_total{outcome=\"token\"} 1",
+            "tokenvault_renewals_total{step=\"exchange\",outcome=\"ok\"} 1",
+            "tokenvault_jobs_ended_total{reason=\"released\"} 1",
+            "tokenvault_reconciler_last_success_timestamp_seconds 1700000000",
+            "tokenvault_build_info{version=",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}
