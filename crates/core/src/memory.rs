@@ -1,1 +1,160 @@
+//! A store in memory that keeps the same contract as the one on Redis: for tests, for simulations and for the demo.
+//!
+//! It keeps records as the same flat fields, so that a change reaches it exactly as it would reach Redis. The clock
+//! decides only when keys expire, as Redis's own does; what is due and how long a lease holds is said by the caller. It
+//! must never be the store of a deployment: it forgets everything with its process, and is one replica's alone.
 
+mod due;
+mod entries;
+mod records;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use crate::ports::{
+    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+};
+use crate::record::Record;
+use crate::time::Timestamp;
+use entries::Entries;
+use records::Records;
+
+/// Keeps records in memory.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    records: Records,
+    entries: Entries,
+}
+
+impl MemoryStore {
+    /// An empty store; the clock tells when keys expire.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, state: Mutex::default() }
+    }
+
+    /// The state and the time. A panic under the lock leaves whole entries behind, so a poisoned lock is still good.
+    fn state(&self) -> (MutexGuard<'_, State>, Timestamp) {
+        (self.state.lock().unwrap_or_else(PoisonError::into_inner), self.clock.now())
+    }
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
+        let (mut state, now) = self.state();
+        state.records.load(key, now)
+    }
+
+    async fn create(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+    ) -> Result<Created, StoreError> {
+        let (mut state, now) = self.state();
+        state.records.create(record, replaces, attempt, now)
+    }
+
+    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        let (mut state, now) = self.state();
+        let written = state.records.write(write, now);
+        if written == Written::Done {
+            state.entries.keep_children(write.key, write.keep_until);
+        }
+        Ok(written)
+    }
+
+    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.records.claim(shard, claim, now))
+    }
+
+    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.records.holds(lease, now))
+    }
+
+    async fn hasten(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError> {
+        let (mut state, clock) = self.state();
+        state.records.hasten(key, now, clock);
+        Ok(())
+    }
+
+    async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
+        let (state, _) = self.state();
+        Ok(state.records.count_due(shard, now))
+    }
+
+    async fn join_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        keep_until: Timestamp,
+    ) -> Result<SessionEntry, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.join_session(session, job, keep_until, now))
+    }
+
+    async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.leave_session(session, job, now);
+        Ok(())
+    }
+
+    async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.session(session, now))
+    }
+
+    async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.supersede_session(session, seen, now))
+    }
+
+    async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.add_to_user(user, key, keep_until, now);
+        Ok(())
+    }
+
+    async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.remove_from_user(user, key, now);
+        Ok(())
+    }
+
+    async fn jobs_of_user(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        after: Option<&JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let (mut state, now) = self.state();
+        let jobs = state.entries.jobs_of_user(tenant, user, now);
+        Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
+    }
+
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
+        let (mut state, now) = self.state();
+        let keep_until = state.records.kept_until(parent, now);
+        Ok(state.entries.add_child(parent, child, max, keep_until, now))
+    }
+
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.remove_child(parent, child, now);
+        Ok(())
+    }
+}

@@ -77,18 +77,19 @@ pub struct Claimed {
     pub lease: Lease,
     /// The record as it stood when it was claimed.
     pub record: Record,
-    /// When it had been due.
+    /// When it had been due by its entry in the due index; for a record whose holder vanished, when that lease lapsed.
     pub due_at: Timestamp,
 }
 
-/// What must still hold for a write to happen; every part given is compared.
+/// What must still hold for a write to happen; every part given is compared (an empty state code counts as not given).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Guard {
     /// The record's generation.
     pub generation: Generation,
     /// The record's state code.
     pub state: &'static str,
-    /// The writer's fence, which must be the newest; `None` for writes that need no lease.
+    /// The writer's fence, which must be the newest, whether or not that lease was given back since; `None` for writes
+    /// that need no lease.
     pub fence: Option<Fence>,
     /// The intent that must be the one written: for committing the answer to a spend, whoever holds the lease by then.
     pub intent: Option<AttemptId>,
@@ -97,6 +98,17 @@ pub struct Guard {
 }
 
 /// One change of one record.
+///
+/// What becomes of the lease and of the record's entry in the due index, in this order:
+///
+/// 1. Without `due_at` (a tombstone) the entry goes, and any lease with it.
+/// 2. The lease ends when its holder gives it back (`release_lease` with a fence), and when a writer without a fence
+///    makes the record `releasing`: that is to be looked at now, and its old holder's [`TokenStore::holds`] must fail
+///    before it sends anything more. Without a fence `release_lease` has no further effect: no lease was proven.
+/// 3. While a lease stands (given out and not given back, even if its end has passed) the entry stays at the lease's
+///    end, so that the record comes up again should the holder vanish. Only the field `due` changes, by the change itself.
+/// 4. Otherwise the entry and the field are put at `due_at`. One exception: a write without a fence whose change leaves
+///    `due` alone leaves the entry alone too, so that it does not undo a [`TokenStore::hasten`] it had not seen.
 #[derive(Debug, Clone)]
 pub struct Write<'a> {
     /// The record.
@@ -107,7 +119,7 @@ pub struct Write<'a> {
     pub guard: Guard,
     /// The fields to change.
     pub change: FieldsChange,
-    /// The record's due time after the write; its entry in the due index follows.
+    /// The record's due time after the write; its entry in the due index follows as described above.
     pub due_at: Option<Timestamp>,
     /// When the store may forget the record.
     pub keep_until: Timestamp,
@@ -193,7 +205,11 @@ pub struct SessionEntry {
     pub jobs: Vec<JobId>,
 }
 
-/// Keeps records. All methods are safe to repeat.
+/// Keeps records. All methods are safe to repeat: the last 16 attempts of a record are remembered, even when another
+/// record takes its place.
+///
+/// Time is always the caller's, so replicas' clocks should agree within a fraction of a lease; only the expiry of keys
+/// follows the store's own clock.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
     /// Whether the store answers, and is one this version can use.
@@ -202,7 +218,8 @@ pub trait TokenStore: Send + Sync {
     /// The record, if there is one.
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError>;
 
-    /// Creates a record, or replaces one that stands at exactly the generation `replaces` and has ended.
+    /// Creates a record, or replaces one that stands at exactly the generation `replaces` and has ended. Fences go on
+    /// counting where the replaced record's stopped.
     async fn create(
         &self,
         record: &Record,
@@ -213,14 +230,17 @@ pub trait TokenStore: Send + Sync {
     /// Changes a record.
     async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError>;
 
-    /// Leases due records of one shard; their due entries move to the end of the lease, which is how a dead holder's
-    /// records come up again.
+    /// Leases due records of one shard, the longest due first; their due entries move to the end of the lease, which is
+    /// how a dead holder's records come up again. A record that cannot be read is leased but left out, so that it blocks
+    /// nobody; repeated after a lost answer, what the first claim leased comes up again at that lease's end.
     async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError>;
 
-    /// Whether a lease is still the newest one on its record.
+    /// Whether a lease is still the newest one on its record, and was neither given back nor ended by a release of the
+    /// job. Whether its deadline has passed is for the holder to watch.
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError>;
 
-    /// Makes a live record due now, unless it is leased (then its holder is already at work) or due earlier.
+    /// Makes a record that has not ended due now, unless it is leased (then its holder is already at work, or about to be
+    /// replaced) or due earlier.
     async fn hasten(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError>;
 
     /// How many records of a shard are due at `now`.
@@ -241,7 +261,8 @@ pub trait TokenStore: Send + Sync {
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError>;
 
     /// Records that the client session `seen` is over: later pairs are of the next incarnation. Does nothing if that is
-    /// already known. Answers with the incarnation after it.
+    /// already known. Answers with the incarnation after it. Where there is no entry any more, one is made and kept for a
+    /// week.
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError>;
 
     /// Enters a job under its user, kept until `keep_until` at least.
@@ -259,7 +280,8 @@ pub trait TokenStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<JobId>, StoreError>;
 
-    /// Enters a child under its parent unless there are `max` already; answers whether it is in.
+    /// Enters a child under its parent unless there are `max` already; answers whether it is in. The entry expires with
+    /// the parent's record.
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError>;
 
     /// Takes a child from its parent.

@@ -1,0 +1,148 @@
+//! The entries that gather jobs: by session, by user, by parent. Each expires as a whole.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::time::Duration;
+
+use crate::ids::{Incarnation, JobId, JobKey, SessionKey, TenantId, UserId};
+use crate::ports::SessionEntry;
+use crate::time::Timestamp;
+
+/// How long an entry is kept whose jobs are not known: longer than a session of Keycloak's is usually allowed to live.
+const ORPHAN_KEEP: Duration = Duration::from_hours(7 * 24);
+
+#[derive(Default)]
+pub(super) struct Entries {
+    sessions: Kept<SessionKey, Session>,
+    users: Kept<(TenantId, UserId), BTreeSet<JobId>>,
+    children: Kept<JobKey, BTreeSet<JobId>>,
+}
+
+#[derive(Default)]
+struct Session {
+    incarnation: Incarnation,
+    jobs: BTreeSet<JobId>,
+}
+
+impl Session {
+    fn entry(&self) -> SessionEntry {
+        SessionEntry { incarnation: self.incarnation, jobs: self.jobs.iter().cloned().collect() }
+    }
+}
+
+impl Entries {
+    pub(super) fn join_session(
+        &mut self,
+        key: &SessionKey,
+        job: &JobId,
+        keep_until: Timestamp,
+        now: Timestamp,
+    ) -> SessionEntry {
+        let session = self.sessions.extend(key, keep_until, now);
+        session.jobs.insert(job.clone());
+        session.entry()
+    }
+
+    pub(super) fn leave_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
+        if let Some(session) = self.sessions.get(key, now) {
+            session.jobs.remove(job);
+        }
+    }
+
+    pub(super) fn session(&mut self, key: &SessionKey, now: Timestamp) -> Option<SessionEntry> {
+        self.sessions.get(key, now).map(|session| session.entry())
+    }
+
+    pub(super) fn supersede_session(&mut self, key: &SessionKey, seen: Incarnation, now: Timestamp) -> Incarnation {
+        let session = match self.sessions.get(key, now) {
+            Some(_) => self.sessions.extend(key, now, now),
+            None => self.sessions.extend(key, now + ORPHAN_KEEP, now),
+        };
+        session.incarnation = session.incarnation.max(seen.next());
+        session.incarnation
+    }
+
+    pub(super) fn add_to_user(&mut self, user: &UserId, key: &JobKey, keep_until: Timestamp, now: Timestamp) {
+        self.users.extend(&(key.tenant.clone(), user.clone()), keep_until, now).insert(key.job.clone());
+    }
+
+    pub(super) fn remove_from_user(&mut self, user: &UserId, key: &JobKey, now: Timestamp) {
+        self.users.remove_member(&(key.tenant.clone(), user.clone()), &key.job, now);
+    }
+
+    pub(super) fn jobs_of_user(&mut self, tenant: &TenantId, user: &UserId, now: Timestamp) -> BTreeSet<JobId> {
+        self.users.get(&(tenant.clone(), user.clone()), now).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn add_child(
+        &mut self,
+        parent: &JobKey,
+        child: &JobId,
+        max: usize,
+        parent_kept_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> bool {
+        let (known, count) =
+            self.children.get(parent, now).map_or((false, 0), |children| (children.contains(child), children.len()));
+        if !known && count >= max {
+            return false;
+        }
+        if !known {
+            self.children.extend(parent, now, now).insert(child.clone());
+        }
+        self.children.keep(parent, parent_kept_until.unwrap_or(now + ORPHAN_KEEP));
+        true
+    }
+
+    pub(super) fn keep_children(&mut self, parent: &JobKey, keep_until: Timestamp) {
+        self.children.keep(parent, keep_until);
+    }
+
+    pub(super) fn remove_child(&mut self, parent: &JobKey, child: &JobId, now: Timestamp) {
+        self.children.remove_member(parent, child, now);
+    }
+}
+
+/// Values that are forgotten at an instant.
+struct Kept<K, V>(HashMap<K, (Timestamp, V)>);
+
+impl<K, V> Default for Kept<K, V> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
+    fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
+        if self.0.get(key).is_some_and(|(until, _)| *until <= now) {
+            self.0.remove(key);
+        }
+        self.0.get_mut(key).map(|(_, value)| value)
+    }
+
+    /// The value, new if there is none, kept until then at least.
+    fn extend(&mut self, key: &K, until: Timestamp, now: Timestamp) -> &mut V {
+        let _ = self.get(key, now);
+        let (kept, value) = self.0.entry(key.clone()).or_default();
+        *kept = until.max(*kept);
+        value
+    }
+
+    /// Keeps the value, if there is one, until exactly then.
+    fn keep(&mut self, key: &K, until: Timestamp) {
+        if let Some((kept, _)) = self.0.get_mut(key) {
+            *kept = until;
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Kept<K, BTreeSet<JobId>> {
+    /// Takes a member out; an empty set is no entry, as in Redis.
+    fn remove_member(&mut self, key: &K, job: &JobId, now: Timestamp) {
+        let Some(members) = self.get(key, now) else { return };
+        members.remove(job);
+        if members.is_empty() {
+            self.0.remove(key);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Records, their leases and their due entries.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::due::Due;
+use crate::ids::{AttemptId, Fence, Generation, JobKey, ReplicaId, Shard};
+use crate::ports::{Claim, Claimed, Created, Guard, Lease, StoreError, Stored, Write, Written};
+use crate::record::{Fields, Record, decode, encode};
+use crate::time::Timestamp;
+
+/// How many attempts are remembered for a record.
+const ATTEMPTS: usize = 16;
+
+/// From how many records on the expired ones are looked for.
+const LEAST_SWEEP: usize = 1024;
+
+#[derive(Default)]
+pub(super) struct Records {
+    entries: HashMap<JobKey, Entry>,
+    due: BTreeMap<Shard, Due>,
+    sweep_at: usize,
+}
+
+struct Entry {
+    fields: Fields,
+    fence: Fence,
+    lease: Option<(ReplicaId, Timestamp)>,
+    attempts: VecDeque<AttemptId>,
+    keep_until: Timestamp,
+}
+
+impl Entry {
+    fn text(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    fn state_is(&self, code: &str) -> bool {
+        self.text("state") == Some(code)
+    }
+
+    fn remember(&mut self, attempt: AttemptId) {
+        self.attempts.push_front(attempt);
+        self.attempts.truncate(ATTEMPTS);
+    }
+
+    fn stored(&self) -> Result<Stored, StoreError> {
+        let record = decode(&self.fields).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        Ok(Stored { record, fence: self.fence, leased_until: self.lease.as_ref().map(|(_, until)| *until) })
+    }
+
+    fn allows(&self, guard: &Guard) -> bool {
+        let same = |field: &str, expected: Option<String>| {
+            expected.is_none_or(|expected| self.text(field) == Some(expected.as_str()))
+        };
+        same("gen", Some(guard.generation.to_string()))
+            && same("state", (!guard.state.is_empty()).then(|| guard.state.to_owned()))
+            && same("intent", guard.intent.map(|intent| intent.to_string()))
+            && same("inc", guard.incarnation.map(|incarnation| incarnation.to_string()))
+            && guard.fence.is_none_or(|fence| fence == self.fence)
+    }
+
+    fn set(&mut self, write: &Write<'_>) {
+        for (name, value) in &write.change.set {
+            self.fields.insert(name.clone(), value.clone());
+        }
+        for name in &write.change.remove {
+            self.fields.remove(name);
+        }
+        self.remember(write.attempt);
+        self.keep_until = write.keep_until;
+    }
+
+    fn set_due(&mut self, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.fields.insert("due".to_owned(), at.as_millis().to_string().into_bytes()),
+            None => self.fields.remove("due"),
+        };
+    }
+}
+
+/// The record, unless it has expired.
+fn live<'a>(entries: &'a mut HashMap<JobKey, Entry>, key: &JobKey, now: Timestamp) -> Option<&'a mut Entry> {
+    if entries.get(key).is_some_and(|entry| entry.keep_until <= now) {
+        entries.remove(key);
+    }
+    entries.get_mut(key)
+}
+
+impl Records {
+    pub(super) fn load(&mut self, key: &JobKey, now: Timestamp) -> Result<Option<Stored>, StoreError> {
+        live(&mut self.entries, key, now).map(|entry| entry.stored()).transpose()
+    }
+
+    pub(super) fn kept_until(&mut self, key: &JobKey, now: Timestamp) -> Option<Timestamp> {
+        live(&mut self.entries, key, now).map(|entry| entry.keep_until)
+    }
+
+    pub(super) fn create(
+        &mut self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+        now: Timestamp,
+    ) -> Result<Created, StoreError> {
+        self.sweep(now);
+        let (mut fence, mut attempts) = (Fence::default(), VecDeque::new());
+        if let Some(old) = live(&mut self.entries, &record.key, now) {
+            if old.attempts.contains(&attempt) {
+                return Ok(Created::AlreadyDone);
+            }
+            let expected = replaces.is_some_and(|generation| old.text("gen") == Some(&generation.to_string()));
+            if !expected || !old.state_is("ended") {
+                return Ok(Created::Exists(Box::new(old.stored()?)));
+            }
+            // An old holder's fence must stay old, and an old attempt must stay known.
+            (fence, attempts) = (old.fence, std::mem::take(&mut old.attempts));
+        }
+        let mut entry = Entry { fields: encode(record), fence, lease: None, attempts, keep_until: record.keep_until };
+        entry.remember(attempt);
+        self.entries.insert(record.key.clone(), entry);
+        let index = self.due.entry(record.key.shard()).or_default();
+        match record.due_at {
+            Some(at) => index.put(&record.key, at),
+            None => index.take(&record.key),
+        }
+        Ok(Created::Done)
+    }
+
+    /// Forgets expired records that nobody asks for; the cost of looking is spread over as many creations.
+    fn sweep(&mut self, now: Timestamp) {
+        if self.entries.len() >= self.sweep_at {
+            self.entries.retain(|_, entry| entry.keep_until > now);
+            self.sweep_at = (self.entries.len() * 2).max(LEAST_SWEEP);
+        }
+    }
+
+    pub(super) fn write(&mut self, write: &Write<'_>, now: Timestamp) -> Written {
+        let Some(entry) = live(&mut self.entries, write.key, now) else { return Written::Gone };
+        if entry.attempts.contains(&write.attempt) {
+            return Written::AlreadyDone;
+        }
+        if !entry.allows(&write.guard) {
+            return Written::Conflict;
+        }
+        let was_releasing = entry.state_is("releasing");
+        entry.set(write);
+        let fenced = write.guard.fence.is_some();
+        let begins_release = !fenced && !was_releasing && entry.state_is("releasing");
+        if write.due_at.is_none() || begins_release || (fenced && write.release_lease) {
+            entry.lease = None;
+        }
+        let index = self.due.entry(write.key.shard()).or_default();
+        let leased_until = entry.lease.as_ref().map(|(_, until)| *until);
+        match (write.due_at, leased_until) {
+            (None, _) => {
+                entry.set_due(None);
+                index.take(write.key);
+            }
+            (Some(_), Some(until)) => {
+                if index.at(write.key).is_none() {
+                    index.put(write.key, until);
+                }
+            }
+            (Some(at), None) => {
+                if fenced || begins_release || touches_due(write) || index.at(write.key).is_none() {
+                    entry.set_due(Some(at));
+                    index.put(write.key, at);
+                }
+            }
+        }
+        Written::Done
+    }
+
+    pub(super) fn claim(&mut self, shard: Shard, claim: &Claim<'_>, now: Timestamp) -> Vec<Claimed> {
+        let index = self.due.entry(shard).or_default();
+        let mut claimed = Vec::new();
+        let mut taken = 0;
+        while taken < claim.limit {
+            let Some((due_at, key)) = index.first(claim.now) else { break };
+            let Some(entry) = live(&mut self.entries, &key, now) else {
+                index.take(&key);
+                continue;
+            };
+            let until = claim.now + claim.lease;
+            entry.fence = entry.fence.next();
+            entry.lease = Some((claim.replica.clone(), until));
+            index.put(&key, until);
+            taken += 1;
+            // One that cannot be read keeps its lease and blocks nobody.
+            if let Ok(record) = decode(&entry.fields) {
+                claimed.push(Claimed { lease: Lease { key, fence: entry.fence, until }, record, due_at });
+            }
+        }
+        claimed
+    }
+
+    pub(super) fn holds(&mut self, lease: &Lease, now: Timestamp) -> bool {
+        live(&mut self.entries, &lease.key, now).is_some_and(|entry| {
+            entry.fence == lease.fence && entry.lease.as_ref().is_some_and(|(_, until)| *until == lease.until)
+        })
+    }
+
+    pub(super) fn hasten(&mut self, key: &JobKey, due: Timestamp, now: Timestamp) {
+        let Some(entry) = live(&mut self.entries, key, now) else { return };
+        if entry.lease.is_some() || entry.state_is("ended") {
+            return;
+        }
+        let index = self.due.entry(key.shard()).or_default();
+        if index.at(key).is_none_or(|at| at > due) {
+            entry.set_due(Some(due));
+            index.put(key, due);
+        }
+    }
+
+    pub(super) fn count_due(&self, shard: Shard, now: Timestamp) -> u64 {
+        self.due.get(&shard).map_or(0, |index| index.count(now)) as u64
+    }
+}
+
+fn touches_due(write: &Write<'_>) -> bool {
+    write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due")
+}
