@@ -1,0 +1,298 @@
+//! Makes answers with tokens in them: which claims, how long they live, and what the issue leaves behind in the
+//! session.
+
+use aws_lc_rs::digest;
+use serde_json::{Map, Value, json};
+
+use crate::access::{Attached, Passing};
+use crate::answer::Answer;
+use crate::config::ServiceAccount;
+use crate::entropy::{Entropy, uuid};
+use crate::scopes::{self, Granted};
+use crate::state::{ClientSession, Realm, SessionKey, UserSession, idle};
+use crate::token::{self, Audience, BEARER, Claims, ID, OFFLINE, Origin, REFRESH};
+
+/// How a grant shows in the id of the access tokens it makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grant {
+    Password,
+    ClientCredentials,
+    Refresh,
+    Exchange,
+    /// The legacy exchange leaves no mark.
+    LegacyExchange,
+}
+
+impl Grant {
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Password => "ro",
+            Self::ClientCredentials => "cc",
+            Self::Refresh => "rt",
+            Self::Exchange => "te",
+            Self::LegacyExchange => "na",
+        }
+    }
+}
+
+/// Everything an issue takes from its surroundings.
+pub(crate) struct Issuer<'a> {
+    pub(crate) realm: &'a mut Realm,
+    pub(crate) entropy: &'a mut dyn Entropy,
+    pub(crate) now_ms: u64,
+}
+
+/// For whom, in which session, with which scopes.
+pub(crate) struct Context {
+    pub(crate) session: Attached,
+    pub(crate) user: String,
+    pub(crate) client_id: String,
+    pub(crate) granted: Granted,
+    /// Whether the client session speaks `OpenID` Connect, which it remembers from earlier requests.
+    pub(crate) openid: bool,
+    pub(crate) grant: Grant,
+    /// The `audience` parameters; the token is narrowed to them.
+    pub(crate) audience: Vec<String>,
+}
+
+/// What else goes into the answer beside the access token.
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) refresh: Option<Refreshable>,
+    pub(crate) id_token: bool,
+    pub(crate) issued_token_type: Option<&'static str>,
+}
+
+/// The refresh token to make.
+pub(crate) enum Refreshable {
+    /// The first of a new chain.
+    First,
+    /// The successor of a token.
+    After(Box<Claims>),
+}
+
+impl Issuer<'_> {
+    pub(crate) fn now_s(&self) -> u64 {
+        self.now_ms / 1000
+    }
+
+    /// Enters a client into a session, making its client session anew where it is missing or has timed out. With
+    /// `passing_if_missing`, a missing one is made up for this answer only.
+    pub(crate) fn attach(
+        &mut self,
+        session: Attached,
+        client_id: &str,
+        scope: Option<&str>,
+        passing_if_missing: bool,
+    ) -> (Attached, bool) {
+        let now_s = self.now_s();
+        let Attached::Kept(key) = &session else { return (session, scopes::is_openid(scope)) };
+        let Some(kept) = self.realm.sessions.get_mut(key) else { return (session, scopes::is_openid(scope)) };
+        let alive = kept.clients.get(client_id).map(|c| c.alive(kept, &self.realm.settings, self.now_ms));
+        if alive.is_none() && passing_if_missing {
+            return (Attached::Passing(Passing::beside(kept)), scopes::is_openid(scope));
+        }
+        let last_refresh = kept.last_refresh;
+        if alive != Some(true) {
+            kept.clients.insert(client_id.to_owned(), ClientSession::new(now_s, now_s));
+        }
+        let client =
+            kept.clients.entry(client_id.to_owned()).or_insert_with(|| ClientSession::new(now_s, last_refresh));
+        client.touch(last_refresh);
+        if let Some(scope) = scope {
+            client.scope = Some(scope.to_owned());
+        }
+        let openid = scopes::is_openid(client.scope.as_deref());
+        (session, openid)
+    }
+
+    /// The claims of a new access token.
+    pub(crate) fn access(&mut self, ctx: &Context) -> Claims {
+        let now_s = self.now_s();
+        let (sid, origin) = match &ctx.session {
+            Attached::Kept(key) => {
+                let offline = key.offline || ctx.granted.offline();
+                (Some(key.sid.clone()), if offline { Origin::Offline } else { Origin::Online })
+            }
+            Attached::Passing(passing) => (passing.sid.clone(), passing.origin),
+        };
+        let lightweight = self.realm.clients.get(&ctx.client_id).is_some_and(|c| c.lightweight);
+        let kind = if lightweight { "lt" } else { "rt" };
+        let jti = format!("{}{kind}{}:{}", origin.prefix(), ctx.grant.mark(), uuid(self.entropy));
+        let mut claims = Claims {
+            exp: Some(self.access_ends(ctx)),
+            iat: now_s,
+            jti,
+            iss: self.realm.issuer.clone(),
+            aud: Audience::default(),
+            sub: None,
+            typ: BEARER.to_owned(),
+            azp: ctx.client_id.clone(),
+            sid,
+            scope: Some(ctx.granted.text(ctx.openid)),
+            reuse_id: None,
+            extra: Map::new(),
+        };
+        if !lightweight {
+            claims.sub = Some(ctx.user.clone());
+            self.map_claims(ctx, &mut claims);
+        }
+        claims
+    }
+
+    /// The access token's end: its life, cut to the session's.
+    fn access_ends(&self, ctx: &Context) -> u64 {
+        let settings = &self.realm.settings;
+        let own = self.now_ms + settings.access_token_lifespan * 1000;
+        let session = match &ctx.session {
+            _ if ctx.granted.offline() => None,
+            Attached::Kept(key) => self.realm.sessions.get(key).and_then(|s| s.ends_ms(settings)),
+            Attached::Passing(Passing { origin: Origin::OfflineTransientClient, .. }) => None,
+            Attached::Passing(passing) => Some((passing.started + settings.sso_session_max) * 1000),
+        };
+        session.map_or(own, |end| own.min(end)) / 1000
+    }
+
+    /// What the client's mappers add.
+    fn map_claims(&self, ctx: &Context, claims: &mut Claims) {
+        let Some(client) = self.realm.clients.get(&ctx.client_id) else { return };
+        let Some(user) = self.realm.users.get(&ctx.user) else { return };
+        for audience in &client.audiences {
+            claims.aud.add(audience);
+        }
+        let mut put = |name: &str, value: Value| claims.extra.insert(name.to_owned(), value);
+        put("acr", json!("1"));
+        put("preferred_username", json!(user.config.username));
+        put("email_verified", json!(false));
+        put("realm_access", json!({"roles": ["offline_access"]}));
+        if let Some(id) = user.config.user_id.as_ref().filter(|_| client.maps_user_id) {
+            put("user_id", json!(id));
+        }
+        let owner = user.service_account_of.as_ref();
+        if let Some(owner) = owner {
+            put("client_id", json!(owner));
+        }
+        let impersonates = owner
+            .and_then(|o| self.realm.clients.get(o))
+            .is_some_and(|c| c.service_account == ServiceAccount::Impersonating);
+        if impersonates || user.config.realm_management {
+            let role = if impersonates { "impersonation" } else { "manage-users" };
+            put("resource_access", json!({"realm-management": {"roles": [role]}}));
+            claims.aud.add("realm-management");
+        }
+        if !ctx.audience.is_empty() {
+            claims.aud.0.retain(|a| ctx.audience.contains(a));
+        }
+    }
+
+    /// Signs everything and puts the answer together.
+    pub(crate) fn answer(&mut self, ctx: &Context, access: &Claims, extras: Extras) -> Answer {
+        let refresh = extras.refresh.map(|kind| self.refresh(ctx, access, &kind));
+        let now_s = self.now_s();
+        let life = |c: &Claims| c.exp.map_or(0, |exp| exp.saturating_sub(now_s));
+        let key = &self.realm.keys[0];
+        let access_token = token::sign_rs256(access, key);
+        let user_not_before = self.realm.users.get(&ctx.user).map_or(0, |u| u.not_before);
+        let mut body = json!({
+            "expires_in": life(access),
+            "refresh_expires_in": refresh.as_ref().map_or(0, life),
+            "token_type": "Bearer",
+            "not-before-policy": self.realm.not_before.max(user_not_before),
+            "scope": access.scope,
+        });
+        if let Some(refresh) = refresh {
+            body["refresh_token"] = json!(token::sign_hs512(&refresh, &self.realm.secret));
+        }
+        if let Some(sid) = &access.sid {
+            body["session_state"] = json!(sid);
+        }
+        if let Some(kind) = extras.issued_token_type {
+            body["issued_token_type"] = json!(kind);
+        }
+        if extras.id_token {
+            let id = self.id_token(ctx, access, &access_token);
+            body["id_token"] = json!(token::sign_rs256(&id, &self.realm.keys[0]));
+        }
+        body["access_token"] = json!(access_token);
+        Answer::json(200, &body)
+    }
+
+    fn id_token(&mut self, ctx: &Context, access: &Claims, access_token: &str) -> Claims {
+        let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
+        let mut extra = Map::new();
+        extra.insert("at_hash".to_owned(), json!(token::b64(&hash.as_ref()[..16])));
+        for name in ["acr", "preferred_username", "email_verified", "user_id"] {
+            if let Some(value) = access.extra.get(name) {
+                extra.insert(name.to_owned(), value.clone());
+            }
+        }
+        Claims {
+            jti: uuid(self.entropy),
+            aud: Audience(vec![ctx.client_id.clone()]),
+            sub: Some(ctx.user.clone()),
+            typ: ID.to_owned(),
+            scope: None,
+            extra,
+            ..access.clone()
+        }
+    }
+
+    /// The claims of a new refresh token, and the marks its issue leaves in the session.
+    fn refresh(&mut self, ctx: &Context, access: &Claims, kind: &Refreshable) -> Claims {
+        let now_s = self.now_s();
+        let rotation = self.realm.settings.revoke_refresh_token;
+        let (reuse_id, scope) = match kind {
+            Refreshable::First => (rotation.then(|| uuid(self.entropy)), Some(ctx.granted.full_text(ctx.openid))),
+            Refreshable::After(old) => (old.reuse_id.clone().filter(|_| rotation), old.scope.clone()),
+        };
+        let offline = scope.as_deref().is_some_and(|s| Granted::from_parameter(Some(s)).offline());
+        let mut exp = None;
+        if let Attached::Kept(key) = &ctx.session
+            && let Some(session) = self.realm.sessions.get_mut(key)
+        {
+            session.touch(now_s);
+            let ends = session.ends_ms(&self.realm.settings).map(|ms| ms / 1000);
+            if let Some(client) = session.clients.get_mut(&ctx.client_id) {
+                client.touch(now_s);
+                if let (Refreshable::After(old), true) = (kind, rotation) {
+                    client.chains.entry(old.chain()).or_default().last_refresh = now_s;
+                }
+                let idle_ends = client.timestamp + idle(&self.realm.settings, key.offline);
+                exp = (!offline).then(|| ends.map_or(idle_ends, |end| end.min(idle_ends)));
+            }
+        }
+        if offline {
+            self.keep_offline(ctx);
+        }
+        Claims {
+            exp,
+            iat: now_s,
+            jti: uuid(self.entropy),
+            iss: self.realm.issuer.clone(),
+            aud: Audience(vec![self.realm.issuer.clone()]),
+            sub: access.sub.clone(),
+            typ: if offline { OFFLINE } else { REFRESH }.to_owned(),
+            azp: ctx.client_id.clone(),
+            sid: access.sid.clone(),
+            scope,
+            reuse_id,
+            extra: Map::new(),
+        }
+    }
+
+    /// Gives the session an offline twin for this client, unless it has one.
+    fn keep_offline(&mut self, ctx: &Context) {
+        let Attached::Kept(key) = &ctx.session else { return };
+        if key.offline {
+            return;
+        }
+        let now_s = self.now_s();
+        let twin = SessionKey::offline(&key.sid);
+        let scope =
+            self.realm.sessions.get(key).and_then(|s| s.clients.get(&ctx.client_id)).and_then(|c| c.scope.clone());
+        let session =
+            self.realm.sessions.entry(twin.clone()).or_insert_with(|| UserSession::new(twin, &ctx.user, now_s));
+        let client = session.clients.entry(ctx.client_id.clone()).or_insert_with(|| ClientSession::new(now_s, now_s));
+        client.scope = scope;
+    }
+}
