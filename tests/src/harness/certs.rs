@@ -17,6 +17,7 @@ use rcgen::{
 use tempfile::TempDir;
 
 use super::Result;
+use super::process::temporary_dir;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -176,7 +177,7 @@ impl TestCa {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let dir = tempfile::Builder::new().prefix("tokenvault-certs-").tempdir()?;
+        let dir = temporary_dir("certs")?;
         fs::write(dir.path().join("ca.pem"), issuer.pem())?;
         Ok(Self { issuer, dir, next_serial: AtomicU64::new(1) })
     }

@@ -16,7 +16,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::sync::OnceCell;
 
 use super::admin::Admin;
-use super::process::{Process, Watcher, poll};
+use super::process::{Process, Watcher, poll, temporary_dir};
 use super::{Failure, Result, docker, ports};
 
 /// The Keycloak the product is tested with.
@@ -67,7 +67,7 @@ impl Keycloak {
     /// Takes 10 to 20 seconds: prefer [`keycloak`].
     pub async fn start_own() -> Result<Self> {
         let home = distribution()?;
-        let dir = tempfile::Builder::new().prefix("tokenvault-keycloak-").tempdir()?;
+        let dir = temporary_dir("keycloak")?;
         let port = ports::free()?;
         let _lock = augmentation_lock(&home).await?;
         let process = start(&home, dir.path(), port)?;
@@ -95,7 +95,7 @@ impl Keycloak {
             .start()
             .await?;
         // A static is never dropped, so the container's end is left to the watcher.
-        let watcher = Watcher::arm("docker rm --force --volumes \"$1\"", container.id())?;
+        let watcher = Watcher::arm("docker rm --force --volumes \"$1\"", &[container.id()])?;
         let backing = Backing::Container { _container: Box::new(container), _watcher: watcher };
         let mut keycloak = Self::at(format!("http://127.0.0.1:{port}"), backing)?;
         keycloak.wait_ready().await?;

@@ -8,10 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use tempfile::TempDir;
+
 use super::{Failure, Result};
 
 /// How much of a log a failing test shows.
 const TAIL_LINES: usize = 40;
+/// How the names of the harness's temporary directories begin.
+const TEMPORARY: &str = "tokenvault-test-";
 const POLL: Duration = Duration::from_millis(15);
 
 /// Kills something when this process ends in whatever way, also by SIGKILL: the watcher reads a pipe whose other end
@@ -19,10 +23,11 @@ const POLL: Duration = Duration::from_millis(15);
 pub(super) struct Watcher(Child);
 
 impl Watcher {
-    /// Runs `script` with `argument` as `$1` once this process is gone.
-    pub(super) fn arm(script: &str, argument: &str) -> Result<Self> {
+    /// Runs `script` with `arguments` as `$1` and so on once this process is gone.
+    pub(super) fn arm(script: &str, arguments: &[&str]) -> Result<Self> {
         let child = Command::new("sh")
-            .args(["-c", &format!("read -r _; {script}"), "sh", argument])
+            .args(["-c", &format!("read -r _; {script}"), "sh"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -37,6 +42,21 @@ impl Drop for Watcher {
         drop(self.0.kill());
         drop(self.0.wait());
     }
+}
+
+/// `$1`: the group to kill; `$2`: the directory to delete after it, if any.
+const CLEAN_UP: &str = r#"kill -s KILL -- "-$1"; [ -z "$2" ] || { sleep 1; rm -rf -- "$2"; }"#;
+
+/// The harness's own temporary directories are deleted by their guards; where no guard runs, the watcher does it.
+fn leftover(dir: &Path) -> String {
+    let own = dir.starts_with(std::env::temp_dir())
+        && dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(TEMPORARY));
+    if own { dir.display().to_string() } else { String::new() }
+}
+
+/// A temporary directory of the harness's.
+pub(super) fn temporary_dir(what: &str) -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix(&format!("{TEMPORARY}{what}-")).tempdir()?)
 }
 
 /// A child process in a process group of its own, its output in a log file; killed when dropped.
@@ -61,7 +81,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .map_err(|e| Failure::from(e).context(format!("starting {}", command.get_program().display())))?;
-        let watcher = Watcher::arm("kill -s KILL -- \"-$1\"", &child.id().to_string())?;
+        let watcher = Watcher::arm(CLEAN_UP, &[&child.id().to_string(), &leftover(log_dir)])?;
         Ok(Self { name: name.to_owned(), child, exited: None, log, watcher })
     }
 

@@ -34,7 +34,7 @@ pub struct LabUser {
     pub sub: String,
     /// The attribute that FOLIO knows them by, a UUID other than `sub`.
     pub user_id: String,
-    pub(super) password: String,
+    password: String,
 }
 
 impl fmt::Debug for LabUser {
@@ -112,38 +112,14 @@ impl LabRealmBuilder {
 
     /// Creates it in the given Keycloak.
     pub async fn create_in(self, keycloak: &Keycloak) -> Result<LabRealm> {
-        let admin = keycloak.admin();
-        let secrets: BTreeMap<_, _> =
-            [LOGIN_APP, VAULT, MODULE].into_iter().map(|client| (client.to_owned(), random_text())).collect();
-        let mut users: Vec<_> = self.users.iter().map(|name| new_user(name)).collect();
-        admin.create_realm(&self.representation(keycloak.base_url(), &secrets, &users)).await?;
-        let name = self.name;
-        // Made before anything else can fail, so that its drop deletes the realm.
-        let mut realm = LabRealm {
-            issuer: keycloak.issuer(&name),
-            base_url: keycloak.base_url().to_owned(),
-            name,
-            secrets,
-            users: Vec::new(),
-            http: http_client()?,
-            admin,
-        };
-        for user in &mut users {
-            user.sub = realm.admin.user_id(&realm.name, &user.username).await?;
-        }
-        realm.users = users;
+        let realm = LabRealm::from_representation(keycloak, self.representation(keycloak.base_url())).await?;
         if self.impersonation {
             realm.admin.grant_impersonation(&realm.name, VAULT).await?;
         }
         Ok(realm)
     }
 
-    fn representation(&self, base_url: &str, secrets: &BTreeMap<String, String>, users: &[LabUser]) -> Value {
-        let clients = [
-            representation::login_app(&secrets[LOGIN_APP]),
-            representation::vault_client(&secrets[VAULT]),
-            representation::module(&secrets[MODULE]),
-        ];
+    fn representation(&self, base_url: &str) -> Value {
         let mut realm = json!({
             "realm": self.name,
             "enabled": true,
@@ -155,8 +131,8 @@ impl LabRealmBuilder {
             "ssoSessionMaxLifespan": 86_400,
             // `iss` stays the same when Keycloak is reached through a proxy.
             "attributes": { "frontendUrl": base_url },
-            "clients": clients,
-            "users": users.iter().map(representation::user).collect::<Vec<_>>(),
+            "clients": representation::clients(),
+            "users": self.users.iter().map(|name| representation::user(name)).collect::<Vec<_>>(),
             "components": representation::user_profile(),
         });
         for (name, value) in &self.settings {
@@ -181,11 +157,37 @@ impl LabRealm {
     /// As FOLIO has it: rotation without reuse, access tokens of 10 minutes, sessions of 24 hours; users alice and bob.
     pub fn builder() -> LabRealmBuilder {
         LabRealmBuilder {
-            name: format!("lab-{}", &random_text()[..12]),
+            name: unique_name(),
             settings: Map::new(),
             impersonation: true,
             users: vec!["alice".to_owned(), "bob".to_owned()],
         }
+    }
+
+    /// Creates a realm from any representation; secrets and passwords are learnt from it. Mind that its name be unique.
+    pub async fn from_representation(keycloak: &Keycloak, representation: Value) -> Result<Self> {
+        let admin = keycloak.admin();
+        admin.create_realm(&representation).await?;
+        let name = text(&representation["realm"]);
+        let clients = representation["clients"].as_array().into_iter().flatten();
+        // Made before anything else can fail, so that its drop deletes the realm.
+        let mut realm = Self {
+            issuer: keycloak.issuer(&name),
+            base_url: keycloak.base_url().to_owned(),
+            name,
+            secrets: clients.map(|client| (text(&client["clientId"]), text(&client["secret"]))).collect(),
+            users: Vec::new(),
+            http: http_client()?,
+            admin,
+        };
+        let users = representation["users"].as_array().into_iter().flatten();
+        for user in users.filter(|user| !user["credentials"].is_null()) {
+            let username = text(&user["username"]);
+            let sub = realm.admin.user_id(&realm.name, &username).await?;
+            let (user_id, password) = (text(&user["attributes"]["user_id"][0]), text(&user["credentials"][0]["value"]));
+            realm.users.push(LabUser { username, sub, user_id, password });
+        }
+        Ok(realm)
     }
 
     /// The realm's name, which is the tenant's.
@@ -216,6 +218,11 @@ impl LabRealm {
     /// A client's secret; empty for a client the realm was not made with.
     pub fn secret(&self, client: &str) -> &str {
         self.secrets.get(client).map_or("", String::as_str)
+    }
+
+    /// Tells the secret of a client that was made or changed after the realm was.
+    pub fn learn_secret(&mut self, client: &str, secret: &str) {
+        self.secrets.insert(client.to_owned(), secret.to_owned());
     }
 
     /// A user of the realm.
@@ -339,15 +346,11 @@ impl Drop for LabRealm {
     }
 }
 
-fn random_text() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+/// A name no other realm has.
+pub fn unique_name() -> String {
+    format!("lab-{}", &representation::random_text()[..12])
 }
 
-fn new_user(username: &str) -> LabUser {
-    LabUser {
-        username: username.to_owned(),
-        sub: String::new(),
-        user_id: uuid::Uuid::new_v4().to_string(),
-        password: random_text(),
-    }
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

@@ -17,7 +17,7 @@ use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
-use super::process::{Process, find_program, poll};
+use super::process::{Process, find_program, poll, temporary_dir};
 use super::{Failure, Result, docker, ports};
 
 const START: Duration = Duration::from_secs(20);
@@ -113,7 +113,7 @@ impl Redis {
     }
 
     async fn with(options: RedisOptions) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("tokenvault-redis-").tempdir()?;
+        let dir = temporary_dir("redis")?;
         let address = ports::free_address()?;
         // A replica in a container could not reach a primary that listens on the host's loopback.
         let backend = if docker::engine_answers() && options.replica_of.is_none() {

@@ -2,23 +2,32 @@
 
 use serde_json::{Value, json};
 
-use super::realm::{LOGIN_APP, LabUser, MODULE, VAULT};
+use super::realm::{LOGIN_APP, MODULE, VAULT};
 
-pub(super) fn user(user: &LabUser) -> Value {
+pub(super) fn random_text() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+pub(super) fn user(username: &str) -> Value {
     json!({
-        "username": user.username,
+        "username": username,
         "enabled": true,
-        "email": format!("{}@example.org", user.username),
+        "email": format!("{username}@example.org"),
         "emailVerified": true,
-        "firstName": user.username,
+        "firstName": username,
         "lastName": "Lab",
-        "attributes": { "user_id": [user.user_id] },
-        "credentials": [{ "type": "password", "value": user.password }],
+        "attributes": { "user_id": [uuid::Uuid::new_v4().to_string()] },
+        "credentials": [{ "type": "password", "value": random_text() }],
         "realmRoles": ["offline_access", "uma_authorization"],
     })
 }
 
-pub(super) fn login_app(secret: &str) -> Value {
+/// The UI's, the vault's and a module's, each with a secret of its own.
+pub(super) fn clients() -> [Value; 3] {
+    [login_app(&random_text()), vault_client(&random_text()), module(&random_text())]
+}
+
+fn login_app(secret: &str) -> Value {
     json!({
         "clientId": LOGIN_APP,
         "enabled": true,
@@ -29,7 +38,7 @@ pub(super) fn login_app(secret: &str) -> Value {
     })
 }
 
-pub(super) fn vault_client(secret: &str) -> Value {
+fn vault_client(secret: &str) -> Value {
     json!({
         "clientId": VAULT,
         "enabled": true,
@@ -44,7 +53,7 @@ pub(super) fn vault_client(secret: &str) -> Value {
     })
 }
 
-pub(super) fn module(secret: &str) -> Value {
+fn module(secret: &str) -> Value {
     json!({
         "clientId": MODULE,
         "enabled": true,
@@ -82,11 +91,12 @@ fn user_id_mapper() -> Value {
     })
 }
 
-/// Keycloak 24 and later drop attributes that the user profile does not know, unless they are allowed in general.
+/// Keycloak 24 and later drop attributes that the user profile does not know, unless they are allowed in
+/// general. Only administrators may edit them: who can change their own `user_id` can become anybody.
 pub(super) fn user_profile() -> Value {
     let attributes = ["username", "email", "firstName", "lastName"]
         .map(|name| json!({ "name": name, "permissions": { "view": ["admin", "user"], "edit": ["admin", "user"] } }));
-    let profile = json!({ "unmanagedAttributePolicy": "ENABLED", "attributes": attributes });
+    let profile = json!({ "unmanagedAttributePolicy": "ADMIN_EDIT", "attributes": attributes });
     json!({
         "org.keycloak.userprofile.UserProfileProvider": [{
             "providerId": "declarative-user-profile",

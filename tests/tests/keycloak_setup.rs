@@ -1,0 +1,142 @@
+//! What deploy/keycloak offers to operators works on real Keycloak.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::keycloak::{Keycloak, keycloak};
+use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT, unique_name};
+
+fn deploy(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/keycloak").join(file)
+}
+
+/// A realm that knows nothing of the vault yet.
+async fn untouched_realm(keycloak: &Keycloak) -> Result<LabRealm> {
+    let representation = json!({
+        "realm": unique_name(),
+        "enabled": true,
+        "revokeRefreshToken": true,
+        "clients": [{
+            "clientId": LOGIN_APP,
+            "secret": "a secret of the test's",
+            "directAccessGrantsEnabled": true,
+        }],
+        "users": [{
+            "username": "alice",
+            "enabled": true,
+            "email": "alice@example.org",
+            "firstName": "Alice",
+            "lastName": "Lab",
+            "attributes": { "user_id": ["8b0e0858-2ed3-4da6-90cc-c6e92f3cfae0"] },
+            "credentials": [{ "type": "password", "value": "a password of the test's" }],
+        }],
+    });
+    LabRealm::from_representation(keycloak, representation).await
+}
+
+fn setup(keycloak: &Keycloak, realm: &LabRealm, secret_file: &Path, more: &[&str]) -> Result<Output> {
+    let password_file = secret_file.with_extension("admin");
+    std::fs::write(&password_file, keycloak.admin_password())?;
+    let output = Command::new(deploy("setup.sh"))
+        .args(["--url", keycloak.base_url(), "--realm", realm.name(), "--ui-client", LOGIN_APP])
+        .args(["--user-id-claim", "user_id", "--secret-file"])
+        .arg(secret_file)
+        .args(more)
+        .env("KEYCLOAK_ADMIN", keycloak.admin_user())
+        .env("KEYCLOAK_ADMIN_PASSWORD_FILE", &password_file)
+        .output()?;
+    Ok(output)
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test]
+async fn the_script_makes_a_realm_ready_and_is_content_the_second_time() -> Result<()> {
+    let keycloak = keycloak().await?;
+    let mut realm = untouched_realm(keycloak).await?;
+    let dir = tempfile::tempdir()?;
+    let secret_file = dir.path().join("secret");
+
+    let first = setup(keycloak, &realm, &secret_file, &["--impersonate"])?;
+    assert!(first.status.success(), "{}", said(&first));
+    let second = setup(keycloak, &realm, &secret_file, &["--impersonate"])?;
+
+    assert!(second.status.success(), "{}", said(&second));
+    let changes: Vec<_> = said(&second).lines().filter(|line| line.starts_with("  ")).map(str::to_owned).collect();
+    assert!(changes.is_empty(), "the second run changed something: {changes:?}");
+    assert_eq!(std::fs::metadata(&secret_file)?.permissions().mode() & 0o777, 0o600);
+    realm.learn_secret(VAULT, std::fs::read_to_string(&secret_file)?.trim_end());
+    let tokens = realm.login("alice").await?;
+    let pair = realm.exchange(&tokens.access_token).await?;
+    assert_eq!(pair.sid(), tokens.sid());
+    assert_eq!(pair.claim("user_id"), realm.user("alice")?.user_id);
+    let own = realm.impersonate(&realm.user("alice")?.sub).await?;
+    assert_ne!(own.sid(), tokens.sid());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_script_repairs_what_was_changed_by_hand() -> Result<()> {
+    let keycloak = keycloak().await?;
+    let mut realm = untouched_realm(keycloak).await?;
+    let dir = tempfile::tempdir()?;
+    let secret_file = dir.path().join("secret");
+    assert!(setup(keycloak, &realm, &secret_file, &[])?.status.success());
+    realm.learn_secret(VAULT, std::fs::read_to_string(&secret_file)?.trim_end());
+    let refresh = "standard.token.exchange.enableRefreshRequestedTokenType";
+    realm.admin().set_client_attribute(realm.name(), VAULT, refresh, "NO").await?;
+    let tokens = realm.login("alice").await?;
+    assert!(realm.exchange(&tokens.access_token).await.is_err());
+
+    let repair = setup(keycloak, &realm, &secret_file, &[])?;
+
+    assert!(repair.status.success() && said(&repair).contains("corrected"), "{}", said(&repair));
+    realm.exchange(&tokens.access_token).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_script_tells_what_is_wrong() -> Result<()> {
+    let keycloak = keycloak().await?;
+    let mut command = Command::new(deploy("setup.sh"));
+    command.args(["--url", keycloak.base_url(), "--realm", "there-is-no-such-realm"]);
+    command.env("KEYCLOAK_ADMIN", keycloak.admin_user());
+
+    let without_password = command.env_remove("KEYCLOAK_ADMIN_PASSWORD").output()?;
+    let wrong_password = command.env("KEYCLOAK_ADMIN_PASSWORD", "wrong").output()?;
+    let wrong_realm = command.env("KEYCLOAK_ADMIN_PASSWORD", keycloak.admin_password()).output()?;
+
+    for (output, reason) in
+        [(without_password, "KEYCLOAK_ADMIN_PASSWORD_FILE"), (wrong_password, "could not log in"), (wrong_realm, "404")]
+    {
+        assert!(!output.status.success() && said(&output).contains(reason), "{}", said(&output));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_example_realm_can_exchange_and_impersonate() -> Result<()> {
+    let keycloak = keycloak().await?;
+    let mut text = std::fs::read_to_string(deploy("realm.json"))?;
+    for placeholder in ["LOGIN_APP_SECRET", "TOKENVAULT_SECRET", "ALICE_PASSWORD"] {
+        let replaced = text.replace(&format!("${{{placeholder}}}"), &unique_name());
+        assert_ne!(replaced, text, "{placeholder} is not in realm.json");
+        text = replaced;
+    }
+    let mut representation: Value = serde_json::from_str(&text)?;
+    representation["realm"] = json!(unique_name());
+
+    let realm = LabRealm::from_representation(keycloak, representation).await?;
+
+    let tokens = realm.login("alice").await?;
+    let pair = realm.exchange(&tokens.access_token).await?;
+    assert_eq!(pair.claim("user_id"), realm.user("alice")?.user_id);
+    let own = realm.impersonate(&realm.user("alice")?.sub).await?;
+    assert_eq!(own.claim("user_id"), realm.user("alice")?.user_id);
+    Ok(())
+}
