@@ -1,1 +1,34 @@
-//! placeholder
+//! The identity provider on Keycloak (26.2 or later).
+//!
+//! What is asked is built by pure functions ([`request`]) and what is answered is read by pure functions ([`answer`],
+//! with Keycloak's words in one table), so that both can be tested without a server. In between stands a small HTTP
+//! port ([`HttpClient`]). [`KeycloakProvider`] carries out one request per act and retries nothing: whether a token may
+//! be sent again is core's decision, never this crate's.
+//!
+//! This crate must never log or print a token, never put a secret into a URL, never follow a redirect with one, and
+//! never turn an answer it does not understand into a definite no.
+
+pub mod answer;
+mod assertion;
+mod claims;
+mod flight;
+mod http;
+mod jwks;
+mod observe;
+mod proof;
+mod provider;
+pub mod request;
+mod reqwest_client;
+mod service_account;
+mod tenant;
+#[cfg(test)]
+mod testing;
+mod words;
+
+pub use assertion::{InvalidKey, SigningKey};
+pub use http::{HttpAnswer, HttpClient, TransportFailure};
+pub use observe::{CallObserver, NoObserver};
+pub use provider::KeycloakProvider;
+pub use request::{HttpRequest, Param};
+pub use reqwest_client::{ClientBuildError, HttpSettings, ReqwestClient, Trust};
+pub use tenant::{Credentials, Endpoints, InvalidIssuer, TenantConfig, TenantDirectory};

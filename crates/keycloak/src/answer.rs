@@ -1,0 +1,258 @@
+//! What an answer means: pure functions from an HTTP answer, or its absence, to a result.
+//!
+//! The rule is that a definite no ([`GrantError::Refused`]) needs Keycloak's own words. Everything else that is not a
+//! complete success leaves open whether the token was spent: a 5xx (Keycloak's database may have given up after the
+//! rotation), HTML (a proxy spoke), half a JSON (the connection was cut).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokenvault_core::ids::{SessionId, Subject, UserId};
+use tokenvault_core::ports::{CallError, Cause, Grant, GrantError, Refusal};
+use tokenvault_core::secret::{AccessToken, RefreshToken};
+
+use crate::claims::{self, Claims};
+use crate::http::{HttpAnswer, TransportFailure};
+use crate::tenant::TenantConfig;
+use crate::words;
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Standard token exchange.
+    Exchange,
+    /// The refresh grant.
+    Refresh,
+    /// The legacy exchange with a requested subject.
+    Impersonate,
+    /// The client credentials grant.
+    ServiceAccount,
+    /// Introspection of a refresh token.
+    Probe,
+    /// Revocation.
+    Revoke,
+    /// The key set.
+    Jwks,
+}
+
+impl Call {
+    /// The name, for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exchange => "exchange",
+            Self::Refresh => "refresh",
+            Self::Impersonate => "impersonate",
+            Self::ServiceAccount => "service_account",
+            Self::Probe => "probe",
+            Self::Revoke => "revoke",
+            Self::Jwks => "jwks",
+        }
+    }
+}
+
+/// An answer, or why there is none.
+pub type Answer = Result<HttpAnswer, TransportFailure>;
+
+/// An access token of the client's own.
+#[derive(Debug, Clone)]
+pub struct ServiceToken {
+    /// The token.
+    pub access: AccessToken,
+    /// Its life.
+    pub expires_in: Duration,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: AccessTokenText,
+    expires_in: i64,
+    #[serde(default)]
+    refresh_token: Option<RefreshTokenText>,
+    #[serde(default)]
+    refresh_expires_in: Option<i64>,
+    #[serde(default)]
+    scope: String,
+}
+
+/// Straight from the answer into the type that is wiped.
+struct AccessTokenText(AccessToken);
+struct RefreshTokenText(RefreshToken);
+
+impl<'de> Deserialize<'de> for AccessTokenText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        non_empty(deserializer).map(|text| Self(AccessToken::new(text)))
+    }
+}
+
+impl<'de> Deserialize<'de> for RefreshTokenText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        non_empty(deserializer).map(|text| Self(RefreshToken::new(text)))
+    }
+}
+
+fn non_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Err(serde::de::Error::custom("an empty token")) } else { Ok(text) }
+}
+
+#[derive(Deserialize)]
+struct ErrorAnswer {
+    error: String,
+    #[serde(default)]
+    error_description: String,
+}
+
+#[derive(Deserialize)]
+struct IntrospectionAnswer {
+    active: bool,
+}
+
+#[derive(Deserialize)]
+struct KeysAnswer {
+    keys: Vec<Value>,
+}
+
+/// The pair that an exchange, a refresh or an impersonation answered.
+///
+/// `token_type` is not looked at: throwing away a live pair for its sake would be worse. An access token that cannot be
+/// read leaves `subject`, `user` and `sid` empty: the pair is real, and whoever compares identities will not find its own.
+pub fn grant(call: Call, answer: Answer, tenant: &TenantConfig) -> Result<Grant, GrantError> {
+    let answer: TokenAnswer = success(call, answer).and_then(|body| json(&body))?;
+    let Some(RefreshTokenText(refresh)) = answer.refresh_token else {
+        return Err(match call {
+            // The client may not have refresh tokens. Nothing was consumed to learn that.
+            Call::Exchange | Call::Impersonate => GrantError::Refused(Refusal::NotAllowed),
+            // Keycloak always answers with the next one; if this is something else, the old token may be spent.
+            _ => GrantError::Unknown(Cause::Unintelligible),
+        });
+    };
+    let Some(refresh_life) = answer.refresh_expires_in else {
+        return Err(GrantError::Unknown(Cause::Unintelligible));
+    };
+    let AccessTokenText(access) = answer.access_token;
+    let claims = claims::unverified(access.expose()).unwrap_or_default();
+    Ok(Grant {
+        expires_in: seconds(answer.expires_in),
+        refresh_expires_in: if endless(refresh_life, &refresh) { None } else { Some(seconds(refresh_life)) },
+        scope: answer.scope,
+        subject: parsed(&claims, "sub", Subject::parse),
+        user: parsed(&claims, &tenant.user_id_claim, UserId::parse),
+        sid: parsed(&claims, "sid", SessionId::parse),
+        privileged: claims::privileged(&claims, tenant.is_master()),
+        access,
+        refresh,
+    })
+}
+
+/// The client's own access token.
+pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
+    let answer: TokenAnswer = success(Call::ServiceAccount, answer).and_then(|body| json(&body))?;
+    Ok(ServiceToken { access: answer.access_token.0, expires_in: seconds(answer.expires_in) })
+}
+
+/// Whether the introspected token is active.
+pub fn probe(answer: Answer) -> Result<bool, CallError> {
+    let answer = success(Call::Probe, answer).and_then(|body| json::<IntrospectionAnswer>(&body));
+    answer.map(|answer| answer.active).map_err(no_answer)
+}
+
+/// Whether the token was revoked. A token that Keycloak does not know counts as revoked (RFC 7009 §2.2): it then answers
+/// 200 with an error in the body. A page of HTML does not count.
+pub fn revoked(answer: Answer) -> Result<(), CallError> {
+    let page = answer.as_ref().is_ok_and(|answer| answer.content_type.as_deref().is_some_and(is_html));
+    let body = success(Call::Revoke, answer).map_err(no_answer)?;
+    let plausible = !page && (body.is_empty() || serde_json::from_slice::<Value>(&body).is_ok());
+    if plausible { Ok(()) } else { Err(CallError::NoAnswer(Cause::Unintelligible)) }
+}
+
+/// The keys of a key set, each still to be judged.
+pub fn keys(answer: Answer) -> Result<Vec<Value>, Cause> {
+    let answer = success(Call::Jwks, answer).and_then(|body| json::<KeysAnswer>(&body));
+    answer.map(|answer| answer.keys).map_err(cause)
+}
+
+/// The body of a 200, or what everything else means.
+fn success(call: Call, answer: Answer) -> Result<Bytes, GrantError> {
+    let answer = answer.map_err(|failure| match failure {
+        TransportFailure::Connect => GrantError::Unsent(Cause::Connect),
+        TransportFailure::Timeout => GrantError::Unknown(Cause::Timeout),
+        TransportFailure::Interrupted => GrantError::Unknown(Cause::Interrupted),
+        TransportFailure::TooLong => GrantError::Unknown(Cause::Unintelligible),
+    })?;
+    match answer.status {
+        200 => Ok(answer.body),
+        429 => Err(GrantError::Unsent(Cause::Throttled)),
+        500.. => Err(GrantError::Unknown(Cause::ServerError)),
+        400 | 401 | 403 => Err(refusal(call, &answer)),
+        // Keycloak's 404 says that there is no such realm; a proxy with a wrong route says it too.
+        _ => Err(GrantError::Unknown(Cause::Unintelligible)),
+    }
+}
+
+fn refusal(call: Call, answer: &HttpAnswer) -> GrantError {
+    let Ok(ErrorAnswer { error, error_description }) = json(&answer.body) else {
+        return GrantError::Unknown(Cause::Unintelligible);
+    };
+    if ["server_error", "temporarily_unavailable", "unknown_error"].contains(&error.as_str()) {
+        return GrantError::Unknown(Cause::ServerError);
+    }
+    match words::meaning(call, answer.status, &error, &error_description) {
+        Some(refusal) => GrantError::Refused(refusal),
+        None => GrantError::Unknown(Cause::Unintelligible),
+    }
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, GrantError> {
+    serde_json::from_slice(body).map_err(|_| GrantError::Unknown(Cause::Unintelligible))
+}
+
+fn is_html(content_type: &str) -> bool {
+    content_type.trim_start().to_ascii_lowercase().starts_with("text/html")
+}
+
+fn seconds(number: i64) -> Duration {
+    Duration::from_secs(u64::try_from(number).unwrap_or(0))
+}
+
+/// Keycloak says 0 for an offline token without an end. In its last moment an online token's life may round to 0 as well,
+/// but that one carries an `exp`.
+fn endless(life: i64, token: &RefreshToken) -> bool {
+    life == 0 && !claims::unverified(token.expose()).is_some_and(|claims| claims.contains_key("exp"))
+}
+
+fn parsed<T, E>(claims: &Claims, name: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
+    parse(claims::text(claims, name)?.to_owned()).ok()
+}
+
+fn cause(error: GrantError) -> Cause {
+    match error {
+        GrantError::Unknown(cause) | GrantError::Unsent(cause) => cause,
+        GrantError::Refused(_) => Cause::Unintelligible,
+    }
+}
+
+/// Of a call that consumes nothing, only a refusal matters more than its absence.
+pub(crate) fn no_answer(error: GrantError) -> CallError {
+    match error {
+        GrantError::Refused(refusal) => CallError::Refused(refusal),
+        other => CallError::NoAnswer(cause(other)),
+    }
+}
+
+/// A cause's word, for metrics and logs.
+pub(crate) fn cause_code(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Connect => "connect",
+        Cause::Timeout => "timeout",
+        Cause::Interrupted => "interrupted",
+        Cause::ServerError => "server_error",
+        Cause::Unintelligible => "unintelligible",
+        Cause::Throttled => "throttled",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! `private_key_jwt` (RFC 7523 §2.2, OpenID Connect Core §9): the vault's client proves itself by a signature.
+//!
+//! Keycloak takes each `jti` once, so an assertion is made for one request and never kept.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
+use serde_json::json;
+use tokenvault_core::ids::ClientId;
+use tokenvault_core::ports::Entropy;
+use tokenvault_core::secret::ClientSecret;
+use tokenvault_core::time::Timestamp;
+
+/// Half of the 60 seconds that Keycloak allows: the two clocks may differ by the other half in either direction.
+const LIFE: Duration = Duration::from_secs(30);
+
+/// Why a private key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidKey {
+    /// Not a PEM with an RSA, EC (P-256, P-384) or Ed25519 private key in PKCS #8 (RSA also in PKCS #1).
+    #[error("not a private key in PEM")]
+    Unreadable,
+    /// The key cannot sign with the algorithm asked for.
+    #[error("the key and the algorithm do not belong together")]
+    Mismatch,
+}
+
+/// A client's private key with the algorithm it signs with. `Debug` does not show it.
+#[derive(Clone)]
+pub struct SigningKey {
+    key: Arc<EncodingKey>,
+    header: Header,
+}
+
+impl SigningKey {
+    /// Reads a PEM. Without an algorithm it is RS256, ES256, ES384 or `EdDSA`, as the key demands. `kid` is needed only
+    /// where Keycloak knows several keys of the client.
+    pub fn from_pem(pem: &ClientSecret, algorithm: Option<&str>, kid: Option<String>) -> Result<Self, InvalidKey> {
+        let bytes = pem.expose().as_bytes();
+        let key = EncodingKey::from_rsa_pem(bytes)
+            .or_else(|_| EncodingKey::from_ec_pem(bytes))
+            .or_else(|_| EncodingKey::from_ed_pem(bytes))
+            .map_err(|_| InvalidKey::Unreadable)?;
+        let wanted = algorithm.map(|name| name.parse::<Algorithm>().map_err(|_| InvalidKey::Mismatch)).transpose()?;
+        let candidates: &[Algorithm] = match (&wanted, key.family()) {
+            (Some(algorithm), family) if algorithm.family() == family => std::slice::from_ref(algorithm),
+            (Some(_), _) | (None, AlgorithmFamily::Hmac) => return Err(InvalidKey::Mismatch),
+            (None, AlgorithmFamily::Rsa) => &[Algorithm::RS256],
+            (None, AlgorithmFamily::Ec) => &[Algorithm::ES256, Algorithm::ES384],
+            (None, AlgorithmFamily::Ed) => &[Algorithm::EdDSA],
+        };
+        // Only signing tells a P-256 key from a P-384 one, and a truncated key from a whole one.
+        let signs = |algorithm: &&Algorithm| jsonwebtoken::crypto::sign(b"trial", &key, **algorithm).is_ok();
+        let algorithm = *candidates.iter().find(signs).ok_or(InvalidKey::Mismatch)?;
+        let header = Header { kid, ..Header::new(algorithm) };
+        Ok(Self { key: Arc::new(key), header })
+    }
+
+    /// The algorithm's name (RFC 7518 §3.1).
+    pub fn algorithm(&self) -> String {
+        format!("{:?}", self.header.alg)
+    }
+
+    /// A new assertion for one request. Keycloak takes the issuer as audience at each of its endpoints.
+    pub(crate) fn assert(
+        &self,
+        client: &ClientId,
+        issuer: &str,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<ClientSecret, InvalidKey> {
+        let claims = json!({
+            "iss": client.as_str(),
+            "sub": client.as_str(),
+            "aud": issuer,
+            "jti": format!("{:016x}{:016x}", entropy.bits(), entropy.bits()),
+            "iat": now.as_secs(),
+            "exp": (now + LIFE).as_secs(),
+        });
+        jsonwebtoken::encode(&self.header, &claims, &self.key).map(ClientSecret::new).map_err(|_| InvalidKey::Mismatch)
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({}, [redacted])", self.algorithm())
+    }
+}

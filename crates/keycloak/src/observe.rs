@@ -1,0 +1,17 @@
+//! Where calls are counted. An observer sees names from a fixed list, so that they can be labels of a metric.
+
+use std::time::Duration;
+
+/// Hears of every call of Keycloak.
+pub trait CallObserver: Send + Sync {
+    /// `call` is one of [`crate::answer::Call`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
+    fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration);
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+impl CallObserver for NoObserver {
+    fn call(&self, _: &'static str, _: &'static str, _: Duration) {}
+}

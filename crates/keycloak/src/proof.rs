@@ -1,0 +1,106 @@
+//! Whether an access token proves what a registration claims: signature first, then every claim, each with its own no.
+//!
+//! Time is the injected clock's; jsonwebtoken is used for the signature alone, since its own checks of `exp` and `nbf`
+//! read the machine's clock.
+
+use jsonwebtoken::Algorithm;
+use tokenvault_core::ids::{ClientId, SessionId, Subject, UserId};
+use tokenvault_core::ports::{Proof, ProofError};
+use tokenvault_core::time::Timestamp;
+
+use crate::claims::{self, Claims};
+use crate::jwks::VerifyingKey;
+use crate::tenant::TenantConfig;
+
+/// A token in its parts, its algorithm allowed, nothing verified yet.
+pub(crate) struct Unverified<'a> {
+    pub(crate) kid: String,
+    algorithm: Algorithm,
+    signed: &'a str,
+    signature: &'a str,
+    payload: &'a str,
+}
+
+impl<'a> Unverified<'a> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, ProofError> {
+        let malformed = ProofError::Malformed;
+        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (head, payload) = signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(malformed)?;
+        let header = claims::decode(head).ok_or(malformed)?;
+        let algorithm = claims::text(&header, "alg").and_then(allowed).ok_or(ProofError::Algorithm)?;
+        // An extension that must be understood (RFC 7515 §4.1.11), and none is.
+        if header.contains_key("crit") {
+            return Err(malformed);
+        }
+        let kid = claims::text(&header, "kid").ok_or(ProofError::Signature)?.to_owned();
+        Ok(Self { kid, algorithm, signed, signature, payload })
+    }
+
+    /// The claims, if this key signed them and may sign with this algorithm.
+    pub(crate) fn verify(&self, key: &VerifyingKey) -> Result<Claims, ProofError> {
+        let signed = key.allows(self.algorithm)
+            && jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), &key.key, self.algorithm)
+                .unwrap_or(false);
+        if !signed {
+            return Err(ProofError::Signature);
+        }
+        claims::decode(self.payload).ok_or(ProofError::Malformed)
+    }
+}
+
+/// Asymmetric algorithms only: with HMAC, who can verify can also forge.
+fn allowed(name: &str) -> Option<Algorithm> {
+    use Algorithm as A;
+    let all = [A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512, A::ES256, A::ES384, A::EdDSA];
+    all.into_iter().find(|algorithm| format!("{algorithm:?}") == name)
+}
+
+/// Checks verified claims.
+pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<Proof, ProofError> {
+    if claims::text(claims, "iss") != Some(tenant.issuer()) {
+        return Err(ProofError::Issuer);
+    }
+    let expires_at = time(claims, "exp")?.ok_or(ProofError::ClaimMissing)?;
+    if now >= expires_at + tenant.expiry_leeway {
+        return Err(ProofError::Expired);
+    }
+    // An ID token, a refresh token and a DPoP-bound access token say something else.
+    if claims::text(claims, "typ") != Some("Bearer") {
+        return Err(ProofError::Type);
+    }
+    let issued_at = time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
+    let not_before = time(claims, "nbf")?.unwrap_or(issued_at);
+    if issued_at.max(not_before) > now + tenant.clock_skew || now.since(issued_at) > tenant.max_proof_age {
+        return Err(ProofError::TooOld);
+    }
+    let client = name(claims, "azp", ClientId::parse).ok_or(ProofError::Client)?;
+    if client == tenant.client_id || !tenant.accepted_clients.contains(&client) {
+        return Err(ProofError::Client);
+    }
+    Ok(Proof {
+        subject: name(claims, "sub", Subject::parse).ok_or(ProofError::ClaimMissing)?,
+        user: name(claims, &tenant.user_id_claim, UserId::parse).ok_or(ProofError::ClaimMissing)?,
+        sid: name(claims, "sid", SessionId::parse).ok_or(ProofError::ClaimMissing)?,
+        client,
+        expires_at,
+        scope: claims::text(claims, "scope").unwrap_or_default().to_owned(),
+        privileged: claims::privileged(claims, tenant.is_master()),
+    })
+}
+
+fn name<T, E>(claims: &Claims, claim: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
+    parse(claims::text(claims, claim)?.to_owned()).ok()
+}
+
+/// A `NumericDate` (RFC 7519 §2); fractions of a second are cut off.
+fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, ProofError> {
+    let Some(value) = claims.get(name) else { return Ok(None) };
+    let seconds = value.as_u64().or_else(|| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within the range")]
+        value.as_f64().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64)
+    });
+    seconds.map(Timestamp::from_secs).map(Some).ok_or(ProofError::Malformed)
+}
+
+#[cfg(test)]
+mod tests;

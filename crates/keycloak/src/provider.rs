@@ -1,0 +1,206 @@
+//! The identity provider: each act is one request and one answer (an impersonation may need the service account's token
+//! first). Nothing is retried here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+use tokenvault_core::ids::{ClientId, Subject, TenantId};
+use tokenvault_core::ports::{
+    CallError, Client, Clock, Entropy, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal,
+};
+use tokenvault_core::secret::{AccessToken, RefreshToken};
+
+use crate::answer::{self, Answer, Call, cause_code};
+use crate::http::HttpClient;
+use crate::jwks::KeyCache;
+use crate::observe::{CallObserver, NoObserver};
+use crate::proof::{self, Unverified};
+use crate::request::{self, Caller, ClientAuth, HttpRequest};
+use crate::service_account::ServiceAccounts;
+use crate::tenant::{Credentials, TenantConfig, TenantDirectory};
+
+/// Keycloak, for all tenants of a directory.
+pub struct KeycloakProvider {
+    directory: Arc<dyn TenantDirectory>,
+    http: Arc<dyn HttpClient>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    observer: Arc<dyn CallObserver>,
+    keys: KeyCache,
+    accounts: ServiceAccounts,
+}
+
+impl KeycloakProvider {
+    /// A provider. `http` serves the tenants that have no client of their own.
+    pub fn new(
+        directory: Arc<dyn TenantDirectory>,
+        http: Arc<dyn HttpClient>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self {
+            directory,
+            http,
+            clock,
+            entropy,
+            observer: Arc::new(NoObserver),
+            keys: KeyCache::default(),
+            accounts: ServiceAccounts::default(),
+        }
+    }
+
+    /// Tells an observer of every call.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn CallObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The claims of any token that the tenant's realm signed, with `iss` checked and nothing else: for tokens that are
+    /// not access tokens, such as a logout token, whose other claims are the caller's to check.
+    pub async fn verify_signed(&self, tenant: &TenantId, token: &str) -> Result<Map<String, Value>, ProofError> {
+        let tenant = self.directory.tenant(tenant).ok_or(ProofError::UnknownTenant)?;
+        let claims = self.signed_claims(&tenant, token).await?;
+        let issued_here = claims.get("iss").and_then(Value::as_str) == Some(tenant.issuer());
+        if issued_here { Ok(claims) } else { Err(ProofError::Issuer) }
+    }
+
+    async fn signed_claims(&self, tenant: &TenantConfig, token: &str) -> Result<Map<String, Value>, ProofError> {
+        let unverified = Unverified::parse(token)?;
+        let fetch = || async {
+            let request = request::jwks(tenant.endpoints());
+            self.call(tenant, Call::Jwks, request, answer::keys, |error| cause_code(*error)).await
+        };
+        let found = self.keys.find(&tenant.endpoints().jwks, &unverified.kid, self.clock.now(), fetch).await;
+        let key = found.map_err(|_| ProofError::KeysUnavailable)?.ok_or(ProofError::Signature)?;
+        unverified.verify(&key)
+    }
+
+    /// Sends once, classifies, and tells the observer.
+    async fn call<T, E>(
+        &self,
+        tenant: &TenantConfig,
+        call: Call,
+        request: HttpRequest,
+        classify: impl FnOnce(Answer) -> Result<T, E>,
+        code: impl FnOnce(&E) -> &'static str,
+    ) -> Result<T, E> {
+        let begun = self.clock.now();
+        let http = tenant.http.as_ref().unwrap_or(&self.http);
+        let result = classify(http.send(request).await);
+        let outcome = result.as_ref().map_or_else(code, |_| "ok");
+        let elapsed = self.clock.now().since(begun);
+        tracing::debug!(call = call.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
+        self.observer.call(call.as_str(), outcome, elapsed);
+        result
+    }
+
+    async fn token_call(&self, place: &Place, call: Call, request: HttpRequest) -> Result<Grant, GrantError> {
+        let classify = |answer| answer::grant(call, answer, &place.tenant);
+        self.call(&place.tenant, call, request, classify, grant_code).await
+    }
+
+    /// The tenant and the proof for the client's next request. A tenant or client that is not configured (any more) is a
+    /// refusal of the client, which says nothing about any token.
+    fn place(&self, client: &Client) -> Result<Place, Refusal> {
+        let tenant = self.directory.tenant(&client.tenant).ok_or(Refusal::ClientRejected)?;
+        let auth = match tenant.credentials_of(&client.id).ok_or(Refusal::ClientRejected)? {
+            Credentials::Secret(secret) => ClientAuth::Secret(secret.clone()),
+            Credentials::PrivateKeyJwt(key) => {
+                let assertion = key.assert(&client.id, tenant.issuer(), self.clock.now(), &*self.entropy);
+                ClientAuth::Assertion(assertion.map_err(|_| Refusal::ClientRejected)?)
+            }
+        };
+        Ok(Place { tenant, client: client.id.clone(), auth })
+    }
+
+    async fn service_token(&self, client: &Client) -> Result<AccessToken, GrantError> {
+        let tenant = self.directory.tenant(&client.tenant).ok_or(GrantError::Refused(Refusal::ClientRejected))?;
+        let fetch = || async {
+            let place = self.place(client).map_err(GrantError::Refused)?;
+            let request = place.caller().service_account();
+            self.call(&place.tenant, Call::ServiceAccount, request, answer::service_token, grant_code).await
+        };
+        let endpoint = &tenant.endpoints().token;
+        let token = self.accounts.token(endpoint, &client.id, &*self.clock, fetch).await;
+        token.map_err(|error| match error {
+            // Whatever became of this request, the one that would have opened a session was never sent.
+            GrantError::Unknown(cause) => GrantError::Unsent(cause),
+            other => other,
+        })
+    }
+}
+
+/// Where a client stands: its tenant, and its proof for one request.
+struct Place {
+    tenant: Arc<TenantConfig>,
+    client: ClientId,
+    auth: ClientAuth,
+}
+
+impl Place {
+    fn caller(&self) -> Caller<'_> {
+        Caller { endpoints: self.tenant.endpoints(), client: &self.client, auth: &self.auth }
+    }
+}
+
+#[async_trait]
+impl IdentityProvider for KeycloakProvider {
+    async fn verify(&self, tenant: &TenantId, token: &AccessToken) -> Result<Proof, ProofError> {
+        let tenant = self.directory.tenant(tenant).ok_or(ProofError::UnknownTenant)?;
+        let claims = self.signed_claims(&tenant, token.expose()).await?;
+        proof::check(&claims, &tenant, self.clock.now())
+    }
+
+    async fn exchange(&self, client: &Client, subject: &AccessToken) -> Result<Grant, GrantError> {
+        let place = self.place(client).map_err(GrantError::Refused)?;
+        let request = place.caller().exchange(subject, place.tenant.exchange_scope.as_deref());
+        self.token_call(&place, Call::Exchange, request).await
+    }
+
+    async fn refresh(&self, client: &Client, token: &RefreshToken) -> Result<Grant, GrantError> {
+        let place = self.place(client).map_err(GrantError::Refused)?;
+        let request = place.caller().refresh(token);
+        self.token_call(&place, Call::Refresh, request).await
+    }
+
+    async fn impersonate(&self, client: &Client, subject: &Subject) -> Result<Grant, GrantError> {
+        let service = self.service_token(client).await?;
+        // A new proof: an assertion is good for one request.
+        let place = self.place(client).map_err(GrantError::Refused)?;
+        let request = place.caller().impersonate(&service, subject, place.tenant.exchange_scope.as_deref());
+        let result = self.token_call(&place, Call::Impersonate, request).await;
+        // A role granted a moment ago is found in a new token only.
+        if let Err(GrantError::Refused(Refusal::ClientRejected | Refusal::NotAllowed)) = result {
+            self.accounts.forget(&place.tenant.endpoints().token, &client.id, &service);
+        }
+        result
+    }
+
+    async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError> {
+        let place = self.place(client).map_err(CallError::Refused)?;
+        let request = place.caller().probe(token);
+        self.call(&place.tenant, Call::Probe, request, answer::probe, call_code).await
+    }
+
+    async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError> {
+        let place = self.place(client).map_err(CallError::Refused)?;
+        let request = place.caller().revoke(token);
+        self.call(&place.tenant, Call::Revoke, request, answer::revoked, call_code).await
+    }
+}
+
+fn grant_code(error: &GrantError) -> &'static str {
+    match error {
+        GrantError::Refused(refusal) => refusal.code(),
+        GrantError::Unknown(cause) | GrantError::Unsent(cause) => cause_code(*cause),
+    }
+}
+
+fn call_code(error: &CallError) -> &'static str {
+    match error {
+        CallError::Refused(refusal) => refusal.code(),
+        CallError::NoAnswer(cause) => cause_code(*cause),
+    }
+}

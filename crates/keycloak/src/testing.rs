@@ -1,0 +1,102 @@
+//! What this crate's unit tests share: a tenant, keys of their own, an HTTP client that answers from a script.
+
+use std::collections::VecDeque;
+use std::sync::LazyLock;
+
+use async_trait::async_trait;
+use aws_lc_rs::encoding::AsDer;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokenvault_core::ids::ClientId;
+use tokenvault_core::secret::ClientSecret;
+
+use crate::answer::Answer;
+use crate::http::{HttpAnswer, HttpClient, TransportFailure};
+use crate::request::HttpRequest;
+use crate::tenant::{Credentials, TenantConfig};
+
+pub(crate) const ISSUER: &str = "https://kc.example/realms/lab";
+
+pub(crate) fn tenant() -> TenantConfig {
+    let secret = Credentials::Secret(ClientSecret::new("secret"));
+    let mut tenant = TenantConfig::new(ISSUER, None, ClientId::parse("vault").unwrap(), secret).unwrap();
+    tenant.accepted_clients.insert(ClientId::parse("ui").unwrap());
+    tenant
+}
+
+pub(crate) fn pem(der: &[u8]) -> String {
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
+}
+
+pub(crate) fn rsa_pem() -> String {
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    pem(AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).unwrap().as_ref())
+}
+
+/// A realm's signing key.
+pub(crate) struct RealmKey {
+    pub(crate) kid: &'static str,
+    pub(crate) key: EncodingKey,
+}
+
+impl RealmKey {
+    fn rsa(kid: &'static str) -> Self {
+        Self { kid, key: EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap() }
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, Algorithm::RS256).unwrap()).unwrap();
+        jwk["kid"] = json!(self.kid);
+        jwk["use"] = json!("sig");
+        jwk
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::RS256) };
+        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+    }
+}
+
+/// The realm's key.
+pub(crate) static KEY: LazyLock<RealmKey> = LazyLock::new(|| RealmKey::rsa("k1"));
+/// Another one.
+pub(crate) static OTHER_KEY: LazyLock<RealmKey> = LazyLock::new(|| RealmKey::rsa("k2"));
+
+/// A JWT with any header and a signature that is none.
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode("x"))
+}
+
+pub(crate) fn answer(status: u16, body: impl ToString) -> Answer {
+    let body = Bytes::from(body.to_string());
+    Ok(HttpAnswer { status, content_type: Some("application/json".to_owned()), body })
+}
+
+/// Answers from a script, and remembers what it was asked. Without a line left, the connection fails.
+#[derive(Default)]
+pub(crate) struct Script {
+    answers: Mutex<VecDeque<Answer>>,
+    pub(crate) asked: Mutex<Vec<HttpRequest>>,
+}
+
+impl Script {
+    pub(crate) fn of(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl HttpClient for Script {
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, TransportFailure> {
+        self.asked.lock().push(request);
+        // Others get their turn, as they would during a real call.
+        tokio::task::yield_now().await;
+        self.answers.lock().pop_front().unwrap_or(Err(TransportFailure::Connect))
+    }
+}

@@ -1,0 +1,116 @@
+//! Keycloak's words: the one table from what it says to what that means.
+//!
+//! OAuth's error codes say too little (`invalid_grant` is a logout, a reuse and a disabled user), so the descriptions are
+//! read as well. They are no contract; each row was seen on Keycloak 26.7 and is asked for again by the outer tests,
+//! unless it says otherwise. What is in no row still falls under its error code.
+
+use tokenvault_core::ports::Refusal;
+
+use crate::answer::Call;
+
+/// What a refusal's description must be like.
+enum Says {
+    /// Anything, or nothing.
+    Any,
+    /// Exactly this.
+    Is(&'static str),
+    /// Something that starts like this.
+    Starts(&'static str),
+}
+
+struct Word {
+    calls: &'static [Call],
+    status: u16,
+    error: &'static str,
+    says: Says,
+    means: Refusal,
+}
+
+const fn word(calls: &'static [Call], status: u16, error: &'static str, says: Says, means: Refusal) -> Word {
+    Word { calls, status, error, says, means }
+}
+
+const ALL: &[Call] =
+    &[Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Revoke];
+const REFRESH: &[Call] = &[Call::Refresh];
+const EXCHANGE: &[Call] = &[Call::Exchange];
+const IMPERSONATE: &[Call] = &[Call::Impersonate];
+const EITHER_EXCHANGE: &[Call] = &[Call::Exchange, Call::Impersonate];
+const REVOKE: &[Call] = &[Call::Revoke];
+
+/// The first row that fits counts.
+static WORDS: &[Word] = {
+    use Refusal as R;
+    use Says::{Any, Is, Starts};
+    &[
+        // About the client, whatever was asked. A realm that is switched off, or that wants HTTPS, says nothing about
+        // the token either.
+        word(ALL, 401, "unauthorized_client", Is("Client not enabled to retrieve service account"), R::NotAllowed),
+        word(ALL, 401, "unauthorized_client", Any, R::ClientRejected),
+        word(ALL, 401, "invalid_client", Any, R::ClientRejected),
+        word(ALL, 403, "access_denied", Is("Realm not enabled"), R::ClientRejected),
+        word(ALL, 403, "invalid_request", Is("HTTPS required"), R::ClientRejected), // read in the source
+        word(EITHER_EXCHANGE, 400, "invalid_client", Is("Client requires user consent"), R::NotAllowed), // source
+        word(ALL, 400, "invalid_client", Any, R::ClientRejected),
+        // The refresh grant.
+        word(REFRESH, 400, "invalid_grant", Is("Session not active"), R::SessionNotActive),
+        word(REFRESH, 400, "invalid_grant", Is("Offline session not active"), R::SessionNotActive), // source
+        word(REFRESH, 400, "invalid_grant", Is("Offline user session not found"), R::SessionNotActive), // source
+        word(REFRESH, 400, "invalid_grant", Is("Session doesn't have required client"), R::ClientSessionGone),
+        word(REFRESH, 400, "invalid_grant", Is("Maximum allowed refresh token reuse exceeded"), R::TokenReused),
+        word(REFRESH, 400, "invalid_grant", Is("Stale token"), R::TokenStale),
+        word(REFRESH, 400, "invalid_grant", Is("Token is not active"), R::TokenExpired),
+        word(REFRESH, 400, "invalid_grant", Is("User disabled"), R::UserDisabled),
+        word(REFRESH, 400, "invalid_grant", Starts("Invalid refresh token"), R::TokenInvalid),
+        word(REFRESH, 400, "invalid_grant", Is("Unmatching clients"), R::TokenInvalid), // source
+        word(REFRESH, 400, "invalid_scope", Starts("Client no longer has requested consent"), R::ConsentMissing),
+        // Token exchange, standard and legacy.
+        word(EXCHANGE, 400, "invalid_scope", Starts("Missing consents"), R::ConsentMissing),
+        word(EITHER_EXCHANGE, 400, "invalid_scope", Any, R::NotAllowed),
+        word(EXCHANGE, 400, "invalid_request", Is("Invalid token"), R::SubjectInvalid),
+        // Here the subject token is the service account's: the client's own credential, not the user's.
+        word(IMPERSONATE, 400, "invalid_request", Is("Invalid token"), R::ClientRejected),
+        // Exchange or its refresh tokens not enabled, a session that would have to be created, a feature that is off.
+        word(EITHER_EXCHANGE, 400, "invalid_request", Any, R::NotAllowed),
+        // Not in the audience; or no role, no such user, a disabled user: deliberately the same words for all of them.
+        word(EITHER_EXCHANGE, 403, "access_denied", Any, R::NotAllowed),
+        // A token of another client's.
+        word(REVOKE, 400, "invalid_request", Is("Unmatching clients"), R::TokenInvalid),
+        word(ALL, 400, "unauthorized_client", Any, R::NotAllowed),
+        word(ALL, 400, "unsupported_grant_type", Any, R::NotAllowed),
+    ]
+};
+
+/// The error codes that OAuth's documents know for these endpoints. Another word in `error` is some proxy's, or Keycloak's
+/// own `{"error":"HTTP 405 Method Not Allowed"}`: no answer to what was asked.
+const OAUTH_ERRORS: &[&str] = &[
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "access_denied",
+    "invalid_target",
+    "invalid_token",
+    "invalid_dpop_proof",
+    "unsupported_token_type",
+];
+
+/// What a refusal means; `None` if it is none in OAuth's words.
+pub(crate) fn meaning(call: Call, status: u16, error: &str, description: &str) -> Option<Refusal> {
+    let fits = |word: &&Word| {
+        word.status == status
+            && word.error == error
+            && word.calls.contains(&call)
+            && match word.says {
+                Says::Any => true,
+                Says::Is(text) => description == text,
+                Says::Starts(text) => description.starts_with(text),
+            }
+    };
+    match WORDS.iter().find(fits) {
+        Some(word) => Some(word.means),
+        None => OAUTH_ERRORS.contains(&error).then_some(Refusal::Other),
+    }
+}
