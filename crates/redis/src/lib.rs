@@ -1,1 +1,18 @@
-//! placeholder
+//! The store on Redis (6.2 and later) or Valkey.
+//!
+//! Every change of a record is one Lua script that compares, changes and indexes in one step, and is recognised when it
+//! is repeated: see `lua/` for what each does, and `migrations/` for the keys and for the order of steps across shards.
+//! This crate decides nothing about tokens. It must never log or report what a key holds, and it never sees a token in
+//! the clear.
+
+mod config;
+mod entries;
+mod error;
+mod keys;
+mod link;
+mod records;
+mod scripts;
+mod store;
+
+pub use config::RedisConfig;
+pub use store::{RedisStore, SCHEMA};

@@ -1,0 +1,54 @@
+-- Changes a record: guard, attempts, fields, lease, due entry and expiry in one step.
+--
+-- KEYS  1 record   2 due set of its shard   3 the record's children
+-- ARGV  1 attempt   2 member of the due set   3 generation
+--       4 state, 5 fence, 6 intent, 7 incarnation: what must still hold, each '' where it does not matter
+--       8 due (ms), or ''   9 keep until (ms)   10 '1' if the lease is given back   11 '1' if the change touches `due`
+--       12 how many fields are set   13.. their names and values, then the names of the fields to remove
+-- Answers 'done', 'already', 'conflict' or 'gone'.
+--
+-- The rules for the lease and the due entry are those of `Write` in tokenvault-core's ports.
+local job, due, children = KEYS[1], KEYS[2], KEYS[3]
+local attempt, member, due_at, fenced = ARGV[1], ARGV[2], ARGV[8], ARGV[5] ~= ''
+if redis.call('EXISTS', job) == 0 then
+  return 'gone'
+end
+local old = redis.call('HMGET', job, 'attempts', 'gen', 'state', 'fence', 'intent', 'inc', 'lease_until')
+local attempts, was, leased_until = old[1] or '', old[3], old[7]
+if string.find(attempts, attempt, 1, true) then
+  redis.call('HSET', job, 'attempts', attempts) -- so that a WAIT after this answer means something
+  return 'already'
+end
+for i = 3, 7 do
+  if ARGV[i] ~= '' and ARGV[i] ~= (old[i - 1] or (i == 5 and '0')) then
+    return 'conflict'
+  end
+end
+
+local last_set = 12 + 2 * tonumber(ARGV[12])
+if last_set > 12 then
+  redis.call('HSET', job, unpack(ARGV, 13, last_set))
+end
+if #ARGV > last_set then
+  redis.call('HDEL', job, unpack(ARGV, last_set + 1))
+end
+-- Sixteen attempts of sixteen digits, each followed by a blank.
+redis.call('HSET', job, 'attempts', string.sub(attempt .. ' ' .. attempts, 1, 16 * 17))
+
+local begins_release = not fenced and was ~= 'releasing' and redis.call('HGET', job, 'state') == 'releasing'
+if leased_until and (due_at == '' or begins_release or (fenced and ARGV[10] == '1')) then
+  redis.call('HDEL', job, 'lease_holder', 'lease_until')
+  leased_until = false
+end
+if due_at == '' then
+  redis.call('HDEL', job, 'due')
+  redis.call('ZREM', due, member)
+elseif leased_until then
+  redis.call('ZADD', due, 'NX', leased_until, member)
+elseif fenced or begins_release or ARGV[11] == '1' or not redis.call('ZSCORE', due, member) then
+  redis.call('HSET', job, 'due', due_at)
+  redis.call('ZADD', due, due_at, member)
+end
+redis.call('PEXPIREAT', job, ARGV[9])
+redis.call('PEXPIREAT', children, ARGV[9])
+return 'done'

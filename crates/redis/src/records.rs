@@ -1,0 +1,168 @@
+//! Records: load, create, write, claim, hasten.
+
+use std::collections::BTreeMap;
+
+use redis::{ScriptInvocation, Value, from_redis_value};
+use tokenvault_core::ids::{AttemptId, Fence, Generation, JobKey, Shard};
+use tokenvault_core::ports::{Claim, Claimed, Created, Lease, StoreError, Stored, Write, Written};
+use tokenvault_core::record::{Fields, Record, decode, encode};
+use tokenvault_core::time::Timestamp;
+
+use crate::error::report;
+use crate::link::Repeat;
+use crate::scripts;
+use crate::store::RedisStore;
+use crate::{keys, link::Call};
+
+/// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
+const LAST: u64 = 253_402_300_799_999;
+
+/// What a claim answers for one record: its fence, its due time and its fields.
+type Row = (u64, String, Fields);
+
+pub(crate) fn millis(at: Timestamp) -> u64 {
+    at.as_millis().min(LAST)
+}
+
+fn optional_millis(at: Option<Timestamp>) -> String {
+    at.map(|at| millis(at).to_string()).unwrap_or_default()
+}
+
+fn text(value: Option<impl ToString>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn field<T: std::str::FromStr>(fields: &Fields, name: &'static str) -> Result<Option<T>, StoreError> {
+    let Some(value) = fields.get(name) else { return Ok(None) };
+    let parsed = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    parsed.map(Some).ok_or_else(|| StoreError::Corrupt(format!("the stored field {name} is malformed")))
+}
+
+fn stored(fields: &Fields) -> Result<Stored, StoreError> {
+    let record = decode(fields).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let fence = Fence(field(fields, "fence")?.unwrap_or_default());
+    let leased_until = field(fields, "lease_until")?.map(Timestamp::from_millis);
+    Ok(Stored { record, fence, leased_until })
+}
+
+impl RedisStore {
+    pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
+        let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
+        if fields.is_empty() { Ok(None) } else { stored(&fields).map(Some) }
+    }
+
+    pub(crate) async fn create_record(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+    ) -> Result<Created, StoreError> {
+        let mut call = scripts::CREATE.key(keys::job(&record.key));
+        call.key(keys::due(record.key.shard()))
+            .arg(attempt.to_string())
+            .arg(record.key.to_string())
+            .arg(text(replaces))
+            .arg(optional_millis(record.due_at))
+            .arg(millis(record.keep_until));
+        for (name, value) in encode(record) {
+            call.arg(name).arg(value);
+        }
+        let answer: Vec<Value> = self.change(&call).await?;
+        let mut answer = answer.into_iter();
+        match verdict(answer.next())?.as_str() {
+            "done" => Ok(Created::Done),
+            "already" => Ok(Created::AlreadyDone),
+            "exists" => {
+                let fields: BTreeMap<String, Vec<u8>> =
+                    from_redis_value(Value::Array(answer.collect())).map_err(|_| report("protocol"))?;
+                stored(&fields).map(|stored| Created::Exists(Box::new(stored)))
+            }
+            _ => Err(report("protocol")),
+        }
+    }
+
+    pub(crate) async fn write_record(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        let answer: String = self.change(&write_call(write)).await?;
+        match answer.as_str() {
+            "done" => Ok(Written::Done),
+            "already" => Ok(Written::AlreadyDone),
+            "conflict" => Ok(Written::Conflict),
+            "gone" => Ok(Written::Gone),
+            _ => Err(report("protocol")),
+        }
+    }
+
+    pub(crate) async fn claim_records(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let until = claim.now + claim.lease;
+        let mut call = scripts::CLAIM.key(keys::due(shard));
+        call.arg(keys::job_prefix(shard))
+            .arg(millis(claim.now))
+            .arg(millis(until))
+            .arg(claim.replica.as_str())
+            .arg(claim.limit);
+        // Sent twice, it would lease a second batch to nobody.
+        let rows = self.writes.call::<Vec<Row>>(Call::Script(&call), Repeat::Never, None).await?.answer;
+        Ok(rows.into_iter().filter_map(|row| claimed(row, until)).collect())
+    }
+
+    pub(crate) async fn holds_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let mut read = redis::cmd("HMGET");
+        read.arg(keys::job(&lease.key)).arg("fence").arg("lease_until");
+        let found: (Option<u64>, Option<u64>) = self.reads.call(&read).await?;
+        // The deadline tells leases apart that have one number because a failover lost the first of them.
+        Ok(found == (Some(lease.fence.0), Some(millis(lease.until))))
+    }
+
+    pub(crate) async fn hasten_record(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError> {
+        let mut call = scripts::HASTEN.key(keys::job(key));
+        call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(now));
+        self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
+    }
+
+    pub(crate) async fn count_due_records(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
+        self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
+    }
+}
+
+fn write_call(write: &Write<'_>) -> ScriptInvocation<'static> {
+    let touches_due = write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due");
+    let mut call = scripts::WRITE.key(keys::job(write.key));
+    call.key(keys::due(write.key.shard()))
+        .key(keys::children(write.key))
+        .arg(write.attempt.to_string())
+        .arg(write.key.to_string())
+        .arg(write.guard.generation.to_string())
+        .arg(write.guard.state)
+        .arg(text(write.guard.fence))
+        .arg(text(write.guard.intent))
+        .arg(text(write.guard.incarnation))
+        .arg(optional_millis(write.due_at))
+        .arg(millis(write.keep_until))
+        .arg(u8::from(write.release_lease))
+        .arg(u8::from(touches_due))
+        .arg(write.change.set.len());
+    for (name, value) in &write.change.set {
+        call.arg(name).arg(value.as_slice());
+    }
+    for name in &write.change.remove {
+        call.arg(name);
+    }
+    call
+}
+
+fn verdict(value: Option<Value>) -> Result<String, StoreError> {
+    value.and_then(|value| from_redis_value(value).ok()).ok_or_else(|| report("protocol"))
+}
+
+/// One that cannot be read keeps its lease, so that it blocks nobody, and is left out.
+fn claimed((fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
+    let record = match decode(&fields) {
+        Ok(record) => record,
+        Err(error) => {
+            tracing::error!(%error, "a due record cannot be read");
+            return None;
+        }
+    };
+    let due_at = Timestamp::from_millis(due.parse().unwrap_or_default());
+    Some(Claimed { lease: Lease { key: record.key.clone(), fence: Fence(fence), until }, record, due_at })
+}

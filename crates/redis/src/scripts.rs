@@ -1,0 +1,20 @@
+//! The Lua scripts, sent by their hash and loaded where the server does not have them.
+
+use std::sync::LazyLock;
+
+use redis::Script;
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    };
+}
+
+script!(CREATE, "lua/create.lua");
+script!(WRITE, "lua/write.lua");
+script!(CLAIM, "lua/claim.lua");
+script!(HASTEN, "lua/hasten.lua");
+script!(JOIN_SESSION, "lua/join_session.lua");
+script!(SUPERSEDE_SESSION, "lua/supersede_session.lua");
+script!(ADD_MEMBER, "lua/add_member.lua");
+script!(ADD_CHILD, "lua/add_child.lua");

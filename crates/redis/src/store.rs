@@ -1,0 +1,166 @@
+//! [`RedisStore`]: the port's methods, each handed on to the module that knows its keys.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use redis::{FromRedisValue, ScriptInvocation};
+use tokenvault_core::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use tokenvault_core::ports::{
+    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+};
+use tokenvault_core::record::Record;
+use tokenvault_core::time::Timestamp;
+
+use crate::config::RedisConfig;
+use crate::error::report;
+use crate::keys;
+use crate::link::{Acks, Call, Reads, Repeat, Writes};
+
+/// The schema this version reads and writes; its description is `migrations/0001_first_schema.md`.
+pub const SCHEMA: u32 = 1;
+
+/// The store on Redis.
+pub struct RedisStore {
+    pub(crate) writes: Writes,
+    pub(crate) reads: Reads,
+    acks: Option<Acks>,
+    short_acks: AtomicU64,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first used: Redis may be away when this is called, and may come and go later.
+    /// Fails only where the configuration cannot be used, with a kind that begins with `config_`.
+    pub fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
+        let client = config.client()?;
+        Ok(Self {
+            writes: Writes::new(client.clone(), config)?,
+            reads: Reads::new(client, config),
+            acks: (config.ack_replicas > 0)
+                .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
+            short_acks: AtomicU64::new(0),
+        })
+    }
+
+    /// How many writes were acknowledged by fewer replicas than were asked for, since this store was made.
+    pub fn short_acks(&self) -> u64 {
+        self.short_acks.load(Ordering::Relaxed)
+    }
+
+    /// Runs a script that changes something that must outlive a failover.
+    pub(crate) async fn change<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+        let sent = self.writes.call(Call::Script(script), Repeat::Once, self.acks).await?;
+        if !sent.acknowledged {
+            self.short_acks.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(sent.answer)
+    }
+
+    async fn schema(&self) -> Result<Option<String>, StoreError> {
+        self.reads.call(redis::cmd("GET").arg(keys::SCHEMA)).await
+    }
+
+    /// An empty database is of whichever schema finds it first.
+    async fn initialise(&self) -> Result<Option<String>, StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(keys::SCHEMA).arg(SCHEMA).arg("NX");
+        let _ = self.writes.call::<Option<String>>(Call::Command(&set), Repeat::Once, None).await?;
+        self.schema().await
+    }
+}
+
+#[async_trait]
+impl TokenStore for RedisStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        let pong: String = self.reads.call(&redis::cmd("PING")).await?;
+        if pong != "PONG" {
+            return Err(report("protocol"));
+        }
+        let schema = match self.schema().await? {
+            Some(schema) => Some(schema),
+            None => self.initialise().await?,
+        };
+        let found = schema.unwrap_or_default();
+        if found == SCHEMA.to_string() { Ok(()) } else { Err(StoreError::Schema { found, known: SCHEMA }) }
+    }
+
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
+        self.load_record(key).await
+    }
+
+    async fn create(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+    ) -> Result<Created, StoreError> {
+        self.create_record(record, replaces, attempt).await
+    }
+
+    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        self.write_record(write).await
+    }
+
+    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        self.claim_records(shard, claim).await
+    }
+
+    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+        self.holds_lease(lease).await
+    }
+
+    async fn hasten(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError> {
+        self.hasten_record(key, now).await
+    }
+
+    async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
+        self.count_due_records(shard, now).await
+    }
+
+    async fn join_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        keep_until: Timestamp,
+    ) -> Result<SessionEntry, StoreError> {
+        self.join(session, job, keep_until).await
+    }
+
+    async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        self.leave(session, job).await
+    }
+
+    async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
+        self.session_entry(session).await
+    }
+
+    async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
+        self.supersede(session, seen).await
+    }
+
+    async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
+        self.enter_user(user, key, keep_until).await
+    }
+
+    async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
+        self.leave_user(user, key).await
+    }
+
+    async fn jobs_of_user(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        after: Option<&JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let jobs = self.user_jobs(tenant, user).await?;
+        Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
+    }
+
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
+        self.enter_child(parent, child, max).await
+    }
+
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
+        self.leave_parent(parent, child).await
+    }
+}
