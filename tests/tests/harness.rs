@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::certs::{Subject, TestCa, Validity};
+use tokenvault_tests::harness::keycloak::{Keycloak, keycloak};
 use tokenvault_tests::harness::process::{Process, wait_until};
+use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, TokenError, VAULT, claims};
 use tokenvault_tests::harness::redis::Redis;
 
@@ -204,5 +206,39 @@ async fn tokens_do_not_show_themselves() -> Result<()> {
 
     assert!(!shown.contains(&tokens.access_token) && !shown.contains(tokens.refresh()));
     assert_eq!(claims(tokens.refresh())["sid"], json!(tokens.sid()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_is_cut_has_spent_the_token() -> Result<()> {
+    // Arrange: the vault's way to Keycloak leads through a proxy, and so does the refresh.
+    let keycloak = keycloak().await?;
+    let realm = LabRealm::builder().create().await?;
+    let pair = realm.exchange(&realm.login("alice").await?.access_token).await?;
+    let proxy = Proxy::to(keycloak.address()).await?;
+    let through = realm.through(&proxy.url("http"));
+    assert_eq!(through.introspect(VAULT, pair.refresh(), "refresh_token").await?["active"], json!(true));
+
+    proxy.strike(Fault::CutAnswerAfter(0), 1, "grant_type=refresh_token");
+    let lost = through.refresh(VAULT, pair.refresh()).await.unwrap_err();
+
+    assert!(matches!(lost, TokenError::Transport(_)), "{lost}");
+    assert_eq!(proxy.struck(), 1);
+    assert_eq!(through.introspect(VAULT, pair.refresh(), "refresh_token").await?["active"], json!(false));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_keycloak_of_ones_own_keeps_what_it_has_answered_over_a_kill() -> Result<()> {
+    let mut keycloak = Keycloak::start_own().await?;
+    let realm = LabRealm::builder().create_in(&keycloak).await?;
+    let pair = realm.exchange(&realm.login("alice").await?.access_token).await?;
+
+    keycloak.kill()?;
+    assert!(matches!(realm.refresh(VAULT, pair.refresh()).await.unwrap_err(), TokenError::Transport(_)));
+    keycloak.restart().await?;
+
+    let next = realm.refresh(VAULT, pair.refresh()).await?;
+    assert_eq!(next.sid(), pair.sid());
     Ok(())
 }

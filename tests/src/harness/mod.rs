@@ -14,13 +14,16 @@
 //! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
-//! | [`vault`] | `tokenvault serve` as real processes, and clients for it |
+//! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
+//! | [`client`] | HTTP with a client certificate, as modules and operators call |
 
 pub mod admin;
 pub mod certs;
+pub mod client;
 pub mod docker;
 pub mod failure;
 pub mod keycloak;
+pub mod policy;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -28,6 +31,7 @@ pub mod realm;
 pub mod redis;
 mod representation;
 pub mod tokens;
+pub mod vault;
 
 pub use failure::{Failure, Result};
 

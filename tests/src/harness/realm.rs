@@ -144,6 +144,7 @@ impl LabRealmBuilder {
 
 /// A realm of the test's own; deleted when dropped.
 pub struct LabRealm {
+    owned: bool,
     name: String,
     issuer: String,
     base_url: String,
@@ -172,6 +173,7 @@ impl LabRealm {
         let clients = representation["clients"].as_array().into_iter().flatten();
         // Made before anything else can fail, so that its drop deletes the realm.
         let mut realm = Self {
+            owned: true,
             issuer: keycloak.issuer(&name),
             base_url: keycloak.base_url().to_owned(),
             name,
@@ -188,6 +190,22 @@ impl LabRealm {
             realm.users.push(LabUser { username, sub, user_id, password });
         }
         Ok(realm)
+    }
+
+    /// The same realm with its token calls sent to another address, such as a [`super::proxy::Proxy`]'s. It does not
+    /// delete the realm.
+    #[must_use]
+    pub fn through(&self, base_url: &str) -> Self {
+        Self {
+            owned: false,
+            name: self.name.clone(),
+            issuer: format!("{base_url}/realms/{}", self.name),
+            base_url: base_url.to_owned(),
+            secrets: self.secrets.clone(),
+            users: self.users.clone(),
+            http: self.http.clone(),
+            admin: self.admin.clone(),
+        }
     }
 
     /// The realm's name, which is the tenant's.
@@ -305,8 +323,8 @@ impl LabRealm {
 
     /// Deletes the realm now instead of when dropped, and tells of errors.
     pub async fn delete(mut self) -> Result<()> {
-        let name = std::mem::take(&mut self.name);
-        self.admin.delete_realm(&name).await
+        self.owned = false;
+        self.admin.delete_realm(&self.name).await
     }
 
     fn endpoint(&self, name: &str) -> String {
@@ -332,10 +350,10 @@ impl LabRealm {
 
 impl Drop for LabRealm {
     fn drop(&mut self) {
-        let (name, admin) = (std::mem::take(&mut self.name), self.admin.clone());
-        if name.is_empty() {
+        if !self.owned {
             return;
         }
+        let (name, admin) = (self.name.clone(), self.admin.clone());
         // A runtime cannot be entered twice from one thread, so the deletion gets a thread with its own. A realm that
         // stays is no harm to other tests: names are never used twice.
         let deletion = std::thread::spawn(move || {
