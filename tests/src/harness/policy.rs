@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::Result;
+use super::certs::Subject;
 
 /// The URI that names a module or an operator in its certificate.
 pub fn uri(name: &str) -> String {
@@ -16,6 +17,7 @@ pub fn uri(name: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Module {
     name: String,
+    identity: (&'static str, String),
     tenants: Option<Vec<String>>,
     register: Vec<String>,
     actions: Vec<String>,
@@ -26,6 +28,7 @@ impl Module {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            identity: ("uri_san", uri(name)),
             tenants: None,
             register: vec!["exchange".to_owned()],
             actions: ["read", "release", "watch"].map(str::to_owned).into(),
@@ -35,6 +38,20 @@ impl Module {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Known by a DNS name in its certificate instead of `spiffe://test/NAME`.
+    #[must_use]
+    pub fn dns_san(mut self, name: &str) -> Self {
+        self.identity = ("dns_san", name.to_owned());
+        self
+    }
+
+    /// Known by its certificate's common name instead of `spiffe://test/NAME`.
+    #[must_use]
+    pub fn common_name(mut self, name: &str) -> Self {
+        self.identity = ("cn", name.to_owned());
+        self
     }
 
     /// The acquisitions it may register with; none: it may not register.
@@ -61,7 +78,7 @@ impl Module {
     fn entry(&self, all_tenants: &[String]) -> Table {
         let mut entry = Table::new();
         entry.insert("name".to_owned(), self.name.as_str().into());
-        entry.insert("uri".to_owned(), uri(&self.name).into());
+        entry.insert(self.identity.0.to_owned(), self.identity.1.as_str().into());
         entry.insert("tenants".to_owned(), list(self.tenants.as_deref().unwrap_or(all_tenants)));
         entry.insert("register".to_owned(), list(&self.register));
         for action in &self.actions {
@@ -71,10 +88,20 @@ impl Module {
     }
 }
 
+/// The certificate a module is known by.
+pub fn subject(module: &Module) -> Subject {
+    let name = module.identity.1.as_str();
+    match module.identity.0 {
+        "dns_san" => Subject::client().dns(name),
+        "cn" => Subject::client().common_name(name),
+        _ => Subject::client().uri(name),
+    }
+}
+
 /// Writes `policy.toml`, whole.
 pub fn write(file: &Path, modules: &[Module], all_tenants: &[String]) -> Result<()> {
     let entries = modules.iter().map(|module| Value::Table(module.entry(all_tenants)));
-    replace(file, "modules", entries.collect())
+    replace(file, "module", entries.collect())
 }
 
 /// Writes the operators' policy: one operator for each role.
@@ -82,12 +109,12 @@ pub fn write_operators(file: &Path) -> Result<()> {
     let entries = ["view", "operate"].map(|role| {
         let mut entry = Table::new();
         let name = format!("operator-{role}");
-        entry.insert("uri".to_owned(), uri(&name).into());
+        entry.insert("uri_san".to_owned(), uri(&name).into());
         entry.insert("name".to_owned(), name.into());
         entry.insert("role".to_owned(), role.into());
         Value::Table(entry)
     });
-    replace(file, "operators", entries.into())
+    replace(file, "operator", entries.into())
 }
 
 fn replace(file: &Path, key: &str, entries: Vec<Value>) -> Result<()> {

@@ -59,13 +59,9 @@ impl VaultBuilder {
         let server = ca.server()?;
         let mut builder = Self { config: Table::new(), modules: Vec::new(), replicas: 1, ca, operator_ca, dir };
         builder.write_keyring("k1", &["k1"])?;
-        for section in ["server", "admin", "idp"] {
-            builder.put(&format!("{section}.cert_file"), path(&server.cert));
-            builder.put(&format!("{section}.key_file"), path(&server.key));
-        }
+        builder.put("server.cert_file", path(&server.cert));
+        builder.put("server.key_file", path(&server.key));
         builder.put("server.client_ca_file", path(&builder.ca.cert_file()));
-        builder.put("admin.client_ca_file", path(&builder.operator_ca.cert_file()));
-        builder.put("admin.policy_file", path(&builder.file("operators.toml")));
         builder.put("keyring.file", path(&builder.file("keyring.toml")));
         builder.put("policy.file", path(&builder.file("policy.toml")));
         builder.put("telemetry.log_level", "info,tokenvault=debug");
@@ -112,6 +108,24 @@ impl VaultBuilder {
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.put(key, value);
         self
+    }
+
+    /// Opens the operators' listener.
+    pub fn admin(mut self) -> Result<Self> {
+        let server = self.ca.server()?;
+        self.put("admin.cert_file", path(&server.cert));
+        self.put("admin.key_file", path(&server.key));
+        self.put("admin.client_ca_file", path(&self.operator_ca.cert_file()));
+        self.put("admin.policy_file", path(&self.file("operators.toml")));
+        Ok(self)
+    }
+
+    /// Opens the identity provider's listener.
+    pub fn idp(mut self) -> Result<Self> {
+        let server = self.ca.server()?;
+        self.put("idp.cert_file", path(&server.cert));
+        self.put("idp.key_file", path(&server.key));
+        Ok(self)
     }
 
     /// How many processes serve side by side (default 1).
@@ -180,7 +194,10 @@ impl Replica {
     fn new(number: usize, binary: &Path, mut config: Table, dir: &Path) -> Result<Self> {
         let addresses = [ports::free()?, ports::free()?, ports::free()?, ports::free()?];
         for (section, port) in ["server", "admin", "idp", "management"].into_iter().zip(addresses) {
-            put(&mut config, &format!("{section}.listen"), format!("127.0.0.1:{port}").into());
+            // Some listeners are there only where their sections are.
+            if section == "management" || config.contains_key(section) {
+                put(&mut config, &format!("{section}.listen"), format!("127.0.0.1:{port}").into());
+            }
         }
         let name = format!("tokenvault-{number}");
         let config_file = dir.join(format!("{name}.toml"));
@@ -294,11 +311,9 @@ impl Vault {
 
     /// A module's client for one replica.
     pub fn client_of(&self, module: &str, replica: usize) -> Result<Client> {
-        self.modules
-            .iter()
-            .find(|known| known.name() == module)
-            .ok_or_else(|| Failure::new(format!("the vault was built without a module {module}")))?;
-        self.client_with(&self.ca.client_uri(&policy::uri(module))?, replica)
+        let known = self.modules.iter().find(|known| known.name() == module);
+        let known = known.ok_or_else(|| Failure::new(format!("the vault was built without a module {module}")))?;
+        self.client_with(&self.ca.issue(&policy::subject(known))?, replica)
     }
 
     /// A client with any certificate, for one replica.
