@@ -1,4 +1,4 @@
-//! `private_key_jwt` (RFC 7523 §2.2, OpenID Connect Core §9): the vault's client proves itself by a signature.
+//! `private_key_jwt` (RFC 7523 §2.2, `OpenID` Connect Core §9): the vault's client proves itself by a signature.
 //!
 //! Keycloak takes each `jti` once, so an assertion is made for one request and never kept.
 
@@ -29,8 +29,10 @@ pub enum InvalidKey {
 
 /// A client's private key with the algorithm it signs with. `Debug` does not show it.
 #[derive(Clone)]
-pub struct SigningKey {
-    key: Arc<EncodingKey>,
+pub struct SigningKey(Arc<Parts>);
+
+struct Parts {
+    key: EncodingKey,
     header: Header,
 }
 
@@ -55,12 +57,12 @@ impl SigningKey {
         let signs = |algorithm: &&Algorithm| jsonwebtoken::crypto::sign(b"trial", &key, **algorithm).is_ok();
         let algorithm = *candidates.iter().find(signs).ok_or(InvalidKey::Mismatch)?;
         let header = Header { kid, ..Header::new(algorithm) };
-        Ok(Self { key: Arc::new(key), header })
+        Ok(Self(Arc::new(Parts { key, header })))
     }
 
     /// The algorithm's name (RFC 7518 §3.1).
     pub fn algorithm(&self) -> String {
-        format!("{:?}", self.header.alg)
+        format!("{:?}", self.0.header.alg)
     }
 
     /// A new assertion for one request. Keycloak takes the issuer as audience at each of its endpoints.
@@ -79,7 +81,9 @@ impl SigningKey {
             "iat": now.as_secs(),
             "exp": (now + LIFE).as_secs(),
         });
-        jsonwebtoken::encode(&self.header, &claims, &self.key).map(ClientSecret::new).map_err(|_| InvalidKey::Mismatch)
+        jsonwebtoken::encode(&self.0.header, &claims, &self.0.key)
+            .map(ClientSecret::new)
+            .map_err(|_| InvalidKey::Mismatch)
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 pub(crate) type Claims = Map<String, Value>;
 
 /// The claims of a JWT without looking at its signature. Only for a token that the token endpoint itself has just
-/// answered over a connection that proved its identity (OpenID Connect Core §3.1.3.7, point 6). `None` if it is no JWT.
+/// answered over a connection that proved its identity (`OpenID` Connect Core §3.1.3.7, point 6). `None` if it is no JWT.
 pub(crate) fn unverified(token: &str) -> Option<Claims> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);

@@ -41,23 +41,20 @@ impl VerifyingKey {
         if operations.is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
             return None;
         }
+        let declared = member("alg");
         let (algorithms, key) = match (member("kty")?, member("crv")) {
             ("RSA", _) => {
                 let modulus = URL_SAFE_NO_PAD.decode(member("n")?).ok()?;
                 let strong = modulus.iter().skip_while(|byte| **byte == 0).count() >= 2048 / 8;
                 let key = DecodingKey::from_rsa_components(member("n")?, member("e")?).ok().filter(|_| strong)?;
-                (rsa_algorithms(member("alg"))?, key)
+                (declared_among(declared, RSA)?, key)
             }
-            ("EC", Some("P-256")) => (
-                only(member("alg"), &[Algorithm::ES256])?,
-                DecodingKey::from_ec_components(member("x")?, member("y")?).ok()?,
-            ),
-            ("EC", Some("P-384")) => (
-                only(member("alg"), &[Algorithm::ES384])?,
-                DecodingKey::from_ec_components(member("x")?, member("y")?).ok()?,
-            ),
+            ("EC", Some(curve)) => {
+                let algorithms = declared_among(declared, ec_algorithm(curve)?)?;
+                (algorithms, DecodingKey::from_ec_components(member("x")?, member("y")?).ok()?)
+            }
             ("OKP", Some("Ed25519")) => {
-                (only(member("alg"), &[Algorithm::EdDSA])?, DecodingKey::from_ed_components(member("x")?).ok()?)
+                (declared_among(declared, &[Algorithm::EdDSA])?, DecodingKey::from_ed_components(member("x")?).ok()?)
             }
             _ => return None,
         };
@@ -70,21 +67,22 @@ impl VerifyingKey {
     }
 }
 
-fn rsa_algorithms(declared: Option<&str>) -> Option<&'static [Algorithm]> {
-    const RSA: &[Algorithm] =
-        &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
-    match declared {
-        None => Some(RSA),
-        Some(name) => {
-            let at = RSA.iter().position(|algorithm| format!("{algorithm:?}") == name)?;
-            Some(&RSA[at..=at])
-        }
+const RSA: &[Algorithm] =
+    &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
+
+fn ec_algorithm(curve: &str) -> Option<&'static [Algorithm]> {
+    match curve {
+        "P-256" => Some(&[Algorithm::ES256]),
+        "P-384" => Some(&[Algorithm::ES384]),
+        _ => None,
     }
 }
 
-fn only(declared: Option<&str>, algorithm: &'static [Algorithm; 1]) -> Option<&'static [Algorithm]> {
-    let fits = declared.is_none_or(|name| name == format!("{:?}", algorithm[0]));
-    fits.then_some(algorithm.as_slice())
+/// Of the algorithms the kind of key allows, the one it declares; all if it declares none.
+fn declared_among(declared: Option<&str>, possible: &'static [Algorithm]) -> Option<&'static [Algorithm]> {
+    let Some(name) = declared else { return Some(possible) };
+    let at = possible.iter().position(|algorithm| format!("{algorithm:?}") == name)?;
+    Some(&possible[at..=at])
 }
 
 type Keys = Arc<Vec<Arc<VerifyingKey>>>;
@@ -143,7 +141,8 @@ impl RealmKeys {
         let key = known.keys.iter().find(|key| key.kid == kid).cloned();
         let fresh = known.fetched_at.is_some_and(|at| age(at, now) < MAX_AGE);
         let rests = known.tried.as_ref().is_some_and(|(at, _)| age(*at, now) < FLOOR);
-        let due = !(key.is_some() && fresh) && !rests;
+        let served = key.is_some() && fresh;
+        let due = !served && !rests;
         (key, due)
     }
 

@@ -70,7 +70,7 @@ impl KeycloakProvider {
         let unverified = Unverified::parse(token)?;
         let fetch = || async {
             let request = request::jwks(tenant.endpoints());
-            self.call(tenant, Call::Jwks, request, answer::keys, |error| cause_code(*error)).await
+            self.call(tenant, Call::Jwks, request, answer::keys, cause_code).await
         };
         let found = self.keys.find(&tenant.endpoints().jwks, &unverified.kid, self.clock.now(), fetch).await;
         let key = found.map_err(|_| ProofError::KeysUnavailable)?.ok_or(ProofError::Signature)?;
@@ -78,18 +78,18 @@ impl KeycloakProvider {
     }
 
     /// Sends once, classifies, and tells the observer.
-    async fn call<T, E>(
+    async fn call<T, E: Copy>(
         &self,
         tenant: &TenantConfig,
         call: Call,
         request: HttpRequest,
         classify: impl FnOnce(Answer) -> Result<T, E>,
-        code: impl FnOnce(&E) -> &'static str,
+        code: impl FnOnce(E) -> &'static str,
     ) -> Result<T, E> {
         let begun = self.clock.now();
         let http = tenant.http.as_ref().unwrap_or(&self.http);
         let result = classify(http.send(request).await);
-        let outcome = result.as_ref().map_or_else(code, |_| "ok");
+        let outcome = result.as_ref().map_or_else(|error| code(*error), |_| "ok");
         let elapsed = self.clock.now().since(begun);
         tracing::debug!(call = call.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
         self.observer.call(call.as_str(), outcome, elapsed);
@@ -191,16 +191,19 @@ impl IdentityProvider for KeycloakProvider {
     }
 }
 
-fn grant_code(error: &GrantError) -> &'static str {
+fn grant_code(error: GrantError) -> &'static str {
     match error {
         GrantError::Refused(refusal) => refusal.code(),
-        GrantError::Unknown(cause) | GrantError::Unsent(cause) => cause_code(*cause),
+        GrantError::Unknown(cause) | GrantError::Unsent(cause) => cause_code(cause),
     }
 }
 
-fn call_code(error: &CallError) -> &'static str {
+fn call_code(error: CallError) -> &'static str {
     match error {
         CallError::Refused(refusal) => refusal.code(),
-        CallError::NoAnswer(cause) => cause_code(*cause),
+        CallError::NoAnswer(cause) => cause_code(cause),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -141,3 +141,6 @@ fn failure(error: &reqwest::Error) -> TransportFailure {
         TransportFailure::Interrupted
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What this crate's unit tests share: a tenant, keys of their own, an HTTP client that answers from a script.
 
-use std::collections::VecDeque;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use aws_lc_rs::encoding::AsDer;
@@ -12,11 +12,15 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokenvault_core::ids::ClientId;
-use tokenvault_core::secret::ClientSecret;
+use tokenvault_core::ids::{ClientId, TenantId};
+use tokenvault_core::ports::testing::{ManualClock, SeededEntropy};
+use tokenvault_core::ports::{Client, IdentityProvider, Proof, ProofError};
+use tokenvault_core::secret::{AccessToken, ClientSecret};
+use tokenvault_core::time::Timestamp;
 
 use crate::answer::Answer;
 use crate::http::{HttpAnswer, HttpClient, TransportFailure};
+use crate::provider::KeycloakProvider;
 use crate::request::HttpRequest;
 use crate::tenant::{Credentials, TenantConfig};
 
@@ -73,6 +77,7 @@ pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}.{}", part(header), part(claims), URL_SAFE_NO_PAD.encode("x"))
 }
 
+#[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "so that scripts read well")]
 pub(crate) fn answer(status: u16, body: impl ToString) -> Answer {
     let body = Bytes::from(body.to_string());
     Ok(HttpAnswer { status, content_type: Some("application/json".to_owned()), body })
@@ -99,4 +104,59 @@ impl HttpClient for Script {
         tokio::task::yield_now().await;
         self.answers.lock().pop_front().unwrap_or(Err(TransportFailure::Connect))
     }
+}
+
+/// Half past noon of some day.
+pub(crate) const NOON: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// A provider with one tenant, `lab`, whose Keycloak answers from a script.
+pub(crate) struct Bench {
+    pub(crate) provider: KeycloakProvider,
+    pub(crate) script: Arc<Script>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) lab: TenantId,
+    pub(crate) client: Client,
+}
+
+impl Bench {
+    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::with(tenant(), answers)
+    }
+
+    pub(crate) fn with(tenant: TenantConfig, answers: impl IntoIterator<Item = Answer>) -> Self {
+        let lab = TenantId::parse("lab").unwrap();
+        let client = Client { tenant: lab.clone(), id: tenant.client_id.clone() };
+        let (script, clock) = (Arc::new(Script::of(answers)), Arc::new(ManualClock::at(NOON)));
+        let directory = BTreeMap::from([(lab.clone(), Arc::new(tenant))]);
+        let entropy = Arc::new(SeededEntropy::new(1));
+        let provider = KeycloakProvider::new(Arc::new(directory), script.clone(), clock.clone(), entropy);
+        Self { provider, script, clock, lab, client }
+    }
+
+    pub(crate) async fn verify(&self, token: &str) -> Result<Proof, ProofError> {
+        self.provider.verify(&self.lab, &AccessToken::new(token)).await
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.script.asked.lock().len()
+    }
+}
+
+/// The answer of the key set's endpoint.
+pub(crate) fn key_set(keys: impl IntoIterator<Item = Value>) -> Answer {
+    answer(200, json!({ "keys": keys.into_iter().collect::<Vec<_>>() }))
+}
+
+/// The claims of a good proof, issued ten seconds ago.
+pub(crate) fn good_claims() -> Value {
+    json!({
+        "iss": ISSUER,
+        "sub": "s-1",
+        "sid": "sid-1",
+        "azp": "ui",
+        "typ": "Bearer",
+        "iat": NOON.as_secs() - 10,
+        "exp": NOON.as_secs() + 300,
+        "scope": "openid",
+    })
 }

@@ -117,8 +117,8 @@ fn what_may_have_left_is_unknown() {
 #[test]
 fn a_pair_is_read_with_its_lives_and_identities() {
     let grant = grant(Call::Refresh, answer(200, pair()), &tenant()).unwrap();
-    assert_eq!(grant.expires_in, Duration::from_secs(600));
-    assert_eq!(grant.refresh_expires_in, Some(Duration::from_secs(1800)));
+    assert_eq!(grant.expires_in, Duration::from_mins(10));
+    assert_eq!(grant.refresh_expires_in, Some(Duration::from_mins(30)));
     assert_eq!((grant.refresh.expose(), grant.scope.as_str()), ("opaque", "openid profile"));
     assert_eq!(grant.subject.unwrap().as_str(), "s-1");
     assert_eq!(grant.user.unwrap().as_str(), "s-1");

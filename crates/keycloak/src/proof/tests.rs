@@ -1,1 +1,198 @@
-//! Tests.
+//! Bad proofs of every kind, and the good one they differ from by one thing.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokenvault_core::ports::ProofError;
+
+use crate::testing::{Bench, KEY, NOON, OTHER_KEY, good_claims, key_set, tenant, unsigned};
+
+async fn verdict(token: &str) -> Option<ProofError> {
+    Bench::new([key_set([KEY.jwk()])]).verify(token).await.err()
+}
+
+fn with(name: &str, value: Value) -> String {
+    let mut claims = good_claims();
+    claims[name] = value;
+    KEY.sign(&claims)
+}
+
+fn without(name: &str) -> String {
+    let mut claims = good_claims();
+    claims.as_object_mut().unwrap().remove(name);
+    KEY.sign(&claims)
+}
+
+fn ago(seconds: u64) -> Value {
+    json!(NOON.as_secs() - seconds)
+}
+
+fn ahead(seconds: u64) -> Value {
+    json!(NOON.as_secs() + seconds)
+}
+
+#[tokio::test]
+async fn a_good_proof_tells_who_and_until_when() {
+    let bench = Bench::new([key_set([KEY.jwk()])]);
+
+    let proof = bench.verify(&KEY.sign(&good_claims())).await.unwrap();
+
+    assert_eq!((proof.subject.as_str(), proof.user.as_str()), ("s-1", "s-1"));
+    assert_eq!((proof.sid.as_str(), proof.client.as_str(), proof.scope.as_str()), ("sid-1", "ui", "openid"));
+    assert_eq!(proof.expires_at, NOON + Duration::from_mins(5));
+    assert!(!proof.privileged);
+}
+
+#[tokio::test]
+async fn a_bad_claim_is_named() {
+    use ProofError as E;
+    let table = [
+        ("iss", json!("https://kc.example/realms/other"), E::Issuer),
+        ("iss", json!("https://kc.example/realms/lab/"), E::Issuer),
+        ("exp", ago(0), E::Expired),
+        ("exp", ago(1), E::Expired),
+        ("exp", json!("soon"), E::Malformed),
+        ("exp", json!(-1), E::Malformed),
+        ("iat", ago(301), E::TooOld),
+        ("iat", ahead(31), E::TooOld),
+        ("nbf", ahead(31), E::TooOld),
+        ("typ", json!("ID"), E::Type),
+        ("typ", json!("Refresh"), E::Type),
+        ("typ", json!("DPoP"), E::Type),
+        ("typ", json!("bearer"), E::Type),
+        ("azp", json!("stranger"), E::Client),
+        ("azp", json!("vault"), E::Client),
+        ("azp", json!(["ui"]), E::Client),
+        ("sub", json!(""), E::ClaimMissing),
+        ("sub", json!(7), E::ClaimMissing),
+        ("sid", json!(null), E::ClaimMissing),
+    ];
+    for (name, value, error) in table {
+        assert_eq!(verdict(&with(name, value.clone())).await, Some(error), "{name} = {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_missing_claim_is_named() {
+    use ProofError as E;
+    let table = [
+        ("iss", E::Issuer),
+        ("exp", E::ClaimMissing),
+        ("iat", E::ClaimMissing),
+        ("typ", E::Type),
+        ("azp", E::Client),
+        ("sub", E::ClaimMissing),
+        ("sid", E::ClaimMissing),
+    ];
+    for (name, error) in table {
+        assert_eq!(verdict(&without(name)).await, Some(error), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_differs_a_little_is_forgiven() {
+    for (name, value) in [("iat", ahead(30)), ("iat", ago(300)), ("nbf", ahead(30)), ("exp", ahead(1))] {
+        assert_eq!(verdict(&with(name, value.clone())).await, None, "{name} = {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_a_signature_or_with_hmac_is_refused_before_any_key_is_looked_at() {
+    let public_key = KEY.jwk();
+    let modulus = jsonwebtoken::EncodingKey::from_secret(public_key["n"].as_str().unwrap().as_bytes());
+    let whole_key = jsonwebtoken::EncodingKey::from_secret(public_key.to_string().as_bytes());
+    let hmac = |key| {
+        let header = jsonwebtoken::Header { kid: Some("k1".to_owned()), ..Default::default() };
+        jsonwebtoken::encode(&header, &good_claims(), key).unwrap()
+    };
+    let unsigned = |algorithm| unsigned(&json!({ "alg": algorithm, "kid": "k1" }), &good_claims());
+    let tokens = [
+        unsigned("none"),
+        unsigned("None"),
+        unsigned("NONE"),
+        unsigned(""),
+        unsigned("HS256"),
+        unsigned("rs256"),
+        unsigned("RSA-OAEP"),
+        hmac(&modulus),
+        hmac(&whole_key),
+    ];
+    let bench = Bench::new([]);
+    for token in tokens {
+        assert_eq!(bench.verify(&token).await.err(), Some(ProofError::Algorithm), "{token}");
+    }
+    assert_eq!(bench.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_signature_must_be_the_named_keys_own() {
+    let good = KEY.sign(&good_claims());
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let other_claims = with("sub", json!("s-2"));
+    let swapped = format!("{}.{signature}", other_claims.rsplit_once('.').unwrap().0);
+    let header = jsonwebtoken::Header {
+        kid: Some("k1".to_owned()),
+        ..jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256)
+    };
+    let by_other_key = jsonwebtoken::encode(&header, &good_claims(), &OTHER_KEY.key).unwrap();
+    let no_kid =
+        jsonwebtoken::encode(&jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256), &good_claims(), &KEY.key)
+            .unwrap();
+    let empty = format!("{signed}.");
+    let cut = good[..good.len() - 4].to_owned();
+    for token in [swapped, by_other_key, no_kid, empty, cut, OTHER_KEY.sign(&good_claims())] {
+        assert_eq!(verdict(&token).await, Some(ProofError::Signature), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_used_with_its_own_algorithm_only() {
+    let mut jwk = KEY.jwk();
+    jwk["alg"] = json!("PS256");
+    let bench = Bench::new([key_set([jwk])]);
+    assert_eq!(bench.verify(&KEY.sign(&good_claims())).await.err(), Some(ProofError::Signature));
+}
+
+#[tokio::test]
+async fn what_is_no_jwt_is_malformed() {
+    let critical = unsigned(&json!({ "alg": "RS256", "kid": "k1", "crit": ["exp"] }), &good_claims());
+    let good = KEY.sign(&good_claims());
+    for token in ["", "abc", "a.b", "a.b.c", &format!("{good}.x"), &critical] {
+        assert_eq!(verdict(token).await, Some(ProofError::Malformed), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn the_user_is_who_the_tenants_claim_says() {
+    let mut tenant = tenant();
+    tenant.user_id_claim = "user_id".to_owned();
+    let bench = Bench::with(tenant, [key_set([KEY.jwk()])]);
+    let proof = bench.verify(&with("user_id", json!("u-1"))).await.unwrap();
+    assert_eq!((proof.subject.as_str(), proof.user.as_str()), ("s-1", "u-1"));
+    assert_eq!(bench.verify(&KEY.sign(&good_claims())).await.err(), Some(ProofError::ClaimMissing));
+}
+
+#[tokio::test]
+async fn a_client_whose_pairs_may_be_deposited_proves_nothing_by_that_alone() {
+    let mut tenant = tenant();
+    let credentials = tenant.credentials.clone();
+    tenant.adopt_clients.insert(tokenvault_core::ids::ClientId::parse("legacy").unwrap(), credentials);
+    let bench = Bench::with(tenant, [key_set([KEY.jwk()])]);
+    assert_eq!(bench.verify(&with("azp", json!("legacy"))).await.err(), Some(ProofError::Client));
+}
+
+#[tokio::test]
+async fn a_service_account_is_privileged() {
+    let bench = Bench::new([key_set([KEY.jwk()])]);
+    assert!(bench.verify(&with("client_id", json!("ui"))).await.unwrap().privileged);
+}
+
+#[tokio::test]
+async fn any_signed_token_of_the_realm_can_be_read_but_of_no_other() {
+    let bench = Bench::new([key_set([KEY.jwk()])]);
+    let logout = KEY.sign(&json!({ "iss": crate::testing::ISSUER, "typ": "Logout", "sid": "sid-1" }));
+    let foreign = KEY.sign(&json!({ "iss": "https://elsewhere", "typ": "Logout" }));
+
+    assert_eq!(bench.provider.verify_signed(&bench.lab, &logout).await.unwrap()["sid"], "sid-1");
+    assert_eq!(bench.provider.verify_signed(&bench.lab, &foreign).await.err(), Some(ProofError::Issuer));
+}

@@ -1,0 +1,186 @@
+//! The adapter against servers that misbehave on the wire.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokenvault_core::ids::ClientId;
+use tokenvault_core::secret::{ClientSecret, RefreshToken};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::request::{Caller, ClientAuth};
+use crate::tenant::{Credentials, TenantConfig};
+
+fn client(change: impl FnOnce(&mut HttpSettings)) -> ReqwestClient {
+    let mut settings = HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() };
+    change(&mut settings);
+    ReqwestClient::new(&settings).unwrap()
+}
+
+fn request(scheme: &str, address: SocketAddr) -> HttpRequest {
+    let auth = ClientAuth::Secret(ClientSecret::new("secret"));
+    let client = ClientId::parse("vault").unwrap();
+    let credentials = Credentials::Secret(ClientSecret::new("secret"));
+    let issuer = format!("{scheme}://{address}/realms/x");
+    let tenant = TenantConfig::new(&issuer, None, client.clone(), credentials).unwrap();
+    Caller { endpoints: tenant.endpoints(), client: &client, auth: &auth }.refresh(&RefreshToken::new("rt"))
+}
+
+/// A server that reads a whole request, counts it, writes these bytes and then does as it is told.
+struct Wire {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    Close,
+    Hang,
+}
+
+async fn wire(answer: Vec<u8>, then: Then) -> Wire {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let seen = requests.clone();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_request(&mut stream).await;
+            seen.fetch_add(1, Ordering::SeqCst);
+            stream.write_all(&answer).await.unwrap();
+            match then {
+                Then::Close => drop(stream),
+                Then::Hang => kept.push(stream),
+            }
+        }
+    });
+    Wire { address, requests }
+}
+
+async fn read_request(stream: &mut TcpStream) {
+    let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+    while !seen.ends_with(b"refresh_token=rt") {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => seen.extend_from_slice(&buffer[..read]),
+        }
+    }
+}
+
+fn plain(body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+#[tokio::test]
+async fn an_answer_arrives_as_it_was_sent() {
+    let server = wire(plain("{}"), Then::Hang).await;
+    let answer = client(|_| ()).send(request("http", server.address)).await.unwrap();
+    assert_eq!((answer.status, answer.content_type.as_deref()), (200, Some("application/json")));
+    assert_eq!(&answer.body[..], b"{}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_was_certainly_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    assert_eq!(client(|_| ()).send(request("http", address)).await.err(), Some(TransportFailure::Connect));
+}
+
+#[tokio::test]
+async fn a_failed_handshake_was_certainly_not_sent() {
+    // One that answers TLS with something else, and one that never answers at all.
+    let rude = wire_on_connect(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let silent = wire_on_connect(b"").await;
+    let client = client(|settings| settings.connect_timeout = Duration::from_millis(300));
+    for address in [rude, silent] {
+        assert_eq!(client.send(request("https", address)).await.err(), Some(TransportFailure::Connect));
+    }
+}
+
+async fn wire_on_connect(greeting: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            stream.write_all(greeting).await.unwrap();
+            kept.push(stream);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_answer_cut_anywhere_is_an_interruption() {
+    let whole = plain(r#"{"access_token":"x"}"#);
+    let client = client(|_| ());
+    for length in 0..whole.len() {
+        let server = wire(whole[..length].to_vec(), Then::Close).await;
+        let failure = client.send(request("http", server.address)).await.err();
+        assert_eq!(failure, Some(TransportFailure::Interrupted), "cut at {length}");
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1, "sent again after a cut at {length}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_answer_cut_anywhere_is_an_interruption() {
+    let whole = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n2\r\n1}\r\n0\r\n\r\n";
+    let client = client(|_| ());
+    for length in 0..whole.len() - 2 {
+        let server = wire(whole[..length].to_vec(), Then::Close).await;
+        let failure = client.send(request("http", server.address)).await.err();
+        assert_eq!(failure, Some(TransportFailure::Interrupted), "cut at {length}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_a_timeout_whether_or_not_it_had_begun() {
+    let client = client(|settings| settings.request_timeout = Duration::from_millis(200));
+    for begun in [0, 10, 60] {
+        let server = wire(plain(r#"{"access_token":"x"}"#)[..begun].to_vec(), Then::Hang).await;
+        let failure = client.send(request("http", server.address)).await.err();
+        assert_eq!(failure, Some(TransportFailure::Timeout), "after {begun} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_idle_is_not_used_again() {
+    let server = wire(plain("{}"), Then::Close).await;
+    let client = client(|_| ());
+    for _ in 0..5 {
+        assert!(client.send(request("http", server.address)).await.is_ok());
+    }
+    assert_eq!(server.requests.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_given_up() {
+    let server = wire(plain(&"x".repeat(2000)), Then::Hang).await;
+    let client = client(|settings| settings.max_answer = 1999);
+    assert_eq!(client.send(request("http", server.address)).await.err(), Some(TransportFailure::TooLong));
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_not_followed() {
+    let target = wire(plain("{}"), Then::Hang).await;
+    let redirect = format!("HTTP/1.1 307 X\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", target.address);
+    let server = wire(redirect.into_bytes(), Then::Hang).await;
+
+    let answer = client(|_| ()).send(request("http", server.address)).await.unwrap();
+
+    assert_eq!(answer.status, 307);
+    assert_eq!(target.requests.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_bundle_without_a_certificate_is_refused() {
+    for bundle in [&b""[..], b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let settings = HttpSettings { trust: Trust::Only(bundle.to_vec()), ..HttpSettings::default() };
+        assert!(ReqwestClient::new(&settings).is_err());
+    }
+}
