@@ -93,6 +93,10 @@ impl Parts {
         if let Some(session) = record.session_key() {
             let _ = self.store.leave_session(&session, &record.key.job).await;
         }
+        if let Some(anchor) = &record.anchor {
+            let session = record.session_key_of(&anchor.session);
+            let _ = self.store.leave_session(&session, &record.key.job).await;
+        }
         if let Some(parent) = &record.parent {
             let parent = tokenvault_core::ids::JobKey::new(record.key.tenant.clone(), parent.clone());
             let _ = self.store.remove_child(&parent, &record.key.job).await;

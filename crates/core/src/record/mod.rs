@@ -224,11 +224,12 @@ impl Record {
 
     /// The failure domain the pair lives in.
     pub fn session_key(&self) -> Option<SessionKey> {
-        self.session.as_ref().map(|session| SessionKey {
-            tenant: self.key.tenant.clone(),
-            sid: session.sid.clone(),
-            client: session.client.clone(),
-        })
+        self.session.as_ref().map(|session| self.session_key_of(session))
+    }
+
+    /// The failure domain of a session that this record has a pair in.
+    pub fn session_key_of(&self, session: &SessionRef) -> SessionKey {
+        SessionKey { tenant: self.key.tenant.clone(), sid: session.sid.clone(), client: session.client.clone() }
     }
 
     /// Whether a module may read this job's tokens.

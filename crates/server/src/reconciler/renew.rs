@@ -82,12 +82,19 @@ impl Renewal<'_> {
             self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
             let before = progress.record.clone();
             progress = apply(progress, step, outcome, &self.moment(&settings));
-            let resting = matches!(step, Step::Rest(_));
-            self.write(&before, &progress.record, step, resting).await?;
-            if let Step::Finish(reason) = step {
-                self.finished(&before, &progress.record, reason).await;
-            } else if let (true, State::Ended(reason)) = (before.state.is_live(), progress.record.state) {
-                self.finished(&before, &progress.record, reason).await;
+            let mut resting = matches!(step, Step::Rest(_));
+            let answered = matches!(step, Step::Spend(_)) && progress.record.generation != before.generation;
+            if let (false, Step::Rest(until)) = (answered, plan(&progress, &self.moment(&settings))) {
+                // Nothing comes after this step: the lease goes back with the same write.
+                progress = apply(progress, Step::Rest(until), Outcome::Noted, &self.moment(&settings));
+                resting = true;
+            }
+            self.write(&before, &progress.record, answered, resting).await?;
+            match (before.state.is_live(), progress.record.state) {
+                (_, State::Ended(reason)) | (true, State::Releasing(reason)) => {
+                    self.finished(&before, &progress.record, reason).await;
+                }
+                _ => {}
             }
             if resting {
                 return Ok(());
@@ -225,16 +232,12 @@ impl Renewal<'_> {
             .ok()
     }
 
-    async fn write(&self, before: &Record, after: &Record, step: Step, resting: bool) -> Result<(), GivenUp> {
+    async fn write(&self, before: &Record, after: &Record, answered: bool, resting: bool) -> Result<(), GivenUp> {
         if before == after && !resting {
             return Ok(());
         }
         let mut write = Write::between(before, after, self.reconciler.parts.attempt());
-        write = if matches!(step, Step::Spend(_)) && after.generation != before.generation {
-            write.answering(before)
-        } else {
-            write.under(self.lease)
-        };
+        write = if answered { write.answering(before) } else { write.under(self.lease) };
         if resting || !after.state.is_live() {
             write = write.releasing();
         }

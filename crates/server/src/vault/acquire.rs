@@ -44,7 +44,12 @@ impl Vault {
         }
     }
 
-    async fn exchange(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Result<Held, Problem> {
+    pub(super) async fn exchange(
+        &self,
+        wanted: &Wanted<'_>,
+        proof: &Proof,
+        request: &Registration,
+    ) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
         let session = self.join(wanted, client, &proof.sid).await?;
         let asked_at = self.parts.clock.now();

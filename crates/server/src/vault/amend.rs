@@ -1,9 +1,12 @@
 //! Registering a live job again: its readers, its end and a tighter `on_logout` are replaced; its pair is untouched.
 
+use tokenvault_core::ids::JobKey;
+use tokenvault_core::pair::Kind;
 use tokenvault_core::ports::{Write, Written};
-use tokenvault_core::record::{OnLogout, Record};
+use tokenvault_core::record::{Anchor, EndReason, OnLogout, Record};
 
-use super::register::Terms;
+use super::read::ended;
+use super::register::{Terms, Wanted, within};
 use super::{Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
@@ -29,17 +32,15 @@ impl Vault {
                 after.due_at.map(|due| due.min(after.expires_at))
             };
         }
+        if let Some(parent) = &after.parent {
+            let parent = self.load(&JobKey::new(after.key.tenant.clone(), parent.clone())).await?;
+            within(&after, &parent.ok_or_else(|| ended(EndReason::Released))?.record)?;
+        }
         match (before.on_logout, request.on_logout) {
             (OnLogout::Revoke, Some(OnLogout::Continue)) => {
                 return Err(Problem::new(Code::Unsupported, "on_logout can only be tightened."));
             }
-            (OnLogout::Continue, Some(OnLogout::Revoke)) => {
-                // There is no pair in the user's session to watch it by.
-                return Err(Problem::new(
-                    Code::Unsupported,
-                    "This job was registered to survive the logout; release it and register it anew.",
-                ));
-            }
+            (OnLogout::Continue, Some(OnLogout::Revoke)) => self.tighten(&mut after, request).await?,
             _ => {}
         }
         if after != *before {
@@ -50,5 +51,29 @@ impl Vault {
             }
         }
         Ok(Some(Registered { created: false, job: view(&after) }))
+    }
+
+    /// From `continue` to `revoke`: the user's session is to be watched from now on, which takes a pair in it, and for
+    /// that a proof that still holds.
+    async fn tighten(&self, after: &mut Record, request: &Registration) -> Result<(), Problem> {
+        after.on_logout = OnLogout::Revoke;
+        if after.parent.is_some() {
+            return Ok(());
+        }
+        let key = after.key.clone();
+        let rules = self.rules(&key.tenant)?;
+        let proof = self.prove(&key, request).await?;
+        let wanted = Wanted {
+            key: &key,
+            rules,
+            acquisition: after.acquisition,
+            on_logout: OnLogout::Revoke,
+            expires_at: after.expires_at,
+            keep_until: after.keep_until,
+        };
+        let held = self.exchange(&wanted, &proof, request).await?;
+        let pair = self.parts.sealer(after).seal(&held.grant, Kind::Anchor, after.generation, held.asked_at);
+        after.anchor = Some(Anchor { session: held.session, pair });
+        Ok(())
     }
 }

@@ -162,7 +162,7 @@ impl Vault {
         }
     }
 
-    async fn prove(&self, key: &JobKey, request: &Registration) -> Result<Proof, Problem> {
+    pub(super) async fn prove(&self, key: &JobKey, request: &Registration) -> Result<Proof, Problem> {
         let proof = self.parts.idp.verify(&key.tenant, &request.access_token).await.map_err(|error| match error {
             ProofError::KeysUnavailable => {
                 Problem::new(Code::IdpUnavailable, "The tenant's signing keys could not be had.")
@@ -304,7 +304,7 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
     Ok((acquisition, on_logout))
 }
 
-fn within(child: &Record, parent: &Record) -> Result<(), Problem> {
+pub(super) fn within(child: &Record, parent: &Record) -> Result<(), Problem> {
     if parent.parent.is_some() {
         return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
     }

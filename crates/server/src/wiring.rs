@@ -1,0 +1,185 @@
+//! From a configuration to the parts: the tenants' rules, the identity provider, the store.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenvault_core::ids::TenantId;
+use tokenvault_core::memory::MemoryStore;
+use tokenvault_core::policy::Settings;
+use tokenvault_core::ports::{Client, Clock, Entropy, TokenStore};
+use tokenvault_keycloak::{
+    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig, Trust,
+};
+use tokenvault_redis::{RedisConfig, RedisStore};
+
+use crate::clock::SystemClock;
+use crate::config::{Config, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
+use crate::entropy::OsEntropy;
+use crate::parts::Parts;
+use crate::telemetry::metrics::{Metrics, MetricsObserver};
+use crate::tenants::{TenantRules, Tenants};
+use crate::wake::Wake;
+
+/// Which store stands under the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backing {
+    /// The one the configuration names.
+    Redis,
+    /// One that forgets everything with the process; for demonstrations.
+    Memory,
+}
+
+/// Why the parts cannot be put together. Says which tenant or part, never a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// A tenant's Keycloak settings do not work.
+    #[error("tenant {tenant}: {problem}")]
+    Tenant {
+        /// The tenant.
+        tenant: TenantId,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No HTTP client can be built.
+    #[error(transparent)]
+    Http(#[from] tokenvault_keycloak::ClientBuildError),
+    /// The store's settings do not work.
+    #[error("redis: {0}")]
+    Store(#[from] tokenvault_core::ports::StoreError),
+}
+
+/// Puts the parts together. Connects to nothing yet.
+pub fn parts(
+    config: &Config,
+    secrets: &Secrets,
+    backing: Backing,
+    metrics: &Arc<Metrics>,
+) -> Result<Parts, WiringError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let store: Arc<dyn TokenStore> = match backing {
+        Backing::Redis => Arc::new(RedisStore::connect(&redis(config, secrets))?),
+        Backing::Memory => Arc::new(MemoryStore::new(Arc::clone(&clock))),
+    };
+    let directory = directory(config, secrets)?;
+    let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
+    let idp = KeycloakProvider::new(Arc::new(directory), Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
+        .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
+    Ok(Parts {
+        store,
+        idp: Arc::new(idp),
+        keyring: Arc::new(secrets.keyring.clone()),
+        clock: Arc::clone(&clock),
+        entropy,
+        tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
+        wake: Arc::new(Wake::default()),
+        observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
+    })
+}
+
+struct CountCalls(Arc<Metrics>);
+
+impl CallObserver for CountCalls {
+    fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration) {
+        self.0.keycloak_request(call, outcome, elapsed);
+    }
+}
+
+fn redis(config: &Config, secrets: &Secrets) -> RedisConfig {
+    let redis = &config.redis;
+    RedisConfig {
+        url: redis.url.clone(),
+        username: redis.username.clone(),
+        password: secrets.redis_password.clone(),
+        ca_file: redis.ca_file.clone(),
+        pool_size: redis.pool_size,
+        connect_timeout: redis.connect_timeout,
+        response_timeout: redis.response_timeout,
+        ack_replicas: redis.ack_replicas,
+        ack_timeout: redis.ack_timeout,
+    }
+}
+
+fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
+    TenantRules {
+        client: Client { tenant: id.clone(), id: tenant.client_id.clone() },
+        user_id_claim: tenant.user_id_claim.clone(),
+        acquisition: tenant.default_acquisition,
+        on_logout: tenant.on_logout,
+        default_job_life: tenant.default_job_life,
+        max_job_life: tenant.max_job_life,
+        max_children: tenant.max_children,
+        adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
+        renewal: Settings {
+            fraction: renewal.fraction,
+            jitter: renewal.jitter,
+            quarantine: renewal.quarantine,
+            retry_min: renewal.retry_min,
+            retry_max: renewal.retry_max,
+            tombstone_ttl: renewal.tombstone_ttl,
+            max_reuse: tenant.refresh_token_max_reuse,
+            may_exchange: true,
+        },
+    }
+}
+
+/// Tenants that reach Keycloak in the same way share a pool of connections.
+type Pools = HashMap<(Option<PathBuf>, Duration, Duration), ReqwestClient>;
+
+fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Arc<TenantConfig>>, WiringError> {
+    let mut pools = Pools::new();
+    let mut directory = BTreeMap::new();
+    for (id, tenant) in &config.tenants {
+        let built = match secrets.tenants.get(id) {
+            Some(secrets) => keycloak(tenant, secrets, &mut pools),
+            None => Err("its secrets were not read".to_owned()),
+        };
+        let built = built.map_err(|problem| WiringError::Tenant { tenant: id.clone(), problem })?;
+        directory.insert(id.clone(), Arc::new(built));
+    }
+    Ok(directory)
+}
+
+fn keycloak(tenant: &Tenant, secrets: &TenantSecrets, pools: &mut Pools) -> Result<TenantConfig, String> {
+    let credentials = match &secrets.credential {
+        VaultCredential::Secret(secret) => Credentials::Secret(secret.clone()),
+        VaultCredential::PrivateKeyPem(pem) => {
+            Credentials::PrivateKeyJwt(SigningKey::from_pem(pem, None, None).map_err(|error| error.to_string())?)
+        }
+    };
+    let base_url = Some(tenant.base_url.as_str()).filter(|url| *url != tenant.issuer);
+    let mut keycloak = TenantConfig::new(&tenant.issuer, base_url, tenant.client_id.clone(), credentials)
+        .map_err(|error| format!("issuer or base_url: {error}"))?;
+    keycloak.user_id_claim.clone_from(&tenant.user_id_claim);
+    keycloak.accepted_clients.clone_from(&tenant.accepted_clients);
+    keycloak.max_proof_age = tenant.max_proof_age;
+    keycloak.exchange_scope.clone_from(&tenant.exchange_scope);
+    let secret = |secret: &tokenvault_core::secret::ClientSecret| Credentials::Secret(secret.clone());
+    keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
+    keycloak.http = Some(Arc::new(pool(tenant, pools)?));
+    Ok(keycloak)
+}
+
+fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<ReqwestClient, String> {
+    let key = (tenant.ca_file.clone(), tenant.connect_timeout, tenant.request_timeout);
+    if let Some(pool) = pools.get(&key) {
+        return Ok(pool.clone());
+    }
+    let plain = tenant.base_url.starts_with("http://");
+    let trust = match &tenant.ca_file {
+        Some(file) => Trust::Only(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
+        None if plain => Trust::Nobody,
+        None => Trust::System,
+    };
+    let settings = HttpSettings {
+        trust,
+        connect_timeout: tenant.connect_timeout,
+        request_timeout: tenant.request_timeout,
+        ..HttpSettings::default()
+    };
+    let pool = ReqwestClient::new(&settings).map_err(|error| error.to_string())?;
+    pools.insert(key, pool.clone());
+    Ok(pool)
+}
