@@ -1,0 +1,101 @@
+//! What the sections must fulfil beyond their types.
+
+use std::path::Path;
+use std::time::Duration;
+
+use url::Url;
+
+use super::sections::{Admin, Idp, Redis, Renewal, Server, Telemetry};
+
+/// Collects what is wrong within one section: keys and what to say of them.
+#[derive(Default)]
+pub(super) struct Check {
+    pub(super) wrong: Vec<(String, String)>,
+}
+
+impl Check {
+    fn holds(&mut self, key: &str, holds: bool, otherwise: &str) {
+        if !holds {
+            self.wrong.push((key.to_owned(), otherwise.to_owned()));
+        }
+    }
+
+    pub(super) fn given(&mut self, key: &str, file: &Path) {
+        self.holds(key, !file.as_os_str().is_empty(), "is missing");
+    }
+
+    fn positive(&mut self, key: &str, value: Duration) {
+        self.holds(key, !value.is_zero(), "must be more than 0");
+    }
+
+    fn counted(&mut self, key: &str, value: usize) {
+        self.holds(key, value > 0, "must be at least 1");
+    }
+
+    pub(super) fn server(&mut self, server: &Server) {
+        self.given("cert_file", &server.cert_file);
+        self.given("key_file", &server.key_file);
+        self.given("client_ca_file", &server.client_ca_file);
+        self.positive("handshake_timeout", server.handshake_timeout);
+        self.positive("header_timeout", server.header_timeout);
+        self.positive("body_timeout", server.body_timeout);
+        self.positive("idle_timeout", server.idle_timeout);
+        self.counted("max_connections", server.max_connections);
+        self.counted("max_concurrent_requests", server.max_concurrent_requests);
+        self.holds("max_body", server.max_body >= 16 * 1024, "must be at least 16384: two tokens must fit");
+        self.holds("default_wait", server.default_wait <= server.max_wait, "must not be above `max_wait`");
+        self.holds("request_timeout", server.request_timeout > server.max_wait, "must be above `max_wait`");
+    }
+
+    pub(super) fn admin(&mut self, admin: &Admin) {
+        self.given("cert_file", &admin.cert_file);
+        self.given("key_file", &admin.key_file);
+        self.given("client_ca_file", &admin.client_ca_file);
+        self.given("policy_file", &admin.policy_file);
+    }
+
+    pub(super) fn idp(&mut self, idp: &Idp) {
+        self.given("cert_file", &idp.cert_file);
+        self.given("key_file", &idp.key_file);
+    }
+
+    pub(super) fn redis(&mut self, redis: &Redis) {
+        if redis.url.is_empty() {
+            self.holds("url", false, "is missing");
+            return;
+        }
+        let url =
+            Url::parse(&redis.url).ok().filter(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
+        self.holds("url", url.is_some(), "must be redis://HOST:PORT/DB or rediss://HOST:PORT/DB");
+        if let Some(url) = url {
+            let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+            self.holds("url", bare, "must not contain credentials or a query: use `username` and `password_file`");
+            let useless = redis.ca_file.is_some() && url.scheme() == "redis";
+            self.holds("ca_file", !useless, "has no effect without TLS: use rediss:// in `url`");
+        }
+        let nameless = redis.username.is_some() && redis.password_file.is_none();
+        self.holds("username", !nameless, "needs `password_file`");
+        self.counted("pool_size", redis.pool_size);
+        self.positive("connect_timeout", redis.connect_timeout);
+        self.positive("response_timeout", redis.response_timeout);
+        self.holds("ack_timeout", redis.ack_replicas == 0 || !redis.ack_timeout.is_zero(), "must be more than 0");
+    }
+
+    pub(super) fn renewal(&mut self, renewal: &Renewal) {
+        self.holds("fraction", (0.1..=0.9).contains(&renewal.fraction), "must be from 0.1 to 0.9");
+        self.holds("jitter", (0.0..=0.5).contains(&renewal.jitter), "must be from 0 to 0.5");
+        self.holds("lease", renewal.lease >= Duration::from_secs(1), "must be at least 1");
+        self.counted("concurrency", renewal.concurrency);
+        self.positive("poll_interval", renewal.poll_interval);
+        self.positive("quarantine", renewal.quarantine);
+        self.positive("retry_min", renewal.retry_min);
+        self.holds("retry_max", renewal.retry_max >= renewal.retry_min, "must not be below `retry_min`");
+        self.positive("tombstone_ttl", renewal.tombstone_ttl);
+        self.counted("spends_per_session", renewal.spends_per_session);
+    }
+
+    pub(super) fn telemetry(&mut self, telemetry: &Telemetry) {
+        let understood = telemetry.log_level.parse::<tracing_subscriber::filter::Targets>().is_ok();
+        self.holds("log_level", understood, "must be a level (error, warn, info, debug, trace) or target=level pairs");
+    }
+}

@@ -1,0 +1,124 @@
+//! Reading what the configuration only names: secrets and the keyring. No message here repeats a file's content.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tokenvault_core::ids::{ClientId, TenantId};
+use tokenvault_core::seal::Keyring;
+use tokenvault_core::secret::ClientSecret;
+use zeroize::Zeroizing;
+
+use super::tenant::Credential;
+use super::{Config, ConfigError, Finding};
+
+/// How the vault's own client proves itself, read.
+#[derive(Debug, Clone)]
+pub enum VaultCredential {
+    /// A shared secret.
+    Secret(ClientSecret),
+    /// A private key, PEM, for RFC 7523.
+    PrivateKeyPem(ClientSecret),
+}
+
+/// One tenant's secrets.
+#[derive(Debug, Clone)]
+pub struct TenantSecrets {
+    /// Of the vault's own client.
+    pub credential: VaultCredential,
+    /// Of the clients whose pairs may be deposited.
+    pub adopt_clients: BTreeMap<ClientId, ClientSecret>,
+}
+
+/// Everything secret that the configuration names.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    /// What tokens are sealed with.
+    pub keyring: Keyring,
+    /// The store's password.
+    pub redis_password: Option<ClientSecret>,
+    /// The tenants' client credentials.
+    pub tenants: BTreeMap<TenantId, TenantSecrets>,
+}
+
+impl Config {
+    /// Reads the keyring and every secret file, and tells all that is wrong with them together.
+    pub fn load_secrets(&self) -> Result<Secrets, ConfigError> {
+        let mut findings = Vec::new();
+        let keyring = load_keyring(&self.keyring.file).map_err(|finding| findings.push(finding)).ok();
+        let redis_password = self.redis.password_file.as_ref().and_then(|file| keep(read_secret(file), &mut findings));
+        let mut tenants = BTreeMap::new();
+        for (id, tenant) in &self.tenants {
+            let secret = keep(read_secret(tenant.credential.file()), &mut findings);
+            let adopt_clients = tenant
+                .adopt_clients
+                .iter()
+                .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
+                .collect();
+            let credential = secret.map(|secret| match tenant.credential {
+                Credential::SecretFile(_) => VaultCredential::Secret(secret),
+                Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
+            });
+            if let Some(credential) = credential {
+                tenants.insert(id.clone(), TenantSecrets { credential, adopt_clients });
+            }
+        }
+        match keyring {
+            Some(keyring) if findings.is_empty() => Ok(Secrets { keyring, redis_password, tenants }),
+            _ => Err(ConfigError { file: self.file.display().to_string(), findings }),
+        }
+    }
+}
+
+fn keep<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> {
+    read.map_err(|finding| findings.push(finding)).ok()
+}
+
+fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
+    let place = || file.display().to_string();
+    std::fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))
+}
+
+/// Reads a secret; one line end at its end is not part of it.
+pub fn read_secret(file: &Path) -> Result<ClientSecret, Finding> {
+    let text = read_text(file)?;
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.is_empty() {
+        return Err(Finding::new(file.display().to_string(), "is empty; it must hold a secret"));
+    }
+    Ok(ClientSecret::new(secret))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyringFile {
+    primary: String,
+    keys: BTreeMap<String, String>,
+}
+
+/// Reads a keyring: TOML, `primary = "ID"` and under `[keys]` for each id 32 bytes in base64.
+pub fn load_keyring(file: &Path) -> Result<Keyring, Finding> {
+    let place = file.display().to_string();
+    let text = read_text(file)?;
+    // The parser's own message may quote the line, which may hold a key.
+    let parsed: KeyringFile = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        Finding::new(
+            &place,
+            format!("line {line}: is not a keyring: `primary = \"ID\"`, then `[keys]` with `ID = \"BASE64\"`"),
+        )
+    })?;
+    let mut keys = Vec::new();
+    for (id, encoded) in parsed.keys {
+        let encoded = Zeroizing::new(encoded);
+        let key = STANDARD.decode(encoded.as_bytes()).map(Zeroizing::new);
+        let key = key.map_err(|_| Finding::new(&place, format!("the key {id:?} is not base64")))?;
+        keys.push((id, key));
+    }
+    Keyring::new(&parsed.primary, keys).map_err(|error| Finding::new(&place, error.to_string()))
+}

@@ -1,0 +1,287 @@
+//! The sections of the configuration file that do not depend on the tenant, with their defaults.
+//!
+//! A file name that is not given is empty here; [`super::check`] reports those that must be given.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// `[server]`: where modules call.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Where to listen for modules.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// The CAs that sign modules' certificates, PEM.
+    pub client_ca_file: PathBuf,
+    /// Revoked module certificates, PEM: one list for each CA that signs them. An expired list refuses everybody.
+    pub client_crl_file: Option<PathBuf>,
+    /// Whether TLS 1.2 (ECDHE with AEAD only) is accepted beside 1.3.
+    pub tls12: bool,
+    /// For a TLS handshake.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub handshake_timeout: Duration,
+    /// For a request's head; with HTTP/1.1 also how long a kept-alive connection may be quiet.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub header_timeout: Duration,
+    /// For a request's body.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub body_timeout: Duration,
+    /// After which a connection without a request is closed (within twice this time).
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub idle_timeout: Duration,
+    /// For a whole request, `max_wait` included.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub request_timeout: Duration,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Requests at a time, over all connections; more are answered 429.
+    pub max_concurrent_requests: usize,
+    /// A request body's limit in bytes.
+    pub max_body: usize,
+    /// The least life a read asks for when it does not say.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub default_min_ttl: Duration,
+    /// How long a read waits for a renewal when it does not say.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub default_wait: Duration,
+    /// The longest a read may ask to wait.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub max_wait: Duration,
+    /// How long requests and renewals in hand may take after a request to stop.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub shutdown_grace: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            client_ca_file: PathBuf::new(),
+            client_crl_file: None,
+            tls12: false,
+            handshake_timeout: Duration::from_secs(5),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_mins(1),
+            request_timeout: Duration::from_mins(1),
+            max_connections: 4096,
+            max_concurrent_requests: 4096,
+            max_body: 64 * 1024,
+            default_min_ttl: Duration::from_secs(10),
+            default_wait: Duration::from_secs(5),
+            max_wait: Duration::from_secs(30),
+            shutdown_grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// `[admin]`: where operators call. Without the section there is no such listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Where to listen for operators.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+    /// The CAs that sign operators' certificates, PEM.
+    pub client_ca_file: PathBuf,
+    /// Who may `view` and who may `operate`.
+    pub policy_file: PathBuf,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8444)),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            client_ca_file: PathBuf::new(),
+            policy_file: PathBuf::new(),
+        }
+    }
+}
+
+/// `[management]`: health and metrics, plain HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Management {
+    /// Where to listen for probes and scrapers.
+    pub listen: SocketAddr,
+}
+
+impl Default for Management {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9080)) }
+    }
+}
+
+/// `[idp]`: where the identity provider calls (back-channel logout). Without the section there is no such listener.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Idp {
+    /// Where to listen for the identity provider.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its private key, PEM.
+    pub key_file: PathBuf,
+}
+
+impl Default for Idp {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 8445)), cert_file: PathBuf::new(), key_file: PathBuf::new() }
+    }
+}
+
+/// `[redis]`: the store.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Redis {
+    /// `redis://host:port/db` or, with TLS, `rediss://host:port/db`; without credentials.
+    pub url: String,
+    /// The ACL user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password_file: Option<PathBuf>,
+    /// The CAs that sign the server's certificate, PEM; the only ones trusted.
+    pub ca_file: Option<PathBuf>,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// For a new connection.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub connect_timeout: Duration,
+    /// For an answer.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub response_timeout: Duration,
+    /// Replicas that must acknowledge a write of a pair (`WAIT`); 0 for none.
+    pub ack_replicas: u32,
+    /// How long to wait for them.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub ack_timeout: Duration,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            username: None,
+            password_file: None,
+            ca_file: None,
+            pool_size: 16,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(2),
+            ack_replicas: 0,
+            ack_timeout: Duration::from_millis(500),
+        }
+    }
+}
+
+/// `[keyring]`: what tokens are sealed with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyringSection {
+    /// The keyring, as `tokenvault keygen` writes it.
+    pub file: PathBuf,
+}
+
+/// `[policy]`: who may call.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicySection {
+    /// The mapping from certificates to modules.
+    pub file: PathBuf,
+}
+
+/// `[renewal]`: how pairs are kept fresh.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Renewal {
+    /// The part of an access token's life after which it is renewed.
+    pub fraction: f64,
+    /// How far the moment is moved by chance, as a part of that time.
+    pub jitter: f64,
+    /// How long one replica may hold a record for renewing it.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub lease: Duration,
+    /// Renewals at a time in this replica.
+    pub concurrency: usize,
+    /// Between two looks at the due index.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub poll_interval: Duration,
+    /// How long a refresh token whose answer was lost is left alone.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub quarantine: Duration,
+    /// The first pause after a failure.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub retry_min: Duration,
+    /// The longest pause after repeated failures.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub retry_max: Duration,
+    /// How long an ended job's id is remembered.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub tombstone_ttl: Duration,
+    /// Refresh tokens spent at a time in one client session.
+    pub spends_per_session: usize,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Self {
+            fraction: 0.5,
+            jitter: 0.1,
+            lease: Duration::from_secs(15),
+            concurrency: 32,
+            poll_interval: Duration::from_millis(250),
+            quarantine: Duration::from_secs(30),
+            retry_min: Duration::from_millis(250),
+            retry_max: Duration::from_secs(30),
+            tombstone_ttl: Duration::from_hours(24),
+            spends_per_session: 8,
+        }
+    }
+}
+
+/// `[audit]`: who did what to which job. Audit events are log events of the target `tokenvault::audit`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Whether reads are audited too; registrations and releases always are.
+    pub reads: bool,
+}
+
+/// `[telemetry]`: how the process tells about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// The form of log lines.
+    pub log_format: LogFormat,
+    /// The least severe level that is logged, or `tracing` directives such as `info,tokenvault::http=debug`.
+    pub log_level: String,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Json, log_level: "info".to_owned() }
+    }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}

@@ -1,0 +1,300 @@
+//! A tenant: what `[keycloak]` says for all of them, overridden by `[tenants.NAME]`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+use tokenvault_core::ids::{ClientId, TenantId};
+use tokenvault_core::record::{Acquisition, OnLogout};
+use url::Url;
+
+use super::error::Finding;
+use super::strict;
+
+/// One tenant, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its issuer: the `iss` of its tokens.
+    pub issuer: String,
+    /// Where the vault reaches that issuer; the same unless configured.
+    pub base_url: String,
+    /// The CAs that sign Keycloak's certificate; the public ones where `None`.
+    pub ca_file: Option<PathBuf>,
+    /// The vault's own client.
+    pub client_id: ClientId,
+    /// How that client proves itself.
+    pub credential: Credential,
+    /// The claim its users are known by.
+    pub user_id_claim: String,
+    /// Clients whose access tokens are accepted as proofs.
+    pub accepted_clients: BTreeSet<ClientId>,
+    /// How far back a proof may have been issued.
+    pub max_proof_age: Duration,
+    /// For a connection to Keycloak.
+    pub connect_timeout: Duration,
+    /// For a whole call of Keycloak.
+    pub request_timeout: Duration,
+    /// The scope to ask for in an exchange.
+    pub exchange_scope: Option<String>,
+    /// Clients whose pairs may be deposited, and the files with their secrets.
+    pub adopt_clients: BTreeMap<ClientId, PathBuf>,
+    /// What a logout does to jobs that do not say.
+    pub on_logout: OnLogout,
+    /// How a pair is come by for jobs that do not say.
+    pub default_acquisition: Acquisition,
+    /// A job's life where its registration does not say.
+    pub default_job_life: Duration,
+    /// The longest life a registration may ask for.
+    pub max_job_life: Duration,
+    /// Children of one job.
+    pub max_children: usize,
+    /// The realm's `refreshTokenMaxReuse`.
+    pub refresh_token_max_reuse: u32,
+}
+
+/// How the vault's client proves itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// By a secret in this file.
+    SecretFile(PathBuf),
+    /// By a JWT (RFC 7523) signed with the private key in this file, PEM.
+    PrivateKeyJwtFile(PathBuf),
+}
+
+impl Credential {
+    /// The file.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::SecretFile(file) | Self::PrivateKeyJwtFile(file) => file,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Provider {
+    Keycloak,
+    Okapi,
+}
+
+/// The keys of `[keycloak]` and of `[tenants.NAME]`; what is the tenant's and must be told apart is optional.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Keys {
+    provider: Provider,
+    issuer: String,
+    base_url: Option<String>,
+    ca_file: Option<PathBuf>,
+    client_id: String,
+    client_secret_file: Option<PathBuf>,
+    private_key_jwt_file: Option<PathBuf>,
+    user_id_claim: String,
+    accepted_clients: BTreeSet<ClientId>,
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    max_proof_age: Duration,
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    connect_timeout: Duration,
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    request_timeout: Duration,
+    exchange_scope: Option<String>,
+    adopt_clients: BTreeMap<String, PathBuf>,
+    on_logout: OnLogout,
+    default_acquisition: Acquisition,
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    default_job_life: Duration,
+    #[serde(deserialize_with = "super::seconds::optional::deserialize")]
+    max_job_life: Option<Duration>,
+    max_children: usize,
+    refresh_token_max_reuse: u32,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            provider: Provider::Keycloak,
+            issuer: String::new(),
+            base_url: None,
+            ca_file: None,
+            client_id: String::new(),
+            client_secret_file: None,
+            private_key_jwt_file: None,
+            user_id_claim: "sub".to_owned(),
+            accepted_clients: BTreeSet::new(),
+            max_proof_age: Duration::from_mins(5),
+            connect_timeout: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(10),
+            exchange_scope: None,
+            adopt_clients: BTreeMap::new(),
+            on_logout: OnLogout::Revoke,
+            default_acquisition: Acquisition::Exchange,
+            default_job_life: Duration::from_hours(24),
+            max_job_life: None,
+            max_children: 1000,
+            refresh_token_max_reuse: 0,
+        }
+    }
+}
+
+/// Lays a tenant's own keys over the common ones.
+pub(super) fn overlay(common: &Dict, own: &Dict) -> Dict {
+    let mut merged = common.clone();
+    // One way of proving itself replaces the other; both at once would be a contradiction only within one table.
+    let credentials = ["client_secret_file", "private_key_jwt_file"];
+    if credentials.iter().any(|key| own.contains_key(*key)) {
+        for key in credentials {
+            merged.remove(key);
+        }
+    }
+    for (key, value) in own {
+        match (merged.get_mut(key), value) {
+            (Some(Value::Dict(_, inherited)), Value::Dict(_, own)) => inherited.extend(own.clone()),
+            _ => {
+                merged.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    merged
+}
+
+/// Reads a tenant from its merged keys.
+pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tenant, Vec<Finding>> {
+    let keys: Keys = strict::read(merged, place).map_err(|finding| vec![finding])?;
+    let named = Named(name);
+    let mut found = Findings { place, list: Vec::new() };
+    found.rules(&keys);
+    let issuer = named.text(&keys.issuer);
+    found.url("issuer", &issuer);
+    let base_url = keys.base_url.as_deref().map_or_else(|| issuer.clone(), |url| named.text(url));
+    if keys.base_url.is_some() {
+        found.url("base_url", &base_url);
+    }
+    let credential = found.credential(&keys, named);
+    let adopt_clients = found.adopt_clients(&keys, named);
+    let client_id = ClientId::parse(keys.client_id).map_err(|error| found.add("client_id", error.to_string())).ok();
+    match (client_id, credential, found.list.is_empty()) {
+        (Some(client_id), Some(credential), true) => Ok(Tenant {
+            issuer,
+            base_url,
+            ca_file: keys.ca_file.as_deref().map(|file| named.path(file)),
+            client_id,
+            credential,
+            user_id_claim: keys.user_id_claim,
+            accepted_clients: keys.accepted_clients,
+            max_proof_age: keys.max_proof_age,
+            connect_timeout: keys.connect_timeout,
+            request_timeout: keys.request_timeout,
+            exchange_scope: keys.exchange_scope,
+            adopt_clients,
+            on_logout: keys.on_logout,
+            default_acquisition: keys.default_acquisition,
+            default_job_life: keys.default_job_life,
+            max_job_life: keys.max_job_life.unwrap_or(keys.default_job_life),
+            max_children: keys.max_children,
+            refresh_token_max_reuse: keys.refresh_token_max_reuse,
+        }),
+        _ => Err(found.list),
+    }
+}
+
+/// Puts the tenant's name where `{tenant}` stands.
+#[derive(Clone, Copy)]
+struct Named<'a>(&'a TenantId);
+
+impl Named<'_> {
+    fn text(self, text: &str) -> String {
+        text.replace("{tenant}", self.0.as_str())
+    }
+
+    fn path(self, path: &Path) -> PathBuf {
+        path.to_str().map_or_else(|| path.to_owned(), |text| PathBuf::from(self.text(text)))
+    }
+}
+
+struct Findings<'a> {
+    place: &'a dyn Fn(&str) -> String,
+    list: Vec<Finding>,
+}
+
+impl Findings<'_> {
+    fn add(&mut self, key: &str, problem: impl Into<String>) {
+        self.list.push(Finding::new((self.place)(key), problem));
+    }
+
+    fn check(&mut self, key: &str, holds: bool, otherwise: &str) {
+        if !holds {
+            self.add(key, otherwise);
+        }
+    }
+
+    fn rules(&mut self, keys: &Keys) {
+        self.check(
+            "provider",
+            matches!(keys.provider, Provider::Keycloak),
+            "`okapi` is reserved and not available yet",
+        );
+        self.check("user_id_claim", !keys.user_id_claim.is_empty(), "must not be empty");
+        self.check(
+            "accepted_clients",
+            !keys.accepted_clients.is_empty(),
+            "is missing: name the clients whose users' access tokens are accepted as proofs",
+        );
+        let own_accepted = keys.accepted_clients.iter().any(|client| client.as_str() == keys.client_id);
+        self.check("accepted_clients", !own_accepted, "must not contain the vault's own client");
+        for (key, value) in [
+            ("max_proof_age", keys.max_proof_age),
+            ("connect_timeout", keys.connect_timeout),
+            ("request_timeout", keys.request_timeout),
+            ("default_job_life", keys.default_job_life),
+        ] {
+            self.check(key, !value.is_zero(), "must be more than 0");
+        }
+        let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);
+        self.check("max_job_life", !too_long, "must not be below `default_job_life`");
+        self.check(
+            "on_logout",
+            keys.on_logout == OnLogout::Revoke || keys.default_acquisition == Acquisition::Impersonate,
+            "`continue` needs `default_acquisition = \"impersonate\"`: only a session of the vault's own survives a logout",
+        );
+    }
+
+    fn credential(&mut self, keys: &Keys, named: Named<'_>) -> Option<Credential> {
+        let problem = match (&keys.client_secret_file, &keys.private_key_jwt_file) {
+            (Some(secret), None) => return Some(Credential::SecretFile(named.path(secret))),
+            (None, Some(key)) => return Some(Credential::PrivateKeyJwtFile(named.path(key))),
+            (Some(_), Some(_)) => "give either this or `private_key_jwt_file`, not both",
+            (None, None) => "is missing (or `private_key_jwt_file`)",
+        };
+        self.add("client_secret_file", problem);
+        None
+    }
+
+    fn adopt_clients(&mut self, keys: &Keys, named: Named<'_>) -> BTreeMap<ClientId, PathBuf> {
+        let mut clients = BTreeMap::new();
+        for (client, file) in &keys.adopt_clients {
+            match ClientId::parse(client.clone()) {
+                Ok(client) => drop(clients.insert(client, named.path(file))),
+                Err(error) => self.add("adopt_clients", error.to_string()),
+            }
+        }
+        clients
+    }
+
+    fn url(&mut self, key: &str, text: &str) {
+        if text.is_empty() {
+            return self.add(key, "is missing");
+        }
+        let plain = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        match plain {
+            None => self.add(key, "must be an http or https URL"),
+            Some(url) if !url.username().is_empty() || url.password().is_some() => {
+                self.add(key, "must not contain credentials");
+            }
+            Some(url) if url.query().is_some() || url.fragment().is_some() => {
+                self.add(key, "must not have a query or a fragment");
+            }
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,259 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokenvault_core::ids::TenantId;
+
+use super::*;
+
+const MINIMAL: &str = r#"
+[server]
+cert_file = "tls/server.pem"
+key_file = "tls/server.key"
+client_ca_file = "tls/ca.pem"
+[redis]
+url = "redis://localhost:6379"
+[keyring]
+file = "keyring.toml"
+[policy]
+file = "/elsewhere/policy.toml"
+[keycloak]
+issuer = "https://kc/realms/{tenant}"
+client_id = "vault"
+client_secret_file = "secrets/{tenant}"
+accepted_clients = ["ui"]
+[tenants.diku]
+[tenants.lib]
+client_id = "other"
+private_key_jwt_file = "lib.pem"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    parse_with(text, &[])
+}
+
+fn parse_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/etc/tv/tokenvault.toml"), &Environment::from_variables(variables.iter().copied()))
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("it should be refused").to_string()
+}
+
+fn tenant(config: &Config, name: &str) -> Tenant {
+    config.tenants[&TenantId::parse(name).unwrap()].clone()
+}
+
+#[test]
+fn a_minimal_file_is_complete_by_its_defaults() {
+    let config = parse(MINIMAL).unwrap();
+    assert_eq!(config.server.max_body, 65_536);
+    assert_eq!(config.server.default_wait, Duration::from_secs(5));
+    assert_eq!(config.management.listen.to_string(), "127.0.0.1:9080");
+    assert_eq!(config.renewal, Renewal::default());
+    assert_eq!(config.admin, None);
+}
+
+#[test]
+fn files_are_relative_to_the_configuration() {
+    let config = parse(MINIMAL).unwrap();
+    assert_eq!(config.server.cert_file, Path::new("/etc/tv/tls/server.pem"));
+    assert_eq!(config.policy.file, Path::new("/elsewhere/policy.toml"));
+    assert_eq!(tenant(&config, "diku").credential, Credential::SecretFile("/etc/tv/secrets/diku".into()));
+}
+
+#[test]
+fn a_tenant_overrides_what_holds_for_all() {
+    let config = parse(MINIMAL).unwrap();
+    let (diku, lib) = (tenant(&config, "diku"), tenant(&config, "lib"));
+    assert_eq!((diku.client_id.as_str(), lib.client_id.as_str()), ("vault", "other"));
+    assert_eq!(diku.issuer, "https://kc/realms/diku");
+    assert_eq!(diku.base_url, diku.issuer);
+    assert_eq!(lib.credential, Credential::PrivateKeyJwtFile("/etc/tv/lib.pem".into()));
+}
+
+#[test]
+fn variables_override_keys() {
+    let config = parse_with(
+        MINIMAL,
+        &[
+            ("TOKENVAULT_SERVER__MAX_WAIT", "12.5"),
+            ("TOKENVAULT_TENANTS__DIKU__CLIENT_ID", "from-env"),
+            ("TOKENVAULT_SERVER__KEY_FILE", "env.key"),
+            ("TOKENVAULT_PORT_8443_TCP", "tcp://10.0.0.1"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.server.max_wait, Duration::from_millis(12_500));
+    assert_eq!(tenant(&config, "diku").client_id.as_str(), "from-env");
+    assert_eq!(config.server.key_file, Path::new("/etc/tv/env.key"));
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let error = parse_with(MINIMAL, &[("TOKENVAULT_SERVER__LISEN", "x"), ("TOKENVAULT_REDIS__POOL_SIZE", "many")]);
+    let shown = error.unwrap_err().to_string();
+    assert!(shown.contains("TOKENVAULT_SERVER__LISEN: unknown key; did you mean `listen`?"), "{shown}");
+    assert!(shown.contains("TOKENVAULT_REDIS__POOL_SIZE: expected"), "{shown}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let shown =
+        refusal("[server]\nlisten = '0.0.0.0:1'\n[rediss]\n[renewal]\nfraction = 2.0\n[tenants.diku]\nisuer = 'x'\n");
+    for expected in [
+        "server.cert_file: is missing",
+        "server.client_ca_file: is missing",
+        "rediss: unknown key; did you mean `redis`?",
+        "redis.url: is missing",
+        "keyring.file: is missing",
+        "renewal.fraction: must be from 0.1 to 0.9",
+        "tenants.diku.isuer: unknown key; did you mean `issuer`?",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn inline_secrets_are_refused_without_repeating_them() {
+    let inline = MINIMAL.replace("client_secret_file = \"secrets/{tenant}\"", "client_secret = 'canary'");
+    let in_url = MINIMAL.replace("redis://localhost", "redis://:canary@localhost");
+    for (text, hint) in [(inline, "`client_secret_file`"), (in_url, "`password_file`")] {
+        let shown = refusal(&text);
+        assert!(shown.contains(hint) && !shown.contains("canary"), "{shown}");
+    }
+}
+
+#[test]
+fn no_tenant_is_an_error() {
+    let text = MINIMAL.split("[tenants.diku]").next().unwrap();
+    assert!(refusal(text).contains("tenants: there is none"));
+}
+
+#[test]
+fn what_cannot_work_together_is_refused() {
+    let with = |line: &str| refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}")));
+    assert!(with("on_logout = 'continue'").contains("tenants.diku.on_logout: `continue` needs"));
+    assert!(with("provider = 'okapi'").contains("tenants.diku.provider: `okapi` is reserved"));
+    assert!(with("accepted_clients = ['vault']").contains("must not contain the vault's own client"));
+    assert!(with("client_secret_file = 'a'\nprivate_key_jwt_file = 'b'").contains("not both"));
+    assert!(with("max_job_life = 5").contains("must not be below `default_job_life`"));
+    assert!(with("issuer = 'ftp://x'").contains("tenants.diku.issuer: must be an http or https URL"));
+}
+
+#[test]
+fn an_inherited_mistake_is_shown_where_it_was_made() {
+    let shown = refusal(&MINIMAL.replace("https://kc", "kc"));
+    assert!(shown.contains("keycloak.issuer (for diku): must be an http or https URL"), "{shown}");
+}
+
+#[test]
+fn a_syntax_error_names_its_line() {
+    assert!(refusal("[server]\nlisten = \n").contains("line 2: is not TOML"), "{}", refusal("[server]\nlisten = \n"));
+}
+
+/// The sample with its commented keys and sections switched on.
+fn uncommented(sample: &str) -> String {
+    let starts_key = |text: &str| {
+        text.starts_with('[')
+            || text
+                .split_once(" = ")
+                .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit()))
+    };
+    sample
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|rest| starts_key(rest)).unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_sample_is_accepted_and_explains_every_key() {
+    let sample = include_str!("../../../../deploy/tokenvault.toml");
+    parse(sample).expect("the sample as it stands");
+
+    let everything: Dict = toml::from_str(&uncommented(sample)).unwrap();
+    let expected: [(&str, &[&str]); 11] = [
+        ("server", strict::known_keys::<Server>()),
+        ("admin", strict::known_keys::<Admin>()),
+        ("management", strict::known_keys::<Management>()),
+        ("idp", strict::known_keys::<Idp>()),
+        ("redis", strict::known_keys::<Redis>()),
+        ("keyring", strict::known_keys::<KeyringSection>()),
+        ("policy", strict::known_keys::<PolicySection>()),
+        ("keycloak", strict::known_keys::<tenant::Keys>()),
+        ("renewal", strict::known_keys::<Renewal>()),
+        ("audit", strict::known_keys::<Audit>()),
+        ("telemetry", strict::known_keys::<Telemetry>()),
+    ];
+    for (section, keys) in expected {
+        assert!(!keys.is_empty(), "{section}");
+        let shown: BTreeSet<&str> = everything[section].as_dict().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(shown, keys.iter().copied().collect(), "[{section}]");
+    }
+    assert_eq!(everything.len(), SECTIONS.len());
+}
+
+#[test]
+fn the_sample_shows_the_defaults() {
+    let config = parse(include_str!("../../../../deploy/tokenvault.toml")).unwrap();
+    let files = Server::default();
+    let server = Server {
+        cert_file: files.cert_file,
+        key_file: files.key_file,
+        client_ca_file: files.client_ca_file,
+        ..config.server
+    };
+    assert_eq!(server, Server::default());
+    assert_eq!(config.renewal, Renewal::default());
+    assert_eq!(config.management, Management::default());
+    assert_eq!(config.telemetry, Telemetry::default());
+    assert_eq!(Redis { url: String::new(), ..config.redis }, Redis::default());
+}
+
+mod secret_files {
+    use super::*;
+
+    fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("secrets")).unwrap();
+        for (name, content) in files {
+            std::fs::write(dir.path().join(name), content).unwrap();
+        }
+        dir
+    }
+
+    fn load(dir: &tempfile::TempDir) -> Result<Secrets, ConfigError> {
+        let text = MINIMAL.split("[tenants.lib]").next().unwrap();
+        Config::parse(text, &dir.path().join("tokenvault.toml"), &Environment::default()).unwrap().load_secrets()
+    }
+
+    const KEYRING: &str = "primary = 'k1'\n[keys]\nk1 = 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='\n";
+
+    #[test]
+    fn are_read_without_their_line_end() {
+        let secrets = load(&directory(&[("keyring.toml", KEYRING), ("secrets/diku", "s3cret\n")])).unwrap();
+        let VaultCredential::Secret(secret) = &secrets.tenants[&TenantId::parse("diku").unwrap()].credential else {
+            panic!("a secret was configured")
+        };
+        assert_eq!(secret.expose(), "s3cret");
+        assert_eq!(secrets.keyring.primary(), "k1");
+    }
+
+    #[test]
+    fn that_are_missing_empty_or_wrong_are_told_together_and_not_shown() {
+        let wrong = KEYRING.replace("AAAAAAA", "canary!");
+        let shown = load(&directory(&[("keyring.toml", &wrong), ("secrets/diku", "\n")])).unwrap_err().to_string();
+        assert!(shown.contains("the key \"k1\" is not base64") && shown.contains("is empty"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(load(&directory(&[])).unwrap_err().findings.len() == 2);
+    }
+
+    #[test]
+    fn a_broken_keyring_is_not_quoted() {
+        let shown =
+            load(&directory(&[("keyring.toml", "primary = 'k1'\n[keys]\nk1 = canary\n"), ("secrets/diku", "x")]));
+        let shown = shown.unwrap_err().to_string();
+        assert!(shown.contains("line 3") && !shown.contains("canary"), "{shown}");
+    }
+}
