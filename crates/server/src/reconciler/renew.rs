@@ -276,10 +276,10 @@ impl Renewal<'_> {
             reason,
             EndReason::ClientSessionGone | EndReason::TokenReused | EndReason::TokenStale | EndReason::SessionLost
         );
-        if let (true, Some(session), Some(key)) = (client_session_over, &before.session, before.session_key()) {
-            if let Err(error) = parts.store.supersede_session(&key, session.incarnation).await {
-                tracing::warn!(%error, "the end of a client session could not be noted");
-            }
+        if let (true, Some(session), Some(key)) = (client_session_over, &before.session, before.session_key())
+            && let Err(error) = parts.store.supersede_session(&key, session.incarnation).await
+        {
+            tracing::warn!(%error, "the end of a client session could not be noted");
         }
         if let State::Ended(_) = after.state {
             parts.retire(before).await;

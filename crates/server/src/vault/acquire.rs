@@ -1,7 +1,8 @@
 //! How the vault comes to its own pair: exchange, impersonate, adopt.
 //!
 //! The job joins its client session's entry *before* the exchange: an entry too many is repaired when it is found, a pair
-//! whose job is missing from its session could be hurt by a neighbour that does not know of it.
+//! whose job is missing from its session could be hurt by a neighbour that does not know of it. For the same reason a
+//! failed acquisition does not take its entry back: another registration of the same job may rely on it by then.
 
 use std::time::Duration;
 
@@ -59,15 +60,9 @@ impl Vault {
             Ok(grant) if grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid) => {
                 Ok(Held { grant, asked_at, session })
             }
-            Ok(_) => {
-                self.leave(wanted.key, client, &proof.sid).await;
-                Err(Problem::new(Code::IdpRejected, "The exchanged token belongs to another session.")
-                    .with("reason", "session_mismatch"))
-            }
-            Err(problem) => {
-                self.leave(wanted.key, client, &proof.sid).await;
-                Err(problem)
-            }
+            Ok(_) => Err(Problem::new(Code::IdpRejected, "The exchanged token belongs to another session.")
+                .with("reason", "session_mismatch")),
+            Err(problem) => Err(problem),
         }
     }
 
@@ -83,7 +78,7 @@ impl Vault {
         // Impersonation succeeds for a user who has logged out; the exchange proves that the session lives.
         let proven = self.exchange(wanted, proof, request).await?;
         let own = self.own_session(wanted, proof).await;
-        if own.is_err() || wanted.on_logout == OnLogout::Continue {
+        if own.is_ok() && wanted.on_logout == OnLogout::Continue {
             // The exchanged pair is dropped, not revoked: a revoke would end its neighbours too.
             self.leave(wanted.key, &wanted.rules.client, &proof.sid).await;
         }
@@ -131,17 +126,11 @@ impl Vault {
         let session = self.join(wanted, &client, &proof.sid).await?;
         match self.parts.idp.probe(&client, refresh).await {
             Ok(true) => Ok(Held { grant: deposit.grant(request, refresh, proof, asked_at), asked_at, session }),
-            Ok(false) => {
-                self.leave(wanted.key, &client, &proof.sid).await;
-                Err(rejected("refresh_token_not_active"))
-            }
-            Err(error) => {
-                self.leave(wanted.key, &client, &proof.sid).await;
-                Err(match error {
-                    CallError::Refused(refusal) => grant_problem(GrantError::Refused(refusal)),
-                    CallError::NoAnswer(cause) => grant_problem(GrantError::Unsent(cause)),
-                })
-            }
+            Ok(false) => Err(rejected("refresh_token_not_active")),
+            Err(error) => Err(match error {
+                CallError::Refused(refusal) => grant_problem(GrantError::Refused(refusal)),
+                CallError::NoAnswer(cause) => grant_problem(GrantError::Unsent(cause)),
+            }),
         }
     }
 

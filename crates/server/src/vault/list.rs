@@ -22,9 +22,7 @@ impl Vault {
             let key = JobKey::new(caller.tenant.clone(), job);
             match self.load(&key).await? {
                 Some(stored) if stored.record.user == *user && stored.record.state.is_live() => {
-                    if stored.record.may_read(&caller.module) {
-                        jobs.push(view(&stored.record));
-                    }
+                    jobs.extend(stored.record.may_read(&caller.module).then(|| view(&stored.record)));
                 }
                 // A registration enters its user before it creates the record, so only what has a tombstone is tidied.
                 Some(_) => {

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Moment, due};
-use tokenvault_core::ports::{Created, Proof, ProofError};
-use tokenvault_core::record::{Acquisition, Anchor, EndKind, OnLogout, Record, State};
+use tokenvault_core::ports::{Client, Created, Proof, ProofError};
+use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, Slot, State};
 use tokenvault_core::time::Timestamp;
 
 use super::acquire::{Acquired, rejected};
@@ -42,7 +42,7 @@ pub(super) struct Wanted<'a> {
 /// What stands under the job id already.
 enum Standing {
     /// Nothing, or an end that a new registration replaces.
-    Free(Option<Record>),
+    Free(Option<Box<Record>>),
     /// The same registrar's live job of the same user.
     Ours(Box<Record>),
 }
@@ -61,7 +61,9 @@ impl Vault {
                     }
                 }
                 Standing::Free(previous) => {
-                    if let Some(answer) = self.create(caller, &key, &request, &terms, previous).await? {
+                    if let Some(answer) =
+                        self.create(caller, &key, &request, &terms, previous.map(|record| record.generation)).await?
+                    {
                         return Ok(answer);
                     }
                 }
@@ -85,15 +87,12 @@ impl Vault {
         if record.registrar != caller.module || user.as_ref().is_some_and(|user| *user != record.user) {
             return Err(Problem::new(Code::JobConflict, "Another user or another module has a job of this id."));
         }
-        let over = record
-            .state
-            .end()
-            .or((self.parts.clock.now() >= record.expires_at).then_some(tokenvault_core::record::EndReason::Expired));
+        let over = record.state.end().or((self.parts.clock.now() >= record.expires_at).then_some(EndReason::Expired));
         match over {
             None if user.is_some() => Ok(Standing::Ours(Box::new(record))),
             None => Err(rejected("malformed")),
             Some(reason) if reason.kind() == EndKind::Reauth && matches!(record.state, State::Ended(_)) => {
-                Ok(Standing::Free(Some(record)))
+                Ok(Standing::Free(Some(Box::new(record))))
             }
             Some(reason) => {
                 let told = ended(reason);
@@ -109,7 +108,7 @@ impl Vault {
         key: &JobKey,
         request: &Registration,
         terms: &Terms,
-        previous: Option<Record>,
+        previous: Option<Generation>,
     ) -> Result<Option<Registered>, Problem> {
         let rules = self.rules(&caller.tenant)?.clone();
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
@@ -126,21 +125,25 @@ impl Vault {
             keep_until: terms.keep_until,
         };
         let acquired = self.acquire(&wanted, &proof, request).await?;
-        let generation = previous.as_ref().map_or(Generation(0), |record| record.generation);
+        let generation = previous.unwrap_or_default();
         let record = self.first_record(caller, &wanted, &proof, acquired, generation);
         let record = Record { readers: readers(request), ..record };
-        let created = self.enter(&record, previous.map(|record| record.generation)).await?;
+        let created = self.enter(&record, previous).await?;
         if created.is_none() {
-            if let Some(session) = &record.session {
-                self.leave(
-                    key,
-                    &tokenvault_core::ports::Client { tenant: key.tenant.clone(), id: session.client.clone() },
-                    &session.sid,
-                )
-                .await;
-            }
+            self.abandon(&record).await;
         }
         Ok(created)
+    }
+
+    /// Another registration of the same job came first. A session of the vault's own is revoked; an entry in the user's
+    /// session stays, for it may be the other one's by now.
+    async fn abandon(&self, record: &Record) {
+        let (true, Some(session)) = (record.owns_session(), record.session_key()) else { return };
+        if let Ok(token) = self.parts.sealer(record).open_refresh(record, Slot::Current) {
+            let client = Client { tenant: session.tenant.clone(), id: session.client.clone() };
+            let _ = self.parts.idp.revoke(&client, &token).await;
+        }
+        let _ = self.parts.store.leave_session(&session, &record.key.job).await;
     }
 
     /// Enters a record under its user and creates it.

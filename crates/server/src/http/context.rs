@@ -1,0 +1,114 @@
+//! The frame around every request: its id, its log line, its problem if it has one, and who is calling.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use tracing::Instrument;
+
+use super::{App, answer};
+use crate::problem::{Code, Problem};
+use crate::tls::Peer;
+use crate::vault::Caller;
+
+const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
+const REQUEST_ID: &str = "x-request-id";
+const TENANT: &str = "x-okapi-tenant";
+
+/// What a caller wants to do; a policy grants each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// `PUT`
+    Register,
+    /// `GET`
+    Read,
+    /// `DELETE`
+    Release,
+}
+
+/// Knows which module a certificate belongs to and what it may do.
+pub trait Callers: Send + Sync {
+    /// The caller, if it may do this in the tenant it names (or in its only one).
+    fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem>;
+}
+
+/// The id of a request, as it was sent if it is fit to be echoed.
+#[derive(Debug, Clone)]
+struct RequestId(Arc<str>);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let sent = [OKAPI_REQUEST_ID, REQUEST_ID].into_iter().find_map(|name| headers.get(name)?.to_str().ok());
+        match sent.filter(|text| is_fit(text)) {
+            Some(text) => Self(text.into()),
+            None => Self(format!("{:016x}", fresh_bits()).into()),
+        }
+    }
+}
+
+fn is_fit(text: &str) -> bool {
+    (1..=128).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'))
+}
+
+fn fresh_bits() -> u64 {
+    tokenvault_core::ports::Entropy::bits(&crate::entropy::OsEntropy)
+}
+
+/// Frames a request.
+pub(super) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", http.request.method = %request.method(), http.route = route, request_id = &*id.0);
+    let mut response = next.run(request).instrument(span.clone()).await;
+    let problem = answer::problem_of(&mut response);
+    if let Some(problem) = &problem {
+        app.metrics.rejected(problem.code.as_str());
+        response = answer::write(problem, &id.0, response);
+    }
+    let code = problem.as_ref().map(|problem| problem.code.as_str());
+    span.in_scope(|| tracing::info!(http.response.status_code = response.status().as_u16(), code, "answered"));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(OKAPI_REQUEST_ID, id);
+    }
+    response
+}
+
+/// A caller that was admitted to an action: the extractor says which by its type parameter's constant.
+pub(super) struct Admitted<const ACTION: u8>(pub(super) Caller);
+
+pub(super) const REGISTER: u8 = 0;
+pub(super) const READ: u8 = 1;
+pub(super) const RELEASE: u8 = 2;
+
+impl<const ACTION: u8> FromRequestParts<App> for Admitted<ACTION> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let unknown = || Problem::new(Code::CallerUnknown, "The connection has no client certificate.");
+        let peer = parts.extensions.get::<Peer>().ok_or_else(unknown)?;
+        let mut tenants = parts.headers.get_all(TENANT).iter();
+        let tenant = match (tenants.next(), tenants.next()) {
+            (None, _) => None,
+            (Some(one), None) => Some(one.to_str().map_err(|_| ambiguous())?),
+            _ => return Err(ambiguous()),
+        };
+        let action = match ACTION {
+            REGISTER => Action::Register,
+            READ => Action::Read,
+            _ => Action::Release,
+        };
+        let caller = app.callers.admit(peer, tenant, action)?;
+        tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
+        Ok(Self(caller))
+    }
+}
+
+fn ambiguous() -> Problem {
+    Problem::new(Code::InvalidRequest, "x-okapi-tenant must be one tenant.")
+}

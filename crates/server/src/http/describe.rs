@@ -1,0 +1,72 @@
+//! `GET /problems/{code}`: a page that explains a problem to the person who got it.
+
+use axum::extract::Path;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use crate::problem::{Code, Problem};
+
+/// Explains a code.
+#[utoipa::path(
+    get,
+    path = "/problems/{code}",
+    tag = "description",
+    params(("code" = String, Path, description = "A problem's code")),
+    responses(
+        (status = 200, description = "What it means and what to do", body = String, content_type = "text/plain"),
+        (status = "default", description = "A problem", body = super::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn describe(Path(code): Path<String>) -> Result<Response, Problem> {
+    let codes: Vec<Code> = Code::ALL.iter().copied().filter(|one| one.as_str() == code).collect();
+    let first = codes.first().ok_or_else(|| Problem::new(Code::NotFound, "There is no such problem."))?;
+    let statuses: Vec<String> = codes.iter().map(|code| code.status().to_string()).collect();
+    let text = format!("{code} ({})\n\n{}.\n\n{}\n", statuses.join(" or "), first.title(), remedy(*first));
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}
+
+/// What the person who got the problem can do.
+fn remedy(code: Code) -> &'static str {
+    match code {
+        Code::InvalidRequest => "Compare the request with /openapi.json; the detail names the member.",
+        Code::TenantMissing => "Send the tenant in the header x-okapi-tenant: this certificate may use several.",
+        Code::CallerUnknown => {
+            "The certificate maps to no module. Ask the operator to add its URI or DNS name to the policy."
+        }
+        Code::ActionDenied => {
+            "The policy does not grant this to your module. For a registration, look at the acquisitions it lists."
+        }
+        Code::TenantDenied => "The policy does not list this tenant for your module.",
+        Code::NotFound => "Look at /openapi.json for what there is.",
+        Code::JobNotFound => {
+            "No job of this id exists in the tenant, or your module is neither its registrar nor one of its readers."
+        }
+        Code::MethodNotAllowed => "The header Allow names the methods there are.",
+        Code::JobConflict => "Use another job id, or register with the module and the user that own it.",
+        Code::JobEnded | Code::JobIdEnded => {
+            "The job was released, revoked or has expired; `reason` says which. Use a new job id for new work."
+        }
+        Code::SessionEnded => {
+            "The user's session ended at the identity provider; `reason` says how. The user must log in and start the job again."
+        }
+        Code::ReauthRequired => "Register the job again with a live access token of the user; the same id may be used.",
+        Code::ContentTooLarge => "A registration fits 64 KiB.",
+        Code::UnsupportedMediaType => "Send the body as application/json.",
+        Code::TokenRejected => {
+            "`check` names the check that the access token failed. A new registration needs a live token."
+        }
+        Code::Unsupported => "The tenant does not support what was asked for; the detail says what.",
+        Code::ExpiresAtTooLate => "`latest` is the latest end this job may have.",
+        Code::MinTtlUnsatisfiable => "`max_ttl` is the most that can be promised; ask for less.",
+        Code::TooManyRequests => "Slow down; Retry-After says for how long.",
+        Code::Internal => "Report it with the request id; the vault's log has more.",
+        Code::IdpRejected => {
+            "The identity provider refused the vault itself; an operator must look at the tenant's client."
+        }
+        Code::IdpUnavailable => {
+            "The identity provider did not answer. Registrations can be repeated; reads go on from what is stored."
+        }
+        Code::StoreUnavailable => "Redis did not answer. The request can be repeated.",
+        Code::TokenNotReady => "A renewal is under way. Ask again, or with a longer `wait`.",
+    }
+}

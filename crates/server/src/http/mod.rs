@@ -1,0 +1,78 @@
+//! HTTP for modules: parse, call the use case, answer. One endpoint per file.
+//!
+//! Everything that goes wrong leaves as `application/problem+json`. Nothing here decides about a job, renews anything or
+//! knows the reconciler; the only place a token is written is the answer to a read.
+
+mod answer;
+mod body;
+mod context;
+mod describe;
+mod guard;
+mod jobs;
+mod list;
+mod openapi;
+mod query;
+mod read;
+mod register;
+mod release;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, put};
+use tokio::sync::Semaphore;
+
+pub use context::{Action, Callers};
+pub use jobs::Jobs;
+
+use crate::problem::{Code, Problem};
+use crate::telemetry::metrics::Metrics;
+
+/// What holds for requests.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The longest body, in bytes.
+    pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a whole request may take.
+    pub request_timeout: Duration,
+    /// How many requests may be under way at a time.
+    pub max_concurrent_requests: usize,
+    /// How long a read waits where it does not say.
+    pub default_wait: Duration,
+    /// The longest a read may ask to wait.
+    pub max_wait: Duration,
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    /// The use cases.
+    pub jobs: Arc<dyn Jobs>,
+    /// Who may do what.
+    pub callers: Arc<dyn Callers>,
+    /// The limits.
+    pub limits: Arc<Limits>,
+    /// Where refusals are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The routes for modules.
+pub fn router(app: App) -> Router {
+    let places = Arc::new(Semaphore::new(app.limits.max_concurrent_requests));
+    Router::new()
+        .route("/tokens", get(list::list))
+        .route("/tokens/{job_id}", put(register::register).get(read::read).delete(release::release))
+        .route("/openapi.json", get(openapi::document))
+        .route("/problems/{code}", get(describe::describe))
+        .fallback(async || Problem::new(Code::NotFound, "No such resource; /openapi.json describes what there is."))
+        .layer(from_fn_with_state((app.limits.request_timeout, places), guard::guard))
+        .layer(from_fn(guard::catch_panic))
+        .layer(from_fn_with_state(app.clone(), context::frame))
+        .with_state(app)
+}

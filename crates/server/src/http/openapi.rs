@@ -1,0 +1,50 @@
+//! `GET /openapi.json`: the API's own description, made from the types that are served.
+
+use axum::Json;
+use serde::Serialize;
+use utoipa::OpenApi;
+
+/// A problem (RFC 9457).
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct ProblemBody {
+    /// `/problems/<code>`.
+    r#type: String,
+    /// The stable code.
+    code: String,
+    title: String,
+    status: u16,
+    detail: String,
+    /// Names the request.
+    instance: String,
+    /// For 410 and 502: why.
+    reason: Option<String>,
+    /// For `token_rejected`: the check that failed.
+    check: Option<String>,
+    /// For `min_ttl_unsatisfiable`: the most that can be promised, in seconds.
+    max_ttl: Option<u64>,
+    /// For `expires_at_too_late`: the latest end.
+    latest: Option<String>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "tokenvault",
+        description = "Live access tokens for long-running jobs. Mutual TLS; the certificate names the module.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        super::register::register,
+        super::read::read,
+        super::release::release,
+        super::list::list,
+        super::describe::describe,
+    ),
+    components(schemas(ProblemBody))
+)]
+struct Description;
+
+/// The description.
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Description::openapi())
+}

@@ -1,0 +1,104 @@
+//! `GET /tokens/{job_id}`
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokenvault_core::ids::Generation;
+
+use super::App;
+use super::context::{Admitted, READ};
+use super::query;
+use super::register::job_id;
+use crate::problem::Problem;
+use crate::vault::{LiveToken, ReadAnswer, ReadRequest};
+
+/// No access token lives longer than this, in seconds; a larger `min_ttl` is a mistake in the request.
+const MAX_MIN_TTL: u64 = 366 * 24 * 3600;
+
+/// A live access token.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct TokenBody<'a> {
+    access_token: &'a str,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Seconds left.
+    expires_in: u64,
+    #[schema(format = "date-time")]
+    expires_at: String,
+    scope: &'a str,
+    user_id: &'a str,
+    job_id: &'a str,
+    generation: u64,
+}
+
+/// A live access token with at least `min_ttl` seconds left.
+#[utoipa::path(
+    get,
+    path = "/tokens/{job_id}",
+    tag = "tokens",
+    params(
+        ("job_id" = String, Path, description = "The job execution id"),
+        ("min_ttl" = Option<u64>, Query, description = "The least life the token must have left, in seconds"),
+        ("wait" = Option<u64>, Query, description = "How long to wait for a renewal, in seconds"),
+        ("If-None-Match" = Option<String>, Header, description = "The generation the caller has, as in ETag"),
+        ("x-okapi-tenant" = Option<String>, Header, description = "The tenant, where the caller may use several"),
+    ),
+    responses(
+        (status = 200, description = "A live token", body = TokenBody, headers(("ETag" = String, description = "The generation"))),
+        (status = 304, description = "The generation the caller has is still good enough"),
+        (status = "default", description = "A problem", body = super::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn read(
+    State(app): State<App>,
+    Admitted(caller): Admitted<READ>,
+    path: Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let job = job_id(&path)?;
+    let [min_ttl, wait] = query::parse(query.as_deref(), ["min_ttl", "wait"])?;
+    let wait = query::seconds("wait", wait.as_deref(), app.limits.max_wait.as_secs())?;
+    let request = ReadRequest {
+        min_ttl: query::seconds("min_ttl", min_ttl.as_deref(), MAX_MIN_TTL)?,
+        wait: wait.unwrap_or(app.limits.default_wait),
+        known: known(&headers),
+    };
+    match app.jobs.read(&caller, &job, request).await? {
+        ReadAnswer::Token(token) => Ok(answer(&token)),
+        ReadAnswer::NotModified(generation) => {
+            Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response())
+        }
+    }
+}
+
+fn answer(token: &LiveToken) -> Response {
+    let body = TokenBody {
+        access_token: token.access_token.expose(),
+        token_type: "Bearer",
+        expires_in: token.expires_in.as_secs(),
+        expires_at: token.expires_at.to_string(),
+        scope: &token.scope,
+        user_id: token.user_id.as_str(),
+        job_id: token.job_id.as_str(),
+        generation: token.generation.0,
+    };
+    ([(header::ETAG, etag(token.generation))], Json(body)).into_response()
+}
+
+fn etag(generation: Generation) -> HeaderValue {
+    HeaderValue::from_str(&format!("W/\"{generation}\"")).expect("digits and quotes are a valid header value")
+}
+
+/// The newest generation named in `If-None-Match`; what is not one of ours is ignored.
+fn known(headers: &HeaderMap) -> Option<Generation> {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|list| list.split(','))
+        .filter_map(|tag| {
+            let tag = tag.trim();
+            tag.strip_prefix("W/").unwrap_or(tag).strip_prefix('"')?.strip_suffix('"')?.parse().ok().map(Generation)
+        })
+        .max()
+}

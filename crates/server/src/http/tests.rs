@@ -1,0 +1,298 @@
+//! The handlers on use cases that only take notes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use tokenvault_core::ids::{Generation, JobId, ModuleName, TenantId, UserId};
+use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::secret::AccessToken;
+use tokenvault_core::time::Timestamp;
+use tower::ServiceExt;
+
+use super::*;
+use crate::tls::Peer;
+use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
+
+#[derive(Default)]
+struct Notes {
+    registered: Mutex<Vec<Registration>>,
+    read: Mutex<Vec<ReadRequest>>,
+}
+
+struct NotedJobs(Arc<Notes>);
+
+#[async_trait]
+impl Jobs for NotedJobs {
+    async fn register(&self, _: Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
+        assert_ne!(job.as_str(), "panics", "told to");
+        self.0.registered.lock().push(request);
+        Ok(Registered { created: job.as_str() != "again", job: view(&job) })
+    }
+
+    async fn read(&self, _: &Caller, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
+        self.0.read.lock().push(request);
+        match request.known {
+            Some(generation) => Ok(ReadAnswer::NotModified(generation)),
+            None => Ok(ReadAnswer::Token(LiveToken {
+                access_token: AccessToken::new("the-token"),
+                expires_in: Duration::from_millis(9_900),
+                expires_at: Timestamp::from_secs(1_700_000_000),
+                scope: "openid".to_owned(),
+                user_id: UserId::parse("u").expect("a user"),
+                job_id: job.clone(),
+                generation: Generation(7),
+            })),
+        }
+    }
+
+    async fn release(&self, _: Caller, _: JobId) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    async fn list(&self, _: &Caller, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
+        Ok(JobPage { jobs: Vec::new(), next: None })
+    }
+}
+
+fn view(job: &JobId) -> JobView {
+    JobView {
+        job_id: job.clone(),
+        user_id: UserId::parse("u").expect("a user"),
+        state: "active",
+        reason: None,
+        acquisition: Acquisition::Exchange,
+        on_logout: OnLogout::Revoke,
+        parent_job_id: None,
+        registrar: ModuleName::parse("mod-di").expect("a module"),
+        readers: Vec::new(),
+        generation: Generation(1),
+        created_at: Timestamp::from_secs(1_700_000_000),
+        expires_at: Timestamp::from_secs(1_700_086_400),
+        session_expires_at: None,
+    }
+}
+
+struct Everybody;
+
+impl Callers for Everybody {
+    fn admit(&self, _: &Peer, tenant: Option<&str>, _: Action) -> Result<Caller, Problem> {
+        let tenant = tenant.ok_or_else(|| Problem::new(Code::TenantMissing, "Name the tenant."))?;
+        Ok(Caller {
+            module: ModuleName::parse("mod-di").expect("a module"),
+            tenant: TenantId::parse(tenant).map_err(|_| Problem::new(Code::TenantDenied, "Not yours."))?,
+            acquisitions: [Acquisition::Exchange].into(),
+        })
+    }
+}
+
+struct Stage {
+    router: Router,
+    notes: Arc<Notes>,
+}
+
+fn stage() -> Stage {
+    let notes = Arc::new(Notes::default());
+    let limits = Limits {
+        max_body: 64 * 1024,
+        body_timeout: Duration::from_millis(200),
+        request_timeout: Duration::from_secs(5),
+        max_concurrent_requests: 8,
+        default_wait: Duration::from_secs(5),
+        max_wait: Duration::from_secs(30),
+    };
+    let app = App {
+        jobs: Arc::new(NotedJobs(Arc::clone(&notes))),
+        callers: Arc::new(Everybody),
+        limits: Arc::new(limits),
+        metrics: Arc::new(Metrics::new()),
+    };
+    Stage { router: router(app), notes }
+}
+
+fn peer() -> Peer {
+    Peer::new(CertificateDer::from(vec![1]))
+}
+
+async fn send(stage: &Stage, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, Value) {
+    let mut request = request;
+    request.extensions_mut().insert(peer());
+    let answer = stage.router.clone().oneshot(request).await.expect("an answer");
+    let (parts, body) = answer.into_parts();
+    let bytes = body.collect().await.expect("a body").to_bytes();
+    (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+fn call(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header("x-okapi-tenant", "diku")
+}
+
+fn put(path: &str, body: impl Into<Body>) -> Request<Body> {
+    call("PUT", path).header(header::CONTENT_TYPE, "application/json").body(body.into()).expect("a request")
+}
+
+fn get(path: &str) -> Request<Body> {
+    call("GET", path).body(Body::empty()).expect("a request")
+}
+
+#[tokio::test]
+async fn a_registration_is_parsed_and_answered_without_tokens() {
+    let stage = stage();
+    let body = json!({"access_token": "canary", "readers": ["mod-srm"], "on_logout": "revoke", "expires_at": "2030-01-01T00:00:00Z"});
+    let (status, headers, answer) = send(&stage, put("/tokens/job-1", body.to_string())).await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!((answer["job_id"].as_str(), answer["state"].as_str()), (Some("job-1"), Some("active")));
+    assert!(!answer.to_string().contains("canary"));
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    let registered = stage.notes.registered.lock();
+    assert_eq!(registered[0].access_token.expose(), "canary");
+    assert_eq!(registered[0].readers.as_ref().map(std::collections::BTreeSet::len), Some(1));
+    drop(registered);
+    assert_eq!(send(&stage, put("/tokens/again", body.to_string())).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_read_gives_the_token_its_generation_as_etag_and_whole_seconds() {
+    let stage = stage();
+    let (status, headers, answer) = send(&stage, get("/tokens/job-1?min_ttl=5&wait=0")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(headers[header::ETAG], "W/\"7\"");
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    let expected = json!({"access_token": "the-token", "token_type": "Bearer", "expires_in": 9, "expires_at": "2023-11-14T22:13:20Z", "scope": "openid", "user_id": "u", "job_id": "job-1", "generation": 7});
+    assert_eq!(answer, expected);
+    let request = stage.notes.read.lock()[0];
+    assert_eq!((request.min_ttl, request.wait), (Some(Duration::from_secs(5)), Duration::ZERO));
+}
+
+#[tokio::test]
+async fn a_known_generation_is_not_sent_again() {
+    let stage = stage();
+    let request = call("GET", "/tokens/a")
+        .header("if-none-match", "W/\"3\", \"7\", nonsense")
+        .body(Body::empty())
+        .expect("a request");
+    let (status, headers, answer) = send(&stage, request).await;
+    assert_eq!((status, answer), (StatusCode::NOT_MODIFIED, Value::Null));
+    assert_eq!(headers[header::ETAG], "W/\"7\"");
+}
+
+#[tokio::test]
+async fn every_refusal_is_a_problem_with_its_code() {
+    let stage = stage();
+    let ok = r#"{"access_token":"x"}"#;
+    let plain = |body: &'static str| call("PUT", "/tokens/a").body(Body::from(body)).expect("a request");
+    let cases: Vec<(Request<Body>, u16, &str)> = vec![
+        (put("/tokens/.hidden", ok), 400, "invalid_request"),
+        (put("/tokens/a%2Fb", ok), 400, "invalid_request"),
+        (put(&format!("/tokens/{}", "x".repeat(129)), ok), 400, "invalid_request"),
+        (put("/tokens/a", "nonsense"), 400, "invalid_request"),
+        (put("/tokens/a", r#"{"access_token":"x","more":1}"#), 400, "invalid_request"),
+        (put("/tokens/a", r#"{"access_token":"x","access_token":"y"}"#), 400, "invalid_request"),
+        (put("/tokens/a", r#"{"access_token":7}"#), 400, "invalid_request"),
+        (put("/tokens/a", "{}"), 400, "invalid_request"),
+        (put("/tokens/a", r#"{"access_token":"x","expires_at":"tomorrow"}"#), 400, "invalid_request"),
+        (put("/tokens/a", r#"{"access_token":"x","readers":["a b"]}"#), 400, "invalid_request"),
+        (put("/tokens/a", format!(r#"{{"access_token":"{}"}}"#, "x".repeat(65_536))), 413, "content_too_large"),
+        (plain(ok), 415, "unsupported_media_type"),
+        (get("/tokens/a?min_ttl=-1"), 400, "invalid_request"),
+        (get("/tokens/a?min_ttl=1.5"), 400, "invalid_request"),
+        (get("/tokens/a?wait=31"), 400, "invalid_request"),
+        (get("/tokens/a?wait=1&wait=2"), 400, "invalid_request"),
+        (get("/tokens/a?else=1"), 400, "invalid_request"),
+        (get("/tokens"), 400, "invalid_request"),
+        (get("/tokens?user_id=u&limit=0"), 400, "invalid_request"),
+        (get("/nothing"), 404, "not_found"),
+        (get("/problems/nothing"), 404, "not_found"),
+        (call("POST", "/tokens/a").body(Body::empty()).expect("a request"), 405, "method_not_allowed"),
+        (Request::get("/tokens/a").body(Body::empty()).expect("a request"), 400, "tenant_missing"),
+        (
+            call("GET", "/tokens/a").header("x-okapi-tenant", "two").body(Body::empty()).expect("a request"),
+            400,
+            "invalid_request",
+        ),
+        (put("/tokens/panics", ok), 500, "internal"),
+    ];
+    for (request, status, code) in cases {
+        let what = format!("{} {}", request.method(), request.uri());
+        let (got, headers, body) = send(&stage, request).await;
+        assert_eq!((got.as_u16(), body["code"].as_str()), (status, Some(code)), "{what}: {body}");
+        assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{what}");
+        assert_eq!(body["type"], format!("/problems/{code}"), "{what}");
+        assert_eq!(body["status"], status, "{what}");
+        assert!(body["title"].is_string() && body["detail"].is_string() && body["instance"].is_string(), "{what}");
+    }
+    assert!(stage.notes.registered.lock().is_empty(), "nothing reached the use cases");
+}
+
+#[tokio::test]
+async fn a_refused_body_is_never_quoted() {
+    let stage = stage();
+    for body in [
+        r#"{"access_token":["canary"]}"#,
+        r#"{"access_token":"canary""#,
+        r#"{"acquisition":"canary","access_token":"x"}"#,
+    ] {
+        let (_, _, answer) = send(&stage, put("/tokens/a", body)).await;
+        assert!(!answer.to_string().contains("canary"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_allowed_names_those_that_are() {
+    let (_, headers, _) = send(&stage(), call("POST", "/tokens/a").body(Body::empty()).expect("a request")).await;
+    let allow = headers[header::ALLOW].to_str().expect("text").to_owned();
+    assert!(["GET", "PUT", "DELETE"].iter().all(|method| allow.contains(method)), "{allow}");
+}
+
+#[tokio::test]
+async fn a_request_id_is_echoed_only_if_it_is_fit_to_be() {
+    for (sent, echoed) in [("083332/authn", true), ("a b", false), (&*"x".repeat(129), false)] {
+        let request =
+            call("GET", "/tokens/a").header("x-okapi-request-id", sent).body(Body::empty()).expect("a request");
+        let (_, headers, _) = send(&stage(), request).await;
+        assert_eq!(headers["x-okapi-request-id"] == sent, echoed, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_certificate_is_nobody() {
+    let answer = stage().router.oneshot(get("/tokens/a")).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn every_problem_code_has_a_page_and_stands_in_the_description() {
+    let stage = stage();
+    for code in Code::ALL {
+        let mut request = get(&format!("/problems/{}", code.as_str()));
+        request.extensions_mut().insert(peer());
+        let answer = stage.router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{}", code.as_str());
+    }
+    let (status, _, document) = send(&stage, get("/openapi.json")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    for (path, methods) in [
+        ("/tokens/{job_id}", vec!["put", "get", "delete"]),
+        ("/tokens", vec!["get"]),
+        ("/problems/{code}", vec!["get"]),
+    ] {
+        for method in methods {
+            assert!(document["paths"][path][method].is_object(), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_dawdles_is_given_up() {
+    let stage = stage();
+    let slow = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let (status, _, body) = send(&stage, put("/tokens/a", slow)).await;
+    assert_eq!((status, body["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_request")));
+}
