@@ -71,12 +71,16 @@ impl Sealer<'_> {
     /// under a newer record does not open.
     pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
         let pair = record.pair.as_ref().ok_or(SealError::Malformed)?;
-        self.keyring.open(self.place(record.generation, Field::Access), &pair.access).map(|text| AccessToken::new(text.as_str()))
+        self.keyring
+            .open(self.place(record.generation, Field::Access), &pair.access)
+            .map(|text| AccessToken::new(text.as_str()))
     }
 
     /// Opens the access token that belongs to a slot, to be exchanged.
     pub fn open_subject(&self, record: &Record, slot: Slot) -> Result<AccessToken, SealError> {
-        let Some(anchor) = record.anchor.as_ref().filter(|_| slot == Slot::Anchor) else { return self.open_access(record) };
+        let Some(anchor) = record.anchor.as_ref().filter(|_| slot == Slot::Anchor) else {
+            return self.open_access(record);
+        };
         let place = self.place(anchor.pair.refresh.generation, Field::AnchorAccess);
         self.keyring.open(place, &anchor.pair.access).map(|text| AccessToken::new(text.as_str()))
     }
@@ -85,6 +89,8 @@ impl Sealer<'_> {
     pub fn open_refresh(&self, record: &Record, slot: Slot) -> Result<RefreshToken, SealError> {
         let token = record.slot(slot).ok_or(SealError::Malformed)?;
         let field = if slot == Slot::Anchor { Field::AnchorRefresh } else { Field::Refresh };
-        self.keyring.open(self.place(token.generation, field), &token.sealed).map(|text| RefreshToken::new(text.as_str()))
+        self.keyring
+            .open(self.place(token.generation, field), &token.sealed)
+            .map(|text| RefreshToken::new(text.as_str()))
     }
 }

@@ -139,7 +139,7 @@ impl Records {
         if entry.attempts.contains(&write.attempt) {
             return Written::AlreadyDone;
         }
-        if !entry.allows(&write.guard) {
+        if entry.state_is("ended") || !entry.allows(&write.guard) {
             return Written::Conflict;
         }
         let was_releasing = entry.state_is("releasing");

@@ -97,7 +97,8 @@ pub struct Guard {
     pub incarnation: Option<Incarnation>,
 }
 
-/// One change of one record.
+/// One change of one record. An ended record is never changed again, whatever the guard says; only
+/// [`TokenStore::create`] puts another in its place.
 ///
 /// What becomes of the lease and of the record's entry in the due index, in this order:
 ///
@@ -172,7 +173,7 @@ pub enum Written {
     Done,
     /// This attempt had been done before.
     AlreadyDone,
-    /// The guard did not hold; nothing was changed.
+    /// The guard did not hold, or the record has ended; nothing was changed.
     Conflict,
     /// There is no such record.
     Gone,

@@ -19,6 +19,9 @@ if string.find(attempts, attempt, 1, true) then
   redis.call('HSET', job, 'attempts', attempts) -- so that a WAIT after this answer means something
   return 'already'
 end
+if was == 'ended' then
+  return 'conflict'
+end
 for i = 3, 7 do
   if ARGV[i] ~= '' and ARGV[i] ~= (old[i - 1] or (i == 5 and '0')) then
     return 'conflict'
