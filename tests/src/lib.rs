@@ -7,3 +7,4 @@
 )]
 
 pub mod harness;
+pub mod store_contract;

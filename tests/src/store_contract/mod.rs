@@ -1,0 +1,66 @@
+//! What every store must do, said once and asked of each: the one in memory and the one on a real Redis.
+//!
+//! The rules never look at which store they talk to. `tests/store_contract.rs` runs them, and what can only be asked of
+//! Redis itself (that it goes away, restarts, keeps its data) stands there. Instants lie far in the future, so that no
+//! key expires while it is looked at; the rules about expiry alone live in the present.
+#![allow(missing_docs, reason = "the name of a rule is what it says")]
+
+pub mod bench;
+pub mod creation;
+pub mod entries;
+pub mod expiry;
+pub mod history;
+pub mod leases;
+pub mod samples;
+pub mod writes;
+
+/// Calls a macro with every rule, as `module::rule`. A rule that is not listed here is not asked.
+#[macro_export]
+macro_rules! for_each_store_rule {
+    ($run:ident) => {
+        $run! {
+            creation::a_created_record_is_read_back_as_it_was,
+            creation::a_record_that_was_never_created_is_not_found,
+            creation::repeating_a_creation_changes_nothing,
+            creation::a_name_that_is_taken_is_answered_with_what_stands_there,
+            creation::only_an_ended_record_of_the_expected_generation_is_replaced,
+            creation::fences_and_attempts_go_on_in_a_replacement,
+            writes::a_write_changes_the_fields_it_names_and_no_others,
+            writes::repeating_a_write_changes_nothing,
+            writes::the_last_sixteen_attempts_are_remembered,
+            writes::a_refused_attempt_may_be_made_again,
+            writes::a_write_to_nothing_is_gone,
+            writes::a_guard_that_does_not_hold_changes_nothing,
+            writes::an_intent_commits_after_the_lease_moved_on,
+            writes::an_intent_does_not_commit_after_a_release,
+            writes::a_released_job_is_not_revived,
+            leases::a_due_record_is_claimed_once,
+            leases::the_longest_due_are_claimed_first_up_to_the_limit,
+            leases::a_claim_reaches_one_shard_only,
+            leases::two_claimers_never_hold_the_same_record,
+            leases::the_records_of_a_vanished_holder_come_up_again,
+            leases::an_old_fence_cannot_write,
+            leases::a_lease_is_held_until_it_is_given_back_or_succeeded,
+            leases::a_kept_lease_keeps_the_due_entry_at_its_end,
+            leases::a_write_beside_a_lease_leaves_the_due_entry_at_its_end,
+            leases::a_release_beside_a_lease_is_due_now_and_ends_the_lease,
+            leases::a_tombstone_is_never_due,
+            leases::hastening_makes_a_record_due_now,
+            leases::hastening_never_postpones,
+            leases::hastening_leaves_leased_ended_and_absent_records_alone,
+            leases::a_write_that_had_not_seen_a_hastening_does_not_undo_it,
+            entries::a_session_gathers_its_jobs,
+            entries::a_session_outlives_its_jobs,
+            entries::a_session_is_superseded_once_for_each_life,
+            entries::a_lost_session_is_superseded_all_the_same,
+            entries::sessions_with_colons_do_not_run_into_each_other,
+            entries::a_users_jobs_are_listed_in_order_and_in_pages,
+            entries::users_of_two_tenants_do_not_meet,
+            entries::a_parent_takes_so_many_children,
+            expiry::a_record_expires_and_its_due_entry_goes_with_the_next_claim,
+            expiry::a_write_moves_the_expiry,
+            expiry::an_entry_lives_as_long_as_its_longest_member,
+            expiry::children_expire_with_their_parent,
+        }
+    };
+}

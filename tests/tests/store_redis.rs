@@ -1,0 +1,337 @@
+//! The store on Redis through what happens to a Redis: it is away, freezes, restarts, asks for a password, has replicas.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    reason = "tests watch a real process by the real clock, and may panic"
+)]
+
+use std::time::{Duration, Instant};
+
+use tokenvault_core::ids::{AttemptId, Incarnation};
+use tokenvault_core::ports::{Created, StoreError, TokenStore, Write, Written};
+use tokenvault_core::secret::ClientSecret;
+use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::proxy::{Fault, Proxy};
+use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::store_contract::bench::Bench;
+use tokenvault_tests::store_contract::samples::{NOW, after, ended, job, key, record, rotated, session, user};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Redis keeps what it was told in a file before it answers.
+async fn durable() -> Result<Bench> {
+    Bench::on(Redis::options().append_only().start().await?)
+}
+
+fn kind(error: Option<StoreError>) -> &'static str {
+    match error {
+        Some(StoreError::Unavailable(kind)) => kind,
+        other => panic!("expected the store to be unavailable, got {other:?}"),
+    }
+}
+
+async fn ask(redis: &Redis, command: &str, args: &[&str]) -> Result<redis::Value> {
+    Ok(redis::cmd(command).arg(args).query_async(&mut redis.connection().await?).await?)
+}
+
+#[tokio::test]
+async fn a_store_can_be_made_while_redis_is_away_and_works_once_it_is_there() -> Result<()> {
+    let mut redis = Redis::start().await?;
+    redis.kill().await?;
+    let store = RedisStore::connect(&RedisConfig::new(redis.url()))?;
+
+    assert_eq!(kind(store.ready().await.err()), "refused");
+    redis.restart().await?;
+
+    store.ready().await?;
+    assert_eq!(store.load(&key("j")).await?, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_redis_is_away_everything_is_unavailable_and_fails_fast() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    let record = record(&key("j"), NOW);
+    bench.create(&record).await?;
+    let lease = bench.claim_one(&key("j"), NOW).await?.lease;
+    bench.server()?.kill().await?;
+    let store = &bench.store;
+
+    let began = Instant::now();
+    let write = Write::between(&record, &record, bench.attempt());
+    let session = session("s1", "vault");
+    for error in [
+        store.ready().await.err(),
+        store.load(&key("j")).await.err(),
+        store.create(&record, None, bench.attempt()).await.err(),
+        store.write(&write).await.err(),
+        bench.store.count_due(key("j").shard(), NOW).await.err(),
+        store.holds(&lease).await.err(),
+        store.hasten(&key("j"), NOW).await.err(),
+        store.join_session(&session, &job("j"), NOW).await.err(),
+        store.leave_session(&session, &job("j")).await.err(),
+        store.session(&session).await.err(),
+        store.supersede_session(&session, Incarnation(0)).await.err(),
+        store.add_to_user(&user(), &key("j"), NOW).await.err(),
+        store.add_child(&key("j"), &job("child"), 3).await.err(),
+    ] {
+        assert_eq!(kind(error), "refused");
+    }
+    assert!(bench.claim(&key("j"), after(60_000)).await.is_err());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restarted_redis_has_kept_everything_and_is_used_again_at_once() -> Result<()> {
+    let mut bench = durable().await?;
+    let before = record(&key("j"), NOW);
+    bench.create(&before).await?;
+    let lease = bench.claim_one(&key("j"), NOW).await?.lease;
+    let renewed = rotated(&before, after(300_000));
+    let write = Write::between(&before, &renewed, bench.attempt()).under(&lease);
+    bench.done(&write).await?;
+    bench.store.join_session(&session("s1", "vault"), &job("j"), after(1)).await?;
+    bench.store.add_to_user(&user(), &key("j"), after(1)).await?;
+    let stored = bench.load(&key("j")).await?;
+
+    bench.server()?.kill().await?;
+    bench.server()?.restart().await?;
+
+    // The very first calls: idle connections that died with the server are replaced without anybody noticing.
+    assert_eq!(bench.store.write(&write).await?, Written::AlreadyDone);
+    assert_eq!(bench.load(&key("j")).await?, stored);
+    assert!(bench.store.holds(&lease).await?);
+    assert_eq!(bench.due_from(&key("j")).await?, Some(lease.until));
+    assert_eq!(bench.store.session(&session("s1", "vault")).await?.map(|entry| entry.jobs), Some(vec![job("j")]));
+    bench.done(&Write::between(&renewed, &renewed, bench.attempt()).under(&lease).releasing()).await
+}
+
+#[tokio::test]
+async fn a_crowd_of_writers_survives_restarts_without_losing_or_doubling_a_write() -> Result<()> {
+    let mut bench = durable().await?;
+    let mut server = bench.redis.take().expect("it is on Redis");
+    let jobs: Vec<_> = (0..24).map(|n| record(&key(&format!("j{n}")), after(n))).collect();
+    let bench = &bench;
+    let writers = futures::future::join_all(jobs.iter().map(async |first| -> Result<()> {
+        let attempt = bench.attempt();
+        while bench.store.create(first, None, attempt).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut before = first.clone();
+        for _ in 0..150 {
+            let next = rotated(&before, after(1));
+            let write = Write::between(&before, &next, bench.attempt());
+            let began = Instant::now();
+            // Whatever the outage does to an answer, the same attempt must end in the write having been done once.
+            loop {
+                match bench.store.write(&write).await {
+                    Ok(written) => {
+                        assert!(written.is_done(), "{written:?}");
+                        break;
+                    }
+                    Err(_) if began.elapsed() < SOON => tokio::time::sleep(Duration::from_millis(20)).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            before = next;
+        }
+        assert_eq!(bench.load(&first.key).await?.record, before);
+        Ok(())
+    }));
+    let outages = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            server.kill().await?;
+            server.restart().await?;
+        }
+        Result::<()>::Ok(())
+    };
+
+    let (outcomes, outages) = tokio::join!(writers, outages);
+
+    outages?;
+    outcomes.into_iter().collect()
+}
+
+#[tokio::test]
+async fn a_frozen_redis_is_given_up_in_time_and_used_again_when_it_thaws() -> Result<()> {
+    let redis = Redis::start().await?;
+    let config = RedisConfig {
+        connect_timeout: Duration::from_millis(200),
+        response_timeout: Duration::from_millis(200),
+        pool_size: 2,
+        ..RedisConfig::new(redis.url())
+    };
+    let store = RedisStore::connect(&config)?;
+    let mut redis = redis;
+    let record = record(&key("j"), NOW);
+    let attempt = AttemptId::from_bits(1);
+    store.ready().await?;
+    store.hasten(&key("j"), NOW).await?;
+    redis.pause().await?;
+
+    let began = Instant::now();
+    assert_eq!(kind(store.load(&key("j")).await.err()), "timeout");
+    for _ in 0..4 {
+        // More than the pool has places: none may stay taken.
+        assert!(store.create(&record, None, attempt).await.is_err());
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    redis.resume().await?;
+
+    wait_until("the store to answer", SOON, async || store.load(&key("j")).await.is_ok()).await?;
+    // The frozen server may have carried the creation out when it thawed.
+    let created = store.create(&record, None, attempt).await?;
+    assert!(matches!(created, Created::Done | Created::AlreadyDone), "{created:?}");
+    assert_eq!(store.load(&key("j")).await?.map(|stored| stored.record), Some(record));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_recognised_when_it_is_repeated() -> Result<()> {
+    let redis = Redis::start().await?;
+    let proxy = Proxy::to(redis.address().to_string()).await?;
+    let store = RedisStore::connect(&RedisConfig::new(proxy.url("redis")))?;
+    let attempt = AttemptId::from_bits;
+    let before = record(&key("j"), NOW);
+    assert_eq!(store.create(&before, None, attempt(1)).await?, Created::Done);
+    // The script is loaded now, so that the requests below are the ones that carry the change out.
+    assert_eq!(store.write(&Write::between(&before, &before, attempt(9))).await?, Written::Done);
+    let renewed = rotated(&before, after(9));
+    let write = Write::between(&before, &renewed, attempt(2));
+
+    // The connection is closed in the middle of the answer: the store asks again by itself.
+    proxy.strike(Fault::CutAnswerAfter(1), 1, "0000000000000002");
+    assert_eq!(store.write(&write).await?, Written::AlreadyDone);
+    let last = rotated(&renewed, after(9));
+    let write = Write::between(&renewed, &last, attempt(3));
+
+    // The answer never comes: that is told, and the caller's repetition is recognised.
+    proxy.strike(Fault::SwallowAnswer, 1, "0000000000000003");
+    assert_eq!(kind(store.write(&write).await.err()), "timeout");
+    assert_eq!(store.write(&write).await?, Written::AlreadyDone);
+
+    assert_eq!(proxy.struck(), 2);
+    assert_eq!(store.load(&key("j")).await?.map(|stored| stored.record), Some(last));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_database_becomes_the_known_schema_and_a_foreign_one_is_refused() -> Result<()> {
+    let redis = Redis::start().await?;
+    let store = RedisStore::connect(&RedisConfig::new(redis.url()))?;
+
+    store.ready().await?;
+    assert_eq!(ask(&redis, "GET", &["tv:schema"]).await?, redis::Value::BulkString(SCHEMA.to_string().into_bytes()));
+    store.ready().await?;
+
+    ask(&redis, "SET", &["tv:schema", "99"]).await?;
+    let refused = store.ready().await;
+    assert_eq!(refused, Err(StoreError::Schema { found: "99".to_owned(), known: SCHEMA }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_is_needed_where_redis_asks_for_one() -> Result<()> {
+    let redis = Redis::options().password("hunter2").start().await?;
+    let open = RedisStore::connect(&RedisConfig::new(redis.url()))?;
+    let with =
+        |password: &str| RedisConfig { password: Some(ClientSecret::new(password)), ..RedisConfig::new(redis.url()) };
+
+    assert_eq!(kind(open.ready().await.err()), "authentication");
+    assert_eq!(kind(RedisStore::connect(&with("wrong"))?.ready().await.err()), "authentication");
+    RedisStore::connect(&with("hunter2"))?.ready().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_write_waits_for_replicas_and_counts_where_they_are_too_few() -> Result<()> {
+    let primary = Redis::start().await?;
+    let mut replica = Redis::options().replica_of(&primary).start().await?;
+    let config = RedisConfig {
+        ack_replicas: 1,
+        ack_timeout: Duration::from_millis(1500),
+        response_timeout: Duration::from_millis(300),
+        ..RedisConfig::new(primary.url())
+    };
+    let store = RedisStore::connect(&config)?;
+    let attempt = AttemptId::from_bits;
+    wait_until("the replica to follow", SOON, async || {
+        let state = ask(&replica, "INFO", &["replication"]).await;
+        state.is_ok_and(|state| format!("{state:?}").contains("master_link_status:up"))
+    })
+    .await?;
+
+    assert_eq!(store.create(&record(&key("a"), NOW), None, attempt(1)).await?, Created::Done);
+    assert_eq!(store.short_acks(), 0);
+    let copied =
+        ask(&replica, "EXISTS", &["tv:{NN}:job:diku:a".replace("NN", &key("a").shard().to_string()).as_str()]).await?;
+    assert_eq!(copied, redis::Value::Int(1), "acknowledged means that the replica has it");
+
+    replica.pause().await?;
+    let began = Instant::now();
+    assert_eq!(store.create(&record(&key("b"), NOW), None, attempt(2)).await?, Created::Done);
+    assert!(began.elapsed() >= Duration::from_millis(1400), "the response time-out must not cut the wait short");
+    assert_eq!(store.short_acks(), 1);
+    // Nor is a repeated write taken for acknowledged, though its own connection wrote nothing new.
+    assert_eq!(store.create(&record(&key("b"), NOW), None, attempt(2)).await?, Created::AlreadyDone);
+    assert_eq!(store.short_acks(), 2);
+    replica.resume().await
+}
+
+#[tokio::test]
+async fn every_key_but_the_due_sets_and_the_schema_expires() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    let (live, gone) = (record(&key("live"), after(5)), record(&key("gone"), after(5)));
+    bench.store.ready().await?;
+    bench.create(&live).await?;
+    bench.create(&gone).await?;
+    bench.done(&Write::between(&gone, &ended(&gone), bench.attempt())).await?;
+    bench.store.join_session(&session("s1", "vault"), &job("live"), after(1)).await?;
+    bench.store.supersede_session(&session("s2", "vault"), Incarnation(0)).await?;
+    bench.store.add_to_user(&user(), &key("live"), after(1)).await?;
+    bench.store.add_child(&key("live"), &job("child"), 1).await?;
+    bench.store.add_child(&key("absent"), &job("child"), 1).await?;
+
+    let mut connection = bench.server()?.connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await?;
+    assert_eq!(keys.len(), 9, "{keys:?}");
+    for key in keys {
+        let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await?;
+        assert_eq!(left > 0, key != "tv:schema" && !key.ends_with(":due"), "{key}: {left}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_blocks_nobody() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    let keys = tokenvault_tests::store_contract::samples::neighbours("n", 2);
+    for key in &keys {
+        bench.create(&record(key, NOW)).await?;
+    }
+    let name = format!("tv:{{{}}}:job:{}", keys[0].shard(), keys[0]);
+    ask(bench.server()?, "HSET", &[&name, "state", "nonsense"]).await?;
+
+    let claimed = bench.claim_one(&keys[1], NOW).await?;
+
+    assert_eq!(claimed.record.key, keys[1]);
+    assert!(matches!(bench.store.load(&keys[0]).await, Err(StoreError::Corrupt(_))));
+    assert!(!bench.is_due(&keys[0], after(1)).await?, "it waits until the lease's end like any other");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_scripts_are_loaded_again_after_they_were_flushed() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    bench.create(&record(&key("a"), NOW)).await?;
+
+    ask(bench.server()?, "SCRIPT", &["FLUSH"]).await?;
+
+    bench.create(&record(&key("b"), NOW)).await?;
+    assert_eq!(bench.load(&key("b")).await?.record, record(&key("b"), NOW));
+    Ok(())
+}
