@@ -76,3 +76,16 @@ pub fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), context::frame))
         .with_state(app)
 }
+
+impl From<&crate::config::Server> for Limits {
+    fn from(server: &crate::config::Server) -> Self {
+        Self {
+            max_body: server.max_body,
+            body_timeout: server.body_timeout,
+            request_timeout: server.request_timeout,
+            max_concurrent_requests: server.max_concurrent_requests,
+            default_wait: server.default_wait,
+            max_wait: server.max_wait,
+        }
+    }
+}

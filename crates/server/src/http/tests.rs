@@ -150,10 +150,9 @@ async fn a_registration_is_parsed_and_answered_without_tokens() {
     assert_eq!((answer["job_id"].as_str(), answer["state"].as_str()), (Some("job-1"), Some("active")));
     assert!(!answer.to_string().contains("canary"));
     assert_eq!(headers[header::CACHE_CONTROL], "no-store");
-    let registered = stage.notes.registered.lock();
-    assert_eq!(registered[0].access_token.expose(), "canary");
-    assert_eq!(registered[0].readers.as_ref().map(std::collections::BTreeSet::len), Some(1));
-    drop(registered);
+    let registered = stage.notes.registered.lock().remove(0);
+    assert_eq!(registered.access_token.expose(), "canary");
+    assert_eq!(registered.readers.map(|readers| readers.len()), Some(1));
     assert_eq!(send(&stage, put("/tokens/again", body.to_string())).await.0, StatusCode::OK);
 }
 

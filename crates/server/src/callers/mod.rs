@@ -1,0 +1,14 @@
+//! Which certificate is which module, and what it may do.
+//!
+//! A certificate is matched by exact URI SAN, exact DNS SAN, or, only where it has no SAN at all, exact common name. What
+//! the policy does not grant is denied. Nothing here trusts a name that the TLS layer has not verified first.
+
+mod names;
+mod policy;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use names::{CertificateNames, NameError};
+pub use policy::{Module, Policy};
+pub use watch::PolicyFile;

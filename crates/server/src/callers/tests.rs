@@ -1,0 +1,119 @@
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+use super::*;
+use crate::http::Action;
+use crate::problem::Code;
+
+const POLICY: &str = r#"
+[[module]]
+name = "mod-uri"
+uri_san = "spiffe://example.org/mod-uri"
+tenants = ["diku", "other"]
+register = ["exchange"]
+read = true
+
+[[module]]
+name = "mod-dns"
+dns_san = "mod-dns.example.org"
+tenants = ["diku"]
+read = true
+release = true
+
+[[module]]
+name = "mod-cn"
+cn = "mod-cn"
+tenants = ["diku"]
+read = true
+"#;
+
+fn certificate(sans: Vec<SanType>, cn: Option<&str>) -> CertificateNames {
+    read(sans, cn).expect("readable names")
+}
+
+fn read(sans: Vec<SanType>, cn: Option<&str>) -> Result<CertificateNames, NameError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    if let Some(cn) = cn {
+        params.distinguished_name.push(DnType::CommonName, cn);
+    }
+    params.subject_alt_names = sans;
+    let key = KeyPair::generate().expect("a key");
+    CertificateNames::read(params.self_signed(&key).expect("a certificate").der())
+}
+
+fn uri(text: &str) -> SanType {
+    SanType::URI(text.try_into().expect("an URI"))
+}
+
+fn dns(text: &str) -> SanType {
+    SanType::DnsName(text.try_into().expect("a DNS name"))
+}
+
+fn name_of(names: &CertificateNames) -> Option<String> {
+    Policy::parse(POLICY).expect("a policy").module(names).map(|module| module.name.to_string())
+}
+
+#[test]
+fn a_certificate_is_matched_by_the_exact_name_of_the_right_kind() {
+    let cases = [
+        (certificate(vec![uri("spiffe://example.org/mod-uri")], None), Some("mod-uri")),
+        (certificate(vec![dns("mod-dns.example.org")], None), Some("mod-dns")),
+        (certificate(vec![dns("MOD-DNS.example.org")], None), Some("mod-dns")),
+        (certificate(vec![], Some("mod-cn")), Some("mod-cn")),
+        (certificate(vec![dns("elsewhere.example.org")], Some("mod-cn")), None),
+        (certificate(vec![uri("spiffe://example.org/mod-uri/more")], None), None),
+        (certificate(vec![dns("spiffe")], None), None),
+        (certificate(vec![dns("sub.mod-dns.example.org")], None), None),
+        (certificate(vec![], Some("mod-dns.example.org")), None),
+        (certificate(vec![], None), None),
+        (certificate(vec![uri("spiffe://example.org/mod-uri"), dns("mod-dns.example.org")], None), None),
+    ];
+    for (names, expected) in cases {
+        assert_eq!(name_of(&names).as_deref(), expected, "{names:?}");
+    }
+}
+
+#[test]
+fn several_uri_names_are_refused() {
+    let two = vec![uri("spiffe://example.org/mod-uri"), uri("spiffe://example.org/other")];
+    assert_eq!(read(two, None), Err(NameError::SeveralUris));
+    assert_eq!(CertificateNames::read(b"nonsense"), Err(NameError::Malformed));
+}
+
+#[test]
+fn actions_and_tenants_are_granted_one_by_one() {
+    let policy = Policy::parse(POLICY).expect("a policy");
+    let uri = certificate(vec![uri("spiffe://example.org/mod-uri")], None);
+    let dns = certificate(vec![dns("mod-dns.example.org")], None);
+    let code = |names, tenant, action| policy.admit(Ok(names), tenant, action).err().map(|problem| problem.code);
+    assert_eq!(code(&uri, Some("diku"), Action::Register), None);
+    assert_eq!(code(&uri, None, Action::Read), Some(Code::TenantMissing));
+    assert_eq!(code(&uri, Some("foreign"), Action::Read), Some(Code::TenantDenied));
+    assert_eq!(code(&uri, Some("diku"), Action::Release), Some(Code::ActionDenied));
+    assert_eq!(code(&dns, None, Action::Release), None);
+    assert_eq!(code(&dns, None, Action::Register), Some(Code::ActionDenied));
+    assert_eq!(code(&CertificateNames::default(), None, Action::Read), Some(Code::CallerUnknown));
+    let several = policy.admit(Err(NameError::SeveralUris), None, Action::Read).err().map(|problem| problem.code);
+    assert_eq!(several, Some(Code::CallerUnknown));
+}
+
+#[test]
+fn what_is_wrong_in_a_policy_is_told_with_its_place() {
+    let said =
+        |text: &str| Policy::parse(text).expect_err("findings").iter().map(ToString::to_string).collect::<Vec<_>>();
+    let entry = |more: &str| format!("[[module]]\nname = \"m\"\ntenants = [\"t\"]\n{more}");
+    assert!(said("[[modul]]\nname = \"m\"")[0].contains("did you mean `module`?"));
+    assert!(said(&entry("cn = \"x\"\nreads = true"))[0].contains("did you mean `read`?"));
+    assert!(said(&entry("")).iter().any(|finding| finding.contains("exactly one of")));
+    assert!(said(&entry("cn = \"x\"\ndns_san = \"y\"")).iter().any(|finding| finding.contains("exactly one of")));
+    assert!(said(&entry("dns_san = \"*.example.org\"")).iter().any(|finding| finding.contains("no wildcard")));
+    assert!(said(&entry("cn = \"x\"\nregister = [\"all\"]"))[0].contains("exchange"));
+    let twice = format!("{}\n{}", entry("cn = \"x\""), entry("cn = \"x\""));
+    assert!(said(&twice)[0].contains("earlier entry"));
+}
+
+#[test]
+fn the_sample_policy_is_one() {
+    let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/policy.toml");
+    assert!(!Policy::load(&sample).expect("a policy").is_empty());
+}

@@ -1,0 +1,66 @@
+//! The policy that is in force, read again when its file changes. A file that cannot be read leaves the old one in force.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use super::{CertificateNames, Policy};
+use crate::config::ConfigError;
+use crate::http::{Action, Callers};
+use crate::problem::Problem;
+use crate::tls::Peer;
+use crate::vault::Caller;
+
+/// How often the file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A policy and the file it comes from.
+pub struct PolicyFile {
+    file: PathBuf,
+    policy: RwLock<Arc<Policy>>,
+}
+
+impl PolicyFile {
+    /// Reads the file.
+    pub fn load(file: &Path) -> Result<Arc<Self>, ConfigError> {
+        let policy = Policy::load(file)?;
+        if policy.is_empty() {
+            tracing::warn!("the policy names no module: nobody may call");
+        }
+        Ok(Arc::new(Self { file: file.to_owned(), policy: RwLock::new(Arc::new(policy)) }))
+    }
+
+    /// Looks at the file again and again.
+    pub async fn watch(self: Arc<Self>) {
+        let mut last_error = None;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            match Policy::load(&self.file) {
+                Ok(policy) => {
+                    last_error = None;
+                    if policy != **self.policy.read() {
+                        tracing::info!(modules = policy.len(), "the policy was read again");
+                        *self.policy.write() = Arc::new(policy);
+                    }
+                }
+                Err(error) => {
+                    let error = error.to_string();
+                    if last_error.as_ref() != Some(&error) {
+                        tracing::error!(error, "the policy cannot be read; the old one stays in force");
+                        last_error = Some(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Callers for PolicyFile {
+    fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
+        let policy = Arc::clone(&self.policy.read());
+        let names = CertificateNames::read(peer.certificate());
+        policy.admit(names.as_ref().map_err(|error| *error), tenant, action)
+    }
+}
