@@ -26,6 +26,11 @@ impl<T: Clone> Flight<T> {
         Ticket(self.landings.load(Ordering::SeqCst))
     }
 
+    /// Whether a fetch is under way.
+    pub(crate) fn busy(&self) -> bool {
+        self.last.try_lock().is_err()
+    }
+
     /// Fetches, unless a fetch has landed since the ticket was taken. If the one who fetches goes away, the next does.
     pub(crate) async fn board(&self, ticket: Ticket, fetch: impl Future<Output = T>) -> T {
         let mut last = self.last.lock().await;

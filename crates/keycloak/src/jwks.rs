@@ -20,6 +20,8 @@ use crate::flight::Flight;
 
 /// Not more often than this, however many tokens with unknown keys come in.
 const FLOOR: Duration = Duration::from_secs(10);
+/// After a failure sooner: until it succeeds, registrations are turned away.
+const FLOOR_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// After this the keys are asked for again, so that a key that was withdrawn is forgotten.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
@@ -122,7 +124,8 @@ impl KeyCache {
         let realm = Arc::clone(self.realms.lock().entry(jwks.clone()).or_default());
         let ticket = realm.flight.ticket();
         let (key, due) = realm.look(kid, now);
-        if !due {
+        // Whoever holds a key that is only due for a look need not wait for somebody else's.
+        if !due || (key.is_some() && realm.flight.busy()) {
             return realm.verdict(key);
         }
         let outcome = realm.flight.board(ticket, async { realm.learn(fetch().await, now) }).await;
@@ -140,7 +143,10 @@ impl RealmKeys {
         let known = self.known.lock();
         let key = known.keys.iter().find(|key| key.kid == kid).cloned();
         let fresh = known.fetched_at.is_some_and(|at| age(at, now) < MAX_AGE);
-        let rests = known.tried.as_ref().is_some_and(|(at, _)| age(*at, now) < FLOOR);
+        let rests = known
+            .tried
+            .as_ref()
+            .is_some_and(|(at, outcome)| age(*at, now) < if outcome.is_ok() { FLOOR } else { FLOOR_AFTER_FAILURE });
         let served = key.is_some() && fresh;
         let due = !served && !rests;
         (key, due)

@@ -46,22 +46,45 @@ pub(crate) fn rsa_pem() -> String {
 pub(crate) struct RealmKey {
     pub(crate) kid: &'static str,
     pub(crate) key: EncodingKey,
+    pub(crate) algorithm: Algorithm,
 }
 
 impl RealmKey {
     fn rsa(kid: &'static str) -> Self {
-        Self { kid, key: EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap() }
+        Self { kid, key: EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap(), algorithm: Algorithm::RS256 }
+    }
+
+    /// The same key, signing with another of the algorithms it can.
+    pub(crate) fn signing_with(&self, algorithm: Algorithm) -> Self {
+        Self { kid: self.kid, key: self.key.clone(), algorithm }
+    }
+
+    pub(crate) fn ec(algorithm: Algorithm) -> Self {
+        use aws_lc_rs::signature as s;
+        let curve = match algorithm {
+            Algorithm::ES256 => &s::ECDSA_P256_SHA256_FIXED_SIGNING,
+            _ => &s::ECDSA_P384_SHA384_FIXED_SIGNING,
+        };
+        let der = s::EcdsaKeyPair::generate_pkcs8(curve, &aws_lc_rs::rand::SystemRandom::new()).unwrap();
+        Self { kid: "ec", key: EncodingKey::from_ec_pem(pem(der.as_ref()).as_bytes()).unwrap(), algorithm }
+    }
+
+    pub(crate) fn ed() -> Self {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let der = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8v1(&random).unwrap();
+        let key = EncodingKey::from_ed_pem(pem(der.as_ref()).as_bytes()).unwrap();
+        Self { kid: "ed", key, algorithm: Algorithm::EdDSA }
     }
 
     pub(crate) fn jwk(&self) -> Value {
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, Algorithm::RS256).unwrap()).unwrap();
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.algorithm).unwrap()).unwrap();
         jwk["kid"] = json!(self.kid);
         jwk["use"] = json!("sig");
         jwk
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(Algorithm::RS256) };
+        let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(self.algorithm) };
         jsonwebtoken::encode(&header, claims, &self.key).unwrap()
     }
 }

@@ -91,6 +91,9 @@ async fn without_keys_nothing_is_said_about_a_proof() {
     assert_eq!(bench.verify(&long_lived(&KEY)).await.err(), Some(ProofError::KeysUnavailable));
     assert_eq!(bench.verify(&long_lived(&KEY)).await.err(), Some(ProofError::KeysUnavailable));
     assert_eq!(bench.asked(), 1, "and Keycloak is not asked at every call");
+    bench.clock.advance(Duration::from_secs(1));
+    assert_eq!(bench.verify(&long_lived(&KEY)).await.err(), Some(ProofError::KeysUnavailable));
+    assert_eq!(bench.asked(), 2, "but soon again");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokenvault_core::ports::ProofError;
 
-use crate::testing::{Bench, KEY, NOON, OTHER_KEY, good_claims, key_set, tenant, unsigned};
+use crate::testing::{Bench, KEY, NOON, OTHER_KEY, RealmKey, good_claims, key_set, tenant, unsigned};
 
 async fn verdict(token: &str) -> Option<ProofError> {
     Bench::new([key_set([KEY.jwk()])]).verify(token).await.err()
@@ -151,6 +151,24 @@ async fn a_key_is_used_with_its_own_algorithm_only() {
     jwk["alg"] = json!("PS256");
     let bench = Bench::new([key_set([jwk])]);
     assert_eq!(bench.verify(&KEY.sign(&good_claims())).await.err(), Some(ProofError::Signature));
+}
+
+#[tokio::test]
+async fn every_allowed_algorithm_verifies_with_its_kind_of_key_and_no_other() {
+    use jsonwebtoken::Algorithm as A;
+    let rsa = [A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512].map(|algorithm| KEY.signing_with(algorithm));
+    let others = [RealmKey::ec(A::ES256), RealmKey::ec(A::ES384), RealmKey::ed()];
+    for key in rsa.iter().chain(&others) {
+        let bench = Bench::new([key_set([key.jwk()])]);
+        let token = key.sign(&good_claims());
+        assert!(bench.verify(&token).await.is_ok(), "{:?}", key.algorithm);
+
+        let mut stranger = OTHER_KEY.jwk();
+        stranger["kid"] = json!(key.kid);
+        stranger.as_object_mut().unwrap().remove("alg");
+        let bench = Bench::new([key_set([stranger])]);
+        assert_eq!(bench.verify(&token).await.err(), Some(ProofError::Signature), "{:?}", key.algorithm);
+    }
 }
 
 #[tokio::test]
