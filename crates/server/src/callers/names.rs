@@ -42,6 +42,8 @@ impl CertificateNames {
                 GeneralName::URI(_) if names.uri.is_some() => return Err(NameError::SeveralUris),
                 GeneralName::URI(uri) => names.uri = Some((*uri).to_owned()),
                 GeneralName::DNSName(dns) => names.dns.push((*dns).to_owned()),
+                // A name that cannot be read might have been a second URI.
+                GeneralName::Invalid(..) => return Err(NameError::Malformed),
                 _ => {}
             }
         }

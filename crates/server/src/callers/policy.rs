@@ -8,6 +8,7 @@ use figment::value::{Dict, Value};
 use serde::Deserialize;
 use tokenvault_core::ids::{ModuleName, TenantId};
 use tokenvault_core::record::Acquisition;
+use url::Url;
 
 use super::{CertificateNames, NameError};
 use crate::config::strict;
@@ -36,7 +37,7 @@ pub struct Module {
 /// One entry, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+pub(super) struct Entry {
     name: ModuleName,
     uri_san: Option<String>,
     dns_san: Option<String>,
@@ -88,7 +89,11 @@ impl Policy {
             .collect();
         let mut policy = Self::default();
         let entries = match root.get("module") {
-            None => Vec::new(),
+            // An empty file is one that is just being written; that nobody may call is said by `module = []`.
+            None => {
+                findings.push(Finding::new("module", "there is none: add a table [[module]] for each"));
+                Vec::new()
+            }
             Some(Value::Array(_, entries)) => entries.clone(),
             Some(_) => {
                 findings.push(Finding::new("module", "must be a list of tables: [[module]]"));
@@ -114,13 +119,13 @@ impl Policy {
             Ok(entry) => entry,
             Err(finding) => return findings.push(finding),
         };
-        let key = match (entry.uri_san, entry.dns_san, entry.cn) {
-            (Some(uri), None, None) => Key::Uri(uri),
-            (None, Some(dns), None) if !dns.contains('*') => Key::Dns(dns.to_ascii_lowercase()),
-            (None, Some(_), None) => return findings.push(Finding::new(place("dns_san"), "takes no wildcard")),
-            (None, None, Some(cn)) => Key::Cn(cn),
-            _ => return findings.push(Finding::new(place("name"), "give exactly one of uri_san, dns_san and cn")),
+        let key = match certificate_name(entry.uri_san, entry.dns_san, entry.cn) {
+            Ok(key) => key,
+            Err((key, problem)) => return findings.push(Finding::new(place(key), problem)),
         };
+        if self.0.values().any(|module| module.name == entry.name) {
+            findings.push(Finding::new(place("name"), "stands in an earlier entry already"));
+        }
         if entry.tenants.is_empty() {
             findings.push(Finding::new(place("tenants"), "must name at least one tenant"));
         }
@@ -137,7 +142,7 @@ impl Policy {
         }
     }
 
-    /// How many certificate names are known.
+    /// How many modules are known.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -179,6 +184,25 @@ impl Policy {
             tenant: tenant_of(module, tenant)?,
             acquisitions: module.register.clone(),
         })
+    }
+}
+
+/// The one name a certificate must carry; otherwise the key that is wrong and what to say of it.
+fn certificate_name(
+    uri: Option<String>,
+    dns: Option<String>,
+    cn: Option<String>,
+) -> Result<Key, (&'static str, &'static str)> {
+    match (uri, dns, cn) {
+        (Some(uri), None, None) if uri.contains('*') => Err(("uri_san", "takes no wildcard")),
+        (Some(uri), None, None) if Url::parse(&uri).is_err() => Err(("uri_san", "must be a URI")),
+        (Some(uri), None, None) => Ok(Key::Uri(uri)),
+        (None, Some(dns), None) if dns.contains('*') => Err(("dns_san", "takes no wildcard")),
+        (None, Some(dns), None) if dns.is_empty() => Err(("dns_san", "must not be empty")),
+        (None, Some(dns), None) => Ok(Key::Dns(dns.to_ascii_lowercase())),
+        (None, None, Some(cn)) if cn.is_empty() => Err(("cn", "must not be empty")),
+        (None, None, Some(cn)) => Ok(Key::Cn(cn)),
+        _ => Err(("name", "give exactly one of uri_san, dns_san and cn")),
     }
 }
 

@@ -108,12 +108,74 @@ fn what_is_wrong_in_a_policy_is_told_with_its_place() {
     assert!(said(&entry("cn = \"x\"\ndns_san = \"y\"")).iter().any(|finding| finding.contains("exactly one of")));
     assert!(said(&entry("dns_san = \"*.example.org\"")).iter().any(|finding| finding.contains("no wildcard")));
     assert!(said(&entry("cn = \"x\"\nregister = [\"all\"]"))[0].contains("exchange"));
-    let twice = format!("{}\n{}", entry("cn = \"x\""), entry("cn = \"x\""));
-    assert!(said(&twice)[0].contains("earlier entry"));
+    let other = |more: &str| entry(more).replace("\"m\"", "\"n\"");
+    for (first, second, key) in [
+        (entry("cn = \"x\""), entry("cn = \"y\""), "module 2: name"),
+        (entry("cn = \"x\""), other("cn = \"x\""), "module 2: name"),
+        (entry("dns_san = \"a.b\""), other("dns_san = \"A.b\""), "module 2: name"),
+    ] {
+        let found = said(&format!("{first}\n{second}"));
+        assert!(found[0].starts_with(key) && found[0].contains("earlier entry"), "{found:?}");
+    }
+    for (line, key) in [
+        ("uri_san = \"spiffe://a/*\"", "module 1: uri_san: takes no wildcard"),
+        ("uri_san = \"mod-m\"", "module 1: uri_san: must be a URI"),
+        ("cn = \"\"", "module 1: cn: must not be empty"),
+        ("dns_san = \"\"", "module 1: dns_san: must not be empty"),
+    ] {
+        assert_eq!(said(&entry(line)), [key]);
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_read_spoils_the_certificate() {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![uri("spiffe://example.org/mod-uri"), uri("spiffe://example.org/mod-two")];
+    let der = params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().to_vec();
+    let second = der.windows(7).rposition(|bytes| bytes == b"mod-two").expect("the second name");
+    let mut spoilt = der.clone();
+    spoilt[second] = 0xff;
+    assert_eq!(CertificateNames::read(&der), Err(NameError::SeveralUris));
+    assert_eq!(CertificateNames::read(&spoilt), Err(NameError::Malformed));
+}
+
+#[test]
+fn a_file_cut_to_nothing_is_not_a_policy_but_nobody_can_be_named() {
+    assert!(Policy::parse("").is_err());
+    assert!(Policy::parse("module = []").expect("a policy").is_empty());
+}
+
+#[test]
+fn a_changed_policy_is_in_force_at_the_next_look_and_a_broken_one_is_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("policy.toml");
+    let put = |text: &str| std::fs::write(&file, text).expect("a file");
+    put(POLICY);
+    let live = PolicyFile::load(&file).expect("a policy");
+    let der = {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![dns("mod-dns.example.org")];
+        params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()
+    };
+    let peer = crate::tls::Peer::new(der);
+    let may_read = || crate::http::Callers::admit(&*live, &peer, None, Action::Read).is_ok();
+    assert!(may_read());
+
+    put("[[module]]\nname = ");
+    assert!(live.look().is_err());
+    assert!(may_read(), "the policy before the broken one stays");
+
+    put(&POLICY.replace("mod-dns.example.org", "elsewhere.example.org"));
+    live.look().expect("a policy");
+    assert!(!may_read());
 }
 
 #[test]
 fn the_sample_policy_is_one() {
     let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/policy.toml");
-    assert!(!Policy::load(&sample).expect("a policy").is_empty());
+    assert_eq!(Policy::load(&sample).expect("a policy").len(), 3);
+    let text = std::fs::read_to_string(&sample).expect("the sample");
+    for key in crate::config::strict::known_keys::<policy::Entry>() {
+        assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "the sample does not show {key}");
+    }
 }

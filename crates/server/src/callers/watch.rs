@@ -32,28 +32,34 @@ impl PolicyFile {
         Ok(Arc::new(Self { file: file.to_owned(), policy: RwLock::new(Arc::new(policy)) }))
     }
 
-    /// Looks at the file again and again.
+    /// Looks at the file again and again. What is wrong with it is told once, not at every look.
     pub async fn watch(self: Arc<Self>) {
-        let mut last_error = None;
+        let mut last_error: Option<String> = None;
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            match Policy::load(&self.file) {
-                Ok(policy) => {
-                    last_error = None;
-                    if policy != **self.policy.read() {
-                        tracing::info!(modules = policy.len(), "the policy was read again");
-                        *self.policy.write() = Arc::new(policy);
-                    }
-                }
-                Err(error) => {
-                    let error = error.to_string();
-                    if last_error.as_ref() != Some(&error) {
-                        tracing::error!(error, "the policy cannot be read; the old one stays in force");
-                        last_error = Some(error);
-                    }
-                }
+            let file = Arc::clone(&self);
+            // On a thread where a disk that hangs holds up nobody else.
+            let looked = tokio::task::spawn_blocking(move || file.look()).await;
+            let error = match looked {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("the reader was stopped".to_owned()),
+            };
+            if let Some(error) = error.as_deref().filter(|&error| last_error.as_deref() != Some(error)) {
+                tracing::error!(error, "the policy cannot be read; the old one stays in force");
             }
+            last_error = error;
         }
+    }
+
+    /// Reads the file again and puts it in force if it is a policy.
+    pub(super) fn look(&self) -> Result<(), ConfigError> {
+        let policy = Policy::load(&self.file)?;
+        if policy != **self.policy.read() {
+            tracing::info!(modules = policy.len(), "the policy was read again");
+            *self.policy.write() = Arc::new(policy);
+        }
+        Ok(())
     }
 }
 
