@@ -84,7 +84,7 @@ impl Default for Server {
     }
 }
 
-/// `[admin]`: where operators call. Without the section there is no such listener.
+/// `[admin]`: where operators call. Checked, but no such listener is opened yet.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
@@ -126,7 +126,7 @@ impl Default for Management {
     }
 }
 
-/// `[idp]`: where the identity provider calls (back-channel logout). Without the section there is no such listener.
+/// `[idp]`: where the identity provider calls (back-channel logout). Checked, but no such listener is opened yet.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Idp {
@@ -252,11 +252,11 @@ impl Default for Renewal {
     }
 }
 
-/// `[audit]`: who did what to which job. Audit events are log events of the target `tokenvault::audit`.
+/// `[audit]`: who did what to which job. Checked, but no audit events are written yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
-    /// Whether reads are audited too; registrations and releases always are.
+    /// Whether reads are audited beside registrations and releases.
     pub reads: bool,
 }
 
