@@ -146,6 +146,7 @@ pub(crate) struct Subject {
 /// failure is harmless.
 pub(crate) fn verify_subject(realm: &mut Realm, features: Features, token: &str, now_ms: u64) -> Option<Subject> {
     let claims = token::verify(token, &realm.keys, &realm.secret)?;
+    realm.prune(claims.sid.as_deref(), now_ms);
     let stale = claims.iat < realm.not_before;
     let revoked = realm.revoked.contains_key(&claims.jti);
     if claims.iss != realm.issuer || claims.typ != BEARER || claims.expired(now_ms / 1000) || stale || revoked {

@@ -140,7 +140,7 @@ impl Keycloak {
         sessions.remove(&SessionKey::online(sid)).map(drop).ok_or(AdminError::UnknownSession)
     }
 
-    /// A user's sessions.
+    /// A user's sessions, those included that have timed out but were not asked for since.
     pub fn sessions(&self, realm: &str, username: &str) -> Result<Vec<SessionInfo>, AdminError> {
         let id = self.user_id(realm, username)?;
         let Some(realm) = self.realms.get(realm) else { return Ok(Vec::new()) };
@@ -152,6 +152,12 @@ impl Keycloak {
                 clients: s.clients.keys().cloned().collect(),
             })
             .collect())
+    }
+
+    /// A user's sessions that are still alive at a moment.
+    pub fn live_sessions(&mut self, realm: &str, username: &str, now_ms: u64) -> Result<Vec<SessionInfo>, AdminError> {
+        self.realm(realm)?.sweep(now_ms);
+        self.sessions(realm, username)
     }
 
     fn realm(&mut self, name: &str) -> Result<&mut Realm, AdminError> {

@@ -24,7 +24,21 @@ enum Silence {
     Failed,
 }
 
-pub(crate) fn introspect(realm: &Realm, features: Features, request: &Request, now_ms: u64) -> Result<Answer, Refusal> {
+/// What is asked, by whom and when.
+struct Question<'a> {
+    asker: &'a str,
+    token: &'a str,
+    hint: Hint,
+    features: Features,
+    now_ms: u64,
+}
+
+pub(crate) fn introspect(
+    realm: &mut Realm,
+    features: Features,
+    request: &Request,
+    now_ms: u64,
+) -> Result<Answer, Refusal> {
     let asker = client_auth::authenticate(realm, request).map_err(|refusal| match refusal.error {
         "unauthorized_client" => Refusal::new(401, "invalid_client", "Client authentication failed."),
         _ => refusal,
@@ -40,22 +54,17 @@ pub(crate) fn introspect(realm: &Realm, features: Features, request: &Request, n
         Some("refresh_token") => Hint::RefreshToken,
         Some(_) => return Err(Refusal::invalid_request("Unsupported token type.")),
     };
-    match describe(realm, features, &asker, token, hint, now_ms) {
+    match describe(realm, &Question { asker: &asker, token, hint, features, now_ms }) {
         Ok(description) => Ok(Answer::json(200, &description)),
         Err(Silence::Inactive) => Ok(Answer::json(200, &json!({"active": false}))),
         Err(Silence::Failed) => Err(Refusal::invalid_request("Failed to introspect token.")),
     }
 }
 
-fn describe(
-    realm: &Realm,
-    features: Features,
-    asker: &str,
-    token: &str,
-    hint: Hint,
-    now_ms: u64,
-) -> Result<Value, Silence> {
+fn describe(realm: &mut Realm, question: &Question<'_>) -> Result<Value, Silence> {
+    let &Question { asker, token, hint, features, now_ms } = question;
     let claims = token::verify(token, &realm.keys, &realm.secret).ok_or(Silence::Inactive)?;
+    realm.prune(claims.sid.as_deref(), now_ms);
     let known = realm.clients.get(&claims.azp).is_some_and(|c| c.enabled);
     let stale = claims.iat < realm.not_before || realm.revoked.contains_key(&claims.jti);
     if claims.iss != realm.issuer || claims.expired(now_ms / 1000) || stale || !known {

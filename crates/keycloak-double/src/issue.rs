@@ -48,7 +48,8 @@ pub(crate) struct Context {
     pub(crate) user: String,
     pub(crate) client_id: String,
     pub(crate) granted: Granted,
-    /// Whether the client session speaks `OpenID` Connect, which it remembers from earlier requests.
+    /// Whether `scope` begins with `openid`. A client session remembers that from earlier requests, and so does a
+    /// refresh token; the two need not agree.
     pub(crate) openid: bool,
     pub(crate) grant: Grant,
     /// The `audience` parameters; the token is narrowed to them.
@@ -76,7 +77,7 @@ impl Issuer<'_> {
         self.now_ms / 1000
     }
 
-    /// Enters a client into a session, making its client session anew where it is missing or has timed out. With
+    /// Enters a client into a session, making its client session anew where it is missing. With
     /// `passing_if_missing`, a missing one is made up for this answer only.
     pub(crate) fn attach(
         &mut self,
@@ -88,16 +89,11 @@ impl Issuer<'_> {
         let now_s = self.now_s();
         let Attached::Kept(key) = &session else { return (session, scopes::is_openid(scope)) };
         let Some(kept) = self.realm.sessions.get_mut(key) else { return (session, scopes::is_openid(scope)) };
-        let alive = kept.clients.get(client_id).map(|c| c.alive(kept, &self.realm.settings, self.now_ms));
-        if alive.is_none() && passing_if_missing {
+        if passing_if_missing && !kept.clients.contains_key(client_id) {
             return (Attached::Passing(Passing::beside(kept)), scopes::is_openid(scope));
         }
         let last_refresh = kept.last_refresh;
-        if alive != Some(true) {
-            kept.clients.insert(client_id.to_owned(), ClientSession::new(now_s, now_s));
-        }
-        let client =
-            kept.clients.entry(client_id.to_owned()).or_insert_with(|| ClientSession::new(now_s, last_refresh));
+        let client = kept.clients.entry(client_id.to_owned()).or_insert_with(|| ClientSession::new(now_s));
         client.touch(last_refresh);
         if let Some(scope) = scope {
             client.scope = Some(scope.to_owned());
@@ -292,7 +288,7 @@ impl Issuer<'_> {
             self.realm.sessions.get(key).and_then(|s| s.clients.get(&ctx.client_id)).and_then(|c| c.scope.clone());
         let session =
             self.realm.sessions.entry(twin.clone()).or_insert_with(|| UserSession::new(twin, &ctx.user, now_s));
-        let client = session.clients.entry(ctx.client_id.clone()).or_insert_with(|| ClientSession::new(now_s, now_s));
+        let client = session.clients.entry(ctx.client_id.clone()).or_insert_with(|| ClientSession::new(now_s));
         client.scope = scope;
     }
 }

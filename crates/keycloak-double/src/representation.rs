@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use crate::config::{ClientConfig, RealmConfig, RealmSettings, ServiceAccount, UserConfig};
 
 impl RealmConfig {
-    /// The body of `POST /admin/realms`. It has everything but the users' attributes, which a fresh realm refuses
-    /// until its user profile allows them (`unmanagedAttributePolicy`).
+    /// The body of `POST /admin/realms`.
     pub fn representation(&self) -> Value {
         let mut realm = self.settings().representation();
         realm["realm"] = json!(self.name());
@@ -16,8 +15,19 @@ impl RealmConfig {
         realm["clients"] = self.clients().iter().map(ClientConfig::representation).collect();
         let accounts = self.clients().iter().filter_map(ClientConfig::service_account_representation);
         realm["users"] = self.users().iter().map(UserConfig::representation).chain(accounts).collect();
+        realm["components"] = json!({"org.keycloak.userprofile.UserProfileProvider": [user_profile()]});
         realm
     }
+}
+
+/// A fresh realm drops attributes it does not know, `user_id` among them, unless its user profile allows them.
+fn user_profile() -> Value {
+    let attributes: Vec<_> = ["username", "email", "firstName", "lastName"]
+        .iter()
+        .map(|name| json!({"name": name, "permissions": {"view": ["admin", "user"], "edit": ["admin"]}}))
+        .collect();
+    let profile = json!({"unmanagedAttributePolicy": "ADMIN_EDIT", "attributes": attributes}).to_string();
+    json!({"providerId": "declarative-user-profile", "config": {"kc.user.profile.config": [profile]}})
 }
 
 impl RealmSettings {
@@ -73,7 +83,7 @@ impl ClientConfig {
 }
 
 impl UserConfig {
-    /// The user as a realm import takes it, without attributes.
+    /// The user as a realm import takes it.
     pub fn representation(&self) -> Value {
         let mut user = json!({
             "username": self.username(),
@@ -87,6 +97,9 @@ impl UserConfig {
         });
         if let Some(id) = &self.id {
             user["id"] = json!(id);
+        }
+        if let Some(id) = &self.user_id {
+            user["attributes"] = json!({"user_id": [id]});
         }
         if self.realm_management {
             user["clientRoles"] = json!({"realm-management": ["manage-users"]});

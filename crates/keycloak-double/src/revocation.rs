@@ -19,6 +19,7 @@ pub(crate) fn revoke(realm: &mut Realm, features: Features, request: &Request, n
     // RFC 7009 has a server answer 200 to a token it does not know; Keycloak does, with an error in the body.
     let invalid = || Refusal::new(200, "invalid_token", "Invalid token");
     let claims = token::verify(token, &realm.keys, &realm.secret).ok_or_else(invalid)?;
+    realm.prune(claims.sid.as_deref(), now_ms);
     if ![BEARER, REFRESH, OFFLINE].contains(&claims.typ.as_str()) {
         return Err(Refusal::new(400, "unsupported_token_type", "Unsupported token type"));
     }

@@ -51,10 +51,22 @@ impl Realm {
         self.sessions.get(key).filter(|s| s.alive(&self.settings, now_ms))
     }
 
+    /// Forgets the client sessions of a session that have been idle for too long. Each times out by itself, however
+    /// lively its neighbours, and is then as good as never made. Whoever has read a token's `sid` calls this first.
+    pub(crate) fn prune(&mut self, sid: Option<&str>, now_ms: u64) {
+        let Some(sid) = sid else { return };
+        for key in [SessionKey::online(sid), SessionKey::offline(sid)] {
+            if let Some(session) = self.sessions.get_mut(&key) {
+                session.prune(&self.settings, now_ms);
+            }
+        }
+    }
+
     /// Forgets what can no longer change an answer.
     pub(crate) fn sweep(&mut self, now_ms: u64) {
         let settings = &self.settings;
         self.sessions.retain(|_, s| s.alive(settings, now_ms));
+        self.sessions.values_mut().for_each(|s| s.prune(settings, now_ms));
         self.revoked.retain(|_, until| *until >= now_ms / 1000);
     }
 }
@@ -126,6 +138,11 @@ impl UserSession {
     pub(crate) fn touch(&mut self, now_s: u64) {
         self.last_refresh = self.last_refresh.max(now_s);
     }
+
+    fn prune(&mut self, settings: &RealmSettings, now_ms: u64) {
+        let idle = idle(settings, self.key.offline);
+        self.clients.retain(|_, c| (c.timestamp + idle) * 1000 > now_ms);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -141,13 +158,14 @@ pub(crate) struct ClientSession {
 }
 
 impl ClientSession {
-    pub(crate) fn new(now_s: u64, timestamp: u64) -> Self {
-        Self { started: now_s, timestamp, scope: None, subject_clients: BTreeSet::new(), chains: BTreeMap::new() }
-    }
-
-    pub(crate) fn alive(&self, session: &UserSession, settings: &RealmSettings, now_ms: u64) -> bool {
-        let idle_until = (self.timestamp + idle(settings, session.key.offline)) * 1000;
-        idle_until > now_ms && session.ends_ms(settings).is_none_or(|end| end > now_ms)
+    pub(crate) fn new(now_s: u64) -> Self {
+        Self {
+            started: now_s,
+            timestamp: now_s,
+            scope: None,
+            subject_clients: BTreeSet::new(),
+            chains: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn touch(&mut self, now_s: u64) {

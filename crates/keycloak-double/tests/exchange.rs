@@ -82,9 +82,28 @@ fn only_refresh_tokens_keep_the_session_awake() {
     let ui = lab.login();
     pair(&lab.exchange(&ui.access));
     lab.seconds(60);
-    pair(&lab.exchange(&ui.access));
+    let own = pair(&lab.exchange(&ui.access));
     lab.seconds(60);
-    assert_eq!(says(&lab.exchange(&ui.access)), "200");
+    assert_eq!(says(&lab.exchange(&own.access)), "200");
+}
+
+#[test]
+fn a_client_session_times_out_by_itself_and_its_access_tokens_with_it() {
+    let mut lab = Lab::with(|r| {
+        r.with_settings(|s| {
+            s.sso_session_idle = 100;
+            s.access_token_lifespan = 1000;
+        })
+    });
+    let ui = lab.login();
+    let own = pair(&lab.exchange(&ui.access));
+    lab.seconds(60);
+    let next = pair(&lab.refresh("login-app", &ui.refresh));
+    lab.seconds(60);
+    assert_eq!(says(&lab.exchange(&own.access)), INVALID);
+    assert_eq!(says(&lab.exchange(&next.access)), "200", "and that made the vault's client session anew");
+    assert_eq!(says(&lab.exchange(&own.access)), INVALID);
+    assert_eq!(says(&lab.refresh("login-app", &next.refresh)), NO_SESSION, "so that this ended everything");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use keycloak_double::{
-    ClientConfig, Clock as _, Double, DoubleConfig, ManualClock, RealmConfig, RealmSettings, ServiceAccount, SigningKey,
-    SystemClock,
+    ClientConfig, Clock as _, Double, DoubleConfig, ManualClock, RealmConfig, RealmSettings, ServiceAccount,
+    SigningKey, SystemClock,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -111,9 +111,7 @@ impl Idp {
     pub async fn change_settings(&mut self, change: impl Fn(&mut RealmSettings)) -> Result<()> {
         self.realm = self.realm.clone().with_settings(&change);
         match &self.side {
-            Side::Real(admin) => {
-                admin.update_realm(self.realm.name(), &self.realm.settings().representation()).await
-            }
+            Side::Real(admin) => admin.update_realm(self.realm.name(), &self.realm.settings().representation()).await,
             Side::Double(double, _) => {
                 double.handle().with(|kc, _| kc.change_settings(self.realm.name(), &change))?;
                 Ok(())
@@ -200,7 +198,7 @@ impl Idp {
                 sessions.iter().map(|s| names(&s["clients"])).collect()
             }
             Side::Double(double, _) => {
-                let sessions = double.handle().with(|kc, _| kc.sessions(realm, username))?;
+                let sessions = double.handle().with(|kc, now| kc.live_sessions(realm, username, now))?;
                 sessions.into_iter().filter(|s| !s.offline).map(|s| s.clients).collect()
             }
         };

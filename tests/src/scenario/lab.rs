@@ -131,8 +131,7 @@ impl Lab {
 
     /// Logs Alice in.
     pub async fn login_with(&self, client: &str, scope: &str) -> Result<Reply> {
-        let form =
-            [("grant_type", "password"), ("username", ALICE), ("password", "alice-password"), ("scope", scope)];
+        let form = [("grant_type", "password"), ("username", ALICE), ("password", "alice-password"), ("scope", scope)];
         self.post("token", client, &form).await
     }
 
@@ -152,13 +151,7 @@ impl Lab {
     }
 
     /// Token exchange by a client for a type of token.
-    pub async fn exchange_by(
-        &self,
-        client: &str,
-        subject: &str,
-        wanted: &str,
-        more: &[(&str, &str)],
-    ) -> Result<Reply> {
+    pub async fn exchange_by(&self, client: &str, subject: &str, wanted: &str, more: &[(&str, &str)]) -> Result<Reply> {
         let mut form = vec![
             ("grant_type", EXCHANGE),
             ("subject_token", subject),

@@ -10,6 +10,7 @@ use serde_json::Value;
 /// An answer over HTTP.
 #[derive(Clone)]
 pub struct Reply {
+    /// HTTP status.
     pub status: u16,
     /// The body as JSON, or as a string, or null where there is none.
     pub body: Value,
@@ -42,6 +43,11 @@ impl Reply {
     /// The access token's claims.
     pub fn claims(&self) -> Value {
         claims(self.access())
+    }
+
+    /// The second in which the access token was issued.
+    pub fn issued(&self) -> u64 {
+        self.claims()["iat"].as_u64().unwrap_or_default()
     }
 
     /// The access token's session.

@@ -35,18 +35,18 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
     }
     spend(issuer.realm, &key, client_id, &old)?;
 
-    let openid = client_session(issuer.realm, &key, client_id).is_some_and(|c| scopes::is_openid(c.scope.as_deref()));
+    let id_token = client_session(issuer.realm, &key, client_id).is_some_and(|c| scopes::is_openid(c.scope.as_deref()));
     let ctx = Context {
         session: Attached::Kept(key),
         user,
         client_id: client_id.clone(),
         granted: Granted::from_parameter(Some(&old_scope)),
-        openid,
+        openid: scopes::is_openid(Some(&old_scope)),
         grant: Grant::Refresh,
         audience: Vec::new(),
     };
     let access = issuer.access(&ctx);
-    let extras = Extras { refresh: Some(Refreshable::After(Box::new(old))), id_token: openid, issued_token_type: None };
+    let extras = Extras { refresh: Some(Refreshable::After(Box::new(old))), id_token, issued_token_type: None };
     Ok(issuer.answer(&ctx, &access, extras))
 }
 
@@ -82,6 +82,7 @@ fn check_age(realm: &Realm, claims: &Claims, now_s: u64) -> Result<(), Refusal> 
 /// The session whose client session the token belongs to, in Keycloak's order of questions.
 fn live_client_session(issuer: &mut Issuer<'_>, client_id: &str, old: &Claims) -> Result<SessionKey, Refusal> {
     let realm = &mut *issuer.realm;
+    realm.prune(old.sid.as_deref(), issuer.now_ms);
     let sid = old.sid.as_deref().unwrap_or_default();
     let offline = old.typ == OFFLINE;
     let key = if offline { SessionKey::offline(sid) } else { SessionKey::online(sid) };
@@ -102,12 +103,7 @@ fn live_client_session(issuer: &mut Issuer<'_>, client_id: &str, old: &Claims) -
     let Some(client) = session.clients.get(client_id) else {
         return Err(Refusal::invalid_grant("Session doesn't have required client"));
     };
-    let (alive, started) = (client.alive(session, &realm.settings, issuer.now_ms), client.started);
-    if !alive {
-        realm.detach(&key, client_id);
-        return Err(Refusal::invalid_grant("Client session not active"));
-    }
-    if old.issued_before(started) {
+    if old.issued_before(client.started) {
         return Err(Refusal::invalid_grant("refresh token issued before the client session started"));
     }
     Ok(key)
