@@ -229,10 +229,16 @@ async fn a_refresh_whose_answer_is_cut_has_spent_the_token() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_keycloak_of_ones_own_keeps_what_it_has_answered_over_a_kill() -> Result<()> {
+async fn a_keycloak_of_ones_own_freezes_and_keeps_what_it_has_answered_over_a_kill() -> Result<()> {
     let mut keycloak = Keycloak::start_own().await?;
     let realm = LabRealm::builder().create_in(&keycloak).await?;
     let pair = realm.exchange(&realm.login("alice").await?.access_token).await?;
+
+    keycloak.pause()?;
+    let frozen = tokio::time::timeout(Duration::from_millis(500), realm.login("bob")).await;
+    assert!(frozen.is_err(), "a paused server answered");
+    keycloak.resume()?;
+    realm.login("bob").await?;
 
     keycloak.kill()?;
     assert!(matches!(realm.refresh(VAULT, pair.refresh()).await.unwrap_err(), TokenError::Transport(_)));

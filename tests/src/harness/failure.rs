@@ -1,6 +1,17 @@
 //! The one error of the harness: text for the person who reads a failed test. It must never carry a token or a secret.
 
+use std::cell::Cell;
 use std::fmt;
+
+thread_local! {
+    static SEEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is failing, or has met a failure that may end its test: then what the processes said is worth
+/// showing. The output of a test that passes after all is not shown by the test runner.
+pub(super) fn seen() -> bool {
+    std::thread::panicking() || SEEN.get()
+}
 
 /// Why a test could not be carried out. Converts from every error, so that a test may return [`Result`] and use `?`.
 pub struct Failure(String);
@@ -11,6 +22,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 impl Failure {
     /// A failure in plain words.
     pub fn new(message: impl Into<String>) -> Self {
+        SEEN.set(true);
         Self(message.into())
     }
 
@@ -42,6 +54,6 @@ impl<E: std::error::Error> From<E> for Failure {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        Self(text)
+        Self::new(text)
     }
 }

@@ -24,7 +24,8 @@ pub const VERSION: &str = "26.7.3";
 /// What must be switched on. Each other set costs the distribution a new augmentation of half a minute.
 pub const FEATURES: &str = "token-exchange:v1";
 
-const START: Duration = Duration::from_mins(3);
+const START: Duration = Duration::from_mins(5); // 10 to 20 seconds on a machine at rest
+
 const IMAGE: &str = "quay.io/keycloak/keycloak";
 
 enum Backing {
@@ -176,7 +177,7 @@ impl Keycloak {
         let admin = self.admin();
         match &mut self.backing {
             Backing::Given => {
-                let patience = Duration::from_secs(90); // `./test` starts it while the tests compile
+                let patience = Duration::from_mins(2); // somebody may have started it a moment ago
                 poll("the given Keycloak's admin token", patience, || async { admin.token().await.ok() }).await?;
                 Ok(())
             }

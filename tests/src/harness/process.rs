@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use tempfile::TempDir;
 
-use super::{Failure, Result};
+use super::{Failure, Result, failure};
 
 /// How much of a log a failing test shows.
 const TAIL_LINES: usize = 40;
@@ -185,7 +185,7 @@ impl Process {
         if let Some(status) = self.exit_status() {
             return Err(Failure::new(format!("{} has ended already ({status})", self.name)));
         }
-        kill_process(self.pid(), signal)?;
+        kill_process_group(self.pid(), signal)?; // Keycloak's is a shell with the server as its child
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Drop for Process {
     #[allow(clippy::print_stderr, reason = "a failing test shows what its processes said")]
     fn drop(&mut self) {
         self.kill();
-        if std::thread::panicking() {
+        if failure::seen() {
             eprintln!("--- {}: end of {}\n{}", self.name, self.log.display(), self.log_tail());
         }
         let _ = &self.watcher; // dropped after the kill: were this process to die in between, the watcher still acts
