@@ -7,4 +7,6 @@
 )]
 
 pub mod harness;
+pub mod scenario;
+pub mod stage;
 pub mod store_contract;

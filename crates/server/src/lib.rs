@@ -1,15 +1,22 @@
 //! The vault as a server: HTTP for modules and operators, TLS, the reconciler and the command line around the core's
 //! decisions.
 
+pub mod callers;
+pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod entropy;
+pub mod http;
 pub mod management;
 pub mod parts;
 pub mod problem;
 pub mod reconciler;
+pub mod runtime;
 pub mod telemetry;
 pub mod tenants;
+pub mod tls;
 pub mod vault;
 pub mod wake;
 pub mod wiring;

@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The binary `tokenvault`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tokenvault::cli::main()
+}

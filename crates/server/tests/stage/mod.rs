@@ -1,4 +1,5 @@
 //! A vault on the stand-in for Keycloak and a store in memory, with one clock that all of them share and the test moves.
+#![expect(clippy::panic, reason = "a test's helpers fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 pub const REALM: &str = "diku";
-pub const LIFE: Duration = Duration::from_secs(60);
+pub const LIFE: Duration = Duration::from_mins(1);
 
 struct Time(ShiftedClock);
 
@@ -144,7 +145,7 @@ impl Stage {
         let (status, body) =
             self.post("token", &[("grant_type", "refresh_token"), ("refresh_token", &login.refresh)]).await;
         if let Some(next) = body["refresh_token"].as_str() {
-            login.refresh = next.to_owned();
+            next.clone_into(&mut login.refresh);
         }
         status == 200
     }

@@ -1,0 +1,159 @@
+//! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use tokenvault_core::ports::Clock;
+use tokenvault_core::time::Timestamp;
+
+use super::{ConfigFile, Failure};
+use crate::callers::Policy;
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, Credential, Finding};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::TlsState;
+use crate::wiring::{self, Backing};
+
+/// Check the configuration and every file it names
+///
+/// Reads the configuration, secrets, keyring, policy and TLS files as `serve` would, without starting anything or calling
+/// anybody. Prints what it found, a line each; a problem comes with what to do about it. Exits 1 if there is one.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    // The store's pool wants a runtime around it, even to be looked at.
+    let runtime = super::runtime()?;
+    let _entered = runtime.enter();
+    let report = Report::on(args.config.read());
+    for fact in &report.facts {
+        writeln!(out, "ok       {fact}")?;
+    }
+    for finding in &report.findings {
+        writeln!(out, "problem  {finding}: {}", remedy(finding))?;
+    }
+    out.flush()?;
+    match report.findings.len() {
+        0 => Ok(()),
+        1 => Err(Failure::new("1 problem")),
+        many => Err(Failure::new(format!("{many} problems"))),
+    }
+}
+
+impl ConfigFile {
+    fn read(&self) -> Result<Config, ConfigError> {
+        Config::load(&self.file, &crate::config::Environment::of_process())
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    facts: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn on(config: Result<Config, ConfigError>) -> Self {
+        let mut report = Self::default();
+        match config {
+            Ok(config) => report.files(&config),
+            Err(error) => report.findings = error.findings,
+        }
+        report
+    }
+
+    fn files(&mut self, config: &Config) {
+        self.facts.push(format!("configuration: {}", config.file.display()));
+        for (name, tenant) in &config.tenants {
+            let proof = match tenant.credential {
+                Credential::SecretFile(_) => "a secret",
+                Credential::PrivateKeyJwtFile(_) => "a signed assertion",
+            };
+            let client = &tenant.client_id;
+            self.facts.push(format!("tenant {name}: {} as {client}, proven by {proof}", tenant.issuer));
+        }
+        self.secrets(config);
+        self.policy(config);
+        self.tls(config);
+    }
+
+    fn secrets(&mut self, config: &Config) {
+        let secrets = match config.load_secrets() {
+            Ok(secrets) => secrets,
+            Err(error) => return self.findings.extend(error.findings),
+        };
+        let keys = secrets.keyring.ids().collect::<Vec<_>>().join(", ");
+        self.facts.push(format!("keyring: {} seals, of {keys}", secrets.keyring.primary()));
+        match wiring::parts(config, &secrets, Backing::Redis, &Arc::new(Metrics::new())) {
+            Ok(_) => self.facts.push(format!("store: {}", config.redis.url)),
+            Err(error) => self.findings.push(Finding::new("keycloak and redis", error.to_string())),
+        }
+    }
+
+    fn policy(&mut self, config: &Config) {
+        let file = &config.policy.file;
+        match Policy::load(file) {
+            Ok(policy) => self.facts.push(format!("policy: {} certificates may call", policy.len())),
+            Err(error) => self.findings.extend(error.findings.into_iter().map(|finding| {
+                let place = format!("{}, {}", error.file, finding.place);
+                Finding::new(place, finding.problem)
+            })),
+        }
+    }
+
+    fn tls(&mut self, config: &Config) {
+        if let Err(error) = TlsState::load(&config.server) {
+            self.findings.push(Finding::new("server", error.to_string()));
+        }
+        let now = SystemClock::start().now();
+        for (key, file) in
+            [("server.cert_file", &config.server.cert_file), ("server.client_ca_file", &config.server.client_ca_file)]
+        {
+            match ends(file) {
+                Some(end) if end <= now => {
+                    self.findings.push(Finding::new(key, format!("{} expired on {end}", file.display())));
+                }
+                Some(end) => self.facts.push(format!("{key}: {} until {end}", file.display())),
+                // What cannot be read was a finding of the loader's.
+                None => {}
+            }
+        }
+    }
+}
+
+/// When the first certificate of a PEM file to expire does.
+fn ends(file: &Path) -> Option<Timestamp> {
+    let certificates = CertificateDer::pem_file_iter(file).ok()?.filter_map(Result::ok);
+    let ends = certificates.filter_map(|der| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+        u64::try_from(certificate.validity().not_after.timestamp()).ok()
+    });
+    ends.min().map(Timestamp::from_secs)
+}
+
+/// What to do about a finding, in so far as its own words leave it open.
+fn remedy(finding: &Finding) -> String {
+    let is_key = !finding.place.contains('/') && finding.place.contains('.');
+    let problem = finding.problem.as_str();
+    if problem.contains(" expired on ") {
+        "have it renewed".to_owned()
+    } else if finding.place.contains("policy") {
+        "the sample deploy/policy.toml shows how it is written".to_owned()
+    } else if problem.starts_with("cannot be read") {
+        "give the file this name, or correct the name, and let this user read it".to_owned()
+    } else if problem.starts_with("is missing") && is_key {
+        format!("set it, or the variable TOKENVAULT_{}", finding.place.replace('.', "__").to_ascii_uppercase())
+    } else if problem.contains("keyring") || problem.contains("the key \"") || problem.contains("primary key") {
+        "`tokenvault keygen` prints what belongs there".to_owned()
+    } else if is_key {
+        "the sample deploy/tokenvault.toml explains this key".to_owned()
+    } else {
+        "correct it there".to_owned()
+    }
+}

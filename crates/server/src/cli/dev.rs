@@ -1,0 +1,64 @@
+//! `tokenvault dev`: a vault for module developers, with everything around it, until Ctrl-C.
+
+use std::future::pending;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::idp_args::RealParts;
+use super::{Failure, Stop};
+use crate::demo::{self, DemoError, DevLines, Ports, Setting};
+
+/// Run a vault to develop modules against, with everything embedded
+///
+/// Starts an identity provider that behaves as Keycloak does, with a realm and a user, and a vault with a store in memory
+/// and certificates for two modules. Prints where everything is, and curl lines that work as they are. Runs until Ctrl-C.
+/// Never for production: its secrets are thrown about.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How many seconds an access token lives
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    at_ttl: u64,
+    /// Write certificates, secrets and configuration there and leave them, instead of somewhere temporary
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The vault's port on loopback; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    port: u16,
+    /// The port for health and metrics; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 9080)]
+    management_port: u16,
+    /// The embedded identity provider's port; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8180)]
+    idp_port: u16,
+    /// Let jobs go on after their user's logout, in sessions of the vault's own (`impersonate`)
+    #[arg(long)]
+    survive_logout: bool,
+    /// Log more of what the vault does
+    #[arg(long, short)]
+    verbose: bool,
+    #[command(flatten)]
+    real: RealParts,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let setting = Setting {
+        at_ttl: Duration::from_secs(args.at_ttl),
+        survive_logout: args.survive_logout,
+        keycloak: args.real.keycloak()?,
+        redis_url: args.real.redis_url.clone(),
+        dir: args.dir.clone(),
+        ports: Ports { vault: args.port, management: args.management_port, idp: args.idp_port },
+        log_level: if args.verbose { "info,tokenvault=debug" } else { "warn" }.to_owned(),
+        logs: true,
+    };
+    super::runtime()?.block_on(async {
+        let mut stop = Stop::listen()?;
+        let told = demo::with_stage(&setting, stop.asked(), async |stage| {
+            let told = write!(out, "{}\nCtrl-C ends all of it.\n", DevLines::about(stage)).and_then(|()| out.flush());
+            told.map_err(|error| DemoError::Io { what: "cannot write".to_owned(), error })?;
+            pending().await
+        });
+        told.await.map(|_: Option<()>| ()).map_err(Failure::from)
+    })
+}

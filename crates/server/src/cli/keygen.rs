@@ -1,0 +1,100 @@
+//! `tokenvault keygen`: a fresh key for the keyring. The one command that prints a secret.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::tz::TimeZone;
+use tokenvault_core::ports::{Clock, Entropy};
+use tokenvault_core::time::Timestamp;
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::clock::SystemClock;
+use crate::entropy::OsEntropy;
+
+/// Print a fresh key for the keyring
+///
+/// The keyring is a TOML file of named keys; the primary one seals, all of them open. A first keyring:
+///
+///     tokenvault keygen --primary > keyring.toml && chmod 600 keyring.toml
+///
+/// A further key, without sealing with it yet (append it on every replica first, then change `primary`):
+///
+///     tokenvault keygen --id k2027-01 >> keyring.toml
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    /// The key's name: 1 to 32 letters, digits, '.', '_' or '-' [default: this month, such as k2026-11]
+    #[arg(long, value_parser = key_id)]
+    id: Option<String>,
+    /// Print a whole keyring with this key as its primary, instead of an entry to append
+    #[arg(long)]
+    primary: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let id = args.id.clone().unwrap_or_else(|| default_id(SystemClock::start().now()));
+    Ok(out.write_all(entry(&id, args.primary, &OsEntropy).as_bytes())?)
+}
+
+/// The entry with a fresh key; if it is the primary one, the keyring around it too.
+pub(crate) fn entry(id: &str, primary: bool, entropy: &dyn Entropy) -> Zeroizing<String> {
+    let mut key = Zeroizing::new([0; 32]);
+    entropy.fill(key.as_mut());
+    let key = Zeroizing::new(STANDARD.encode(key.as_ref()));
+    let head = if primary { format!("primary = \"{id}\"\n\n[keys]\n") } else { String::new() };
+    Zeroizing::new(format!("{head}\"{id}\" = \"{}\"\n", key.as_str()))
+}
+
+/// Named by its month: keys are rotated by the calendar.
+fn default_id(now: Timestamp) -> String {
+    let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    let date = jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned(TimeZone::UTC);
+    format!("k{:04}-{:02}", date.year(), date.month())
+}
+
+fn key_id(text: &str) -> Result<String, String> {
+    let starts = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let continues = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    let good = (starts && continues && text.len() <= 32).then(|| text.to_owned());
+    good.ok_or_else(|| "1 to 32 letters, digits, '.', '_' or '-', the first a letter or digit".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenvault_core::ports::testing::SeededEntropy;
+
+    use super::*;
+    use crate::config::load_keyring;
+
+    #[test]
+    fn a_primary_entry_is_a_keyring_to_which_others_can_be_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("keyring.toml");
+        let entropy = SeededEntropy::new(1);
+        let text = [entry("k1", true, &entropy).as_str(), entry("k2.next", false, &entropy).as_str()].concat();
+        std::fs::write(&file, text).unwrap();
+        let keyring = load_keyring(&file).unwrap();
+        assert_eq!(keyring.primary(), "k1");
+        assert_eq!(keyring.ids().collect::<Vec<_>>(), ["k1", "k2.next"]);
+    }
+
+    #[test]
+    fn keys_differ() {
+        assert_ne!(*entry("k", false, &OsEntropy), *entry("k", false, &OsEntropy));
+    }
+
+    #[test]
+    fn a_key_is_named_by_its_month() {
+        assert_eq!(default_id(Timestamp::parse_rfc3339("2026-11-30T23:59:59Z").unwrap()), "k2026-11");
+        assert!(key_id(&default_id(Timestamp::from_millis(0))).is_ok());
+    }
+
+    #[test]
+    fn an_id_that_no_keyring_would_take_is_refused() {
+        for id in ["", "-a", "a b", "ä", &"a".repeat(33)] {
+            assert!(key_id(id).is_err(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! `tokenvault serve`: the service, until it is asked to stop.
+
+use super::{ConfigFile, Failure, Stop};
+use crate::runtime::{self, Backing};
+use crate::telemetry::logs;
+
+/// Run the vault
+///
+/// Runs until SIGTERM or SIGINT, then takes no new requests, finishes what is in hand within `server.shutdown_grace`
+/// and exits. A second signal ends it at once. Logs go to standard error.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    logs::start(&config.telemetry);
+    super::runtime()?.block_on(async {
+        let mut stop = Stop::listen()?;
+        let starting = runtime::start(&config, Backing::Redis);
+        let running = tokio::select! {
+            running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
+            () = stop.asked() => return Ok(()),
+        };
+        tracing::info!(listen = %running.address(), management = %running.management_address(), "serving");
+        stop.asked().await;
+        tracing::info!("stopping");
+        running.stop();
+        tokio::select! {
+            true = running.finish() => tracing::info!("stopped"),
+            () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
+            else => tracing::warn!("stopped with something unfinished: `server.shutdown_grace` was over"),
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,206 @@
+//! The command line as its users meet it.
+
+use clap::CommandFactory;
+
+use super::*;
+
+/// Runs a command line and returns its status, its results and its failures.
+fn tokenvault(arguments: &[&str]) -> (ExitCode, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let arguments = ["tokenvault"].iter().chain(arguments);
+    let status = run(arguments, &mut Console { out: &mut out, err: &mut err, terminal: false });
+    (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+}
+
+/// `ExitCode` has no equality.
+fn status(code: ExitCode) -> String {
+    format!("{code:?}")
+}
+
+#[test]
+fn the_description_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn help_lists_every_command_with_a_line_about_it() {
+    let help = Cli::command().render_long_help().to_string();
+    for (command, about) in [
+        ("serve", "Run the vault"),
+        ("check-config", "Check the configuration and every file it names"),
+        ("keygen", "Print a fresh key for the keyring"),
+        ("healthcheck", "Ask a running vault whether it is ready"),
+        ("completions", "Print a completion script for a shell"),
+        ("man", "Print the manual page, or write all of them into a directory"),
+        #[cfg(feature = "demo")]
+        ("demo", "Show what the vault is for, with everything embedded"),
+        #[cfg(feature = "demo")]
+        ("dev", "Run a vault to develop modules against, with everything embedded"),
+    ] {
+        let line = help.lines().find(|line| line.trim_start().starts_with(&format!("{command} ")));
+        assert!(line.is_some_and(|line| line.ends_with(about)), "{command} in:\n{help}");
+    }
+}
+
+#[test]
+fn every_option_of_every_command_is_explained() {
+    for command in Cli::command().get_subcommands() {
+        for argument in command.get_arguments() {
+            assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+        }
+        assert!(command.get_long_about().is_some() || command.get_about().is_some(), "{}", command.get_name());
+    }
+}
+
+#[test]
+fn wrong_usage_has_a_status_of_its_own() {
+    for arguments in [&["no-such-command"][..], &["keygen", "--id", "a b"], &["completions", "csh"], &[]] {
+        assert_eq!(status(tokenvault(arguments).0), status(ExitCode::from(2)), "{arguments:?}");
+    }
+    let (code, out, err) = tokenvault(&["--version"]);
+    assert_eq!((status(code), err.as_str()), (status(ExitCode::SUCCESS), ""));
+    assert_eq!(out, format!("tokenvault {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn generated_pages_speak_of_the_commands() {
+    let (code, page, _) = tokenvault(&["man"]);
+    assert_eq!(status(code), status(ExitCode::SUCCESS));
+    assert!(page.contains(".TH tokenvault") && page.contains("check\\-config"), "{page}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let (code, ..) = tokenvault(&["man", "--dir", dir.path().to_str().unwrap()]);
+    assert_eq!(status(code), status(ExitCode::SUCCESS));
+    assert!(dir.path().join("tokenvault-serve.1").exists());
+
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let (_, script, _) = tokenvault(&["completions", shell]);
+        assert!(script.contains("healthcheck"), "{shell}");
+    }
+}
+
+#[test]
+fn keygen_prints_what_can_be_redirected_into_a_keyring() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, first, _) = tokenvault(&["keygen", "--primary", "--id", "k1"]);
+    let (_, second, _) = tokenvault(&["keygen"]);
+    std::fs::write(dir.path().join("keyring.toml"), first + &second).unwrap();
+
+    let keyring = crate::config::load_keyring(&dir.path().join("keyring.toml")).unwrap();
+
+    assert_eq!(keyring.primary(), "k1");
+    assert_eq!(keyring.ids().count(), 2);
+}
+
+mod healthcheck {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request and returns its head.
+    fn answer_once(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let length = stream.read(&mut head).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        (url, served)
+    }
+
+    #[test]
+    fn a_vault_that_is_ready_passes() {
+        let (url, served) = answer_once("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let (code, out, _) = tokenvault(&["healthcheck", "--url", &url]);
+        assert_eq!((status(code), out.as_str()), (status(ExitCode::SUCCESS), "ready\n"));
+        assert!(served.join().unwrap().starts_with("GET /readyz HTTP/1.1"));
+    }
+
+    #[test]
+    fn a_vault_that_is_not_ready_fails_and_tells_why() {
+        let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 14\r\n\r\n{\"store\":\"no\"}";
+        let (url, _) = answer_once(answer);
+        let (code, _, err) = tokenvault(&["healthcheck", "--url", &url]);
+        assert_eq!(status(code), status(ExitCode::from(1)));
+        assert!(err.contains("not ready (503 Service Unavailable): {\"store\":\"no\"}"), "{err}");
+    }
+
+    #[test]
+    fn a_vault_that_is_not_there_fails() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let (code, _, err) = tokenvault(&["healthcheck", "--url", &url]);
+        assert_eq!(status(code), status(ExitCode::from(1)));
+        assert!(err.contains("cannot ask 127.0.0.1:"), "{err}");
+    }
+
+    #[test]
+    fn a_vault_that_does_not_answer_fails_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (code, _, err) = tokenvault(&["healthcheck", "--url", &url, "--timeout", "1"]);
+        assert_eq!(status(code), status(ExitCode::from(1)));
+        assert!(err.contains("did not answer within 1 s"), "{err}");
+    }
+}
+
+mod check_config {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_there_is_one_problem_with_its_remedy() {
+        let (code, out, err) = tokenvault(&["check-config", "--config", "/nowhere/tokenvault.toml"]);
+        assert_eq!(status(code), status(ExitCode::from(1)));
+        assert!(out.starts_with("problem  file: cannot be read"), "{out}");
+        assert!(out.contains("give the file this name, or correct the name"), "{out}");
+        assert_eq!(err, "tokenvault: 1 problem\n");
+    }
+
+    #[test]
+    fn every_problem_has_its_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokenvault.toml");
+        std::fs::write(&file, "[server]\nlisen = '0.0.0.0:1'\n[redis]\npool_size = 0\n[tenants.diku]\n").unwrap();
+
+        let (_, out, err) = tokenvault(&["check-config", "--config", file.to_str().unwrap()]);
+
+        let problems: Vec<_> = out.lines().filter(|line| line.starts_with("problem  ")).collect();
+        assert_eq!(err, format!("tokenvault: {} problems\n", problems.len()));
+        let has = |text: &str| problems.iter().any(|line| line.contains(text));
+        assert!(has("server.lisen: unknown key; did you mean `listen`?"), "{out}");
+        assert!(has("redis.url: is missing: set it, or the variable TOKENVAULT_REDIS__URL"), "{out}");
+        assert!(has("keyring.file: is missing"), "{out}");
+    }
+}
+
+#[cfg(feature = "demo")]
+mod demo {
+    use super::*;
+
+    #[test]
+    fn a_job_that_would_outlive_nothing_is_wrong_usage() {
+        let (code, _, err) = tokenvault(&["demo", "--at-ttl", "20", "--duration", "30"]);
+        assert_eq!(status(code), status(ExitCode::from(2)));
+        assert!(err.contains("--duration must be at least three times --at-ttl"), "{err}");
+    }
+
+    #[test]
+    fn a_keycloak_is_not_asked_without_a_password() {
+        let missing = "/nowhere/password";
+        let arguments = ["demo", "--keycloak-url", "http://localhost:1", "--keycloak-admin-password-file", missing];
+        let (code, _, err) = tokenvault(&arguments);
+        assert_eq!(status(code), status(ExitCode::from(1)));
+        assert!(err.contains("/nowhere/password: cannot be read"), "{err}");
+    }
+
+    #[test]
+    fn credentials_in_a_url_are_refused() {
+        let (code, ..) = tokenvault(&["demo", "--keycloak-url", "http://admin:canary@localhost:1"]);
+        assert_eq!(status(code), status(ExitCode::from(2)));
+    }
+}

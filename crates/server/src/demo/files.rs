@@ -1,0 +1,202 @@
+//! The files of a stage, written as an operator would: configuration, policy, keyring, secrets, certificates. Whatever is
+//! secret has mode 0600.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokenvault_core::ports::Entropy;
+use tokenvault_core::time::Timestamp;
+
+use super::certificates::{Authority, Certificate};
+use super::error::DemoError;
+use super::idp::Idp;
+use super::realm::{UI_CLIENT, VAULT_CLIENT};
+use super::stage::Setting;
+use crate::cli::keygen;
+
+/// The module that registers jobs.
+pub(super) const REGISTRAR: &str = "mod-data-import";
+/// The module that works on them.
+pub(super) const WORKER: &str = "mod-inventory";
+
+/// Where the files are; deleted when dropped, unless the place was the user's choice.
+pub(super) struct Directory {
+    path: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+impl Directory {
+    pub(super) fn open(chosen: Option<&Path>) -> Result<Self, DemoError> {
+        let Some(chosen) = chosen else {
+            let dir = tempfile::Builder::new().prefix("tokenvault-").tempdir();
+            let dir = dir.map_err(DemoError::io("cannot make a temporary directory"))?;
+            return Ok(Self { path: dir.path().to_owned(), _temporary: Some(dir) });
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(chosen).map_err(DemoError::file(chosen))?;
+        let path = chosen.canonicalize().map_err(DemoError::file(chosen))?;
+        Ok(Self { path, _temporary: None })
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str, mode: u32) -> Result<(), DemoError> {
+        let path = self.path(name);
+        // A file that is there already would keep its mode.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(DemoError::file(&path)(error)),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(DemoError::file(&path))
+    }
+
+    fn public(&self, name: &str, text: &str) -> Result<(), DemoError> {
+        self.write(name, text, 0o644)
+    }
+
+    fn secret(&self, name: &str, text: &str) -> Result<(), DemoError> {
+        self.write(name, text, 0o600)
+    }
+
+    fn certificate(&self, name: &str, certificate: &Certificate) -> Result<(), DemoError> {
+        self.public(&format!("{name}.pem"), &certificate.cert)?;
+        self.secret(&format!("{name}.key"), &certificate.key)
+    }
+}
+
+/// The certificates of those who call the vault.
+pub(super) struct Callers {
+    pub(super) ca_pem: String,
+    pub(super) registrar: Certificate,
+    pub(super) worker: Certificate,
+}
+
+/// Writes everything the vault reads, and what its callers need.
+pub(super) fn write(
+    dir: &Directory,
+    idp: &Idp,
+    setting: &Setting,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<Callers, DemoError> {
+    let mut authority = Authority::new(now)?;
+    let callers = Callers {
+        ca_pem: authority.cert(),
+        registrar: authority.module(&uri(REGISTRAR))?,
+        worker: authority.module(&uri(WORKER))?,
+    };
+    dir.public("ca.pem", &callers.ca_pem)?;
+    dir.certificate("vault", &authority.server()?)?;
+    dir.certificate(REGISTRAR, &callers.registrar)?;
+    dir.certificate(WORKER, &callers.worker)?;
+    dir.secret("keyring.toml", &keygen::entry("demo", true, entropy))?;
+    dir.secret("client-secret", idp.realm.vault_secret.expose())?;
+    dir.secret("ui-client-secret", idp.realm.ui_secret.expose())?;
+    dir.secret("user-password", idp.realm.password.expose())?;
+    if let Some(pem) = setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+        dir.public("keycloak-ca.pem", &String::from_utf8_lossy(pem))?;
+    }
+    dir.public("policy.toml", &policy(&idp.realm.name))?;
+    dir.public("tokenvault.toml", &configuration(idp, setting))?;
+    Ok(callers)
+}
+
+fn uri(module: &str) -> String {
+    format!("spiffe://tokenvault.demo/{module}")
+}
+
+fn policy(tenant: &str) -> String {
+    format!(
+        r#"# Which certificate is which module, and what it may do.
+
+[[module]]
+name = "{REGISTRAR}"
+uri_san = "{}"
+tenants = ["{tenant}"]
+register = ["exchange", "impersonate"]
+read = true
+release = true
+
+[[module]]
+name = "{WORKER}"
+uri_san = "{}"
+tenants = ["{tenant}"]
+read = true
+"#,
+        uri(REGISTRAR),
+        uri(WORKER)
+    )
+}
+
+fn configuration(idp: &Idp, setting: &Setting) -> String {
+    let listen = |port| quoted(&SocketAddr::from(([127, 0, 0, 1], port)).to_string());
+    let redis = setting.redis_url.as_deref().map_or_else(
+        || "url = \"redis://127.0.0.1:6379\" # not called: records are kept in memory here".to_owned(),
+        |url| format!("url = {}", quoted(url)),
+    );
+    let ca = match setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+        Some(_) => "ca_file = \"keycloak-ca.pem\"\n",
+        None => "",
+    };
+    let logout =
+        if setting.survive_logout { "default_acquisition = \"impersonate\"\non_logout = \"continue\"\n" } else { "" };
+    format!(
+        r#"# The vault of this stage. `tokenvault check-config --config` this file.
+
+[server]
+listen = {vault}
+cert_file = "vault.pem"
+key_file = "vault.key"
+client_ca_file = "ca.pem"
+shutdown_grace = 5
+
+[management]
+listen = {management}
+
+[redis]
+{redis}
+
+[keyring]
+file = "keyring.toml"
+
+[policy]
+file = "policy.toml"
+
+[keycloak]
+issuer = {issuer}
+base_url = {base_url}
+{ca}client_id = "{VAULT_CLIENT}"
+client_secret_file = "client-secret"
+user_id_claim = "user_id"
+accepted_clients = ["{UI_CLIENT}"]
+
+[tenants.{tenant}]
+{logout}
+[renewal] # for access tokens of seconds; the defaults are for minutes
+poll_interval = 0.1
+retry_min = 0.1
+tombstone_ttl = 60
+
+[telemetry]
+log_format = "text"
+log_level = {log_level}
+"#,
+        vault = listen(setting.ports.vault),
+        management = listen(setting.ports.management),
+        issuer = quoted(&idp.issuer),
+        base_url = quoted(&idp.realm_url),
+        tenant = idp.realm.name,
+        log_level = quoted(&setting.log_level),
+    )
+}
+
+/// As a TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,108 @@
+//! What `tokenvault dev` prints: where everything is, and command lines that work as they are.
+
+use std::fmt;
+use std::path::Path;
+
+use super::files::{REGISTRAR, WORKER};
+use super::realm::{UI_CLIENT, USER};
+use super::stage::Stage;
+
+/// The job of the example.
+const JOB: &str = "job-1";
+
+/// What a developer needs to know of a stage.
+#[derive(Debug, Clone)]
+pub struct DevLines {
+    facts: Vec<(&'static str, String)>,
+    commands: Vec<(String, String)>,
+}
+
+impl DevLines {
+    /// About this stage.
+    pub fn about(stage: &Stage<'_>) -> Self {
+        let file = |name: &str| quoted(&stage.file(name));
+        let store = stage.setting.redis_url.clone().unwrap_or_else(|| "memory".to_owned());
+        let facts = vec![
+            ("vault", format!("{} (mutual TLS)", stage.vault_url())),
+            ("management", format!("{0}/readyz, {0}/metrics", stage.management_url())),
+            ("identity provider", format!("{} ({})", stage.realm_url(), stage.idp.kind())),
+            ("store", store),
+            ("access tokens", format!("live {} s", stage.setting.at_ttl.as_secs())),
+            ("user", format!("{USER}, password {}", stage.idp.realm.password.expose())),
+            ("UI client", format!("{UI_CLIENT}, secret in {}", file("ui-client-secret"))),
+            ("tenant", stage.idp.realm.name.clone()),
+            ("files", quoted(&stage.dir())),
+            ("  trust", "ca.pem".to_owned()),
+            ("  may register", format!("{REGISTRAR}.pem, {REGISTRAR}.key")),
+            ("  may read", format!("{WORKER}.pem, {WORKER}.key")),
+            ("  the vault's", "tokenvault.toml, policy.toml, keyring.toml".to_owned()),
+        ];
+        Self { facts, commands: commands(stage, &file) }
+    }
+
+    /// The command lines, in the order they are to be tried.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        self.commands.iter().map(|(_, command)| command.as_str())
+    }
+}
+
+fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, String)> {
+    let curl = |module: &str| {
+        let (cert, key) = (file(&format!("{module}.pem")), file(&format!("{module}.key")));
+        format!("curl -sS --cacert {} --cert {cert} --key {key}", file("ca.pem"))
+    };
+    let url = format!("{}/tokens/{JOB}", stage.vault_url());
+    let ca = match stage.setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+        Some(_) => format!(" --cacert {}", file("keycloak-ca.pem")),
+        None => String::new(),
+    };
+    let login = format!(
+        "TOKEN=$(curl -sS{ca} {}/protocol/openid-connect/token -d grant_type=password -d client_id={UI_CLIENT} \
+         --data-urlencode client_secret@{} -d username={USER} --data-urlencode password@{} \
+         | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
+        stage.realm_url(),
+        file("ui-client-secret"),
+        file("user-password"),
+    );
+    let register = format!(
+        "{} -X PUT {url} -H 'content-type: application/json' \
+         -d \"{{\\\"access_token\\\":\\\"$TOKEN\\\",\\\"readers\\\":[\\\"{WORKER}\\\"]}}\"",
+        curl(REGISTRAR)
+    );
+    vec![
+        (format!("{USER}'s access token, as the UI has it"), login),
+        (format!("{REGISTRAR} registers a job with it"), register),
+        (format!("{WORKER} reads a live access token, now and in an hour"), format!("{} {url}", curl(WORKER))),
+        (format!("{REGISTRAR} releases the job"), format!("{} -i -X DELETE {url}", curl(REGISTRAR))),
+    ]
+}
+
+impl fmt::Display for DevLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, fact) in &self.facts {
+            writeln!(f, "  {name:<18} {fact}")?;
+        }
+        for (comment, command) in &self.commands {
+            write!(f, "\n# {comment}\n{command}\n")?;
+        }
+        Ok(())
+    }
+}
+
+/// As a word for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_are_quoted_where_a_shell_would_split_them() {
+        assert_eq!(quoted(Path::new("/tmp/a-b.pem")), "/tmp/a-b.pem");
+        assert_eq!(quoted(Path::new("/tmp/it's here")), r"'/tmp/it'\''s here'");
+    }
+}

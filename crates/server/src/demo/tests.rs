@@ -1,0 +1,113 @@
+//! What the parts of the stage promise each other; the whole play is in `tests/demo.rs`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keycloak_double::{Features, Keycloak, Request};
+use serde_json::Value;
+use tokenvault_core::ports::testing::{ManualClock, SeededEntropy};
+use tokenvault_core::time::Timestamp;
+
+use super::files::Directory;
+use super::jobs::Progress;
+use super::realm::{Realm, UI_CLIENT, USER, random_uuid};
+use super::records::Gate;
+use super::report::Report;
+
+const START: u64 = 1_800_000_000;
+
+/// An identity provider without a network, and an access token of 3 seconds it issued at [`START`].
+fn issued() -> (Keycloak, String) {
+    let realm = Realm::new("demo".to_owned(), Duration::from_secs(3), &SeededEntropy::new(1));
+    let entropy = keycloak_double::SeededEntropy::new(2);
+    let mut keycloak = Keycloak::new("http://idp", Features::default(), entropy);
+    keycloak.add_realm(realm.embedded()).unwrap();
+    let form = [
+        ("grant_type", "password"),
+        ("client_id", UI_CLIENT),
+        ("client_secret", realm.ui_secret.expose()),
+        ("username", USER),
+        ("password", realm.password.expose()),
+    ];
+    let login = Request::post("/realms/demo/protocol/openid-connect/token", form);
+    let answer: Value = serde_json::from_str(&keycloak.handle(START * 1000, &login).body).unwrap();
+    (keycloak, answer["access_token"].as_str().unwrap().to_owned())
+}
+
+fn gate(keycloak: &mut Keycloak, issuer: &str, clock: Arc<ManualClock>) -> Gate {
+    let keys = keycloak.handle(START * 1000, &Request::get("/realms/demo/protocol/openid-connect/certs"));
+    Gate::new(issuer, serde_json::from_str(&keys.body).unwrap(), clock)
+}
+
+#[test]
+fn a_record_is_taken_until_its_token_has_expired() {
+    let (mut keycloak, token) = issued();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(START)));
+    let gate = gate(&mut keycloak, "http://idp/realms/demo", clock.clone());
+    assert!(gate.admits(&token));
+    clock.advance(Duration::from_millis(3999));
+    assert!(gate.admits(&token));
+    clock.advance(Duration::from_millis(1));
+    assert!(!gate.admits(&token));
+}
+
+#[test]
+fn a_record_needs_a_token_of_this_issuer_unaltered() {
+    let (mut keycloak, token) = issued();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_secs(START)));
+    let own = gate(&mut keycloak, "http://idp/realms/demo", clock.clone());
+    let other = gate(&mut keycloak, "http://idp/realms/other", clock);
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    assert!(!other.admits(&token));
+    assert!(!own.admits(&format!("{signed}.AAAA")));
+    assert!(!own.admits("nonsense"));
+}
+
+#[test]
+fn the_story_is_told_only_if_one_job_died_and_the_other_finished() {
+    let plain = |done, failed| Progress {
+        done,
+        failed,
+        first_401: (failed > 0).then_some(Duration::from_millis(3140)),
+        ..Progress::default()
+    };
+    let vaulted = |done, failed| Progress { done, failed, generation: Some(7), tokens_used: 4, ..Progress::default() };
+    let told = Report::on(100, &plain(30, 70), &vaulted(100, 0), 1);
+    assert!(told.ok);
+    assert_eq!((told.vault.renewals, told.plain.first_401_at_seconds), (6, Some(3.1)));
+    for (plain, vaulted) in [
+        (plain(100, 0), vaulted(100, 0)), // the token was not outlived
+        (plain(0, 100), vaulted(100, 0)), // it never worked
+        (plain(30, 70), vaulted(99, 1)),
+        (plain(30, 70), vaulted(99, 0)),
+    ] {
+        assert!(!Report::on(100, &plain, &vaulted, 1).ok, "{plain:?} {vaulted:?}");
+    }
+}
+
+#[test]
+fn the_result_has_the_members_programs_read() {
+    let report = Report::on(10, &Progress::default(), &Progress::default(), 1);
+    let json = serde_json::to_string(&report).unwrap();
+    let expected = concat!(
+        r#"{"plain":{"records":10,"done":0,"failed":0,"first_401_at_seconds":null},"#,
+        r#""vault":{"records":10,"done":0,"failed":0,"renewals":0,"tokens_used":0},"ok":false}"#
+    );
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn a_chosen_directory_is_private_and_stays() {
+    let parent = tempfile::tempdir().unwrap();
+    let chosen = parent.path().join("dev");
+    drop(Directory::open(Some(&chosen)).unwrap());
+    assert_eq!(chosen.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn ids_are_uuids() {
+    let id = random_uuid(&SeededEntropy::new(1));
+    let shape: Vec<usize> = id.split('-').map(str::len).collect();
+    assert_eq!((shape, id.as_bytes()[14]), (vec![8, 4, 4, 4, 12], b'4'));
+}

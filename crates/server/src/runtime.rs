@@ -1,0 +1,211 @@
+//! The running vault: listeners, reconciler and watchers, started together and stopped together.
+//!
+//! `serve`, `demo` and `dev` all start here; what differs is the configuration, and for demonstrations the store.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokenvault_core::ids::{ReplicaId, Shard};
+use tokenvault_core::ports::TokenStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::callers::PolicyFile;
+use crate::config::{Config, ConfigError};
+use crate::http::{self, App};
+use crate::management::{self, Management, ReadyPart};
+use crate::parts::Parts;
+use crate::reconciler::{self, Reconciler};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::{self, TlsError, TlsState};
+use crate::vault::{self, Vault};
+use crate::wiring::{self, WiringError};
+
+pub use crate::wiring::Backing;
+
+/// Why the vault does not start. Every one of these is for the operator: it names the file or the key.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration, or a file it names.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its parts do not fit together.
+    #[error(transparent)]
+    Wiring(#[from] WiringError),
+    /// The listener's certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The policy file.
+    #[error("{0}")]
+    Policy(String),
+    /// An address cannot be listened on.
+    #[error("{listener}: cannot listen on {address}: {problem}")]
+    Listen {
+        /// The section of the configuration.
+        listener: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        problem: std::io::Error,
+    },
+}
+
+/// A vault that runs.
+pub struct Running {
+    address: SocketAddr,
+    management_address: SocketAddr,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+impl Running {
+    /// Where modules call.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where health and metrics are.
+    pub fn management_address(&self) -> SocketAddr {
+        self.management_address
+    }
+
+    /// Begins to stop: no new connections, waiting reads are answered, renewals in hand are finished.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Stops and waits until everything is finished; `false` if something was not within the grace period.
+    pub async fn finish(self) -> bool {
+        self.stop();
+        tokio::time::timeout(self.grace, futures::future::join_all(self.tasks)).await.is_ok()
+    }
+}
+
+/// How often the number of due records is counted for the metrics.
+const COUNT_DUE_EVERY: Duration = Duration::from_secs(10);
+
+/// Starts the vault. Redis and Keycloak may be away: readiness tells about the former, registrations about the latter.
+pub async fn start(config: &Config, backing: Backing) -> Result<Running, StartError> {
+    let secrets = config.load_secrets()?;
+    let metrics = Arc::new(Metrics::new());
+    let parts = wiring::parts(config, &secrets, backing, &metrics)?;
+    let policy = PolicyFile::load(&config.policy.file).map_err(|error| StartError::Policy(error.to_string()))?;
+    let tls = TlsState::load(&config.server)?;
+    let modules = listen("server", config.server.listen).await?;
+    let managers = listen("management", config.management.listen).await?;
+    let (address, management_address) =
+        (local(&modules, config.server.listen), local(&managers, config.management.listen));
+
+    let stop = CancellationToken::new();
+    let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
+    let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+    let app = App {
+        jobs: Arc::new(vault),
+        callers: Arc::clone(&policy) as Arc<dyn http::Callers>,
+        limits: Arc::new((&config.server).into()),
+        metrics: Arc::clone(&metrics),
+    };
+    let reconciler = Reconciler::new(parts.clone(), reconciler_options(config, &parts));
+    let ready: Vec<Arc<dyn ReadyPart>> = vec![
+        Arc::new(Loaded("keyring")),
+        Arc::new(Loaded("policy")),
+        Arc::new(Loaded("tls")),
+        Arc::new(StoreReady(Arc::clone(&parts.store))),
+    ];
+    let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), stop: stop.clone() };
+    let limits = tls::Limits::from(&config.server);
+    let tasks = vec![
+        tokio::spawn(tls::serve(
+            modules,
+            Arc::clone(&tls),
+            http::router(app),
+            limits,
+            Arc::clone(&metrics),
+            stop.clone(),
+        )),
+        tokio::spawn(serve_management(managers, management, stop.clone())),
+        tokio::spawn(reconciler.run(stop.clone())),
+        tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
+        tokio::spawn(until(stop.clone(), policy.watch())),
+        tokio::spawn(until(stop.clone(), count_due(parts, metrics))),
+    ];
+    tracing::info!(%address, %management_address, "the vault is listening");
+    Ok(Running { address, management_address, stop, tasks, grace: config.server.shutdown_grace })
+}
+
+async fn listen(listener: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|problem| StartError::Listen { listener, address, problem })
+}
+
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+async fn serve_management(listener: TcpListener, management: Management, stop: CancellationToken) {
+    let served = axum::serve(listener, management::router(management)).with_graceful_shutdown(stop.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the management listener failed");
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
+    let renewal = &config.renewal;
+    let name = format!("replica-{}", parts.attempt());
+    reconciler::Options {
+        replica: ReplicaId::parse(name).expect("a word, a dash and hexadecimal digits are visible ASCII"),
+        lease: renewal.lease,
+        poll_interval: renewal.poll_interval,
+        concurrency: renewal.concurrency,
+        spends_per_session: renewal.spends_per_session,
+    }
+}
+
+async fn count_due(parts: Parts, metrics: Arc<Metrics>) {
+    loop {
+        let now = parts.clock.now();
+        let mut due = 0;
+        for shard in Shard::all() {
+            due += parts.store.count_due(shard, now).await.unwrap_or(0);
+        }
+        metrics.set_due(due);
+        tokio::time::sleep(COUNT_DUE_EVERY).await;
+    }
+}
+
+/// A part without which the process would not have started.
+struct Loaded(&'static str);
+
+#[async_trait]
+impl ReadyPart for Loaded {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+struct StoreReady(Arc<dyn TokenStore>);
+
+#[async_trait]
+impl ReadyPart for StoreReady {
+    fn name(&self) -> &'static str {
+        "store"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.ready().await.map_err(|error| error.to_string())
+    }
+}

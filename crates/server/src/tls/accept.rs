@@ -1,0 +1,89 @@
+//! Accepts connections until told to stop, then waits for those there are.
+//!
+//! `axum::serve` would do, if it did not hide the time-outs and limits that keep a listener usable while others misuse it.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::Connections;
+use super::reload::TlsState;
+use crate::config::Server;
+use crate::telemetry::metrics::Metrics;
+
+/// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a client is allowed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at a time, those in their handshake included. More wait in the system's queue.
+    pub max_connections: usize,
+    /// For a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// For a request's head with HTTP/1.1.
+    pub header_timeout: Duration,
+    /// After which a connection without a request is closed (within twice this time).
+    pub idle_timeout: Duration,
+}
+
+impl From<&Server> for Limits {
+    fn from(server: &Server) -> Self {
+        Self {
+            max_connections: server.max_connections,
+            handshake_timeout: server.handshake_timeout,
+            header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
+        }
+    }
+}
+
+/// Serves until `stop`, then lets the requests in hand finish; whoever calls bounds that in time.
+pub async fn serve(
+    listener: TcpListener,
+    state: Arc<TlsState>,
+    router: Router,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let connections = Arc::new(Connections::new(state, router, limits, metrics, stop.clone()));
+    let open = TaskTracker::new();
+    while let Some((stream, address, slot)) = stop.run_until_cancelled(next(&listener, &slots)).await {
+        let connections = Arc::clone(&connections);
+        open.spawn(async move {
+            connections.serve(stream, address).await;
+            drop(slot);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => return (stream, address, slot),
+            Err(error) if of_one_connection(error.kind()) => {}
+            Err(error) => {
+                tracing::error!(%error, "no connection can be accepted for now");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted; the next one may be there already.
+fn of_one_connection(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,105 @@
+//! Which requests a connection has in hand, so that one with nothing to do can be told from one that works.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+/// The requests of one connection, counted at both of their ends: no clock is needed to see that nothing happened
+/// between two looks.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    ended_before: AtomicU64,
+}
+
+impl Activity {
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> InHand {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        InHand(Arc::clone(self))
+    }
+
+    /// Whether there is no request now, and was none since the last look.
+    pub(super) fn quiet_since_last_look(&self) -> bool {
+        let ended = self.ended.load(Ordering::SeqCst);
+        let begun = self.begun.load(Ordering::SeqCst);
+        let ended_before = self.ended_before.swap(ended, Ordering::SeqCst);
+        begun == ended && ended == ended_before
+    }
+}
+
+/// A request in hand, until its answer has been taken over whole or was given up.
+#[derive(Debug)]
+pub(super) struct InHand(Arc<Activity>);
+
+impl InHand {
+    /// Ends with this body.
+    pub(super) fn until_sent(self, body: Body) -> Answer {
+        Answer { body, _in_hand: self }
+    }
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// An answer's body, during which its request is in hand.
+#[derive(Debug)]
+pub(super) struct Answer {
+    body: Body,
+    _in_hand: InHand,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_quiet_only_when_nothing_began_or_ended_since_the_last_look() {
+        let activity = Arc::new(Activity::default());
+        assert!(activity.quiet_since_last_look());
+        let request = activity.begin();
+        assert!(!activity.quiet_since_last_look());
+        assert!(!activity.quiet_since_last_look());
+        drop(request);
+        assert!(!activity.quiet_since_last_look());
+        assert!(activity.quiet_since_last_look());
+        drop(activity.begin());
+        assert!(!activity.quiet_since_last_look());
+    }
+
+    #[test]
+    fn a_request_is_in_hand_until_its_answer_was_taken_over() {
+        let activity = Arc::new(Activity::default());
+        let answer = activity.begin().until_sent(Body::from("token"));
+        assert!(!activity.quiet_since_last_look());
+        drop(answer);
+        assert!(!activity.quiet_since_last_look());
+        assert!(activity.quiet_since_last_look());
+    }
+}

@@ -1,0 +1,227 @@
+//! One connection, from its handshake to its end.
+//!
+//! It ends when it is quiet for too long, when the vault stops, or when its certificate would no longer be let in; each
+//! time requests in hand are finished first.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls_pki_types::CertificateDer;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::accept::Limits;
+use super::activity::{Activity, Answer};
+use super::reload::TlsState;
+use super::settings::TlsSettings;
+use super::{Peer, activity};
+use crate::telemetry::metrics::Metrics;
+
+/// How long a closing connection without a request may take to go; a client that does not let it go is cut.
+const LINGER: Duration = Duration::from_secs(5);
+/// A request's head: no route has a long path, and no header carries a token.
+const MAX_HEAD: u32 = 16 * 1024;
+const MAX_STREAMS: u32 = 64;
+/// Streams the client reset before they were looked at ("rapid reset").
+const MAX_PENDING_RESETS: usize = 20;
+/// Streams reset here because of the client's errors ("made you reset").
+const MAX_ERROR_RESETS: usize = 64;
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What all connections of a listener have in common.
+pub(super) struct Connections {
+    state: Arc<TlsState>,
+    router: Router,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    http: Builder<TokioExecutor>,
+}
+
+impl Connections {
+    pub(super) fn new(
+        state: Arc<TlsState>,
+        router: Router,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
+        let http = http(limits.header_timeout);
+        Self { state, router, limits, metrics, stop, http }
+    }
+
+    /// Serves a connection until it ends.
+    pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr) {
+        let _open = Open::count(&self.metrics);
+        // Before the handshake, so that a change during it is noticed.
+        let settings = self.state.subscribe();
+        let handshake = self.handshake(stream, address, settings.borrow().server_config());
+        let Some(Some(stream)) = self.stop.run_until_cancelled(handshake).await else { return };
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        // Impossible, as the verifier demands a certificate; and the door stays shut if it were not.
+        let Some(leaf) = chain.first().cloned() else { return };
+        self.exchange(stream, Peer::new(leaf), Trust { chain, settings, address }).await;
+    }
+
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Option<TlsStream<TcpStream>> {
+        // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
+        stream.set_nodelay(true).ok();
+        let accepted = tokio::time::timeout(self.limits.handshake_timeout, TlsAcceptor::from(config).accept(stream));
+        match accepted.await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err(error)) => {
+                told(&error, address);
+                None
+            }
+            Err(_) => {
+                tracing::debug!(%address, "a TLS handshake took too long");
+                None
+            }
+        }
+    }
+
+    /// HTTP, until either side has enough.
+    async fn exchange(&self, stream: TlsStream<TcpStream>, peer: Peer, mut trust: Trust) {
+        // The protocol is agreed on by now. Left to look for it in the first bytes, hyper would wait for them for ever.
+        let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let http = self.http.clone();
+        let http = if http2 { http.http2_only() } else { http.http1_only() };
+        let activity = Arc::new(Activity::default());
+        let service = service(self.router.clone(), peer, Arc::clone(&activity));
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
+        let mut closing = false;
+        loop {
+            let close = tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(address = %trust.address, error, "a connection broke");
+                    }
+                    return;
+                }
+                () = self.stop.cancelled(), if !closing => true,
+                lost = trust.lost(), if !closing => lost,
+                () = look.as_mut() => {
+                    let quiet = activity.quiet_since_last_look();
+                    if closing && quiet {
+                        return;
+                    }
+                    look.set(tokio::time::sleep(if closing { LINGER } else { self.limits.idle_timeout }));
+                    quiet || !trust.holds()
+                }
+            };
+            if close && !closing {
+                closing = true;
+                connection.as_mut().graceful_shutdown();
+                look.set(tokio::time::sleep(LINGER));
+            }
+        }
+    }
+}
+
+/// Why a connection was let in, and whether it still would be.
+struct Trust {
+    chain: Vec<CertificateDer<'static>>,
+    settings: watch::Receiver<Arc<TlsSettings>>,
+    address: SocketAddr,
+}
+
+impl Trust {
+    /// Waits for new settings; whether the certificate is refused by them.
+    async fn lost(&mut self) -> bool {
+        if self.settings.changed().await.is_err() {
+            // The settings are gone with the listener, which stops its connections by itself.
+            std::future::pending::<()>().await;
+        }
+        !self.holds()
+    }
+
+    /// Whether the certificate would be let in now: it may have expired or been revoked, or its CA may have gone.
+    fn holds(&mut self) -> bool {
+        let settings = Arc::clone(&self.settings.borrow_and_update());
+        let verdict = settings.admits(&self.chain);
+        if let Err(error) = &verdict {
+            tracing::info!(address = %self.address, %error, "a connection is closed: its certificate is not valid any more");
+        }
+        verdict.is_ok()
+    }
+}
+
+fn http(header_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .max_buf_size(usize::try_from(MAX_HEAD).expect("usize has at least 32 bits on supported systems"));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_header_list_size(MAX_HEAD)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+fn service(
+    router: Router,
+    peer: Peer,
+    activity: Arc<Activity>,
+) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> {
+    service_fn(move |mut request: Request<Incoming>| {
+        let in_hand: activity::InHand = activity.begin();
+        request.extensions_mut().insert(peer.clone());
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move { answer.await.map(|answer| answer.map(|body| in_hand.until_sent(body))) }
+    })
+}
+
+/// Refused certificates are worth an operator's attention; strangers that speak no TLS are not.
+fn told(error: &std::io::Error, address: SocketAddr) {
+    use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    if matches!(cause, Some(InvalidCertificate(_) | NoCertificatesPresented)) {
+        tracing::info!(%address, %error, "a client certificate was refused");
+    } else {
+        tracing::debug!(%address, %error, "a TLS handshake failed");
+    }
+}
+
+/// Counts an open connection.
+struct Open<'a>(&'a Metrics);
+
+impl<'a> Open<'a> {
+    fn count(metrics: &'a Metrics) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}

@@ -1,0 +1,231 @@
+//! How long connections live, and how they end.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::certificates::{Files, ends_in, valid};
+use super::stage::{Stage, client, get1, get2, request, soon};
+use crate::config::Server;
+use crate::tls::Refreshed;
+
+const SHORT: Duration = Duration::from_millis(150);
+
+/// Reads until the listener ends the connection, whether with or without a farewell.
+async fn until_cut(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
+    let mut read = Vec::new();
+    soon("the end of the connection", stream.read_to_end(&mut read)).await.ok();
+    read
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_its_handshake_is_cut() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { handshake_timeout: SHORT, ..files.config() }).await;
+    let mut silent = TcpStream::connect(stage.address).await.unwrap();
+    stage.until_open(1).await;
+    assert!(until_cut(&mut silent).await.is_empty());
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_half_a_head_is_cut() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { header_timeout: SHORT, ..files.config() }).await;
+    let module = files.authority.module(7, valid());
+    let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
+    stream.write_all(b"GET /whoami HTTP/1.1\r\nHost: local").await.unwrap();
+    until_cut(&mut stream).await;
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_agrees_on_http2_and_then_says_nothing_is_cut() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let mut client = client(&files, Some(&files.authority.module(7, valid())));
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let mut stream = stage.connect(&client).await.unwrap();
+    until_cut(&mut stream).await;
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config()).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let large = |mut request: hyper::Request<_>| {
+        request.headers_mut().insert("x-large", "x".repeat(40_000).parse().unwrap());
+        request
+    };
+    let over_http1 = stage.http1(&client).await.send_request(large(request("/whoami"))).await;
+    let over_http2 = stage.http2(&client).await.send_request(large(request("/whoami"))).await;
+    assert_eq!(over_http1.unwrap().status(), 431);
+    assert!(over_http2.map_or(true, |answer| answer.status() == 431));
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_over_both_protocols() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let (mut first, mut second) = (stage.http1(&client).await, stage.http2(&client).await);
+    assert!(get1(&mut first, "/whoami").await.is_ok());
+    assert!(get2(&mut second, "/whoami").await.is_ok());
+
+    stage.until_open(0).await;
+
+    assert!(get1(&mut first, "/whoami").await.is_err());
+    assert!(get2(&mut second, "/whoami").await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_in_hand_is_not_idle() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let mut working = stage.http2(&client).await;
+    let answer = tokio::spawn(async move { get2(&mut working, "/slow").await });
+    stage.slow.entered.acquire().await.unwrap().forget();
+    // Idle connections that were opened later come and go meanwhile, each after at least one look at the working one.
+    for _ in 0..3 {
+        let idle = stage.http2(&client).await;
+        stage.until_open(1).await;
+        drop(idle);
+    }
+    stage.slow.leave.add_permits(1);
+    assert_eq!(answer.await.unwrap().unwrap(), b"done");
+}
+
+#[tokio::test]
+async fn no_more_connections_are_served_than_the_limit() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { max_connections: 1, ..files.config() }).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let mut first = stage.http1(&client).await;
+    assert!(get1(&mut first, "/whoami").await.is_ok());
+
+    let mut second = pin!(stage.http1(&client));
+    assert!(tokio::time::timeout(SHORT, &mut second).await.is_err(), "the second one has to wait");
+    assert!(get1(&mut first, "/whoami").await.is_ok());
+    drop(first);
+
+    assert!(get1(&mut second.await, "/whoami").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_more() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config()).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let (mut idle, mut over_http1, mut over_http2) =
+        (stage.http1(&client).await, stage.http1(&client).await, stage.http2(&client).await);
+    assert!(get1(&mut idle, "/whoami").await.is_ok());
+    let first = tokio::spawn(async move { get1(&mut over_http1, "/slow").await });
+    let second = tokio::spawn(async move { get2(&mut over_http2, "/slow").await });
+    stage.slow.entered.acquire_many(2).await.unwrap().forget();
+    let silent = TcpStream::connect(stage.address).await.unwrap();
+    stage.until_open(4).await;
+
+    stage.stop.cancel();
+
+    // The idle one and the one in its handshake go at once, the working ones do not.
+    stage.until_open(2).await;
+    assert!(!stage.served.is_finished());
+    assert!(TcpStream::connect(stage.address).await.is_err());
+    stage.slow.leave.add_permits(2);
+    assert_eq!(first.await.unwrap().unwrap(), b"done");
+    assert_eq!(second.await.unwrap().unwrap(), b"done");
+    soon("the end of the listener", stage.served).await.unwrap();
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_new_revocation_list_closes_the_revoked_connection_and_keeps_the_others() {
+    let files = Files::new();
+    let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
+    let mut staying = stage.http2(&client(&files, Some(&good))).await;
+    let mut leaving = stage.http2(&client(&files, Some(&bad))).await;
+    assert!(get2(&mut staying, "/whoami").await.is_ok());
+    assert!(get2(&mut leaving, "/whoami").await.is_ok());
+
+    files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
+    assert_eq!(stage.state.refresh(), Refreshed::Replaced);
+
+    stage.until_open(1).await;
+    assert!(get2(&mut leaving, "/whoami").await.is_err());
+    assert!(get2(&mut staying, "/whoami").await.is_ok());
+    let refused = stage.refusal(&client(&files, Some(&bad))).await;
+    assert_eq!(refused, rustls::AlertDescription::CertificateRevoked);
+}
+
+#[tokio::test]
+async fn a_request_in_hand_is_finished_although_its_certificate_was_revoked() {
+    let files = Files::new();
+    let module = files.authority.module(7, valid());
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
+    let mut sender = stage.http2(&client(&files, Some(&module))).await;
+    let mut later = sender.clone();
+    let answer = tokio::spawn(async move { get2(&mut sender, "/slow").await });
+    stage.slow.entered.acquire().await.unwrap().forget();
+
+    files.write("crl.pem", &files.authority.crl(&[&module], valid()));
+    stage.state.refresh();
+
+    // Once the client knows, no other request of its is taken.
+    soon("the farewell", async {
+        while later.ready().await.is_ok() && !later.is_closed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    stage.slow.leave.add_permits(1);
+    assert_eq!(answer.await.unwrap().unwrap(), b"done");
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_certificate_for_long() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let module = files.authority.module(7, ends_in(3));
+    let mut sender = stage.http2(&client(&files, Some(&module))).await;
+    let asked = async {
+        // Never idle, and closed all the same.
+        while get2(&mut sender, "/whoami").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("the end of the connection", asked).await;
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn changed_files_are_taken_up_while_an_open_connection_goes_on() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
+    let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
+    let mut open = stage.http1(&client(&files, Some(&good))).await;
+    assert!(get1(&mut open, "/whoami").await.is_ok());
+    let watch = tokio::spawn(Arc::clone(&stage.state).watch(Arc::clone(&stage.metrics)));
+    let before = stage.state.current();
+
+    files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
+
+    let taken_up = async {
+        while Arc::ptr_eq(&before, &stage.state.current()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a look at the files", taken_up).await;
+    assert!(get1(&mut open, "/whoami").await.is_ok());
+    let refused = stage.refusal(&client(&files, Some(&bad))).await;
+    assert_eq!(refused, rustls::AlertDescription::CertificateRevoked);
+    assert!(stage.metrics.encode().contains("tokenvault_certificate_not_after_timestamp_seconds{use=\"client_crl\"}"));
+    watch.abort();
+}

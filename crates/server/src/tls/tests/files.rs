@@ -1,0 +1,120 @@
+//! The listener's files: what is wrong with them, and what happens when they change.
+
+use tokenvault_core::time::Timestamp;
+
+use super::certificates::{Files, Identity, ends_in, valid};
+use crate::config::Server;
+use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
+
+fn problem(config: &Server) -> String {
+    match TlsSettings::load(config) {
+        Ok(_) => panic!("it was taken"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_problem_names_its_file() {
+    let files = Files::new();
+    let good = files.config();
+    files.write("empty", "");
+    files.write("torn", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+    files.write("damaged", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    files.write("other.key", &files.authority.server().key);
+    files.write("damaged.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    files.write("damaged.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+    let at = |name: &str| files.path(name);
+    let cases = [
+        (Server { cert_file: at("none"), ..good.clone() }, "none", "cannot be read"),
+        (Server { cert_file: at("empty"), ..good.clone() }, "empty", "contains no certificate"),
+        (Server { cert_file: at("damaged"), ..good.clone() }, "damaged", "first certificate cannot be read"),
+        (Server { key_file: at("ca.pem"), ..good.clone() }, "ca.pem", "contains no private key"),
+        (Server { key_file: at("damaged.key"), ..good.clone() }, "damaged.key", "cannot be used"),
+        (Server { key_file: at("other.key"), ..good.clone() }, "other.key", "is not the key of the first certificate"),
+        (Server { client_ca_file: at("torn"), ..good.clone() }, "torn", "is not valid PEM"),
+        (Server { client_ca_file: at("damaged"), ..good.clone() }, "damaged", "certificate number 1 cannot be read"),
+        (Server { client_crl_file: Some(at("empty")), ..good.clone() }, "empty", "no certificate revocation list"),
+        (Server { client_crl_file: Some(at("damaged.crl")), ..good.clone() }, "damaged.crl", "cannot be used"),
+    ];
+    for (config, file, wrong) in cases {
+        let problem = problem(&config);
+        assert!(problem.starts_with(&at(file).display().to_string()), "{problem}");
+        assert!(problem.contains(wrong), "{wrong} in {problem}");
+    }
+}
+
+#[test]
+fn a_problem_never_quotes_the_file() {
+    let files = Files::new();
+    files.write("server.key", "-----BEGIN PRIVATE KEY\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
+    let unterminated = problem(&files.config());
+    files.write("server.key", "-----BEGIN PRIVATE KEY-----\nsecret!\n-----END PRIVATE KEY-----\n");
+    let undecodable = problem(&files.config());
+    for problem in [unterminated, undecodable] {
+        let quoted = ["c2Vj", "secret", "PRIVATE", "[45"].into_iter().find(|part| problem.contains(part));
+        assert_eq!(quoted, None, "in {problem}");
+    }
+}
+
+#[test]
+fn half_a_rotation_is_passed_over_and_the_whole_taken_up() {
+    let files = Files::new();
+    let state = TlsState::load(&files.config()).unwrap();
+    let before = state.current();
+    let Identity { cert, key, .. } = files.authority.server();
+
+    files.write("server.pem", &cert);
+    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert!(state.problem().unwrap().contains("server.key"));
+    assert!(std::sync::Arc::ptr_eq(&before, &state.current()));
+
+    files.write("server.key", &key);
+    assert_eq!(state.refresh(), Refreshed::Replaced);
+    assert_eq!(state.problem(), None);
+    assert_eq!(state.refresh(), Refreshed::Unchanged);
+}
+
+#[test]
+fn a_file_that_is_away_for_a_while_changes_nothing() {
+    let files = Files::new();
+    let state = TlsState::load(&files.config()).unwrap();
+    std::fs::rename(files.path("ca.pem"), files.path("away")).unwrap();
+    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert_eq!(state.refresh(), Refreshed::Refused);
+    std::fs::rename(files.path("away"), files.path("ca.pem")).unwrap();
+    assert_eq!(state.refresh(), Refreshed::Replaced);
+}
+
+#[test]
+fn a_watch_sees_what_changed_and_nothing_else() {
+    let files = Files::new();
+    files.write("policy", "one");
+    let mut watch = FileWatch::new([files.path("policy"), files.path("later")]);
+    assert!(!watch.changed());
+    // Of the same length, and perhaps within the same tick of the file system's clock.
+    files.write("policy", "two");
+    assert!(watch.changed());
+    files.write("policy", "two");
+    assert!(!watch.changed());
+    files.write("later", "");
+    assert!(watch.changed());
+    std::fs::remove_file(files.path("later")).unwrap();
+    assert!(watch.changed());
+    assert!(!watch.changed());
+}
+
+#[test]
+fn what_expires_first_is_told_for_each_use() {
+    let files = Files::new();
+    let crls = format!("{}{}", files.authority.crl(&[], valid()), files.authority.crl(&[], ends_in(60)));
+    let server = files.authority.server();
+    files.write("server.pem", &server.cert);
+    files.write("server.key", &server.key);
+    let settings = TlsSettings::load(&files.config_with_crl(&crls)).unwrap();
+    let at = |usage| settings.expiries().iter().find(|(found, _)| *found == usage).map(|(_, at)| *at);
+    assert_eq!(at("server"), not_after(&server.leaf()));
+    assert_eq!(at("client_ca"), not_after(&files.authority.der()));
+    let hour_less = at("server").unwrap() - std::time::Duration::from_mins(58);
+    assert!(at("client_crl").unwrap() < hour_less, "the earlier of two lists");
+    assert!(at("client_crl").unwrap() > Timestamp::from_secs(1_700_000_000));
+}
