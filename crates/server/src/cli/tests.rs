@@ -150,7 +150,109 @@ mod healthcheck {
 }
 
 mod check_config {
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tempfile::TempDir;
+
     use super::*;
+
+    const CONFIG: &str = r#"
+[server]
+cert_file = "server.pem"
+key_file = "server.key"
+client_ca_file = "ca.pem"
+[redis]
+url = "redis://localhost:6379"
+[keyring]
+file = "keyring.toml"
+[policy]
+file = "policy.toml"
+[keycloak]
+issuer = "https://kc.example.org/realms/{tenant}"
+client_id = "tokenvault"
+client_secret_file = "{tenant}-secret"
+accepted_clients = ["ui"]
+[tenants.diku]
+"#;
+
+    const POLICY: &str = "[[module]]\nname = 'mod-a'\ncn = 'mod-a'\ntenants = ['diku']\nread = true\n";
+
+    /// A directory with everything a vault reads, valid until the year 4096 unless said otherwise.
+    fn sound(until: Option<i32>) -> TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut server = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        if let Some(year) = until {
+            server.not_after = rcgen::date_time_ymd(year, 1, 1);
+        }
+        write("ca.pem", &authority.pem());
+        write("server.pem", &server.signed_by(&key, &authority).unwrap().pem());
+        write("server.key", &key.serialize_pem());
+        write("keyring.toml", &tokenvault(&["keygen", "--primary", "--id", "k1"]).1);
+        write("policy.toml", POLICY);
+        write("diku-secret", "s3cret-canary\n");
+        write("tokenvault.toml", CONFIG);
+        dir
+    }
+
+    fn check(dir: &Path) -> (String, String, String) {
+        let (code, out, err) = tokenvault(&["check-config", "--config", dir.join("tokenvault.toml").to_str().unwrap()]);
+        assert!(!out.contains("canary") && !err.contains("canary"), "a secret was printed:\n{out}{err}");
+        (status(code), out, err)
+    }
+
+    #[test]
+    fn a_sound_configuration_passes_with_what_was_found() {
+        let (code, out, err) = check(sound(None).path());
+        assert_eq!((code, err.as_str()), (status(ExitCode::SUCCESS), ""), "{out}");
+        for fact in [
+            "tenant diku: https://kc.example.org/realms/diku as tokenvault, proven by a secret",
+            "keyring: k1 seals, of k1",
+            "policy: 1 certificates may call",
+            "server.cert_file: ",
+        ] {
+            assert!(out.lines().any(|line| line.starts_with(&format!("ok       {fact}"))), "{fact} is not in:\n{out}");
+        }
+    }
+
+    #[test]
+    fn each_broken_file_is_named_with_what_to_do() {
+        for (file, text, place, remedy) in [
+            ("keyring.toml", "primary = 'k9'\n[keys]\n", "keyring.toml", "`tokenvault keygen`"),
+            ("policy.toml", "[[module]]\nname = 'mod-a'\n", "policy.toml", "deploy/policy.toml"),
+            ("diku-secret", "\n", "diku-secret", "correct it there"),
+            ("server.key", "nothing", "server", "correct it there"),
+            ("ca.pem", "nothing", "server", "correct it there"),
+        ] {
+            let dir = sound(None);
+            std::fs::write(dir.path().join(file), text).unwrap();
+            let (code, out, _) = check(dir.path());
+            let named = out.lines().find(|line| line.starts_with("problem ") && line.contains(place));
+            assert_eq!(code, status(ExitCode::from(1)), "{file}:\n{out}");
+            assert!(named.is_some_and(|line| line.contains(remedy)), "{file}:\n{out}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_has_expired_is_a_problem() {
+        let (code, out, _) = check(sound(Some(2020)).path());
+        assert_eq!(code, status(ExitCode::from(1)), "{out}");
+        assert!(out.contains("expired on 2020-01-01T00:00:00"), "{out}");
+    }
+
+    #[test]
+    fn the_sample_lacks_nothing_but_the_files_it_names() {
+        let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/tokenvault.toml");
+        let (_, out, _) = tokenvault(&["check-config", "--config", sample]);
+        let problems: Vec<_> = out.lines().filter(|line| line.starts_with("problem ")).collect();
+        assert!(problems.len() >= 3, "{out}");
+        assert!(problems.iter().all(|line| line.contains("cannot be read") || line.contains("No such file")), "{out}");
+    }
 
     #[test]
     fn a_file_that_is_not_there_is_one_problem_with_its_remedy() {
