@@ -91,3 +91,25 @@ fn trap() -> keycloak_double::RealmConfig {
         .user(UserConfig::new("carol", "carol-password").id(impersonation::TRAP_ID))
         .user(UserConfig::new(impersonation::TRAP_ID, "mallory-password"))
 }
+
+/// The page that strangers read names every scenario, and no scenario that is not there.
+#[test]
+fn the_page_about_keycloak_names_every_scenario() {
+    let page = include_str!("../../docs/keycloak.md");
+    let (_, rest) = include_str!("keycloak_scenarios.rs").split_once("\nscenarios! {").expect("the list is above");
+    let (list, _) = rest.split_once("\n}").expect("the list ends");
+    let listed: Vec<&str> = list
+        .lines()
+        .filter_map(|line| line.split_once(": ").or_else(|| line.split_once(":\n")))
+        .map(|(name, _)| name.trim())
+        .filter(|name| !name.contains(['(', ' ']))
+        .collect();
+    assert!(listed.len() > 50, "the list was read");
+    for name in &listed {
+        assert!(page.contains(&format!("`{name}`")), "docs/keycloak.md does not name {name}");
+    }
+    let named = page.lines().filter(|line| line.ends_with("` |")).filter_map(|line| line.rsplit('|').nth(1));
+    for name in named.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        assert!(listed.contains(&name), "docs/keycloak.md names {name}, which is not there");
+    }
+}

@@ -202,7 +202,9 @@ impl Idp {
                 sessions.into_iter().filter(|s| !s.offline).map(|s| s.clients).collect()
             }
         };
-        sessions.iter_mut().for_each(|clients| clients.sort());
+        for clients in &mut sessions {
+            clients.sort();
+        }
         sessions.sort();
         Ok(sessions)
     }

@@ -61,20 +61,25 @@ pub async fn reuse_leaves_an_empty_session(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
+/// How often a busy machine may try to get four requests into one second.
+const ATTEMPTS: u32 = 20;
+
 /// The bookkeeping is in whole seconds: what is rotated twice within one may come back.
 pub async fn bookkeeping_is_in_whole_seconds(lab: &mut Lab) -> Result<()> {
-    let (first, third) = loop {
+    let mut attempts = 0;
+    let (again, third) = loop {
         lab.begin_second().await;
         let first = lab.login().await?;
         let second = lab.refreshed(UI, first.refresh()).await?;
         let third = lab.refreshed(UI, second.refresh()).await?;
+        let again = lab.refresh(UI, first.refresh()).await?;
         // A busy machine may need more than a second for this: then it shows nothing.
-        if third.issued() == first.issued() {
-            break (first, third);
+        attempts += 1;
+        if again.issued() == first.issued() || attempts == ATTEMPTS {
+            break (again, third);
         }
     };
-    let answer = lab.refresh(UI, first.refresh()).await?;
-    lab.expect("the first again, within the same second", &answer, "200");
+    lab.expect("the first again, within the same second", &again, "200");
     let answer = lab.refresh(UI, third.refresh()).await?;
     lab.expect("the third", &answer, "200");
     Ok(())
