@@ -173,6 +173,18 @@ pub async fn a_release_beside_a_lease_is_due_now_and_ends_the_lease(bench: &Benc
     Ok(())
 }
 
+pub async fn a_holder_who_begins_a_release_keeps_its_lease(bench: &Bench) -> Result<()> {
+    let before = record(&key("j"), NOW);
+    bench.create(&before).await?;
+    let lease = bench.claim_one(&key("j"), NOW).await?.lease;
+
+    bench.done(&Write::between(&before, &releasing(&before, NOW), bench.attempt()).under(&lease)).await?;
+
+    assert!(bench.store.holds(&lease).await?);
+    assert_eq!(bench.due_from(&key("j")).await?, Some(lease.until));
+    Ok(())
+}
+
 pub async fn a_tombstone_is_never_due(bench: &Bench) -> Result<()> {
     for (name, keeps_lease) in [("by-its-holder", true), ("beside-its-holder", false)] {
         let before = record(&key(name), NOW);

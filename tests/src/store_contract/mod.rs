@@ -44,6 +44,7 @@ macro_rules! for_each_store_rule {
             leases::a_kept_lease_keeps_the_due_entry_at_its_end,
             leases::a_write_beside_a_lease_leaves_the_due_entry_at_its_end,
             leases::a_release_beside_a_lease_is_due_now_and_ends_the_lease,
+            leases::a_holder_who_begins_a_release_keeps_its_lease,
             leases::a_tombstone_is_never_due,
             leases::hastening_makes_a_record_due_now,
             leases::hastening_never_postpones,
