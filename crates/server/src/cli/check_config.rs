@@ -145,12 +145,14 @@ fn remedy(finding: &Finding) -> String {
         "have it renewed".to_owned()
     } else if finding.place.contains("policy") {
         "the sample deploy/policy.toml shows how it is written".to_owned()
-    } else if problem.starts_with("cannot be read") {
+    } else if problem.contains("cannot be read") {
         "give the file this name, or correct the name, and let this user read it".to_owned()
     } else if problem.starts_with("is missing") && is_key {
         format!("set it, or the variable TOKENVAULT_{}", finding.place.replace('.', "__").to_ascii_uppercase())
     } else if problem.contains("keyring") || problem.contains("the key \"") || problem.contains("primary key") {
         "`tokenvault keygen` prints what belongs there".to_owned()
+    } else if finding.place == "server" {
+        "certificates and keys are PEM files, and the key must be the first certificate's".to_owned()
     } else if is_key {
         "the sample deploy/tokenvault.toml explains this key".to_owned()
     } else {

@@ -24,7 +24,8 @@ pub(super) struct Args {
     /// How many seconds the job takes; at least three times --at-ttl
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(3..=86_400))]
     duration: u64,
-    /// Let the user log out in the middle; the job is registered to survive that
+    /// Let the user log out in the middle; the job is registered to survive that (a real Keycloak must run with
+    /// `--features=token-exchange:v1`)
     #[arg(long)]
     logout: bool,
     /// `json` prints one object at the end and nothing else

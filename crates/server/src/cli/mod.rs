@@ -39,7 +39,7 @@ pub use failure::Failure;
 ///
 /// New here? `tokenvault demo` shows the whole thing in half a minute; it needs nothing installed.
 #[derive(Debug, Parser)]
-#[command(name = "tokenvault", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "tokenvault", version, max_term_width = 100)]
 #[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage.")]
 pub struct Cli {
     #[command(subcommand)]

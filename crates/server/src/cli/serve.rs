@@ -24,7 +24,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
             () = stop.asked() => return Ok(()),
         };
-        tracing::info!(listen = %running.address(), management = %running.management_address(), "serving");
         stop.asked().await;
         tracing::info!("stopping");
         running.stop();

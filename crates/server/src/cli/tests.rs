@@ -226,8 +226,8 @@ accepted_clients = ["ui"]
             ("keyring.toml", "primary = 'k9'\n[keys]\n", "keyring.toml", "`tokenvault keygen`"),
             ("policy.toml", "[[module]]\nname = 'mod-a'\n", "policy.toml", "deploy/policy.toml"),
             ("diku-secret", "\n", "diku-secret", "correct it there"),
-            ("server.key", "nothing", "server", "correct it there"),
-            ("ca.pem", "nothing", "server", "correct it there"),
+            ("server.key", "nothing", "server", "PEM files"),
+            ("ca.pem", "nothing", "server", "PEM files"),
         ] {
             let dir = sound(None);
             std::fs::write(dir.path().join(file), text).unwrap();

@@ -130,7 +130,11 @@ fn describe_plain(progress: &Progress) -> String {
 fn describe_vaulted(progress: &Progress) -> String {
     let token = match (progress.generation, progress.left, &progress.over) {
         (_, _, Some(code)) => format!("no more tokens: {code}"),
-        (Some(generation), Some(left), None) => format!("token {generation}, {:.1} s left", left.as_secs_f64()),
+        (Some(generation), Some(left), None) => {
+            // A job's first pair is of generation 1.
+            let renewals = generation.saturating_sub(1);
+            format!("{renewals} renewals, token {generation} has {:.1} s left", left.as_secs_f64())
+        }
         _ => "no token yet".to_owned(),
     };
     match progress.failed {
