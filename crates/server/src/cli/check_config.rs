@@ -39,10 +39,11 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "problem  {finding}: {}", remedy(finding))?;
     }
     out.flush()?;
+    let file = args.config.file.display();
     match report.findings.len() {
         0 => Ok(()),
-        1 => Err(Failure::new("1 problem")),
-        many => Err(Failure::new(format!("{many} problems"))),
+        1 => Err(Failure::new(format!("{file}: 1 problem"))),
+        many => Err(Failure::new(format!("{file}: {many} problems"))),
     }
 }
 

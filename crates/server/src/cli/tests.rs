@@ -260,7 +260,7 @@ accepted_clients = ["ui"]
         assert_eq!(status(code), status(ExitCode::from(1)));
         assert!(out.starts_with("problem  file: cannot be read"), "{out}");
         assert!(out.contains("give the file this name, or correct the name"), "{out}");
-        assert_eq!(err, "tokenvault: 1 problem\n");
+        assert_eq!(err, "tokenvault: /nowhere/tokenvault.toml: 1 problem\n");
     }
 
     #[test]
@@ -272,7 +272,7 @@ accepted_clients = ["ui"]
         let (_, out, err) = tokenvault(&["check-config", "--config", file.to_str().unwrap()]);
 
         let problems: Vec<_> = out.lines().filter(|line| line.starts_with("problem  ")).collect();
-        assert_eq!(err, format!("tokenvault: {} problems\n", problems.len()));
+        assert_eq!(err, format!("tokenvault: {}: {} problems\n", file.display(), problems.len()));
         let has = |text: &str| problems.iter().any(|line| line.contains(text));
         assert!(has("server.lisen: unknown key; did you mean `listen`?"), "{out}");
         assert!(has("redis.url: is missing: set it, or the variable TOKENVAULT_REDIS__URL"), "{out}");
