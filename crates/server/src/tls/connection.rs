@@ -102,7 +102,7 @@ impl Connections {
 
     /// HTTP, until either side has enough.
     async fn exchange(&self, stream: TlsStream<TcpStream>, peer: Peer, mut trust: Trust) {
-        // The protocol is agreed on by now. Left to look for it in the first bytes, hyper would wait for them for ever.
+        // The protocol is agreed on by now. Left to look for it in the first bytes, hyper has no time-out for them.
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };

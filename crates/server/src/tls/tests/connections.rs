@@ -43,6 +43,16 @@ async fn a_client_that_sends_half_a_head_is_cut() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_begins_a_head_is_cut() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { header_timeout: SHORT, ..files.config() }).await;
+    let module = files.authority.module(7, valid());
+    let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
+    until_cut(&mut stream).await;
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
 async fn a_client_that_agrees_on_http2_and_then_says_nothing_is_cut() {
     let files = Files::new();
     let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
