@@ -145,7 +145,8 @@ impl Writes {
     }
 }
 
-/// `WAIT` counts only for the connection that wrote: on another it answers at once. The write is done whatever it says.
+/// `WAIT` waits for all that was written before its connection's last command, so it must follow on the same connection,
+/// where the script (even one that only recognised a repetition) has just run. The write is done whatever it says.
 async fn acknowledged(link: &mut Object<Manager>, acks: Acks) -> bool {
     let millis = u64::try_from(acks.timeout.as_millis()).unwrap_or(u64::MAX);
     let mut wait = redis::cmd("WAIT");

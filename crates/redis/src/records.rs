@@ -137,7 +137,6 @@ fn write_call(write: &Write<'_>) -> ScriptInvocation<'static> {
         .arg(text(write.guard.intent))
         .arg(text(write.guard.incarnation))
         .arg(optional_millis(write.due_at))
-        .arg(millis(write.keep_until))
         .arg(u8::from(write.release_lease))
         .arg(u8::from(touches_due))
         .arg(write.change.set.len());

@@ -10,7 +10,6 @@ if redis.call('EXISTS', job) == 1 then
   local old = redis.call('HMGET', job, 'attempts', 'gen', 'state', 'fence')
   attempts, fence = old[1] or '', old[4]
   if string.find(attempts, ARGV[1], 1, true) then
-    redis.call('HSET', job, 'attempts', attempts) -- so that a WAIT after this answer means something
     return {'already'}
   end
   if old[3] ~= 'ended' or old[2] ~= ARGV[3] then

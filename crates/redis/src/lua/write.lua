@@ -3,8 +3,8 @@
 -- KEYS  1 record   2 due set of its shard   3 the record's children
 -- ARGV  1 attempt   2 member of the due set   3 generation
 --       4 state, 5 fence, 6 intent, 7 incarnation: what must still hold, each '' where it does not matter
---       8 due (ms), or ''   9 keep until (ms)   10 '1' if the lease is given back   11 '1' if the change touches `due`
---       12 how many fields are set   13.. their names and values, then the names of the fields to remove
+--       8 due (ms), or ''   9 '1' if the lease is given back   10 '1' if the change touches `due`
+--       11 how many fields are set   12.. their names and values, then the names of the fields to remove
 -- Answers 'done', 'already', 'conflict' or 'gone'.
 --
 -- The rules for the lease and the due entry are those of `Write` in tokenvault-core's ports.
@@ -16,7 +16,6 @@ end
 local old = redis.call('HMGET', job, 'attempts', 'gen', 'state', 'fence', 'intent', 'inc', 'lease_until')
 local attempts, was, leased_until = old[1] or '', old[3], old[7]
 if string.find(attempts, attempt, 1, true) then
-  redis.call('HSET', job, 'attempts', attempts) -- so that a WAIT after this answer means something
   return 'already'
 end
 if was == 'ended' then
@@ -28,9 +27,9 @@ for i = 3, 7 do
   end
 end
 
-local last_set = 12 + 2 * tonumber(ARGV[12])
-if last_set > 12 then
-  redis.call('HSET', job, unpack(ARGV, 13, last_set))
+local last_set = 11 + 2 * tonumber(ARGV[11])
+if last_set > 11 then
+  redis.call('HSET', job, unpack(ARGV, 12, last_set))
 end
 if #ARGV > last_set then
   redis.call('HDEL', job, unpack(ARGV, last_set + 1))
@@ -39,7 +38,7 @@ end
 redis.call('HSET', job, 'attempts', string.sub(attempt .. ' ' .. attempts, 1, 16 * 17))
 
 local begins_release = not fenced and was ~= 'releasing' and redis.call('HGET', job, 'state') == 'releasing'
-if leased_until and (due_at == '' or begins_release or (fenced and ARGV[10] == '1')) then
+if leased_until and (due_at == '' or begins_release or (fenced and ARGV[9] == '1')) then
   redis.call('HDEL', job, 'lease_holder', 'lease_until')
   leased_until = false
 end
@@ -48,10 +47,11 @@ if due_at == '' then
   redis.call('ZREM', due, member)
 elseif leased_until then
   redis.call('ZADD', due, 'NX', leased_until, member)
-elseif fenced or begins_release or ARGV[11] == '1' or not redis.call('ZSCORE', due, member) then
+elseif fenced or begins_release or ARGV[10] == '1' or not redis.call('ZSCORE', due, member) then
   redis.call('HSET', job, 'due', due_at)
   redis.call('ZADD', due, due_at, member)
 end
-redis.call('PEXPIREAT', job, ARGV[9])
-redis.call('PEXPIREAT', children, ARGV[9])
+local keep = redis.call('HGET', job, 'keep')
+redis.call('PEXPIREAT', job, keep)
+redis.call('PEXPIREAT', children, keep)
 return 'done'
