@@ -38,7 +38,12 @@ impl Stage {
     /// The same with some keys of the configuration of its own.
     pub async fn with(at_ttl: u64, replicas: usize, keys: &[(&str, toml::Value)]) -> Result<Self> {
         let redis = Redis::options().append_only().start().await?;
-        let realm = LabRealm::builder().at_ttl(at_ttl).setting("eventsEnabled", true).create().await?;
+        let realm = LabRealm::builder()
+            .at_ttl(at_ttl)
+            .setting("eventsEnabled", true)
+            .setting("enabledEventTypes", json!(["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"]))
+            .create()
+            .await?;
         let mut vault = Vault::builder()?
             .redis(&redis)
             .tenant(&realm)?

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::certs::{Subject, TestCa, Validity};
-use tokenvault_tests::harness::keycloak::{Keycloak, keycloak};
+use tokenvault_tests::harness::keycloak::{FEATURES, Keycloak, VERSION, keycloak};
 use tokenvault_tests::harness::process::{Process, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, TokenError, VAULT, claims};
@@ -246,5 +246,16 @@ async fn a_keycloak_of_ones_own_freezes_and_keeps_what_it_has_answered_over_a_ki
 
     let next = realm.refresh(VAULT, pair.refresh()).await?;
     assert_eq!(next.sid(), pair.sid());
+    Ok(())
+}
+
+#[test]
+fn the_test_command_starts_the_keycloak_the_harness_wants() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let command = std::fs::read_to_string(root.join("test"))?;
+
+    for line in [format!("keycloak_version={VERSION} "), format!("keycloak_features={FEATURES}\n")] {
+        assert!(command.contains(&line), "./test lacks {line:?}");
+    }
     Ok(())
 }

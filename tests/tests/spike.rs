@@ -32,8 +32,8 @@ async fn eureka_without_the_vault_an_import_dies_at_its_tokens_end() -> Result<(
 /// Q: the UI refreshes only when it makes a request. It is idle here, and so is the vault's timer: only reads renew.
 #[tokio::test(flavor = "multi_thread")]
 async fn q_an_idle_ui_does_not_hurt_a_job_that_is_renewed_by_requests_alone() -> Result<()> {
-    // Renewal on the timer would come at 95 % of the life; every read asks for more than what is left by then.
-    let keys = [("renewal.fraction", 0.95.into()), ("renewal.jitter", 0.0.into())];
+    // Renewal on the timer would come at 90 % of the life; every read asks for more than what is left by then.
+    let keys = [("renewal.fraction", 0.9.into()), ("renewal.jitter", 0.0.into())];
     let stage = Stage::with(6, 1, &keys).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;

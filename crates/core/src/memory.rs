@@ -69,8 +69,8 @@ impl TokenStore for MemoryStore {
     async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
         let (mut state, now) = self.state();
         let written = state.records.write(write, now);
-        if written == Written::Done {
-            state.entries.keep_children(write.key, write.keep_until);
+        if let (Written::Done, Some(keep_until)) = (written, state.records.kept_until(write.key, now)) {
+            state.entries.keep_children(write.key, keep_until);
         }
         Ok(written)
     }

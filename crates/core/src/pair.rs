@@ -48,13 +48,14 @@ impl Sealer<'_> {
         Place { key: self.key, user: self.user, generation, field }
     }
 
-    /// Seals what was granted. `asked_at` is the instant before the request was sent: lives are counted from there, so
-    /// that the vault believes a token dead a little before Keycloak does, never after.
+    /// Seals what was granted. `asked_at` is the instant before the request was sent: lives are counted from there, and
+    /// the access token's from the beginning of that second, since Keycloak counts in whole seconds and rounds down. So
+    /// the vault believes a token dead a little before Keycloak does, never after.
     pub fn seal(&self, grant: &Grant, kind: Kind, generation: Generation, asked_at: Timestamp) -> Pair {
         let (access, refresh) = kind.fields();
         Pair {
             access: self.keyring.seal(self.place(generation, access), grant.access.expose(), self.entropy),
-            access_expires_at: asked_at + grant.expires_in,
+            access_expires_at: Timestamp::from_secs(asked_at.as_secs()) + grant.expires_in,
             issued_at: asked_at,
             scope: grant.scope.clone(),
             refresh: RefreshSlot {

@@ -156,7 +156,11 @@ pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
 /// Whether the introspected token is active.
 pub fn probe(answer: Answer) -> Result<bool, CallError> {
     let answer = success(Call::Probe, answer).and_then(|body| json::<IntrospectionAnswer>(&body));
-    answer.map(|answer| answer.active).map_err(no_answer)
+    match answer {
+        Ok(answer) => Ok(answer.active),
+        Err(GrantError::Refused(Refusal::TokenInvalid)) => Ok(false),
+        Err(error) => Err(no_answer(error)),
+    }
 }
 
 /// Whether the token was revoked. A token that Keycloak does not know counts as revoked (RFC 7009 §2.2): it then answers

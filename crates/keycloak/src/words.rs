@@ -36,7 +36,11 @@ const REFRESH: &[Call] = &[Call::Refresh];
 const EXCHANGE: &[Call] = &[Call::Exchange];
 const IMPERSONATE: &[Call] = &[Call::Impersonate];
 const EITHER_EXCHANGE: &[Call] = &[Call::Exchange, Call::Impersonate];
+const PROBE: &[Call] = &[Call::Probe];
 const REVOKE: &[Call] = &[Call::Revoke];
+
+/// The client session was re-created after the token had been issued.
+const ISSUED_BEFORE: &str = "refresh token issued before the client session started";
 
 /// The first row that fits counts.
 static WORDS: &[Word] = {
@@ -57,6 +61,7 @@ static WORDS: &[Word] = {
         word(REFRESH, 400, "invalid_grant", Is("Offline session not active"), R::SessionNotActive), // source
         word(REFRESH, 400, "invalid_grant", Is("Offline user session not found"), R::SessionNotActive), // source
         word(REFRESH, 400, "invalid_grant", Is("Session doesn't have required client"), R::ClientSessionGone),
+        word(REFRESH, 400, "invalid_grant", Is(ISSUED_BEFORE), R::ClientSessionGone),
         word(REFRESH, 400, "invalid_grant", Is("Maximum allowed refresh token reuse exceeded"), R::TokenReused),
         word(REFRESH, 400, "invalid_grant", Is("Stale token"), R::TokenStale),
         word(REFRESH, 400, "invalid_grant", Is("Token is not active"), R::TokenExpired),
@@ -74,6 +79,8 @@ static WORDS: &[Word] = {
         word(EITHER_EXCHANGE, 400, "invalid_request", Any, R::NotAllowed),
         // Not in the audience; or no role, no such user, a disabled user: deliberately the same words for all of them.
         word(EITHER_EXCHANGE, 403, "access_denied", Any, R::NotAllowed),
+        // What the probe says of a session of the vault's own once its client session is detached.
+        word(PROBE, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
         // A token of another client's.
         word(REVOKE, 400, "invalid_request", Is("Unmatching clients"), R::TokenInvalid),
         word(ALL, 400, "unauthorized_client", Any, R::NotAllowed),

@@ -247,7 +247,7 @@ async fn what_the_caller_knows_is_not_sent_again_while_it_is_good_enough() {
     let read = ReadRequest { min_ttl: None, wait: WAIT, known: Some(Generation(1)) };
     let answer = stage.vault.read(&caller("mod-di"), &job("a"), read).await.expect("an answer");
     assert!(matches!(answer, ReadAnswer::NotModified(Generation(1))));
-    let more = ReadRequest { min_ttl: Some(LIFE - Duration::from_secs(1)), ..read };
+    let more = ReadRequest { min_ttl: Some(LIFE - Duration::from_secs(2)), ..read };
     stage.pass(Duration::from_secs(10));
     let answer = stage.vault.read(&caller("mod-di"), &job("a"), more).await.expect("an answer");
     assert!(matches!(answer, ReadAnswer::Token(token) if token.generation == Generation(2)));

@@ -128,7 +128,10 @@ impl Redis {
         if let Some(password) = &redis.options.password {
             write_private(&redis.password_file(), password)?;
         }
-        redis.restart().await?;
+        match redis.backend {
+            Backend::Local { .. } => redis.restart().await?,
+            Backend::Container(_) => redis.wait_ready().await?,
+        }
         Ok(redis)
     }
 

@@ -67,7 +67,9 @@ impl Entry {
             self.fields.remove(name);
         }
         self.remember(write.attempt);
-        self.keep_until = write.keep_until;
+        if let Some(keep) = self.text("keep").and_then(|keep| keep.parse().ok()) {
+            self.keep_until = Timestamp::from_millis(keep);
+        }
     }
 
     fn set_due(&mut self, at: Option<Timestamp>) {

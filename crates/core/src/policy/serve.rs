@@ -8,6 +8,9 @@ use crate::time::Timestamp;
 /// No token is served whose rest would be gone before its first use.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// A fresh token is this many seconds old at most when it is served: one for whole seconds, one for the way.
+const AGED: u64 = 2;
+
 /// What a reader asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask {
@@ -40,7 +43,7 @@ pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
     }
     let Some(pair) = &record.pair else { return Serve::Renew };
     let life = record.access_life;
-    let most = Duration::from_secs(life.as_secs().saturating_sub(1));
+    let most = Duration::from_secs(life.as_secs().saturating_sub(AGED));
     let least = LEAST.min(life / 4).max(Duration::from_millis(1));
     let wanted = match ask.min_ttl {
         Some(min_ttl) if min_ttl > most => return Serve::TooDemanding(most),

@@ -375,7 +375,7 @@ mod reads {
     #[test]
     fn more_than_any_token_lives_is_refused_with_the_most_there_can_be() {
         let record = record(Acquisition::Exchange);
-        assert_eq!(serve(&record, &ask(Some(60)), at(0)), Serve::TooDemanding(Duration::from_secs(59)));
+        assert_eq!(serve(&record, &ask(Some(59)), at(0)), Serve::TooDemanding(Duration::from_secs(58)));
     }
 
     #[test]

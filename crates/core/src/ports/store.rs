@@ -122,8 +122,6 @@ pub struct Write<'a> {
     pub change: FieldsChange,
     /// The record's due time after the write; its entry in the due index follows as described above.
     pub due_at: Option<Timestamp>,
-    /// When the store may forget the record.
-    pub keep_until: Timestamp,
     /// Whether the writer gives its lease back with this write. While it keeps it, the due entry stays at the lease's end.
     pub release_lease: bool,
 }
@@ -137,7 +135,6 @@ impl<'a> Write<'a> {
             guard: Guard { generation: before.generation, state: before.state.code(), ..Guard::default() },
             change: record::change(&record::encode(before), &record::encode(after)),
             due_at: after.due_at,
-            keep_until: after.keep_until,
             release_lease: false,
         }
     }

@@ -183,6 +183,8 @@ fn a_probe_is_answered_only_by_a_clear_yes_or_no() {
     for body in ["", "{}", r#"{"active":"true"}"#, "<html>", "[]"] {
         assert_eq!(probe(answer(200, body)), Err(CallError::NoAnswer(Cause::Unintelligible)), "{body}");
     }
+    let detached = json!({ "error": "invalid_request", "error_description": "Failed to introspect token." });
+    assert_eq!(probe(answer(400, detached)), Ok(false), "a detached session of the vault's own");
     let rejected = answer(401, json!({ "error": "invalid_client" }));
     assert_eq!(probe(rejected), Err(CallError::Refused(Refusal::ClientRejected)));
     assert_eq!(probe(answer(503, "")), Err(CallError::NoAnswer(Cause::ServerError)));

@@ -154,6 +154,14 @@ impl Reader<'_> {
         let audit = self.section("audit", |_, _: &Audit| {});
         let telemetry = self.section("telemetry", Check::telemetry);
         let tenants = self.tenants(&place);
+        if let Some(renewal) = &renewal {
+            // A request may be at work in Keycloak until it times out; only then can a probe tell what became of it.
+            let slow = tenants.values().any(|tenant| tenant.request_timeout >= renewal.quarantine);
+            if slow {
+                let problem = "must be longer than every tenant's `request_timeout`";
+                self.findings.push(Finding::new(place("renewal.quarantine"), problem));
+            }
+        }
         Some(Config {
             server: server?,
             admin,

@@ -40,7 +40,8 @@ pub struct Tenant {
     pub exchange_scope: Option<String>,
     /// Clients whose pairs may be deposited, and the files with their secrets.
     pub adopt_clients: BTreeMap<ClientId, PathBuf>,
-    /// What a logout does to jobs that do not say.
+    /// What a logout does to jobs that do not say; a job may only tighten it. `continue` takes effect for jobs with a
+    /// session of the vault's own (`impersonate`); all others end with the logout.
     pub on_logout: OnLogout,
     /// How a pair is come by for jobs that do not say.
     pub default_acquisition: Acquisition,
@@ -252,11 +253,6 @@ impl Findings<'_> {
         }
         let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);
         self.check("max_job_life", !too_long, "must not be below `default_job_life`");
-        self.check(
-            "on_logout",
-            keys.on_logout == OnLogout::Revoke || keys.default_acquisition == Acquisition::Impersonate,
-            "`continue` needs `default_acquisition = \"impersonate\"`: only a session of the vault's own survives a logout",
-        );
     }
 
     fn credential(&mut self, keys: &Keys, named: Named<'_>) -> Option<Credential> {

@@ -1,0 +1,21 @@
+//! Every bad input gets its own answer, nothing is lost by it, nothing is half written, and no secret is shown.
+//!
+//! The cases talk to a real `tokenvault serve` over a real Redis and real Keycloak.
+
+#[path = "../support/fake_keycloak.rs"]
+mod fake_keycloak;
+#[path = "../support/keyspace.rs"]
+mod keyspace;
+mod stage;
+
+mod bodies;
+mod callers;
+mod certificates;
+mod children;
+mod configuration;
+mod conflicts;
+mod deposits;
+mod keycloak_away;
+mod paths;
+mod proofs;
+mod redis_away;

@@ -1,0 +1,108 @@
+//! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense. It passes the keys
+//! (every GET) on, and the rest as well while it is told to.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use tokenvault_tests::harness::Result;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// What it answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Says {
+    /// The status.
+    pub(crate) status: u16,
+    /// The media type.
+    pub(crate) media_type: &'static str,
+    /// The body.
+    pub(crate) body: String,
+}
+
+struct Shared {
+    upstream: String,
+    says: Says,
+    passes: AtomicBool,
+    asked: AtomicUsize,
+    http: reqwest::Client,
+}
+
+/// A running one; gone when dropped.
+pub(crate) struct FakeKeycloak {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+}
+
+impl FakeKeycloak {
+    /// In front of the Keycloak at `upstream`, answering every POST with `says`.
+    pub(crate) async fn before(upstream: &str, says: Says) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            says,
+            passes: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            http: reqwest::Client::builder().no_proxy().build()?,
+        });
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let serving = tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+        Ok(Self { address, shared, serving })
+    }
+
+    /// Its address, as a base URL.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on it passes everything on.
+    pub(crate) fn pass(&self) {
+        self.shared.passes.store(true, Ordering::SeqCst);
+    }
+
+    /// How often it answered in Keycloak's place.
+    pub(crate) fn asked(&self) -> usize {
+        self.shared.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FakeKeycloak {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if method == Method::POST && !shared.passes.load(Ordering::SeqCst) {
+        shared.asked.fetch_add(1, Ordering::SeqCst);
+        let Says { status, media_type, body } = shared.says.clone();
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
+        return (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+    }
+    let mut request = shared.http.request(method, format!("{}{uri}", shared.upstream)).body(body);
+    if let Some(kind) = headers.get(header::CONTENT_TYPE) {
+        request = request.header(header::CONTENT_TYPE, kind);
+    }
+    let Ok(answer) = request.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
+    let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
+    let body = answer.bytes().await.unwrap_or_default();
+    let mut response = (status, body).into_response();
+    if let Some(kind) = kind {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}
