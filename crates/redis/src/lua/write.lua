@@ -52,6 +52,8 @@ elseif fenced or begins_release or ARGV[10] == '1' or not redis.call('ZSCORE', d
   redis.call('ZADD', due, due_at, member)
 end
 local keep = redis.call('HGET', job, 'keep')
-redis.call('PEXPIREAT', job, keep)
-redis.call('PEXPIREAT', children, keep)
+if keep then -- an error here would come after the change
+  redis.call('PEXPIREAT', job, keep)
+  redis.call('PEXPIREAT', children, keep)
+end
 return 'done'
