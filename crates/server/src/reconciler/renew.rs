@@ -238,7 +238,7 @@ impl Renewal<'_> {
         }
         let mut write = Write::between(before, after, self.reconciler.parts.attempt());
         write = if answered { write.answering(before) } else { write.under(self.lease) };
-        if resting || !after.state.is_live() {
+        if resting || matches!(after.state, State::Ended(_)) {
             write = write.releasing();
         }
         let written = match write.guard.intent {
