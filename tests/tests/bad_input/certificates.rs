@@ -50,7 +50,7 @@ async fn assert_refused(stage: &Stage, certificate: Option<&Certificate>, alert:
 async fn a_certificate_out_of_its_time_is_refused_in_the_handshake() -> Result<()> {
     let stage = stage().await?;
     let ca = stage.vault.ca();
-    for (validity, alert) in [(Validity::Expired, "CertificateExpired"), (Validity::NotYet, "BadCertificate")] {
+    for (validity, alert) in [(Validity::Expired, "CertificateExpired"), (Validity::NotYet, "CertificateExpired")] {
         assert_refused(&stage, Some(&ca.issue(&module().validity(validity))?), alert).await?;
     }
     let valid = stage.vault.client_with(&ca.issue(&module())?, 0)?;

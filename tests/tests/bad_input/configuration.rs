@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,11 +23,14 @@ struct Bench {
     dir: TempDir,
     good: Table,
     tenant: String,
+    /// Whose files the good configuration names.
+    _stage: Arc<Stage>,
 }
 
 impl Bench {
-    fn new(stage: &Stage) -> Result<Self> {
-        Ok(Self { dir: tempfile::tempdir()?, good: stage.config.clone(), tenant: stage.realm.name().to_owned() })
+    async fn new() -> Result<Self> {
+        let (stage, dir) = (stage().await?, tempfile::tempdir()?);
+        Ok(Self { dir, good: stage.config.clone(), tenant: stage.realm.name().to_owned(), _stage: stage })
     }
 
     fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
@@ -90,8 +94,7 @@ fn put(table: &mut Table, key: &str, value: Value) {
 
 #[tokio::test]
 async fn the_good_configuration_is_accepted() -> Result<()> {
-    let stage = stage().await?;
-    let bench = Bench::new(&stage)?;
+    let bench = Bench::new().await?;
     let file = bench.file("tokenvault.toml", &toml::to_string(&bench.good)?)?;
     let (status, told) = bench.run("check-config", &file, &[]).await?;
     assert_eq!(status, Some(0), "{told}");
@@ -100,7 +103,7 @@ async fn the_good_configuration_is_accepted() -> Result<()> {
 
 #[tokio::test]
 async fn a_key_that_is_unknown_or_of_another_form_is_named() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let tenant = |key: &str| format!("tenants.{}.{key}", bench.tenant);
     for (key, value, names) in [
         ("server.listn", Value::from(MARK), vec!["server.listn", "listen"]),
@@ -127,7 +130,7 @@ async fn a_key_that_is_unknown_or_of_another_form_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_secret_in_the_configuration_is_refused_with_the_way_out() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let tenant = |key: &str| format!("tenants.{}.{key}", bench.tenant);
     for (key, value, names) in [
         ("redis.url", format!("redis://:{MARK}@127.0.0.1:6379"), ["redis.url", "password_file"]),
@@ -146,7 +149,7 @@ async fn a_secret_in_the_configuration_is_refused_with_the_way_out() -> Result<(
 
 #[tokio::test]
 async fn a_secret_in_a_variable_is_refused_and_the_variable_named() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let file = bench.file("tokenvault.toml", &toml::to_string(&bench.good)?)?;
     for (variable, value) in [
         ("TOKENVAULT_REDIS__PASSWORD", MARK.to_owned()),
@@ -164,7 +167,7 @@ async fn a_secret_in_a_variable_is_refused_and_the_variable_named() -> Result<()
 
 #[tokio::test]
 async fn a_file_that_is_missing_or_empty_is_named() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let gone = bench.gone("gone.pem");
     let secret = format!("tenants.{}.client_secret_file", bench.tenant);
     for key in [
@@ -193,7 +196,7 @@ async fn a_file_that_is_missing_or_empty_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_file_with_something_else_in_it_is_named_and_not_quoted() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(MARK));
     let encoded = STANDARD.encode(MARK);
     let odd = bench.file("odd", &format!("{MARK}\n{pem}\nkey = \"{MARK}"))?.display().to_string();
@@ -215,7 +218,7 @@ async fn a_file_with_something_else_in_it_is_named_and_not_quoted() -> Result<()
 
 #[tokio::test]
 async fn a_keyring_that_cannot_seal_is_told_without_its_keys() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     let of_length = |length: usize| STANDARD.encode(MARK.repeat(8).as_bytes()[..length].to_vec());
     for keyring in [
         format!("primary = \"k1\"\n[keys]\nk1 = \"{}\"\n", of_length(16)),
@@ -241,7 +244,7 @@ async fn a_keyring_that_cannot_seal_is_told_without_its_keys() -> Result<()> {
 
 #[tokio::test]
 async fn what_is_not_toml_is_told_by_its_line_and_not_quoted() -> Result<()> {
-    let bench = Bench::new(&*stage().await?)?;
+    let bench = Bench::new().await?;
     for text in [
         format!("[redis]\npassword = \"{MARK}"),
         format!("[redis]\n{MARK}"),

@@ -1,9 +1,10 @@
 //! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense. It passes the keys
-//! (every GET) on, and the rest as well while it is told to.
+//! (every GET) on, and the rest as well while it is told to; then it remembers the tokens and secrets that went by.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -30,7 +31,22 @@ struct Shared {
     says: Says,
     passes: AtomicBool,
     asked: AtomicUsize,
+    secrets: Mutex<Vec<(String, String)>>,
     http: reqwest::Client,
+}
+
+const SECRET: &[&str] =
+    &["access_token", "refresh_token", "id_token", "subject_token", "token", "client_assertion", "client_secret"];
+
+impl Shared {
+    fn note(&self, members: impl Iterator<Item = (String, String)>) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        for member in members.filter(|(name, _)| SECRET.contains(&name.as_str())) {
+            if !secrets.contains(&member) {
+                secrets.push(member);
+            }
+        }
+    }
 }
 
 /// A running one; gone when dropped.
@@ -50,6 +66,7 @@ impl FakeKeycloak {
             says,
             passes: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            secrets: Mutex::default(),
             http: reqwest::Client::builder().no_proxy().build()?,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -65,6 +82,16 @@ impl FakeKeycloak {
     /// From now on it passes everything on.
     pub(crate) fn pass(&self) {
         self.shared.passes.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it answers in Keycloak's place.
+    pub(crate) fn stand_in(&self) {
+        self.shared.passes.store(false, Ordering::SeqCst);
+    }
+
+    /// The tokens, assertions and client secrets that went by in either direction, with the names they went by.
+    pub(crate) fn secrets(&self) -> Vec<(String, String)> {
+        self.shared.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How often it answered in Keycloak's place.
@@ -92,6 +119,7 @@ async fn answer(
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
         return (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
     }
+    shared.note(url::form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), value.into_owned())));
     let mut request = shared.http.request(method, format!("{}{uri}", shared.upstream)).body(body);
     if let Some(kind) = headers.get(header::CONTENT_TYPE) {
         request = request.header(header::CONTENT_TYPE, kind);
@@ -100,6 +128,9 @@ async fn answer(
     let status = answer.status();
     let kind = answer.headers().get(header::CONTENT_TYPE).cloned();
     let body = answer.bytes().await.unwrap_or_default();
+    let members: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&body).ok();
+    let texts = members.into_iter().flatten().filter_map(|(name, value)| Some((name, value.as_str()?.to_owned())));
+    shared.note(texts);
     let mut response = (status, body).into_response();
     if let Some(kind) = kind {
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

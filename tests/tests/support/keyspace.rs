@@ -1,4 +1,5 @@
 //! Everything a Redis holds, as raw bytes: to tell whether something was written, and whether it can be read.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::BTreeMap;
 
