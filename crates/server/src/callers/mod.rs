@@ -4,11 +4,13 @@
 //! the policy does not grant is denied. Nothing here trusts a name that the TLS layer has not verified first.
 
 mod names;
+mod peer;
 mod policy;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use names::{CertificateNames, NameError};
+pub use peer::Peer;
 pub use policy::{Module, Policy};
 pub use watch::PolicyFile;

@@ -157,7 +157,7 @@ fn a_changed_policy_is_in_force_at_the_next_look_and_a_broken_one_is_not() {
         params.subject_alt_names = vec![dns("mod-dns.example.org")];
         params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()
     };
-    let peer = crate::tls::Peer::new(der);
+    let peer = Peer::new(der);
     let may_read = || crate::http::Callers::admit(&*live, &peer, None, Action::Read).is_ok();
     assert!(may_read());
 

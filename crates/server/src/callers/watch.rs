@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::{CertificateNames, Policy};
+use super::{Peer, Policy};
 use crate::config::ConfigError;
 use crate::http::{Action, Callers};
 use crate::problem::Problem;
-use crate::tls::Peer;
 use crate::vault::Caller;
 
 /// How often the file is looked at.
@@ -66,7 +65,6 @@ impl PolicyFile {
 impl Callers for PolicyFile {
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
         let policy = Arc::clone(&self.policy.read());
-        let names = CertificateNames::read(peer.certificate());
-        policy.admit(names.as_ref().map_err(|error| *error), tenant, action)
+        policy.admit(peer.names(), tenant, action)
     }
 }

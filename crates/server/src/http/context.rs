@@ -10,8 +10,8 @@ use axum::response::Response;
 use tracing::Instrument;
 
 use super::{App, answer};
+use crate::callers::Peer;
 use crate::problem::{Code, Problem};
-use crate::tls::Peer;
 use crate::vault::Caller;
 
 const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";

@@ -17,7 +17,7 @@ use tokenvault_core::time::Timestamp;
 use tower::ServiceExt;
 
 use super::*;
-use crate::tls::Peer;
+use crate::callers::Peer;
 use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
 
 #[derive(Default)]

@@ -25,10 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::accept::Limits;
+use super::activity;
 use super::activity::{Activity, Answer};
 use super::reload::TlsState;
 use super::settings::TlsSettings;
-use super::{Peer, activity};
+use crate::callers::Peer;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a closing connection without a request may take to go; a client that does not let it go is cut.

@@ -24,9 +24,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::certificates::{Files, Identity};
+use crate::callers::Peer;
 use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{Limits, Peer, TlsState, serve};
+use crate::tls::{Limits, TlsState, serve};
 
 /// Within this time everything happens that happens at all.
 const DEADLINE: Duration = Duration::from_secs(20);
