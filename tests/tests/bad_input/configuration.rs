@@ -219,7 +219,7 @@ async fn a_file_with_something_else_in_it_is_named_and_not_quoted() -> Result<()
 #[tokio::test]
 async fn a_keyring_that_cannot_seal_is_told_without_its_keys() -> Result<()> {
     let bench = Bench::new().await?;
-    let of_length = |length: usize| STANDARD.encode(MARK.repeat(8).as_bytes()[..length].to_vec());
+    let of_length = |length: usize| STANDARD.encode(&MARK.repeat(8).as_bytes()[..length]);
     for keyring in [
         format!("primary = \"k1\"\n[keys]\nk1 = \"{}\"\n", of_length(16)),
         format!("primary = \"k1\"\n[keys]\nk1 = \"{}\"\n", of_length(33)),

@@ -1,0 +1,188 @@
+//! A vault whose every secret is known, and everything that can be seen of it.
+
+use std::fs;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::keycloak::keycloak;
+use tokenvault_tests::harness::policy::Module;
+use tokenvault_tests::harness::proxy::Proxy;
+use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, VAULT};
+use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::vault::{Vault, tokenvault};
+use toml::Table;
+
+use crate::fake_keycloak::{FakeKeycloak, Says};
+use crate::keyspace::Keyspace;
+use crate::secrets::Canaries;
+
+/// The life of access tokens: short, so that pairs are renewed during the run.
+const AT_TTL: u64 = 8;
+
+/// The parts.
+pub(crate) struct Stage {
+    /// The tenant whose client proves itself by a secret.
+    pub(crate) realm: LabRealm,
+    /// The tenant whose client proves itself by a signature.
+    pub(crate) signing: LabRealm,
+    pub(crate) redis: Redis,
+    pub(crate) vault: Vault,
+    /// Between the vault and `keycloak`, for both tenants.
+    pub(crate) proxy: Proxy,
+    pub(crate) keycloak: FakeKeycloak,
+    /// A job that is registered.
+    pub(crate) job: String,
+    pub(crate) login: Tokens,
+    /// Secrets that came up on the way.
+    pub(crate) more: Vec<(String, String)>,
+    redis_password: String,
+    signing_key: String,
+    config: Table,
+    _dir: TempDir,
+}
+
+impl Stage {
+    pub(crate) async fn start(log_format: &str) -> Result<Self> {
+        let (realm, signing) = (LabRealm::builder().at_ttl(AT_TTL), LabRealm::builder().at_ttl(AT_TTL));
+        let (realm, signing) = (realm.create().await?, signing.create().await?);
+        let signing_key = let_the_vault_sign(&signing).await?;
+        let redis_password = unique();
+        let redis = Redis::options().append_only().password(&redis_password).line("rdbcompression no").start().await?;
+        let keycloak = FakeKeycloak::before(keycloak().await?.base_url(), outage()).await?;
+        keycloak.pass();
+        let proxy = Proxy::to(keycloak.url().trim_start_matches("http://")).await?;
+        let dir = tempfile::tempdir()?;
+        let (key_file, adoptable) = (dir.path().join("signing.pem"), dir.path().join("login-app.secret"));
+        fs::write(&key_file, &signing_key)?;
+        fs::write(&adoptable, realm.secret(LOGIN_APP))?;
+        let adoptable: Table = [(LOGIN_APP.to_owned(), adoptable.display().to_string().into())].into_iter().collect();
+        let signer = |key: &str| format!("tenants.{}.{key}", signing.name());
+        let all = ["exchange", "impersonate", "adopt"];
+        let mut vault = Vault::builder()?
+            .redis(&redis)
+            .tenant_at(&realm, &proxy.url("http"))?
+            .set(&format!("tenants.{}.adopt_clients", realm.name()), adoptable)
+            .set(&format!("tenants.{}.request_timeout", realm.name()), 2)
+            .set(&signer("issuer"), signing.issuer())
+            .set(&signer("base_url"), format!("{}/realms/{}", proxy.url("http"), signing.name()))
+            .set(&signer("client_id"), VAULT)
+            .set(&signer("private_key_jwt_file"), key_file.display().to_string())
+            .set(&signer("user_id_claim"), "user_id")
+            .set(&signer("accepted_clients"), vec![LOGIN_APP])
+            .set("telemetry.log_level", "trace")
+            .set("telemetry.log_format", log_format)
+            .module(Module::new("mod-di").register(&all))
+            .start()
+            .await?;
+        let config = toml::from_str(&fs::read_to_string(vault.replica().config_file())?)?;
+        let login = realm.login("alice").await?;
+        let (job, more) = (unique(), Vec::new());
+        Ok(Self {
+            realm,
+            signing,
+            redis,
+            vault,
+            proxy,
+            keycloak,
+            job,
+            login,
+            more,
+            redis_password,
+            signing_key,
+            config,
+            _dir: dir,
+        })
+    }
+
+    /// Notes a pair that was issued to somebody.
+    pub(crate) fn note(&mut self, whose: &str, tokens: &Tokens) {
+        self.more.push((format!("access token of {whose}"), tokens.access_token.clone()));
+        self.more.extend(tokens.refresh_token.clone().map(|token| (format!("refresh token of {whose}"), token)));
+    }
+
+    /// Every secret of the run so far.
+    pub(crate) fn canaries(&self) -> Result<Canaries> {
+        let mut canaries = Canaries::default();
+        canaries.add("the store's password", &self.redis_password);
+        canaries.add("the vault's client secret", self.realm.secret(VAULT));
+        canaries.add("the adopted client's secret", self.realm.secret(LOGIN_APP));
+        canaries.add_pem("the signing key", &self.signing_key);
+        canaries.add_pem("the server's key", &fs::read_to_string(self.file("server", "key_file"))?);
+        let keyring: Table = toml::from_str(&fs::read_to_string(self.file("keyring", "file"))?)?;
+        for (id, key) in keyring["keys"].as_table().into_iter().flatten() {
+            let key = key.as_str().unwrap_or_default();
+            canaries.add(format!("the key {id} in base64"), key);
+            canaries.add_bytes(format!("the key {id}"), &STANDARD.decode(key)?);
+        }
+        canaries.add("access token of the login", &self.login.access_token);
+        canaries.add("refresh token of the login", self.login.refresh());
+        for (name, secret) in self.keycloak.secrets().iter().chain(&self.more) {
+            canaries.add(name, secret);
+        }
+        Ok(canaries)
+    }
+
+    /// Everything that can be seen of the vault; `told` is what its answers said. The log comes first.
+    pub(crate) async fn places(&mut self, told: String) -> Result<Vec<(String, Vec<u8>)>> {
+        let store = bytes_of(&Keyspace::read(&self.redis).await?);
+        let config_file = self.vault.replica().config_file().display().to_string();
+        let checked = tokenvault(&["check-config", "--config", &config_file])?;
+        let replica = self.vault.replica();
+        let metrics = replica.metrics().await?;
+        let process = replica.process();
+        let system = |name: &str| fs::read(format!("/proc/{}/{name}", process.id()));
+        Ok([
+            ("the log", process.log().into_bytes()),
+            ("the answers", told.into_bytes()),
+            ("the store", store),
+            ("the metrics", metrics.into_bytes()),
+            ("the command line", system("cmdline")?),
+            ("the environment", system("environ")?),
+            ("what check-config says", [checked.stdout, checked.stderr].concat()),
+        ]
+        .map(|(place, bytes)| (place.to_owned(), bytes))
+        .into())
+    }
+
+    fn file(&self, section: &str, key: &str) -> String {
+        self.config[section][key].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// A whole keyspace in one.
+pub(crate) fn bytes_of(keyspace: &Keyspace) -> Vec<u8> {
+    let parts = keyspace.0.iter().flat_map(|(key, contents)| std::iter::once(key).chain(contents));
+    parts.flat_map(|part| part.iter().copied().chain([b'\n'])).collect()
+}
+
+/// A text that is nowhere else.
+pub(crate) fn unique() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// What an outage says: an error that shows a token, as a careless proxy's page might.
+fn outage() -> Says {
+    let body = json!({
+        "error": "unknown_error",
+        "error_description": "while handling eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzb21lYm9keSJ9.c2lnbmF0dXJl",
+    });
+    Says { status: 500, media_type: "application/json", body: body.to_string() }
+}
+
+/// Makes the vault's client prove itself by signatures; returns its private key.
+async fn let_the_vault_sign(realm: &LabRealm) -> Result<String> {
+    let pem = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?.serialize_pem();
+    let key = jsonwebtoken::EncodingKey::from_ec_pem(pem.as_bytes())?;
+    let algorithm = jsonwebtoken::Algorithm::ES256;
+    let mut jwk: Value = serde_json::to_value(jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm)?)?;
+    jwk["use"] = json!("sig");
+    let mut client = realm.admin().client(realm.name(), VAULT).await?;
+    client["clientAuthenticatorType"] = json!("client-jwt");
+    client["attributes"]["use.jwks.string"] = json!("true");
+    client["attributes"]["jwks.string"] = json!(json!({ "keys": [jwk] }).to_string());
+    realm.admin().put_client(realm.name(), &client).await?;
+    Ok(pem)
+}
