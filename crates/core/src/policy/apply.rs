@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Issued, Moment, Outcome, Progress, Round, Step};
 use crate::ids::AttemptId;
-use crate::ports::{GrantError, Refusal};
+use crate::ports::{CallError, GrantError, Refusal};
 use crate::record::{EndReason, Intent, Record, Slot, State, Suspension};
 use crate::time::Timestamp;
 
@@ -26,6 +26,10 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
         (Step::Exchange(_) | Step::Spend(_) | Step::Impersonate, Outcome::Issued(issued)) => {
             let same_user = issued.same_user;
             rotate(record, step, *issued, at);
+            if let (Step::Spend(_), Some(known), Some(session)) = (step, round.incarnation, &mut record.session) {
+                // What a refresh brings is of the life the client session is in.
+                session.incarnation = session.incarnation.max(known);
+            }
             settle(record, round);
             if !same_user {
                 // In the same write: a pair of somebody else's is never there to be served.
@@ -36,8 +40,9 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
         (Step::Spend(slot), Outcome::Failed(error)) => spend_failed(record, round, slot, error, at),
         (Step::Impersonate, Outcome::Failed(error)) => impersonation_failed(record, round, error, at),
         (Step::Revoke, Outcome::Revoked(answer)) => match answer {
-            Ok(()) | Err(crate::ports::CallError::Refused(_)) => round.revoked = true,
-            Err(crate::ports::CallError::NoAnswer(_)) => fail(record, round, at),
+            // What is refused is the vault's client, which an operator can mend; the session is still there.
+            Err(CallError::NoAnswer(_) | CallError::Refused(Refusal::ClientRejected)) => fail(record, round, at),
+            Ok(()) | Err(CallError::Refused(_)) => round.revoked = true,
         },
         _ => {}
     }
@@ -121,7 +126,9 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     record.failures = 0;
     let refresh_life = pair.refresh.expires_at.map(|end| end.since(pair.issued_at));
     // Near its end Keycloak cuts both tokens to the session's last moment; a realm whose setting was lowered cuts one.
-    let cut = expires_in + WHOLE_SECONDS / 2 < record.access_life
+    // A new session is not at its end: its life is the realm's, even where that is shorter than it was.
+    let cut = step != Step::Impersonate
+        && expires_in + WHOLE_SECONDS / 2 < record.access_life
         && refresh_life.is_some_and(|life| life <= expires_in + WHOLE_SECONDS);
     record.session_ends_at = cut.then_some(pair.access_expires_at);
     record.access_life = if cut { record.access_life } else { expires_in };

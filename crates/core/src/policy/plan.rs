@@ -51,7 +51,7 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
         return Step::Rest(due);
     }
     if was_recreated(progress) {
-        return Step::Finish(EndReason::SessionRecreated);
+        return plan_recreated(progress);
     }
     if round.lost_spend {
         return plan_loss(record);
@@ -67,11 +67,23 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     }
 }
 
-/// Whether the pair is of an earlier life of its client session than the one known by now.
+/// Whether the pair may be of an earlier life of its client session than the one known by now.
 fn was_recreated(progress: &Progress) -> bool {
     match (&progress.record.session, progress.round.incarnation) {
         (Some(session), Some(known)) => known > session.incarnation,
         _ => false,
+    }
+}
+
+/// The end of a client session is noted when a job of it learns of it, which may be after a newer job has begun the next
+/// life: then that job's pair was noted under the old number. The probe tells the two apart and harms neither. An
+/// exchange would end the user's session should the probe be overtaken; a refresh would just be refused, and what it
+/// brings is certainly of the life known by now.
+fn plan_recreated(progress: &Progress) -> Step {
+    match progress.round.probed(Slot::Current) {
+        None => Step::Probe(Slot::Current),
+        Some(true) => Step::Declare(Slot::Current),
+        Some(false) => Step::Finish(EndReason::SessionRecreated),
     }
 }
 

@@ -240,7 +240,43 @@ fn an_inactive_token_is_never_exchanged_but_an_unsent_one_may_be_sent_to_learn_w
 fn a_token_of_an_earlier_life_of_the_client_session_is_not_sent_anywhere() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
     walk.progress.round.incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Current), INACTIVE);
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionRecreated));
+}
+
+#[test]
+fn a_pair_of_the_new_life_that_was_noted_under_the_old_number_is_refreshed_and_never_exchanged() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.progress.round.incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).issue(Step::Spend(Slot::Current), "r2");
+    assert_eq!(walk.record().session.as_ref().map(|session| session.incarnation), Some(Incarnation(2)));
+    assert_eq!(walk.next(), Step::Rest(at(60)));
+}
+
+#[test]
+fn a_new_session_shorter_than_the_last_is_used_and_not_replaced_at_once() {
+    let mut start = record(Acquisition::Impersonate);
+    start.session_ends_at = Some(at(60));
+    let mut walk = Walk::new(start, at(30));
+    let mut short = pair("r2", at(30), 2);
+    short.access_expires_at = at(50);
+    short.refresh.expires_at = Some(at(50));
+    let issued = Issued {
+        pair: short,
+        expires_in: Duration::from_secs(20),
+        same_user: true,
+        session: Some(session("sid-2", 0)),
+    };
+    walk.step(Step::Impersonate, Outcome::Issued(Box::new(issued)));
+    assert_eq!(walk.next(), Step::Rest(at(40)));
+}
+
+#[test]
+fn a_session_is_not_given_up_because_the_vaults_client_is_refused() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(100_000));
+    walk.step(Step::Finish(EndReason::Expired), Outcome::Noted);
+    walk.step(Step::Revoke, Outcome::Revoked(Err(CallError::Refused(Refusal::ClientRejected))));
+    assert!(matches!(walk.next(), Step::Rest(_)) && walk.record().pair.is_some());
 }
 
 #[test]
