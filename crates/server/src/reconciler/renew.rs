@@ -12,6 +12,7 @@ use tokenvault_core::ports::{
 use tokenvault_core::record::{EndReason, Record, SessionRef, Slot, State};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reconciler;
 use crate::entropy::roll;
@@ -30,6 +31,8 @@ enum GivenUp {
     LeaseLost,
     #[error("the record changed in the meantime")]
     Conflict,
+    #[error("the record is sealed with a key that is not in this replica's keyring")]
+    KeyMissing,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -71,11 +74,15 @@ impl Renewal<'_> {
             None => None,
         };
         let mut progress = Progress::begin(record, incarnation);
+        let mut place = None;
         for _ in 0..MOST_STEPS {
             let settings = self.settings(&progress.record);
             let step = plan(&progress, &self.moment(&settings));
-            if step == Step::Done {
-                return Ok(());
+            match step {
+                Step::Done => return Ok(()),
+                Step::Declare(_) if place.is_none() => place = self.place(&progress.record).await?,
+                Step::Finish(EndReason::Expired) if self.extended(&mut progress.record).await? => continue,
+                _ => {}
             }
             let started = parts.clock.now();
             let outcome = self.carry_out(&progress.record, step).await?;
@@ -90,6 +97,9 @@ impl Renewal<'_> {
                 resting = true;
             }
             self.write(&before, &progress.record, answered, resting).await?;
+            if matches!(step, Step::Spend(_)) {
+                place = None;
+            }
             match (before.state.is_live(), progress.record.state) {
                 (_, State::Ended(reason)) | (true, State::Releasing(reason)) => {
                     self.finished(&before, &progress.record, reason).await;
@@ -130,13 +140,13 @@ impl Renewal<'_> {
         Ok(match step {
             Step::Rest(_) | Step::Done | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
-            Step::Probe(slot) => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot)) {
+            Step::Probe(slot) => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))? {
                 Some(token) => Outcome::Probed(idp.probe(&client, &token).await),
                 None => Outcome::Unreadable,
             },
             Step::Exchange(slot) => {
                 self.hold().await?;
-                match self.open(self.reconciler.parts.sealer(record).open_subject(record, slot)) {
+                match self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))? {
                     Some(subject) => self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at),
                     None => Outcome::Unreadable,
                 }
@@ -147,21 +157,39 @@ impl Renewal<'_> {
                 let granted = idp.impersonate(&self.rules.client, &record.subject).await;
                 self.acquired(record, granted, asked_at).await?
             }
-            Step::Revoke => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current)) {
-                Some(token) => Outcome::Revoked(idp.revoke(&client, &token).await),
-                None => Outcome::Revoked(Ok(())),
-            },
+            Step::Revoke => {
+                match self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current))? {
+                    Some(token) => Outcome::Revoked(idp.revoke(&client, &token).await),
+                    None => Outcome::Revoked(Ok(())),
+                }
+            }
         })
     }
 
-    /// Sends a refresh token, once. The lease is checked after the wait for a place and right before the send.
+    /// A place among the spends of a client session, waited for before the spend is declared: the intent's deadline
+    /// counts from the declaration, and what is left of it after the send is how long Keycloak may take.
+    async fn place(&self, record: &Record) -> Result<Option<OwnedSemaphorePermit>, GivenUp> {
+        let Some(session) = record.session_key() else { return Ok(None) };
+        let place = self.reconciler.spends.enter(&session).await;
+        self.hold().await?;
+        Ok(Some(place))
+    }
+
+    /// Whether the job's end was put off since the record was claimed; then the record is told.
+    async fn extended(&self, record: &mut Record) -> Result<bool, GivenUp> {
+        let stored = self.reconciler.parts.store.load(&record.key).await?;
+        let end = stored.map_or(record.expires_at, |stored| stored.record.expires_at);
+        let extended = end > record.expires_at;
+        if extended {
+            record.expires_at = end;
+        }
+        Ok(extended)
+    }
+
+    /// Sends a refresh token, once. The lease is checked right before the send.
     async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
-        let Some(token) = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot)) else {
+        let Some(token) = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))? else {
             return Ok(Outcome::Unreadable);
-        };
-        let _place = match record.session_key() {
-            Some(session) => Some(self.reconciler.spends.enter(&session).await),
-            None => None,
         };
         self.hold().await?;
         let asked_at = self.reconciler.parts.clock.now();
@@ -223,13 +251,16 @@ impl Renewal<'_> {
         Err(GivenUp::LeaseLost)
     }
 
-    fn open<T>(&self, opened: Result<T, SealError>) -> Option<T> {
-        opened
-            .inspect_err(|error| {
-                self.reconciler.parts.observer.seal_failure(*error);
-                tracing::error!(%error, "a sealed token does not open");
-            })
-            .ok()
+    /// `None` if it can never be opened. Where only the key is missing, another replica, or this one once it has the key,
+    /// may open it: nothing is decided, and the record comes up again at the lease's end.
+    fn open<T>(&self, opened: Result<T, SealError>) -> Result<Option<T>, GivenUp> {
+        let error = match opened {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error) => error,
+        };
+        self.reconciler.parts.observer.seal_failure(error);
+        tracing::error!(%error, "a sealed token does not open");
+        if error == SealError::UnknownKey { Err(GivenUp::KeyMissing) } else { Ok(None) }
     }
 
     async fn write(&self, before: &Record, after: &Record, answered: bool, resting: bool) -> Result<(), GivenUp> {
@@ -272,10 +303,9 @@ impl Renewal<'_> {
             parts.observer.ended(reason);
             tracing::info!(reason = reason.code(), "the job ended");
         }
-        let client_session_over = matches!(
-            reason,
-            EndReason::ClientSessionGone | EndReason::TokenReused | EndReason::TokenStale | EndReason::SessionLost
-        );
+        // `SessionLost` is a guess, and of an adopted chain a wrong one as soon as its other holder rotates it.
+        let client_session_over =
+            matches!(reason, EndReason::ClientSessionGone | EndReason::TokenReused | EndReason::TokenStale);
         if let (true, Some(session), Some(key)) = (client_session_over, &before.session, before.session_key())
             && let Err(error) = parts.store.supersede_session(&key, session.incarnation).await
         {
