@@ -2,15 +2,20 @@
 
 mod stage;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use keycloak_double::{Endpoint, Fault, Moment};
+use keycloak_double::{Endpoint, Fault, Moment, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
+use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
 use tokenvault::tenants::TenantRules;
-use tokenvault::vault::{ReadAnswer, ReadRequest};
-use tokenvault_core::ids::{Generation, ModuleName};
+use tokenvault::vault::{self, ReadAnswer, ReadRequest, Vault};
+use tokenvault_core::ids::{Fence, Generation, ModuleName};
+use tokenvault_core::ports::TokenStore;
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, State, Suspension};
+use tokenvault_core::seal::Keyring;
+use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(4);
 
@@ -181,7 +186,7 @@ async fn a_disabled_user_suspends_the_job_and_enabling_brings_it_back() {
     let ui = stage.login().await;
     stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job");
     let enable = |yes| {
-        stage.keycloak.handle().with(|keycloak, _| keycloak.set_user_enabled(REALM, "alice", yes)).expect("alice")
+        stage.keycloak.handle().with(|keycloak, _| keycloak.set_user_enabled(REALM, "alice", yes)).expect("alice");
     };
     enable(false);
     stage.pass(LIFE * 6 / 10);
@@ -247,7 +252,7 @@ async fn what_the_caller_knows_is_not_sent_again_while_it_is_good_enough() {
     let read = ReadRequest { min_ttl: None, wait: WAIT, known: Some(Generation(1)) };
     let answer = stage.vault.read(&caller("mod-di"), &job("a"), read).await.expect("an answer");
     assert!(matches!(answer, ReadAnswer::NotModified(Generation(1))));
-    let more = ReadRequest { min_ttl: Some(LIFE - Duration::from_secs(2)), ..read };
+    let more = ReadRequest { min_ttl: Some(LIFE.saturating_sub(Duration::from_secs(2))), ..read };
     stage.pass(Duration::from_secs(10));
     let answer = stage.vault.read(&caller("mod-di"), &job("a"), more).await.expect("an answer");
     assert!(matches!(answer, ReadAnswer::Token(token) if token.generation == Generation(2)));
@@ -263,4 +268,161 @@ async fn a_job_ends_at_its_own_end() {
     stage.pass(Duration::from_secs(21));
     assert_eq!(stage.read("a", WAIT).await.expect_err("an end").code, Code::JobEnded);
     stage.until("a", |record| record.state == State::Ended(EndReason::Expired)).await;
+}
+
+#[tokio::test]
+async fn a_job_begun_before_its_neighbour_learns_of_a_revocation_outlives_it() {
+    let stage = Stage::set().await;
+    let mut ui = stage.login().await;
+    stage.register("old", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    let (status, _) = stage.post("revoke", &[("token", &ui.access)]).await;
+    assert_eq!(status, 200, "whatever was exchanged from it is gone as well");
+    stage.pass(Duration::from_secs(5));
+    assert!(stage.ui_lives(&mut ui).await);
+    stage.register("new", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    stage.pass(LIFE * 6 / 10);
+    stage.until("old", |record| record.state == State::Ended(EndReason::ClientSessionGone)).await;
+    for generation in 2..=4 {
+        stage.until("new", |record| record.generation >= Generation(generation) || !record.state.is_live()).await;
+        assert_eq!(stage.record("new").await.state, State::Active);
+        stage.pass(LIFE * 6 / 10);
+    }
+    assert!(stage.ui_lives(&mut ui).await);
+}
+
+#[tokio::test]
+async fn a_deposited_token_that_its_owner_has_spent_is_not_sent_again() {
+    let stage = Stage::set().await;
+    let mut ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    assert!(stage.ui_lives(&mut ui).await, "the user interface rotates the chain that it deposited");
+    stage.pass(LIFE * 6 / 10);
+    stage.until("a", |record| record.state == State::Ended(EndReason::SessionLost)).await;
+    assert_eq!(stage.keycloak.journal().most_sends(), 1);
+    assert!(stage.ui_lives(&mut ui).await, "its session is none of the vault's to end");
+}
+
+#[tokio::test]
+async fn a_deposited_token_near_its_end_says_nothing_of_how_long_the_next_one_lives() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    stage.pass(LIFE / 2);
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    let read = ReadRequest { min_ttl: Some(LIFE * 2 / 3), wait: WAIT, known: None };
+    let answer = stage.vault.read(&caller("mod-di"), &job("a"), read).await.expect("a renewed token");
+    assert!(matches!(answer, ReadAnswer::Token(token) if token.expires_in >= LIFE * 2 / 3));
+}
+
+#[tokio::test]
+async fn a_child_gives_out_nothing_that_its_reader_may_not_read_at_the_parent() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    let mut parent = request(&ui, Acquisition::Exchange);
+    parent.readers = Some([ModuleName::parse("mod-srm").expect("a module")].into());
+    stage.register("parent", parent.clone()).await.expect("a job");
+    let mut child = request(&ui, Acquisition::Exchange);
+    (child.acquisition, child.parent_job_id) = (None, Some(job("parent")));
+    stage.vault.register(&caller("mod-srm"), job("child"), child).await.expect("a child");
+    let read = ReadRequest { min_ttl: None, wait: WAIT, known: None };
+    assert!(stage.vault.read(&caller("mod-srm"), &job("child"), read).await.is_ok());
+    parent.readers = Some([ModuleName::parse("mod-x").expect("a module")].into());
+    stage.register("parent", parent).await.expect("amended");
+    let problem = stage.vault.read(&caller("mod-srm"), &job("child"), read).await.expect_err("no reader any more");
+    assert_eq!(problem.code, Code::JobNotFound);
+}
+
+#[tokio::test]
+async fn a_child_does_not_follow_its_parents_id_to_another_user() {
+    let short = |mut rules: TenantRules| {
+        rules.renewal.tombstone_ttl = Duration::from_mins(1);
+        rules
+    };
+    let bob = UserConfig::new("bob", "bob-password").user_id("9a5e3f0e-0c6a-4d0e-8f57-0b1a7c0f1b2c");
+    let stage = Stage::with(short, |realm| realm.user(bob)).await;
+    let alice = stage.login().await;
+    stage.register("parent", request(&alice, Acquisition::Exchange)).await.expect("a job");
+    let mut child = request(&alice, Acquisition::Exchange);
+    (child.acquisition, child.parent_job_id) = (None, Some(job("parent")));
+    stage.register("child", child).await.expect("a child");
+    stage.vault.release(&caller("mod-di"), &job("parent")).await.expect("released");
+    stage.pass(Duration::from_mins(2));
+    let bob = stage.login_as("bob").await;
+    stage.register("parent", request(&bob, Acquisition::Exchange)).await.expect("the id is free again");
+    assert_eq!(stage.read("child", WAIT).await.expect_err("not bob's token").code, Code::JobEnded);
+}
+
+#[tokio::test]
+async fn a_child_may_take_the_place_of_a_job_that_must_be_registered_again() {
+    let stage = Stage::with(without_exchange, |realm| realm).await;
+    let ui = stage.login().await;
+    stage.register("parent", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    stage.keycloak.faults().next_n(Endpoint::Refresh, 2, Fault::Drop(Moment::After));
+    stage.pass(LIFE * 6 / 10);
+    stage.until("a", |record| record.intent.is_some()).await;
+    stage.pass(Duration::from_secs(31));
+    stage.until("a", |record| record.state == State::Ended(EndReason::SpendLost)).await;
+    let again = stage.login().await;
+    stage.register("other", request(&again, Acquisition::Exchange)).await.expect("a job");
+    let mut child = request(&again, Acquisition::Exchange);
+    (child.acquisition, child.parent_job_id) = (None, Some(job("other")));
+    assert!(stage.register("a", child).await.expect("a child").created);
+    assert!(stage.record("a").await.generation > Generation(1), "generations never restart");
+}
+
+#[tokio::test]
+async fn a_replica_without_the_key_ends_nothing() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    let key = ("k2".to_owned(), zeroize::Zeroizing::new(vec![8; 32]));
+    let keyring = Arc::new(Keyring::new("k2", [key]).expect("a keyring"));
+    let newer = Parts { keyring, ..stage.parts.clone() };
+    let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
+    let vault = Vault::new(newer, options, CancellationToken::new());
+    vault.register(&caller("mod-di"), job("a"), request(&ui, Acquisition::Exchange)).await.expect("a job");
+    let key = stage.record("a").await.key;
+    stage.pass(LIFE * 6 / 10);
+    for fence in 1..=3 {
+        let claimed = async || stage.store.load(&key).await.expect("the store").expect("a record").fence;
+        while claimed().await < Fence(fence) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let record = stage.record("a").await;
+        assert!(record.state == State::Active && record.pair.is_some(), "{:?}", record.state);
+        stage.pass(Duration::from_secs(16));
+    }
+}
+
+#[tokio::test]
+async fn an_end_put_off_during_a_renewal_is_put_off() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    let mut short = request(&ui, Acquisition::Exchange);
+    short.expires_at = Some(stage.now() + LIFE * 7 / 10);
+    stage.register("a", short.clone()).await.expect("a job");
+    stage.keycloak.faults().next(Endpoint::Introspect, Fault::Delay(Duration::from_millis(500)));
+    stage.pass(LIFE * 6 / 10);
+    while stage.keycloak.faults().pending(Endpoint::Introspect) > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    short.expires_at = Some(stage.now() + Duration::from_hours(1));
+    stage.register("a", short).await.expect("amended while the probe is under way");
+    stage.pass(LIFE * 2 / 10);
+    let record = stage.until("a", |record| record.generation > Generation(1) || !record.state.is_live()).await;
+    assert_eq!(record.state, State::Active);
+}
+
+#[tokio::test]
+async fn a_jobs_longest_life_is_counted_from_its_beginning() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    let created_at = stage.record("a").await.created_at;
+    let mut again = request(&ui, Acquisition::Exchange);
+    stage.pass(Duration::from_secs(40));
+    again.expires_at = Some(created_at + Duration::from_hours(24));
+    assert!(!stage.register("a", again.clone()).await.expect("within the longest life").created);
+    again.expires_at = Some(created_at + Duration::from_hours(24) + Duration::from_secs(1));
+    assert_eq!(stage.register("a", again).await.expect_err("beyond it").code, Code::ExpiresAtTooLate);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokenvault_core::ids::{JobKey, SessionId, SessionKey};
 use tokenvault_core::ports::{CallError, Client, Grant, GrantError, Proof, Refusal};
 use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
-use tokenvault_core::secret::RefreshToken;
+use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 
 use super::register::Wanted;
@@ -21,6 +21,8 @@ pub(super) struct Held {
     pub(super) grant: Grant,
     pub(super) asked_at: Timestamp,
     pub(super) session: SessionRef,
+    /// How long access tokens of its client live; a deposited one may have had part of its life already.
+    pub(super) access_life: Duration,
 }
 
 /// What a registration acquired.
@@ -58,7 +60,7 @@ impl Vault {
         match granted.and_then(|grant| same_user(grant, proof)) {
             // Keycloak keeps the session in a standard exchange; should that change, nothing the vault knows would hold.
             Ok(grant) if grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid) => {
-                Ok(Held { grant, asked_at, session })
+                Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
             }
             Ok(_) => Err(Problem::new(Code::IdpRejected, "The exchanged token belongs to another session.")
                 .with("reason", "session_mismatch")),
@@ -107,7 +109,7 @@ impl Vault {
             }
         };
         let session = self.join(wanted, client, &sid).await?;
-        Ok(Held { grant, asked_at, session })
+        Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
     }
 
     async fn adopt(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Result<Held, Problem> {
@@ -125,7 +127,11 @@ impl Vault {
         let deposit = Deposit::read(refresh, proof, asked_at)?;
         let session = self.join(wanted, &client, &proof.sid).await?;
         match self.parts.idp.probe(&client, refresh).await {
-            Ok(true) => Ok(Held { grant: deposit.grant(request, refresh, proof, asked_at), asked_at, session }),
+            Ok(true) => {
+                let grant = deposit.grant(request, refresh, proof, asked_at);
+                let access_life = whole_life(&request.access_token, proof).unwrap_or(grant.expires_in);
+                Ok(Held { grant, asked_at, session, access_life })
+            }
             Ok(false) => Err(rejected("refresh_token_not_active")),
             Err(error) => Err(match error {
                 CallError::Refused(refusal) => grant_problem(GrantError::Refused(refusal)),
@@ -182,6 +188,12 @@ impl Deposit {
             privileged: proof.privileged,
         }
     }
+}
+
+/// From a verified access token's `iat` to its `exp`.
+fn whole_life(token: &AccessToken, proof: &Proof) -> Option<Duration> {
+    let issued_at = peek::claims(token.expose())?.get("iat")?.as_u64()?;
+    Some(proof.expires_at.since(Timestamp::from_secs(issued_at)))
 }
 
 fn same_user(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {

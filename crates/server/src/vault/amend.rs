@@ -6,7 +6,7 @@ use tokenvault_core::ports::{Write, Written};
 use tokenvault_core::record::{Anchor, EndReason, OnLogout, Record};
 
 use super::read::ended;
-use super::register::{Terms, Wanted, within};
+use super::register::{Terms, Wanted, too_late, within};
 use super::{Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
@@ -23,6 +23,7 @@ impl Vault {
             after.readers.clone_from(readers);
         }
         if request.expires_at.is_some() {
+            self.prolong(before, terms).await?;
             after.expires_at = terms.expires_at;
             after.keep_until = terms.keep_until;
             // A child is due at its end; a job with a pair of its own is due no later than that.
@@ -51,6 +52,24 @@ impl Vault {
             }
         }
         Ok(Some(Registered { created: false, job: view(&after) }))
+    }
+
+    /// The longest life is counted from the job's beginning, or a job could be kept for ever by asking again and again. The
+    /// entries that gather jobs are to last as long as the record.
+    async fn prolong(&self, before: &Record, terms: &Terms) -> Result<(), Problem> {
+        let latest = before.created_at + self.rules(&before.key.tenant)?.max_job_life;
+        if terms.expires_at > latest {
+            return Err(too_late(latest));
+        }
+        if terms.keep_until <= before.keep_until {
+            return Ok(());
+        }
+        let store = &self.parts.store;
+        for session in before.session.iter().chain(before.anchor.iter().map(|anchor| &anchor.session)) {
+            let session = before.session_key_of(session);
+            store.join_session(&session, &before.key.job, terms.keep_until).await.map_err(store_problem)?;
+        }
+        store.add_to_user(&before.user, &before.key, terms.keep_until).await.map_err(store_problem)
     }
 
     /// From `continue` to `revoke`: the user's session is to be watched from now on, which takes a pair in it, and for

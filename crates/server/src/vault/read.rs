@@ -77,8 +77,13 @@ impl Vault {
         if self.parts.clock.now() >= stored.record.expires_at {
             return Err(ended(EndReason::Expired));
         }
-        // The parent has its own readers; whoever may read the child may use the parent's pair through it.
-        self.load(&JobKey::new(caller.tenant.clone(), parent)).await?.ok_or_else(|| ended(EndReason::Released))
+        let parent = self.load(&JobKey::new(caller.tenant.clone(), parent)).await?;
+        // A parent's id may come to name another job once its tombstone is gone, and that one may be another user's.
+        let parent = parent
+            .filter(|parent| parent.record.user == stored.record.user && parent.record.subject == stored.record.subject)
+            .ok_or_else(|| ended(EndReason::Released))?;
+        // Nobody reads through a child what they may not read, or may no longer read, by themselves.
+        if parent.record.may_read(&caller.module) { Ok(parent) } else { Err(not_found()) }
     }
 
     fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {

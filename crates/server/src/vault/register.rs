@@ -114,7 +114,9 @@ impl Vault {
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let proof = self.prove(key, request).await?;
         if let Some(parent) = &request.parent_job_id {
-            return self.create_child(caller, key, (request, parent), &proof, terms).await;
+            let mut record = self.child(caller, key, (request, parent), &proof, terms).await?;
+            record.generation = previous.unwrap_or_default().next();
+            return self.enter(&record, previous).await;
         }
         let wanted = Wanted {
             key,
@@ -195,9 +197,13 @@ impl Vault {
         record.expires_at = wanted.expires_at;
         record.keep_until = wanted.keep_until;
         record.generation = previous.next();
-        record.access_life = own.grant.expires_in;
+        record.access_life = own.access_life;
         let sealer = self.parts.sealer(&record);
-        let pair = sealer.seal(&own.grant, Kind::Own, record.generation, own.asked_at);
+        let mut pair = sealer.seal(&own.grant, Kind::Own, record.generation, own.asked_at);
+        if wanted.acquisition == Acquisition::Adopt {
+            // Whoever deposited it may have sent it: sent again, it could count as reused and end their session.
+            pair.refresh.sends = 1;
+        }
         let anchor = anchor.map(|held| Anchor {
             pair: sealer.seal(&held.grant, Kind::Anchor, record.generation, held.asked_at),
             session: held.session,
@@ -211,14 +217,16 @@ impl Vault {
     }
 
     /// A child shares its parent's pair: same user, the caller may use the parent, readers and end within the parent's.
-    async fn create_child(
+    /// It enters its parent before its record is created, and stays entered if that fails: another registration of the
+    /// same child may rely on it by then.
+    async fn child(
         &self,
         caller: &Caller,
         key: &JobKey,
         (request, parent): (&Registration, &JobId),
         proof: &Proof,
         terms: &Terms,
-    ) -> Result<Option<Registered>, Problem> {
+    ) -> Result<Record, Problem> {
         let rules = self.rules(&caller.tenant)?.clone();
         let parent_key = JobKey::new(key.tenant.clone(), parent.clone());
         let parent =
@@ -226,7 +234,8 @@ impl Vault {
         let parent = parent.ok_or_else(|| {
             Problem::new(Code::JobNotFound, "There is no such parent job, or it is not the caller's to share.")
         })?;
-        if let Some(reason) = parent.state.end() {
+        let over = parent.state.end().or((self.parts.clock.now() >= parent.expires_at).then_some(EndReason::Expired));
+        if let Some(reason) = over {
             return Err(ended(reason));
         }
         if parent.subject != proof.subject || parent.user != proof.user {
@@ -246,11 +255,7 @@ impl Vault {
         if !self.parts.store.add_child(&parent_key, &key.job, rules.max_children).await.map_err(store_problem)? {
             return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
         }
-        let created = self.enter(&record, None).await;
-        if !matches!(created, Ok(Some(_)) | Err(_)) {
-            let _ = self.parts.store.remove_child(&parent_key, &key.job).await;
-        }
-        created
+        Ok(record)
     }
 }
 
@@ -258,13 +263,17 @@ fn terms(request: &Registration, rules: &TenantRules, now: Timestamp) -> Result<
     let latest = now + rules.max_job_life;
     let expires_at = request.expires_at.unwrap_or_else(|| (now + rules.default_job_life).min(latest));
     if expires_at > latest {
-        return Err(Problem::new(Code::ExpiresAtTooLate, "The job may not live that long in this tenant.")
-            .with("latest", latest.to_string()));
+        return Err(too_late(latest));
     }
     if expires_at <= now {
         return Err(Problem::new(Code::InvalidRequest, "expires_at is in the past."));
     }
     Ok(Terms { expires_at, keep_until: expires_at + rules.renewal.tombstone_ttl })
+}
+
+pub(super) fn too_late(latest: Timestamp) -> Problem {
+    Problem::new(Code::ExpiresAtTooLate, "The job may not live that long in this tenant.")
+        .with("latest", latest.to_string())
 }
 
 /// What the caller may ask for and the tenant supports.

@@ -1,5 +1,6 @@
 //! A vault on the stand-in for Keycloak and a store in memory, with one clock that all of them share and the test moves.
 #![expect(clippy::panic, reason = "a test's helpers fail by panicking")]
+#![expect(unreachable_pub, reason = "a test's module is public to that test alone")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub struct Stage {
     pub vault: Arc<Vault>,
     pub store: Arc<MemoryStore>,
     pub clock: ShiftedClock,
+    pub parts: Parts,
     http: reqwest::Client,
     stop: CancellationToken,
 }
@@ -115,15 +117,15 @@ impl Stage {
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
-        tokio::spawn(Reconciler::new(parts, reconciler_options()).run(stop.clone()));
-        Self { keycloak, vault, store, clock, http: http(), stop }
+        tokio::spawn(Reconciler::new(parts.clone(), reconciler_options()).run(stop.clone()));
+        Self { keycloak, vault, store, clock, parts, http: http(), stop }
     }
 
     pub fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }
 
-    async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+    pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         let url = format!("{}/realms/{REALM}/protocol/openid-connect/{path}", self.keycloak.base_url());
         let secret = [("client_id", "login-app"), ("client_secret", "login-app-secret")];
         let form: Vec<_> = secret.iter().chain(form).collect();
@@ -132,8 +134,12 @@ impl Stage {
     }
 
     pub async fn login(&self) -> Login {
-        let form =
-            [("grant_type", "password"), ("username", "alice"), ("password", "alice-password"), ("scope", "openid")];
+        self.login_as("alice").await
+    }
+
+    pub async fn login_as(&self, user: &str) -> Login {
+        let password = format!("{user}-password");
+        let form = [("grant_type", "password"), ("username", user), ("password", &password), ("scope", "openid")];
         let (status, body) = self.post("token", &form).await;
         assert_eq!(status, 200, "{body}");
         let text = |name: &str| body[name].as_str().expect("a token").to_owned();
@@ -146,6 +152,7 @@ impl Stage {
             self.post("token", &[("grant_type", "refresh_token"), ("refresh_token", &login.refresh)]).await;
         if let Some(next) = body["refresh_token"].as_str() {
             next.clone_into(&mut login.refresh);
+            body["access_token"].as_str().expect("a token").clone_into(&mut login.access);
         }
         status == 200
     }
@@ -194,7 +201,7 @@ fn provider(keycloak: &Double, time: &Arc<dyn Clock>) -> KeycloakProvider {
     let vault = ClientId::parse("tokenvault").expect("a client");
     let ui = ClientId::parse("login-app").expect("a client");
     let mut config = TenantConfig::new(&issuer, None, vault, secret("tokenvault-secret")).expect("an issuer");
-    config.user_id_claim = "user_id".to_owned();
+    "user_id".clone_into(&mut config.user_id_claim);
     config.accepted_clients = BTreeSet::from([ui.clone()]);
     config.adopt_clients = BTreeMap::from([(ui, secret("login-app-secret"))]);
     let settings =
