@@ -5,7 +5,7 @@ mod stage;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keycloak_double::{Endpoint, Fault, Moment, UserConfig};
+use keycloak_double::{Endpoint, Fault, Moment, RealmSettings, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
 use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
@@ -425,4 +425,24 @@ async fn a_jobs_longest_life_is_counted_from_its_beginning() {
     assert!(!stage.register("a", again.clone()).await.expect("within the longest life").created);
     again.expires_at = Some(created_at + Duration::from_hours(24) + Duration::from_secs(1));
     assert_eq!(stage.register("a", again).await.expect_err("beyond it").code, Code::ExpiresAtTooLate);
+}
+
+#[tokio::test]
+async fn a_session_that_was_begun_for_a_job_released_meanwhile_is_revoked() {
+    let short = |settings: &mut RealmSettings| settings.sso_session_max = LIFE.as_secs() * 3 / 2;
+    let stage = Stage::with(|rules| rules, |realm| realm.with_settings(short)).await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Impersonate)).await.expect("a job");
+    stage.keycloak.faults().next(Endpoint::Impersonate, Fault::Delay(Duration::from_millis(300)));
+    stage.pass(LIFE * 6 / 10);
+    while stage.keycloak.faults().pending(Endpoint::Impersonate) > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    stage.vault.release(&caller("mod-di"), &job("a")).await.expect("released");
+    stage.until("a", |record| record.state == State::Ended(EndReason::Released)).await;
+    let sessions = || stage.keycloak.handle().with(|keycloak, _| keycloak.sessions(REALM, "alice")).expect("sessions");
+    for _ in (0..400).take_while(|_| sessions().len() > 1) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(sessions().len(), 1, "only the user's own session is left");
 }

@@ -96,7 +96,11 @@ impl Renewal<'_> {
                 progress = apply(progress, Step::Rest(until), Outcome::Noted, &self.moment(&settings));
                 resting = true;
             }
-            self.write(&before, &progress.record, answered, resting).await?;
+            let written = self.write(&before, &progress.record, answered, resting).await;
+            if matches!((step, &written), (Step::Impersonate, Err(GivenUp::Conflict))) {
+                self.abandon(&before, &progress.record).await;
+            }
+            written?;
             if matches!(step, Step::Spend(_)) {
                 place = None;
             }
@@ -239,6 +243,16 @@ impl Renewal<'_> {
             issued.session = Some(SessionRef { sid, client, incarnation: entry.incarnation });
         }
         Ok(Outcome::Issued(issued))
+    }
+
+    /// A new session of the vault's own that its job could not take: the job was released meanwhile, or somebody else holds
+    /// it. Nobody else knows of that session.
+    async fn abandon(&self, before: &Record, after: &Record) {
+        let (Some(session), true) = (after.session_key(), after.generation != before.generation) else { return };
+        if let Ok(token) = self.reconciler.parts.sealer(after).open_refresh(after, Slot::Current) {
+            let _ = self.reconciler.parts.idp.revoke(&self.client(after), &token).await;
+        }
+        let _ = self.reconciler.parts.store.leave_session(&session, &after.key.job).await;
     }
 
     /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
