@@ -1,5 +1,6 @@
 //! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokenvault_core::time::Timestamp;
 use super::{ConfigFile, Failure};
 use crate::callers::Policy;
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError, Credential, Finding};
+use crate::config::{Config, ConfigError, Credential, Finding, Server};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::TlsState;
 use crate::wiring::{self, Backing};
@@ -109,9 +110,11 @@ impl Report {
     }
 
     fn tls(&mut self, config: &Config) {
-        if let Err(error) = TlsState::load(&config.server) {
+        let unreadable = unreadable(&config.server);
+        if let (true, Err(error)) = (unreadable.is_empty(), TlsState::load(&config.server)) {
             self.findings.push(Finding::new("server", error.to_string()));
         }
+        self.findings.extend(unreadable);
         let now = SystemClock::start().now();
         for (key, file) in
             [("server.cert_file", &config.server.cert_file), ("server.client_ca_file", &config.server.client_ca_file)]
@@ -126,6 +129,19 @@ impl Report {
             }
         }
     }
+}
+
+/// The listener's files that are not there, all of them: loading them stops at the first.
+fn unreadable(server: &Server) -> Vec<Finding> {
+    let files = [
+        ("server.cert_file", Some(&server.cert_file)),
+        ("server.key_file", Some(&server.key_file)),
+        ("server.client_ca_file", Some(&server.client_ca_file)),
+        ("server.client_crl_file", server.client_crl_file.as_ref()),
+    ];
+    let opened = files.into_iter().filter_map(|(key, file)| Some((key, file?)));
+    let failed = opened.filter_map(|(key, file)| Some((key, file, File::open(file).err()?)));
+    failed.map(|(key, file, error)| Finding::new(key, format!("{}: cannot be read: {error}", file.display()))).collect()
 }
 
 /// When the first certificate of a PEM file to expire does.
@@ -146,6 +162,8 @@ fn remedy(finding: &Finding) -> String {
         "have it renewed".to_owned()
     } else if finding.place.contains("policy") {
         "the sample deploy/policy.toml shows how it is written".to_owned()
+    } else if finding.place == "the configuration" && problem.contains("cannot be read") {
+        "name the file with --config, and let this user read it".to_owned()
     } else if problem.contains("cannot be read") {
         "give the file this name, or correct the name, and let this user read it".to_owned()
     } else if problem.starts_with("is missing") && is_key {

@@ -84,7 +84,7 @@ const SECTIONS: &[&str] = &[
 impl Config {
     /// Reads and checks the file and the overrides. Relative file names in it are relative to its own directory.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
-        let fail = |problem: String| ConfigError::one(file, Finding::new("file", problem));
+        let fail = |problem: String| ConfigError::one(file, Finding::new("the configuration", problem));
         let text = std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
         Self::parse(&text, file, environment)
     }
@@ -97,7 +97,8 @@ impl Config {
         })?;
         let merged =
             Figment::new().merge(Serialized::defaults(written)).merge(Serialized::defaults(environment.tables()));
-        let mut root: Dict = merged.extract().map_err(|_| one("file".to_owned(), "cannot be merged".to_owned()))?;
+        let mut root: Dict =
+            merged.extract().map_err(|_| one("the configuration".to_owned(), "cannot be merged".to_owned()))?;
         let base = file.parent().unwrap_or(Path::new(""));
         resolve_files(&mut root, base);
         let mut reader = Reader { root, environment, findings: Vec::new() };
