@@ -85,7 +85,7 @@ call() {
     fail "no answer from $url"
   case $status in
     2*) cat "$scratch/answer" ;;
-    *) fail "$1 $2: $status $(head -c 300 "$scratch/answer")" ;;
+    *) fail "$1 realm $realm$2: $status $(head -c 300 "$scratch/answer")" ;;
   esac
 }
 
@@ -131,7 +131,7 @@ add_mappers() { # CLIENT-UUID
 # --- the vault's client -------------------------------------------------------------------------------------------------
 
 log_in
-call GET "" | jq -e --arg realm "$realm" '.realm == $realm' >/dev/null || fail "there is no realm $realm"
+call GET "" | jq -e --arg realm "$realm" '.realm == $realm' >/dev/null || fail "the realm $realm cannot be used"
 
 wanted=$(jq -cn --arg id "$client" '{clientId: $id, enabled: true, protocol: "openid-connect", publicClient: false,
   standardFlowEnabled: false, implicitFlowEnabled: false, directAccessGrantsEnabled: false, serviceAccountsEnabled: true,
@@ -164,6 +164,7 @@ if [ -n "$secret_file" ]; then
       echo "  took the secret from $secret_file"
     fi
   else
+    mkdir -p "$(dirname "$secret_file")"
     call GET "/clients/$vault/client-secret" | jq -r .value >"$secret_file"
     echo "  wrote the secret to $secret_file"
   fi
