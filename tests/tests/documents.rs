@@ -1,0 +1,175 @@
+//! What the documents name is there: files, sections, tests.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tokenvault_tests::harness::Result;
+
+/// Where a document may be, and sources are.
+const FOLDERS: &[&str] = &["crates", "deploy", "docs", "migrations", "tests"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// All files with this extension in and below a directory.
+fn files(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files(&path, extension, found)?;
+        } else if path.extension().is_some_and(|its| its == extension) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Every document, with its text.
+fn documents() -> Result<Vec<(PathBuf, String)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    for folder in FOLDERS {
+        files(&root().join(folder), "md", &mut found)?;
+    }
+    found.into_iter().map(|path| Ok((path.clone(), fs::read_to_string(path)?))).collect()
+}
+
+/// A document's text without its fenced blocks.
+fn prose(text: &str) -> String {
+    let mut fenced = false;
+    let lines = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The targets of `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0)).collect()
+}
+
+/// The texts in single backticks.
+fn quoted(text: &str) -> Vec<&str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The names under which a document's headings can be linked to.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = prose(text);
+    let headings =
+        headings.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let letters = |heading: &str| heading.to_lowercase().replace(' ', "-");
+    let kept = |name: String| name.chars().filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_')).collect();
+    headings.map(letters).map(kept).collect()
+}
+
+#[test]
+fn every_link_leads_somewhere() -> Result<()> {
+    let mut dead = Vec::new();
+    for (file, text) in documents()? {
+        for link in links(&prose(&text)).into_iter().filter(|link| !link.contains("://")) {
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let path = if target.is_empty() { file.clone() } else { file.with_file_name("").join(target) };
+            let anchored = || fs::read_to_string(&path).is_ok_and(|text| anchors(&text).contains(anchor));
+            if !path.exists() || !(anchor.is_empty() || anchored()) {
+                dead.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "dead links: {dead:#?}");
+    Ok(())
+}
+
+/// Whether what is quoted is meant as a path in the repository.
+fn is_path(quoted: &str) -> bool {
+    let plain = quoted.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    plain && FOLDERS.iter().any(|folder| quoted.starts_with(&format!("{folder}/")))
+}
+
+#[test]
+fn every_path_that_is_named_is_there() -> Result<()> {
+    let mut missing = Vec::new();
+    for (file, text) in documents()? {
+        // The spike's rows name tests in a shorter way, which has a test of its own below.
+        let spike = file.ends_with("docs/spike.md");
+        let paths =
+            quoted(&text).into_iter().filter(|quoted| is_path(quoted) && !(spike && quoted.starts_with("tests/")));
+        for path in paths.filter(|path| !root().join(path).exists()) {
+            missing.push(format!("{}: {path}", file.display()));
+        }
+    }
+    assert!(missing.is_empty(), "not in the repository: {missing:#?}");
+    Ok(())
+}
+
+/// The sources a name in docs/spike.md is looked for in: a test's file or directory, or the core.
+fn sources(place: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    match place.strip_prefix("tests/") {
+        None => files(&root().join("crates/core/src"), "rs", &mut found)?,
+        Some(name) => {
+            let file = root().join("tests/tests").join(name);
+            let dir = file.with_extension("");
+            if dir.is_dir() {
+                files(&dir, "rs", &mut found)?;
+            } else if file.is_file() {
+                found.push(file);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether the sources have a function of this name under `#[test]` or the like, or a module, where the name is one.
+fn holds(sources: &[PathBuf], name: &str) -> bool {
+    let (test, module) = (format!("fn {name}("), format!("mod {name}"));
+    sources.iter().filter_map(|file| fs::read_to_string(file).ok()).any(|text| {
+        text.contains(&test) || text.lines().any(|line| line.trim_end_matches([' ', '{', ';']).ends_with(&module))
+    })
+}
+
+#[test]
+fn every_test_that_the_spikes_rows_name_exists() -> Result<()> {
+    let spike = fs::read_to_string(root().join("docs/spike.md"))?;
+    let rows = spike.lines().filter(|line| line.starts_with("| ")).collect::<Vec<_>>().join("\n");
+    let named: BTreeSet<&str> =
+        quoted(&rows).into_iter().filter(|name| name.starts_with("tests/") || name.starts_with("core ")).collect();
+    let mut missing = Vec::new();
+    for name in &named {
+        let (place, test) = match name.strip_prefix("core ") {
+            Some(path) => ("core", path.rsplit_once("::").map(|(_, test)| test)),
+            None => name.split_once("::").map_or((*name, None), |(place, test)| (place, Some(test))),
+        };
+        let sources = sources(place)?;
+        if sources.is_empty() || test.is_some_and(|test| !holds(&sources, test)) {
+            missing.push(name);
+        }
+    }
+    assert!(named.len() > 10, "{named:?}");
+    assert!(missing.is_empty(), "docs/spike.md names what is not there: {missing:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_row_of_the_spike_says_what_shows_it() -> Result<()> {
+    let spike = fs::read_to_string(root().join("docs/spike.md"))?;
+    let rows = spike.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let unsaid: Vec<&str> = rows
+        .filter(|row| !row.ends_with("| shown by |"))
+        .filter(|row| {
+            let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+            !["::", "tests", "not yet", "not applicable", "all of the above"].iter().any(|word| shown.contains(word))
+        })
+        .collect();
+    assert!(unsaid.is_empty(), "{unsaid:#?}");
+    Ok(())
+}
