@@ -7,6 +7,7 @@
 )]
 
 pub mod harness;
+pub mod model;
 pub mod scenario;
 pub mod stage;
 pub mod store_contract;

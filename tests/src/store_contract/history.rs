@@ -1,6 +1,6 @@
 //! Generated histories: the same calls are made to two stores, and every answer and every state in between must agree.
 //!
-//! A [`Move`] is what a generator can make up; it becomes a [`Call`] with the help of what the players have seen so far (a
+//! A [`Move`] is what a generator can make up; it becomes a `Call` with the help of what the players have seen so far (a
 //! record as it was read some time ago, a lease that may be stale, a call whose answer was lost).
 
 use proptest::prelude::*;

@@ -17,11 +17,11 @@ use crate::entropy::OsEntropy;
 ///
 /// The keyring is a TOML file of named keys; the primary one seals, all of them open. A first keyring:
 ///
-///     tokenvault keygen --primary > keyring.toml && chmod 600 keyring.toml
+///   tokenvault keygen --primary > keyring.toml && chmod 600 keyring.toml
 ///
 /// A further key, without sealing with it yet (append it on every replica first, then change `primary`):
 ///
-///     tokenvault keygen --id k2027-01 >> keyring.toml
+///   tokenvault keygen --id k2027-01 >> keyring.toml
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
