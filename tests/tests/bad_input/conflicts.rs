@@ -32,9 +32,9 @@ async fn a_live_job_is_not_given_to_another_user_or_registrar() -> Result<()> {
 
     assert_problem(&client.register(&job, &bob).await?, 409, "job_conflict");
     let claimed = with(proof(&bob), "user_id", alice.claim("user_id"));
-    client.put(&job, &claimed).await?.expect_status(200)?;
+    assert_check(&client.put(&job, &claimed).await?, "user_id_mismatch");
     let mistaken = with(proof(&alice), "user_id", bob.claim("user_id"));
-    assert_problem(&client.put(&job, &mistaken).await?, 409, "job_conflict");
+    assert_check(&client.put(&job, &mistaken).await?, "user_id_mismatch");
     assert_problem(&stage.client("mod-second")?.register(&job, &alice).await?, 409, "job_conflict");
     assert_problem(&stage.client("mod-second")?.register(&job, &bob).await?, 409, "job_conflict");
     assert_check(&client.put(&job, &json!({ "access_token": "of nobody" })).await?, "malformed");

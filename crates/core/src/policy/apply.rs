@@ -18,7 +18,6 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
     match (step, outcome) {
         (Step::Rest(until), _) => rest(record, until),
         (Step::Finish(reason), _) => finish(record, reason, at),
-        (_, Outcome::Unreadable) => round.verdict = Some(EndReason::Unreadable),
         (Step::Probe(slot), Outcome::Probed(Ok(active))) => round.note_probe(slot, Some(active)),
         (Step::Probe(_), Outcome::Probed(Err(_))) => fail(record, round, at),
         (Step::Declare(slot), Outcome::Declared(attempt)) => declare(record, round, slot, attempt, at),
@@ -56,7 +55,7 @@ fn rest(record: &mut Record, until: Timestamp) {
 
 /// Ends the record; where the vault has a session of its own, only its refresh token stays, until that is revoked.
 fn finish(record: &mut Record, reason: EndReason, at: &Moment<'_>) {
-    let revocable = record.state.is_live() && record.owns_session() && reason != EndReason::Unreadable;
+    let revocable = record.state.is_live() && record.owns_session();
     if let Some(pair) = record.pair.take().filter(|_| revocable) {
         record.erase();
         record.pair = Some(pair);

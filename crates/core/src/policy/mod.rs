@@ -205,6 +205,4 @@ pub enum Outcome {
     Declared(AttemptId),
     /// Of [`Step::Revoke`].
     Revoked(Result<(), CallError>),
-    /// The sealed token that the step needed does not open.
-    Unreadable,
 }

@@ -69,8 +69,6 @@ codes!(
         IdentityChanged = "identity_changed",
         /// A new session of the vault's own was refused.
         ImpersonationRefused = "impersonation_refused",
-        /// What the store held could not be opened.
-        Unreadable = "unreadable",
     }
 );
 
@@ -96,11 +94,9 @@ impl EndReason {
             | Self::SessionExpired
             | Self::SessionRecreated
             | Self::SessionLost => EndKind::Session,
-            Self::SpendLost
-            | Self::TokenRefused
-            | Self::IdentityChanged
-            | Self::ImpersonationRefused
-            | Self::Unreadable => EndKind::Reauth,
+            Self::SpendLost | Self::TokenRefused | Self::IdentityChanged | Self::ImpersonationRefused => {
+                EndKind::Reauth
+            }
         }
     }
 }

@@ -240,7 +240,7 @@ impl Default for Renewal {
         Self {
             fraction: 0.5,
             jitter: 0.1,
-            lease: Duration::from_secs(15),
+            lease: Duration::from_secs(30),
             concurrency: 32,
             poll_interval: Duration::from_millis(250),
             quarantine: Duration::from_secs(30),

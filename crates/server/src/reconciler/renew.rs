@@ -31,8 +31,8 @@ enum GivenUp {
     LeaseLost,
     #[error("the record changed in the meantime")]
     Conflict,
-    #[error("the record is sealed with a key that is not in this replica's keyring")]
-    KeyMissing,
+    #[error("a token of the record does not open here")]
+    Sealed,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -144,16 +144,14 @@ impl Renewal<'_> {
         Ok(match step {
             Step::Rest(_) | Step::Done | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
-            Step::Probe(slot) => match self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))? {
-                Some(token) => Outcome::Probed(idp.probe(&client, &token).await),
-                None => Outcome::Unreadable,
-            },
+            Step::Probe(slot) => {
+                let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))?;
+                Outcome::Probed(idp.probe(&client, &token).await)
+            }
             Step::Exchange(slot) => {
                 self.hold().await?;
-                match self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))? {
-                    Some(subject) => self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at),
-                    None => Outcome::Unreadable,
-                }
+                let subject = self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))?;
+                self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at)
             }
             Step::Spend(slot) => self.spend(record, slot, &client).await?,
             Step::Impersonate => {
@@ -162,10 +160,8 @@ impl Renewal<'_> {
                 self.acquired(record, granted, asked_at).await?
             }
             Step::Revoke => {
-                match self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current))? {
-                    Some(token) => Outcome::Revoked(idp.revoke(&client, &token).await),
-                    None => Outcome::Revoked(Ok(())),
-                }
+                let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current))?;
+                Outcome::Revoked(idp.revoke(&client, &token).await)
             }
         })
     }
@@ -192,9 +188,7 @@ impl Renewal<'_> {
 
     /// Sends a refresh token, once. The lease is checked right before the send.
     async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
-        let Some(token) = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))? else {
-            return Ok(Outcome::Unreadable);
-        };
+        let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))?;
         self.hold().await?;
         let asked_at = self.reconciler.parts.clock.now();
         if record.intent.is_none_or(|intent| asked_at >= intent.deadline) {
@@ -265,16 +259,14 @@ impl Renewal<'_> {
         Err(GivenUp::LeaseLost)
     }
 
-    /// `None` if it can never be opened. Where only the key is missing, another replica, or this one once it has the key,
-    /// may open it: nothing is decided, and the record comes up again at the lease's end.
-    fn open<T>(&self, opened: Result<T, SealError>) -> Result<Option<T>, GivenUp> {
-        let error = match opened {
-            Ok(opened) => return Ok(Some(opened)),
-            Err(error) => error,
-        };
-        self.reconciler.parts.observer.seal_failure(error);
-        tracing::error!(%error, "a sealed token does not open");
-        if error == SealError::UnknownKey { Err(GivenUp::KeyMissing) } else { Ok(None) }
+    /// What does not open decides nothing, however it came about: the right key may be in another replica's keyring, or in
+    /// this one's again once an operator has put it back. The record comes up again at the lease's end.
+    fn open<T>(&self, opened: Result<T, SealError>) -> Result<T, GivenUp> {
+        opened.map_err(|error| {
+            self.reconciler.parts.observer.seal_failure(error);
+            tracing::error!(%error, "a sealed token does not open");
+            GivenUp::Sealed
+        })
     }
 
     async fn write(&self, before: &Record, after: &Record, answered: bool, resting: bool) -> Result<(), GivenUp> {
@@ -344,7 +336,6 @@ impl Renewal<'_> {
             Outcome::Failed(GrantError::Refused(refusal)) => refusal.code(),
             Outcome::Failed(GrantError::Unknown(_)) => "unknown",
             Outcome::Failed(GrantError::Unsent(_)) => "unsent",
-            Outcome::Unreadable => "unreadable",
         };
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
             self.reconciler.bar_exchange(&self.client(record));

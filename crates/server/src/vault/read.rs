@@ -52,7 +52,9 @@ impl Vault {
             if now >= deadline || self.stop.is_cancelled() {
                 return Err(not_ready(&owner.record));
             }
-            if !asked {
+            // After a failure the record has a due time of its own, which readers are not to hurry: while Keycloak is
+            // away, their number must not become the number of attempts.
+            if !asked && owner.record.failures == 0 {
                 self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
                 self.parts.wake.due();
                 asked = true;

@@ -81,11 +81,20 @@ impl Vault {
     ) -> Result<Standing, Problem> {
         let Some(stored) = self.load(key).await? else { return Ok(Standing::Free(None)) };
         let record = stored.record;
-        let user = request.user_id.clone().or_else(|| {
-            peek::text(request.access_token.expose(), &rules.user_id_claim).and_then(|user| UserId::parse(user).ok())
-        });
-        if record.registrar != caller.module || user.as_ref().is_some_and(|user| *user != record.user) {
-            return Err(Problem::new(Code::JobConflict, "Another user or another module has a job of this id."));
+        let said = peek::text(request.access_token.expose(), &rules.user_id_claim);
+        let said = said.and_then(|user| UserId::parse(user).ok());
+        let conflict = || Problem::new(Code::JobConflict, "Another user or another module has a job of this id.");
+        if record.registrar != caller.module {
+            return Err(conflict());
+        }
+        if let (Some(named), Some(said)) = (&request.user_id, &said)
+            && named != said
+        {
+            return Err(rejected("user_id_mismatch"));
+        }
+        let user = request.user_id.clone().or(said);
+        if user.as_ref().is_some_and(|user| *user != record.user) {
+            return Err(conflict());
         }
         let over = record.state.end().or((self.parts.clock.now() >= record.expires_at).then_some(EndReason::Expired));
         match over {
