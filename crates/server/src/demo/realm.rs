@@ -62,92 +62,12 @@ impl Realm {
         RealmConfig::new(&self.name, settings).client(ui).client(vault).user(user)
     }
 
-    /// For Keycloak's admin API.
+    /// The same for Keycloak's admin API.
     pub(super) fn representation(&self) -> Value {
-        json!({
-            "realm": self.name,
-            "displayName": "tokenvault demo, to be deleted",
-            "enabled": true,
-            "sslRequired": "none",
-            "revokeRefreshToken": true,
-            "refreshTokenMaxReuse": 0,
-            "accessTokenLifespan": self.at_ttl.as_secs(),
-            "ssoSessionIdleTimeout": SESSION,
-            "ssoSessionMaxLifespan": SESSION,
-            "clients": [{
-                "clientId": UI_CLIENT,
-                "enabled": true,
-                "secret": self.ui_secret.expose(),
-                "directAccessGrantsEnabled": true,
-                "redirectUris": ["http://localhost/*"],
-                "protocolMappers": [audience_mapper(), user_id_mapper()],
-            }, {
-                "clientId": VAULT_CLIENT,
-                "enabled": true,
-                "secret": self.vault_secret.expose(),
-                "standardFlowEnabled": false,
-                "serviceAccountsEnabled": true,
-                "attributes": {
-                    "standard.token.exchange.enabled": "true",
-                    "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
-                },
-                "protocolMappers": [audience_mapper(), user_id_mapper()],
-            }],
-            "users": [{
-                "username": USER,
-                "enabled": true,
-                "email": "alice@example.org",
-                "emailVerified": true,
-                "firstName": "Alice",
-                "lastName": "Demo",
-                "attributes": { "user_id": [self.user_id] },
-                "credentials": [{ "type": "password", "value": self.password.expose() }],
-            }],
-            "components": user_profile(),
-        })
+        let mut realm = self.embedded().representation();
+        realm["displayName"] = json!("tokenvault demo, to be deleted");
+        realm
     }
-}
-
-fn audience_mapper() -> Value {
-    json!({
-        "name": "audience of the vault",
-        "protocol": "openid-connect",
-        "protocolMapper": "oidc-audience-mapper",
-        "config": {
-            "included.client.audience": VAULT_CLIENT,
-            "access.token.claim": "true",
-            "introspection.token.claim": "true",
-        },
-    })
-}
-
-fn user_id_mapper() -> Value {
-    json!({
-        "name": "user_id",
-        "protocol": "openid-connect",
-        "protocolMapper": "oidc-usermodel-attribute-mapper",
-        "config": {
-            "user.attribute": "user_id",
-            "claim.name": "user_id",
-            "jsonType.label": "String",
-            "access.token.claim": "true",
-            "introspection.token.claim": "true",
-        },
-    })
-}
-
-/// Keycloak drops attributes that its user profile does not know, unless they are allowed in general; only
-/// administrators may edit them, for who can change their own `user_id` can become anybody.
-fn user_profile() -> Value {
-    let attributes = ["username", "email", "firstName", "lastName"]
-        .map(|name| json!({ "name": name, "permissions": { "view": ["admin", "user"], "edit": ["admin", "user"] } }));
-    let profile = json!({ "unmanagedAttributePolicy": "ADMIN_EDIT", "attributes": attributes });
-    json!({
-        "org.keycloak.userprofile.UserProfileProvider": [{
-            "providerId": "declarative-user-profile",
-            "config": { "kc.user.profile.config": [profile.to_string()] },
-        }],
-    })
 }
 
 /// So many random bytes in hexadecimal.
