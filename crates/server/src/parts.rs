@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::pair::Sealer;
-use tokenvault_core::ports::{Clock, Entropy, IdentityProvider, StoreError, TokenStore, Write, Written};
-use tokenvault_core::record::{EndReason, Record};
+use tokenvault_core::ports::{Client, Clock, Entropy, IdentityProvider, StoreError, TokenStore, Write, Written};
+use tokenvault_core::record::{EndReason, Record, Slot};
 use tokenvault_core::seal::{Keyring, SealError};
 
 use crate::tenants::Tenants;
@@ -85,6 +85,16 @@ impl Parts {
             pause *= 2;
         }
         self.store.write(write).await
+    }
+
+    /// Gives up a new session of the vault's own that its job did not come to live in. Nobody else knows of that session.
+    pub async fn abandon(&self, record: &Record) {
+        let Some(session) = record.session_key() else { return };
+        if let Ok(token) = self.sealer(record).open_refresh(record, Slot::Current) {
+            let client = Client { tenant: session.tenant.clone(), id: session.client.clone() };
+            let _ = self.idp.revoke(&client, &token).await;
+        }
+        let _ = self.store.leave_session(&session, &record.key.job).await;
     }
 
     /// Takes an ended job out of the entries that gather jobs. What cannot be removed now is repaired by whoever finds

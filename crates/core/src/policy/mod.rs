@@ -114,11 +114,6 @@ impl Round {
             Slot::Anchor => self.anchor = active,
         }
     }
-
-    /// Whether an exchange was refused for a reason that holds for the whole tenant.
-    pub fn exchange_refused(&self) -> bool {
-        self.exchange_barred
-    }
 }
 
 /// A record and what was found out about it in this round.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ids::{ClientId, SessionId, Subject, TenantId, UserId};
+use crate::ids::{ClientId, SessionId, SessionKey, Subject, TenantId, UserId};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::time::Timestamp;
 
@@ -15,6 +15,13 @@ pub struct Client {
     pub tenant: TenantId,
     /// The client.
     pub id: ClientId,
+}
+
+impl Client {
+    /// The failure domain of this client's pairs in a user session.
+    pub fn session(&self, sid: &SessionId) -> SessionKey {
+        SessionKey { tenant: self.tenant.clone(), sid: sid.clone(), client: self.id.clone() }
+    }
 }
 
 /// What a verified access token proves.
@@ -95,6 +102,13 @@ pub struct Grant {
     pub sid: Option<SessionId>,
     /// As in [`Proof::privileged`].
     pub privileged: bool,
+}
+
+impl Grant {
+    /// Whether the access token says that it is this user's. One that names nobody is nobody's.
+    pub fn is_of(&self, subject: &Subject, user: &UserId) -> bool {
+        self.subject.as_ref() == Some(subject) && self.user.as_ref() == Some(user)
+    }
 }
 
 /// A definite no: the identity provider understood the request and did not do it. Nothing was consumed.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::SessionKey;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
 use tokenvault_core::ports::{
@@ -11,6 +10,7 @@ use tokenvault_core::ports::{
 };
 use tokenvault_core::record::{EndReason, Record, SessionRef, Slot, State};
 use tokenvault_core::seal::SealError;
+use tokenvault_core::secret::RefreshToken;
 use tokenvault_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -97,8 +97,10 @@ impl Renewal<'_> {
                 resting = true;
             }
             let written = self.write(&before, &progress.record, answered, resting).await;
-            if matches!((step, &written), (Step::Impersonate, Err(GivenUp::Conflict))) {
-                self.abandon(&before, &progress.record).await;
+            let acquired = step == Step::Impersonate && progress.record.generation != before.generation;
+            if acquired && matches!(written, Err(GivenUp::Conflict)) {
+                // The job was released meanwhile, or somebody else holds it.
+                parts.abandon(&progress.record).await;
             }
             written?;
             if matches!(step, Step::Spend(_)) {
@@ -145,7 +147,7 @@ impl Renewal<'_> {
             Step::Rest(_) | Step::Done | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
             Step::Probe(slot) => {
-                let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))?;
+                let token = self.refresh_token(record, slot)?;
                 Outcome::Probed(idp.probe(&client, &token).await)
             }
             Step::Exchange(slot) => {
@@ -160,7 +162,7 @@ impl Renewal<'_> {
                 self.acquired(record, granted, asked_at).await?
             }
             Step::Revoke => {
-                let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, Slot::Current))?;
+                let token = self.refresh_token(record, Slot::Current)?;
                 Outcome::Revoked(idp.revoke(&client, &token).await)
             }
         })
@@ -188,7 +190,7 @@ impl Renewal<'_> {
 
     /// Sends a refresh token, once. The lease is checked right before the send.
     async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
-        let token = self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))?;
+        let token = self.refresh_token(record, slot)?;
         self.hold().await?;
         let asked_at = self.reconciler.parts.clock.now();
         if record.intent.is_none_or(|intent| asked_at >= intent.deadline) {
@@ -213,7 +215,7 @@ impl Renewal<'_> {
         Outcome::Issued(Box::new(Issued {
             pair: sealed,
             expires_in: grant.expires_in,
-            same_user: grant.subject.as_ref() == Some(&record.subject) && grant.user.as_ref() == Some(&record.user),
+            same_user: grant.is_of(&record.subject, &record.user),
             session: None,
         }))
     }
@@ -231,22 +233,12 @@ impl Renewal<'_> {
             other => return Ok(other),
         };
         if let Some(sid) = sid {
-            let client = self.rules.client.id.clone();
-            let key = SessionKey { tenant: record.key.tenant.clone(), sid: sid.clone(), client: client.clone() };
-            let entry = self.reconciler.parts.store.join_session(&key, &record.key.job, record.keep_until).await?;
-            issued.session = Some(SessionRef { sid, client, incarnation: entry.incarnation });
+            let client = &self.rules.client;
+            let store = &self.reconciler.parts.store;
+            let entry = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await?;
+            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation: entry.incarnation });
         }
         Ok(Outcome::Issued(issued))
-    }
-
-    /// A new session of the vault's own that its job could not take: the job was released meanwhile, or somebody else holds
-    /// it. Nobody else knows of that session.
-    async fn abandon(&self, before: &Record, after: &Record) {
-        let (Some(session), true) = (after.session_key(), after.generation != before.generation) else { return };
-        if let Ok(token) = self.reconciler.parts.sealer(after).open_refresh(after, Slot::Current) {
-            let _ = self.reconciler.parts.idp.revoke(&self.client(after), &token).await;
-        }
-        let _ = self.reconciler.parts.store.leave_session(&session, &after.key.job).await;
     }
 
     /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
@@ -257,6 +249,10 @@ impl Renewal<'_> {
         }
         parts.observer.lease_lost();
         Err(GivenUp::LeaseLost)
+    }
+
+    fn refresh_token(&self, record: &Record, slot: Slot) -> Result<RefreshToken, GivenUp> {
+        self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))
     }
 
     /// What does not open decides nothing, however it came about: the right key may be in another replica's keyring, or in

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokenvault_core::ids::{JobKey, SessionId, SessionKey};
+use tokenvault_core::ids::{JobKey, SessionId};
 use tokenvault_core::ports::{CallError, Client, Grant, GrantError, Proof, Refusal};
 use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
@@ -141,20 +141,15 @@ impl Vault {
     }
 
     async fn join(&self, wanted: &Wanted<'_>, client: &Client, sid: &SessionId) -> Result<SessionRef, Problem> {
-        let key = session_key(client, sid);
-        let entry =
-            self.parts.store.join_session(&key, &wanted.key.job, wanted.keep_until).await.map_err(store_problem)?;
+        let joined = self.parts.store.join_session(&client.session(sid), &wanted.key.job, wanted.keep_until).await;
+        let entry = joined.map_err(store_problem)?;
         Ok(SessionRef { sid: sid.clone(), client: client.id.clone(), incarnation: entry.incarnation })
     }
 
     /// Takes a job out of a session it did not come to live in. What fails here is an entry too many.
-    pub(super) async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
-        let _ = self.parts.store.leave_session(&session_key(client, sid), &key.job).await;
+    async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
+        let _ = self.parts.store.leave_session(&client.session(sid), &key.job).await;
     }
-}
-
-fn session_key(client: &Client, sid: &SessionId) -> SessionKey {
-    SessionKey { tenant: client.tenant.clone(), sid: sid.clone(), client: client.id.clone() }
 }
 
 /// A deposited refresh token, as far as it can be read without its key; Keycloak's probe has the last word.
@@ -197,7 +192,7 @@ fn whole_life(token: &AccessToken, proof: &Proof) -> Option<Duration> {
 }
 
 fn same_user(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {
-    if grant.subject.as_ref() == Some(&proof.subject) && grant.user.as_ref() == Some(&proof.user) {
+    if grant.is_of(&proof.subject, &proof.user) {
         return Ok(grant);
     }
     let detail = if grant.subject.is_none() || grant.user.is_none() {

@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Moment, due};
-use tokenvault_core::ports::{Client, Created, Proof, ProofError};
-use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, Slot, State};
+use tokenvault_core::ports::{Created, Proof, ProofError};
+use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
 use tokenvault_core::time::Timestamp;
 
 use super::acquire::{Acquired, rejected};
@@ -140,21 +140,12 @@ impl Vault {
         let record = self.first_record(caller, &wanted, &proof, acquired, generation);
         let record = Record { readers: readers(request), ..record };
         let created = self.enter(&record, previous).await?;
-        if created.is_none() {
-            self.abandon(&record).await;
+        if created.is_none() && record.owns_session() {
+            // Another registration of the same job came first. An entry in the user's session would stay, for it may be
+            // the other one's by now.
+            self.parts.abandon(&record).await;
         }
         Ok(created)
-    }
-
-    /// Another registration of the same job came first. A session of the vault's own is revoked; an entry in the user's
-    /// session stays, for it may be the other one's by now.
-    async fn abandon(&self, record: &Record) {
-        let (true, Some(session)) = (record.owns_session(), record.session_key()) else { return };
-        if let Ok(token) = self.parts.sealer(record).open_refresh(record, Slot::Current) {
-            let client = Client { tenant: session.tenant.clone(), id: session.client.clone() };
-            let _ = self.parts.idp.revoke(&client, &token).await;
-        }
-        let _ = self.parts.store.leave_session(&session, &record.key.job).await;
     }
 
     /// Enters a record under its user and creates it.
