@@ -8,6 +8,7 @@
 
 pub mod harness;
 pub mod model;
+pub mod naive;
 pub mod scenario;
 pub mod stage;
 pub mod store_contract;

@@ -1,0 +1,148 @@
+//! A renewer as one would write it first: claim what is due, refresh, then write; on an error try again.
+//!
+//! It declares nothing before it sends, never asks whether a token is still good, keeps no spare, and sends the same
+//! refresh token again when an answer does not come. It is run under the same faults as the real reconciler, to show that
+//! a proof which the real one passes can fail. It must never be used for anything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokenvault::entropy::roll;
+use tokenvault::parts::Parts;
+use tokenvault::reconciler::Options;
+use tokenvault::tenants::TenantRules;
+use tokenvault_core::ids::Shard;
+use tokenvault_core::pair::Kind;
+use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
+use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Lease, Write};
+use tokenvault_core::record::{Record, Slot};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long after a failure the same token is sent again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Renews what is due until it is told to stop.
+pub async fn run(parts: Parts, options: Options, stop: CancellationToken) {
+    let naive = Arc::new(Naive { parts, options });
+    let permits = Arc::new(Semaphore::new(naive.options.concurrency));
+    let tasks = TaskTracker::new();
+    while !stop.is_cancelled() {
+        naive.sweep(&permits, &tasks).await;
+        let pause = naive.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*naive.parts.entropy));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = naive.parts.wake.until_due() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+struct Naive {
+    parts: Parts,
+    options: Options,
+}
+
+impl Naive {
+    async fn sweep(self: &Arc<Self>, permits: &Arc<Semaphore>, tasks: &TaskTracker) {
+        let claims = futures::stream::iter(Shard::all()).map(|shard| self.claim(shard));
+        let mut claims = std::pin::pin!(claims.buffered(8));
+        while let Some(claimed) = claims.next().await {
+            for claim in claimed {
+                let Ok(permit) = Arc::clone(permits).try_acquire_owned() else { continue };
+                let this = Arc::clone(self);
+                tasks.spawn(async move {
+                    this.renew(claim).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    async fn claim(&self, shard: Shard) -> Vec<Claimed> {
+        let now = self.parts.clock.now();
+        let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: 8 };
+        self.parts.store.claim(shard, &claim).await.unwrap_or_default()
+    }
+
+    async fn renew(&self, claimed: Claimed) {
+        let Claimed { lease, record, .. } = claimed;
+        let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else { return };
+        let before = record.clone();
+        let after = self.next(record, &rules).await;
+        self.write(&before, &after, &lease).await;
+        if before.state.is_live()
+            && let Some(reason) = after.state.end()
+        {
+            self.parts.observer.ended(reason);
+            self.parts.retire(&before).await;
+        }
+        self.parts.wake.renewed();
+    }
+
+    /// The record after one attempt.
+    async fn next(&self, record: Record, rules: &TenantRules) -> Record {
+        let now = self.parts.clock.now();
+        let moment = Moment { now, roll: roll(&*self.parts.entropy), settings: &rules.renewal };
+        let mut progress = Progress::begin(record, None);
+        match plan(&progress, &moment) {
+            step @ (Step::Finish(_) | Step::Rest(_)) => return apply(progress, step, Outcome::Noted, &moment).record,
+            Step::Done => return progress.record,
+            Step::Revoke => {
+                let (client, token) = (self.client(&progress.record, rules), self.token(&progress.record));
+                if let Some(token) = token {
+                    let revoked = self.parts.idp.revoke(&client, &token).await;
+                    progress = apply(progress, Step::Revoke, Outcome::Revoked(revoked), &moment);
+                }
+            }
+            _ => progress = self.refresh(progress, rules, &moment).await,
+        }
+        if let step @ Step::Finish(_) = plan(&progress, &moment) {
+            return apply(progress, step, Outcome::Noted, &moment).record;
+        }
+        let mut record = progress.record;
+        if record.due_at.is_some_and(|due| due <= now) {
+            record.due_at = Some(now + AGAIN);
+        }
+        record
+    }
+
+    async fn refresh(&self, progress: Progress, rules: &TenantRules, moment: &Moment<'_>) -> Progress {
+        let record = &progress.record;
+        let Some(token) = self.token(record) else { return progress };
+        let outcome = match self.parts.idp.refresh(&self.client(record, rules), &token).await {
+            Ok(grant) => Outcome::Issued(Box::new(Issued {
+                pair: self.parts.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
+                expires_in: grant.expires_in,
+                same_user: grant.is_of(&record.subject, &record.user),
+                session: None,
+            })),
+            Err(GrantError::Refused(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),
+            // It may have been done or not: the same token once more.
+            Err(GrantError::Unknown(_) | GrantError::Unsent(_)) => return progress,
+        };
+        apply(progress, Step::Spend(Slot::Current), outcome, moment)
+    }
+
+    fn client(&self, record: &Record, rules: &TenantRules) -> Client {
+        match &record.session {
+            Some(session) => Client { tenant: record.key.tenant.clone(), id: session.client.clone() },
+            None => rules.client.clone(),
+        }
+    }
+
+    fn token(&self, record: &Record) -> Option<tokenvault_core::secret::RefreshToken> {
+        self.parts.sealer(record).open_refresh(record, Slot::Current).ok()
+    }
+
+    async fn write(&self, before: &Record, after: &Record, lease: &Lease) {
+        let write = Write::between(before, after, self.parts.attempt()).under(lease).releasing();
+        // What cannot be written is forgotten: the record comes up again.
+        let _ = self.parts.write(&write).await;
+    }
+}
