@@ -14,6 +14,7 @@ mod claims;
 mod flight;
 mod http;
 mod jwks;
+mod logout;
 mod observe;
 mod proof;
 mod provider;
@@ -27,6 +28,7 @@ mod words;
 
 pub use assertion::{InvalidKey, SigningKey};
 pub use http::{HttpAnswer, HttpClient, TransportFailure};
+pub use logout::{LogoutError, LogoutToken};
 pub use observe::{CallObserver, NoObserver};
 pub use provider::KeycloakProvider;
 pub use request::{HttpRequest, Param};

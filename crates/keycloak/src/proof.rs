@@ -15,6 +15,8 @@ use crate::tenant::TenantConfig;
 /// A token in its parts, its algorithm allowed, nothing verified yet.
 pub(crate) struct Unverified<'a> {
     pub(crate) kid: String,
+    /// What the header says the token is.
+    pub(crate) typ: Option<String>,
     algorithm: Algorithm,
     signed: &'a str,
     signature: &'a str,
@@ -33,7 +35,13 @@ impl<'a> Unverified<'a> {
             return Err(malformed);
         }
         let kid = claims::text(&header, "kid").ok_or(ProofError::Signature)?.to_owned();
-        Ok(Self { kid, algorithm, signed, signature, payload })
+        let typ = claims::text(&header, "typ").map(str::to_owned);
+        Ok(Self { kid, typ, algorithm, signed, signature, payload })
+    }
+
+    /// What it claims, which anybody could have written.
+    pub(crate) fn claims(&self) -> Result<Claims, ProofError> {
+        claims::decode(self.payload).ok_or(ProofError::Malformed)
     }
 
     /// The claims, if this key signed them and may sign with this algorithm.
@@ -44,7 +52,7 @@ impl<'a> Unverified<'a> {
         if !signed {
             return Err(ProofError::Signature);
         }
-        claims::decode(self.payload).ok_or(ProofError::Malformed)
+        self.claims()
     }
 }
 
@@ -93,7 +101,7 @@ fn name<T, E>(claims: &Claims, claim: &str, parse: impl FnOnce(String) -> Result
 }
 
 /// A `NumericDate` (RFC 7519 §2); fractions of a second are cut off.
-fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, ProofError> {
+pub(crate) fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, ProofError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_u64().or_else(|| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within the range")]

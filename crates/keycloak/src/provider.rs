@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::{Map, Value};
 use tokenvault_core::ids::{ClientId, Subject, TenantId};
 use tokenvault_core::ports::{
     CallError, Client, Clock, Entropy, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal,
@@ -12,8 +11,10 @@ use tokenvault_core::ports::{
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 
 use crate::answer::{self, Answer, Call, cause_code};
+use crate::claims::Claims;
 use crate::http::HttpClient;
 use crate::jwks::KeyCache;
+use crate::logout::{self, LogoutError, LogoutToken};
 use crate::observe::{CallObserver, NoObserver};
 use crate::proof::{self, Unverified};
 use crate::request::{self, Caller, ClientAuth, HttpRequest};
@@ -57,17 +58,17 @@ impl KeycloakProvider {
         self
     }
 
-    /// The claims of any token that the tenant's realm signed, with `iss` checked and nothing else: for tokens that are
-    /// not access tokens, such as a logout token, whose other claims are the caller's to check.
-    pub async fn verify_signed(&self, tenant: &TenantId, token: &str) -> Result<Map<String, Value>, ProofError> {
+    /// What a logout token says, if the tenant's realm signed it, for a client of the vault's and just now. Whether it was
+    /// used before is for the caller to know.
+    pub async fn verify_logout(&self, tenant: &TenantId, token: &str) -> Result<LogoutToken, LogoutError> {
         let tenant = self.directory.tenant(tenant).ok_or(ProofError::UnknownTenant)?;
-        let claims = self.signed_claims(&tenant, token).await?;
-        let issued_here = claims.get("iss").and_then(Value::as_str) == Some(tenant.issuer());
-        if issued_here { Ok(claims) } else { Err(ProofError::Issuer) }
+        let unverified = Unverified::parse(token)?;
+        let said = logout::check(&unverified, &tenant, self.clock.now())?;
+        self.signed_claims(&tenant, &unverified).await?;
+        Ok(said)
     }
 
-    async fn signed_claims(&self, tenant: &TenantConfig, token: &str) -> Result<Map<String, Value>, ProofError> {
-        let unverified = Unverified::parse(token)?;
+    async fn signed_claims(&self, tenant: &TenantConfig, unverified: &Unverified<'_>) -> Result<Claims, ProofError> {
         let fetch = || async {
             let request = request::jwks(tenant.endpoints());
             self.call(tenant, Call::Jwks, request, answer::keys, cause_code).await
@@ -149,7 +150,7 @@ impl Place {
 impl IdentityProvider for KeycloakProvider {
     async fn verify(&self, tenant: &TenantId, token: &AccessToken) -> Result<Proof, ProofError> {
         let tenant = self.directory.tenant(tenant).ok_or(ProofError::UnknownTenant)?;
-        let claims = self.signed_claims(&tenant, token.expose()).await?;
+        let claims = self.signed_claims(&tenant, &Unverified::parse(token.expose())?).await?;
         proof::check(&claims, &tenant, self.clock.now())
     }
 

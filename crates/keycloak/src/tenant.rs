@@ -109,6 +109,11 @@ impl TenantConfig {
         if *client == self.client_id { Some(&self.credentials) } else { self.adopt_clients.get(client) }
     }
 
+    /// Whether a client of this id is the vault's own, or one whose pairs may be deposited.
+    pub(crate) fn speaks_for(&self, client: &str) -> bool {
+        self.client_id.as_str() == client || self.adopt_clients.keys().any(|known| known.as_str() == client)
+    }
+
     /// Whether the realm is the one that Keycloak administers itself with.
     pub(crate) fn is_master(&self) -> bool {
         self.issuer.ends_with("/realms/master")
