@@ -21,13 +21,17 @@ use crate::time::Timestamp;
 use entries::Entries;
 use records::Records;
 
+/// Everything a store held at one instant, to be put back: what a restart from an old copy does to Redis.
+#[derive(Clone)]
+pub struct Snapshot(State);
+
 /// Keeps records in memory.
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     records: Records,
     entries: Entries,
@@ -37,6 +41,16 @@ impl MemoryStore {
     /// An empty store; the clock tells when keys expire.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, state: Mutex::default() }
+    }
+
+    /// What it holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.state().0.clone())
+    }
+
+    /// Forgets everything since a snapshot was taken.
+    pub fn restore(&self, snapshot: Snapshot) {
+        *self.state().0 = snapshot.0;
     }
 
     /// The state and the time. A panic under the lock leaves whole entries behind, so a poisoned lock is still good.

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::grants::TOKEN_EXCHANGE;
+use crate::keys::SigningKey;
 use crate::state::Realm;
-use crate::token::b64;
 
 /// `/.well-known/openid-configuration` (`OpenID` Connect Discovery 1.0).
 pub(crate) fn configuration(realm: &Realm) -> Answer {
@@ -25,7 +25,7 @@ pub(crate) fn configuration(realm: &Realm) -> Answer {
             "grant_types_supported": ["password", "client_credentials", "refresh_token", TOKEN_EXCHANGE],
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
+            "id_token_signing_alg_values_supported": [realm.keys[0].algorithm()],
             "token_endpoint_auth_methods_supported": secrets,
             "introspection_endpoint_auth_methods_supported": secrets,
             "revocation_endpoint_auth_methods_supported": secrets,
@@ -36,13 +36,6 @@ pub(crate) fn configuration(realm: &Realm) -> Answer {
 
 /// The public keys (RFC 7517).
 pub(crate) fn certs(realm: &Realm) -> Answer {
-    let keys: Vec<Value> = realm
-        .keys
-        .iter()
-        .map(|key| {
-            let (n, e) = key.components();
-            json!({"kid": key.kid(), "kty": "RSA", "alg": "RS256", "use": "sig", "n": b64(n), "e": b64(e)})
-        })
-        .collect();
+    let keys: Vec<Value> = realm.keys.iter().map(SigningKey::jwk).collect();
     Answer::json(200, &json!({"keys": keys}))
 }

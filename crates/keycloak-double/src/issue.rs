@@ -187,7 +187,7 @@ impl Issuer<'_> {
         let now_s = self.now_s();
         let life = |c: &Claims| c.exp.map_or(0, |exp| exp.saturating_sub(now_s));
         let key = &self.realm.keys[0];
-        let access_token = token::sign_rs256(access, key);
+        let access_token = token::sign(access, key);
         let user_not_before = self.realm.users.get(&ctx.user).map_or(0, |u| u.not_before);
         let mut body = json!({
             "expires_in": life(access),
@@ -207,7 +207,7 @@ impl Issuer<'_> {
         }
         if extras.id_token {
             let id = self.id_token(ctx, access, &access_token);
-            body["id_token"] = json!(token::sign_rs256(&id, &self.realm.keys[0]));
+            body["id_token"] = json!(token::sign(&id, &self.realm.keys[0]));
         }
         body["access_token"] = json!(access_token);
         Answer::json(200, &body)

@@ -159,8 +159,8 @@ pub(crate) fn issued_by_exchange(jti: &str) -> bool {
 }
 
 /// Signs for the world.
-pub(crate) fn sign_rs256(claims: &Claims, key: &SigningKey) -> String {
-    serialize("RS256", key.kid(), claims, |m| key.sign(m))
+pub(crate) fn sign(claims: &Claims, key: &SigningKey) -> String {
+    serialize(key.algorithm(), key.kid(), claims, |m| key.sign(m))
 }
 
 /// Signs for the realm itself.
@@ -188,9 +188,10 @@ pub(crate) fn verify(token: &str, keys: &[SigningKey], secret: &RealmSecret) -> 
     let header: Header = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
     let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
     let good = match header.alg.as_str() {
-        "RS256" => keys.iter().any(|k| k.kid() == header.kid && k.verify(message.as_bytes(), &signature)),
         "HS512" => secret.kid == header.kid && secret.verify(message.as_bytes(), &signature),
-        _ => false,
+        alg => keys
+            .iter()
+            .any(|k| k.algorithm() == alg && k.kid() == header.kid && k.verify(message.as_bytes(), &signature)),
     };
     if !good {
         return None;

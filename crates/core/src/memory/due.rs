@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use crate::ids::JobKey;
 use crate::time::Timestamp;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Due {
     order: BTreeSet<(Timestamp, String)>,
     keys: HashMap<String, (Timestamp, JobKey)>,

@@ -11,14 +11,14 @@ use crate::time::Timestamp;
 /// How long an entry is kept whose jobs are not known: longer than a session of Keycloak's is usually allowed to live.
 const ORPHAN_KEEP: Duration = Duration::from_hours(7 * 24);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Entries {
     sessions: Kept<SessionKey, Session>,
     users: Kept<(TenantId, UserId), BTreeSet<JobId>>,
     children: Kept<JobKey, BTreeSet<JobId>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Session {
     incarnation: Incarnation,
     jobs: BTreeSet<JobId>,
@@ -104,6 +104,7 @@ impl Entries {
 }
 
 /// Values that are forgotten at an instant.
+#[derive(Clone)]
 struct Kept<K, V>(HashMap<K, (Timestamp, V)>);
 
 impl<K, V> Default for Kept<K, V> {

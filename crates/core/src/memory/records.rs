@@ -14,13 +14,14 @@ const ATTEMPTS: usize = 16;
 /// From how many records on the expired ones are looked for.
 const LEAST_SWEEP: usize = 1024;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Records {
     entries: HashMap<JobKey, Entry>,
     due: BTreeMap<Shard, Due>,
     sweep_at: usize,
 }
 
+#[derive(Clone)]
 struct Entry {
     fields: Fields,
     fence: Fence,
