@@ -27,7 +27,7 @@ const KEY: usize = 32;
 const NONCE: usize = 12;
 
 /// Sealed bytes: safe to store, log-safe only by its length.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {

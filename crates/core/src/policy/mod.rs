@@ -81,7 +81,7 @@ pub struct Moment<'a> {
 }
 
 /// What was found out since the record was claimed. Forgotten with the lease: the next claim finds out anew.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "independent findings, not the stages of one state")]
 pub struct Round {
     current: Option<bool>,
@@ -117,7 +117,7 @@ impl Round {
 }
 
 /// A record and what was found out about it in this round.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Progress {
     /// The record.
     pub record: Record,
@@ -133,7 +133,7 @@ impl Progress {
 }
 
 /// What to do next with a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Nothing until then: give the lease back.
     Rest(Timestamp),
@@ -173,7 +173,7 @@ impl Step {
 }
 
 /// A pair that was just issued, sealed for the record's next generation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Issued {
     /// The pair.
     pub pair: Pair,
@@ -186,7 +186,7 @@ pub struct Issued {
 }
 
 /// What came of a step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Outcome {
     /// Of [`Step::Rest`] and [`Step::Finish`], which only write.
     Noted,

@@ -184,7 +184,7 @@ pub enum Cause {
 }
 
 /// How a token request failed. The distinction is the heart of crash safety: after `Unknown` the token may be spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Hash)]
 pub enum GrantError {
     /// A definite no.
     #[error("refused: {}", .0.code())]
@@ -198,7 +198,7 @@ pub enum GrantError {
 }
 
 /// How a call that consumes nothing failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Hash)]
 pub enum CallError {
     /// A definite no.
     #[error("refused: {}", .0.code())]

@@ -42,7 +42,7 @@ pub enum OnLogout {
 }
 
 /// Where a record stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Renewed when due.
     Active,
@@ -80,7 +80,7 @@ impl State {
 }
 
 /// The client session a pair belongs to, as the vault saw it when the pair was issued.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionRef {
     /// Keycloak's user session.
     pub sid: SessionId,
@@ -91,7 +91,7 @@ pub struct SessionRef {
 }
 
 /// A sealed refresh token and what may be known of it without opening it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RefreshSlot {
     /// The token.
     pub sealed: Sealed,
@@ -106,7 +106,7 @@ pub struct RefreshSlot {
 }
 
 /// The pair that reads are served from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pair {
     /// The sealed access token.
     pub access: Sealed,
@@ -121,7 +121,7 @@ pub struct Pair {
 }
 
 /// A pair in the user's session, kept only to see whether that session lives (`impersonate` with `on_logout = revoke`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Anchor {
     /// The user's session.
     pub session: SessionRef,
@@ -130,7 +130,7 @@ pub struct Anchor {
 }
 
 /// Which refresh token of a record is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Slot {
     /// The newest pair's.
@@ -142,7 +142,7 @@ pub enum Slot {
 }
 
 /// Written before a refresh token is spent: whoever finds it knows that the token may be gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Intent {
     /// Names this spend; the answer commits only where this is still the one written.
     pub attempt: AttemptId,
@@ -155,7 +155,7 @@ pub struct Intent {
 }
 
 /// All that is kept for a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Tenant and job id.
     pub key: JobKey,
