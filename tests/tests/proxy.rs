@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
+use tokenvault_tests::harness::{Failure, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -66,6 +67,66 @@ async fn an_answer_is_cut_at_the_byte() -> Result<()> {
     let mut stream = TcpStream::connect(proxy.address()).await?;
     assert_eq!(ask(&mut stream, "a").await, "0123456789", "only the next request was meant");
     assert_eq!(proxy.struck(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_answer_is_cut_where_it_is_told_and_its_length_is_known() -> Result<()> {
+    let proxy = Proxy::to(upstream().await?.to_string()).await?;
+    proxy.strike_each([9, 10, 2].map(Fault::CutAnswerAfter), "cut");
+    for answer in ["012345678", "0123456789", "01"] {
+        let mut stream = TcpStream::connect(proxy.address()).await?;
+        assert_eq!(ask(&mut stream, "spare me").await, "0123456789");
+        assert_eq!(ask(&mut stream, "cut me").await, answer);
+        assert_eq!(proxy.last_answer(), 10);
+        assert_eq!(ask(&mut stream, "again").await, "", "the connection is closed, also after the last byte");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_may_end_in_a_reset() -> Result<()> {
+    let proxy = Proxy::to(upstream().await?.to_string()).await?;
+    proxy.strike(Fault::ResetAnswerAfter(4), 1, "");
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    stream.write_all(b"a").await?;
+    let mut answer = Vec::new();
+    let ended = stream.read_to_end(&mut answer).await;
+    assert_eq!(ended.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
+    assert!(b"0123".starts_with(&answer), "never more than was to come through");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_duplicate_comes_up_as_a_second_connection_with_the_same_bytes() -> Result<()> {
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let proxy = Proxy::to(listener.local_addr()?.to_string()).await?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, peer)) = listener.accept().await {
+            let heard = heard.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 11];
+                if stream.read_exact(&mut request).await.is_ok() {
+                    drop(heard.send((peer, request)));
+                    drop(stream.write_all(b"0123456789\n").await);
+                }
+            });
+        }
+    });
+    proxy.strike(Fault::Duplicate(Duration::from_millis(20)), 1, "first");
+    let mut stream = TcpStream::connect(proxy.address()).await?;
+    stream.write_all(b"first ").await?;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(ask(&mut stream, "part.").await, "0123456789");
+
+    let (one, two) = (hears.recv().await, hears.recv().await);
+    let (Some(one), Some(two)) = (one, two) else { return Err(Failure::new("a copy is missing")) };
+    assert_ne!(one.0, two.0, "each on a connection of its own");
+    assert_eq!((&one.1, &two.1), (b"first part.", b"first part."));
+    let copies = || async { proxy.copies() == ["0123456789"] };
+    wait_until("the copy's answer", Duration::from_secs(5), copies).await?;
+    assert_eq!((proxy.connections(), proxy.requests(), proxy.struck()), (1, 1, 1));
     Ok(())
 }
 

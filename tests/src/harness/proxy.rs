@@ -1,8 +1,9 @@
 //! A TCP proxy that stands between the vault and Keycloak or Redis and spoils chosen answers.
 //!
 //! It knows no protocol beyond this: what comes up after an answer is a new request. It must never change a byte, only
-//! withhold it, so that whatever goes wrong could go wrong on a real network.
+//! withhold or repeat it, so that whatever goes wrong could go wrong on a real network.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -18,6 +20,9 @@ use super::Result;
 
 /// Enough of a request to recognise it by.
 const REQUEST_KEPT: usize = 64 * 1024;
+
+/// How long the other side may take to answer a copy.
+const COPY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is done to a request or its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,25 +33,37 @@ pub enum Fault {
     DropRequest,
     /// The other side gets the request; the first so many bytes of its answer come through, then the connection is closed.
     CutAnswerAfter(usize),
+    /// The same, but the connection is reset.
+    ResetAnswerAfter(usize),
     /// The other side gets the request; its answer never comes.
     SwallowAnswer,
     /// The answer comes so much later.
     Delay(Duration),
+    /// The request passes, and so much later comes up once more, on a connection of its own. The copy's answer goes
+    /// nowhere; see [`Proxy::copies`].
+    Duplicate(Duration),
 }
 
 impl Fault {
     fn hits_request(self) -> bool {
-        matches!(self, Self::Refuse | Self::DropRequest)
+        matches!(self, Self::Refuse | Self::DropRequest | Self::Duplicate(_))
     }
 }
 
 #[derive(Debug, Clone, Default)]
 struct Plan {
-    fault: Option<Fault>,
-    /// How often it still strikes; `None` is always.
-    left: Option<usize>,
+    /// Strikes every request.
+    always: Option<Fault>,
+    /// Strike one request each, in this order.
+    next: VecDeque<Fault>,
     /// Strikes only requests that contain this.
     only: Option<String>,
+}
+
+impl Plan {
+    fn due(&self) -> Option<Fault> {
+        self.next.front().copied().or(self.always)
+    }
 }
 
 #[derive(Default)]
@@ -55,28 +72,35 @@ struct Shared {
     connections: AtomicUsize,
     requests: AtomicUsize,
     struck: AtomicUsize,
+    answer: AtomicUsize,
+    /// How the answers to copies began.
+    copies: Arc<Mutex<Vec<String>>>,
+    copying: Mutex<JoinSet<()>>,
 }
 
 impl Shared {
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        held(&self.plan)
     }
 
     /// The fault for this request, if one is due at this point of it; counts it as struck.
     fn strike(&self, request: &[u8], at_request: bool) -> Option<Fault> {
         let mut plan = self.plan();
-        let fault = plan.fault.filter(|fault| fault.hits_request() == at_request)?;
+        let fault = plan.due().filter(|fault| fault.hits_request() == at_request)?;
         if plan.only.as_ref().is_some_and(|text| !contains(request, text.as_bytes())) {
             return None;
         }
-        if let Some(left) = &mut plan.left {
-            *left -= 1;
-            if *left == 0 {
-                *plan = Plan::default();
-            }
-        }
+        plan.next.pop_front();
         self.struck.fetch_add(1, Ordering::SeqCst);
         Some(fault)
+    }
+
+    /// Begins a copy of a request; what is sent into it follows.
+    fn copy(&self, upstream: &str, after: Duration) -> UnboundedSender<Vec<u8>> {
+        let (sender, parts) = unbounded_channel();
+        let delivery = deliver(upstream.to_owned(), after, parts, self.copies.clone());
+        held(&self.copying).spawn(delivery);
+        sender
     }
 }
 
@@ -111,13 +135,18 @@ impl Proxy {
 
     /// From now on, every request meets `fault`.
     pub fn set(&self, fault: Fault) {
-        *self.shared.plan() = Plan { fault: Some(fault), left: None, only: None };
+        *self.shared.plan() = Plan { always: Some(fault), ..Plan::default() };
     }
 
     /// The next `times` requests that contain `text` (empty: any) meet `fault`, the ones after them pass.
     pub fn strike(&self, fault: Fault, times: usize, text: &str) {
+        self.strike_each(std::iter::repeat_n(fault, times), text);
+    }
+
+    /// Each next request that contains `text` (empty: any) meets the next one of `faults`; once they are used up, all pass.
+    pub fn strike_each(&self, faults: impl IntoIterator<Item = Fault>, text: &str) {
         let only = (!text.is_empty()).then(|| text.to_owned());
-        *self.shared.plan() = Plan { fault: (times > 0).then_some(fault), left: Some(times), only };
+        *self.shared.plan() = Plan { always: None, next: faults.into_iter().collect(), only };
     }
 
     /// Everything passes again.
@@ -143,6 +172,16 @@ impl Proxy {
     /// How many requests met a fault.
     pub fn struck(&self) -> usize {
         self.shared.struck.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes the last answer has had so far, whatever of it came through.
+    pub fn last_answer(&self) -> usize {
+        self.shared.answer.load(Ordering::SeqCst)
+    }
+
+    /// The first lines of the answers to copies, as they came.
+    pub fn copies(&self) -> Vec<String> {
+        held(&self.shared.copies).clone()
     }
 }
 
@@ -177,7 +216,7 @@ struct Exchange {
 }
 
 async fn connection(client: TcpStream, upstream: &str, shared: &Shared) {
-    let refused = shared.plan().fault == Some(Fault::Refuse) && shared.strike(b"", true).is_some();
+    let refused = shared.plan().due() == Some(Fault::Refuse) && shared.strike(b"", true).is_some();
     if refused {
         drop(client.set_zero_linger()); // closed by RST, as where nobody listens
         return;
@@ -187,26 +226,41 @@ async fn connection(client: TcpStream, upstream: &str, shared: &Shared) {
     let exchange = Mutex::new(Exchange::default());
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
-        () = carry_up(from_client, to_server, &exchange, shared) => {}
+        () = carry_up(from_client, to_server, &exchange, (upstream, shared)) => {}
         () = carry_down(from_server, to_client, &exchange, shared) => {}
     }
 }
 
-async fn carry_up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &Mutex<Exchange>, shared: &Shared) {
+async fn carry_up(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    exchange: &Mutex<Exchange>,
+    (upstream, shared): (&str, &Shared),
+) {
     let mut buffer = vec![0; 16 * 1024];
+    let mut copy = None;
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
-        let dropped = {
-            let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+        let part = &buffer[..read];
+        let (fault, request) = {
+            let mut exchange = held(exchange);
             if exchange.answered > 0 || exchange.request.is_empty() {
                 *exchange = Exchange::default();
                 shared.requests.fetch_add(1, Ordering::SeqCst);
+                copy = None;
             }
             let room = REQUEST_KEPT.saturating_sub(exchange.request.len());
-            exchange.request.extend_from_slice(&buffer[..read.min(room)]);
-            shared.strike(&exchange.request, true).is_some()
+            exchange.request.extend_from_slice(&part[..read.min(room)]);
+            (shared.strike(&exchange.request, true), exchange.request.clone())
         };
-        if dropped || to.write_all(&buffer[..read]).await.is_err() {
+        match fault {
+            Some(Fault::Duplicate(after)) => {
+                copy.insert(shared.copy(upstream, after)).send(request).unwrap_or_default()
+            }
+            Some(_) => return,
+            None => drop(copy.as_ref().map(|copy| copy.send(part.to_vec()))),
+        }
+        if to.write_all(part).await.is_err() {
             return;
         }
     }
@@ -217,16 +271,19 @@ async fn carry_down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
         let (fault, before) = {
-            let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut exchange = held(exchange);
             let before = exchange.answered;
             if before == 0 {
                 exchange.fault = shared.strike(&exchange.request, false);
             }
             exchange.answered += read;
+            shared.answer.store(exchange.answered, Ordering::SeqCst);
             (exchange.fault, before)
         };
         let passes = match fault {
-            Some(Fault::CutAnswerAfter(bytes)) => read.min(bytes.saturating_sub(before)),
+            Some(Fault::CutAnswerAfter(bytes) | Fault::ResetAnswerAfter(bytes)) => {
+                read.min(bytes.saturating_sub(before))
+            }
             Some(Fault::SwallowAnswer) => continue,
             Some(Fault::Delay(by)) if before == 0 => {
                 tokio::time::sleep(by).await;
@@ -234,11 +291,49 @@ async fn carry_down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &
             }
             _ => read,
         };
-        let cut = matches!(fault, Some(Fault::CutAnswerAfter(bytes)) if before + read >= bytes);
-        if to.write_all(&buffer[..passes]).await.is_err() || cut {
-            return;
+        let written = to.write_all(&buffer[..passes]).await;
+        match fault {
+            Some(Fault::CutAnswerAfter(bytes)) if before + read >= bytes => return,
+            Some(Fault::ResetAnswerAfter(bytes)) if before + read >= bytes => {
+                drop(to.as_ref().set_zero_linger());
+                return to.forget(); // a drop would say goodbye first
+            }
+            _ if written.is_err() => return,
+            _ => {}
         }
     }
+}
+
+/// Sends a copy of a request on a connection of its own and notes how its answer begins.
+async fn deliver(
+    upstream: String,
+    after: Duration,
+    mut parts: UnboundedReceiver<Vec<u8>>,
+    answers: Arc<Mutex<Vec<String>>>,
+) {
+    tokio::time::sleep(after).await;
+    let Ok(mut stream) = TcpStream::connect(upstream).await else { return };
+    let mut answer = Vec::new();
+    let exchange = async {
+        while !contains(&answer, b"\n") {
+            let mut buffer = [0; 4096];
+            tokio::select! {
+                Some(part) = parts.recv() => stream.write_all(&part).await?,
+                read = stream.read(&mut buffer) => match read? {
+                    0 => break,
+                    read => answer.extend_from_slice(&buffer[..read]),
+                },
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    drop(tokio::time::timeout(COPY_PATIENCE, exchange).await);
+    let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+    held(&answers).push(line);
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
