@@ -90,6 +90,19 @@ const COUNT_DUE_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts the vault. Redis and Keycloak may be away: readiness tells about the former, registrations about the latter.
 pub async fn start(config: &Config, backing: Backing) -> Result<Running, StartError> {
+    start_with(config, backing, |parts, options, stop| Reconciler::new(parts, options).run(stop)).await
+}
+
+/// Starts the vault with something else in the reconciler's place: tests show with it what the reconciler is good for.
+pub async fn start_with<Renewal, Renewing>(
+    config: &Config,
+    backing: Backing,
+    renewal: Renewal,
+) -> Result<Running, StartError>
+where
+    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewing: Future<Output = ()> + Send + 'static,
+{
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let parts = wiring::parts(config, &secrets, backing, &metrics)?;
@@ -109,7 +122,8 @@ pub async fn start(config: &Config, backing: Backing) -> Result<Running, StartEr
         limits: Arc::new((&config.server).into()),
         metrics: Arc::clone(&metrics),
     };
-    let reconciler = Reconciler::new(parts.clone(), reconciler_options(config, &parts));
+    let options = reconciler_options(config, &parts);
+    tracing::info!(replica = %options.replica, "leases are taken under this name");
     let ready: Vec<Arc<dyn ReadyPart>> = vec![
         Arc::new(Loaded("keyring")),
         Arc::new(Loaded("policy")),
@@ -128,7 +142,7 @@ pub async fn start(config: &Config, backing: Backing) -> Result<Running, StartEr
             stop.clone(),
         )),
         tokio::spawn(serve_management(managers, management, stop.clone())),
-        tokio::spawn(reconciler.run(stop.clone())),
+        tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), policy.watch())),
         tokio::spawn(until(stop.clone(), count_due(parts, metrics))),
