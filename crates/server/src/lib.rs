@@ -1,6 +1,7 @@
 //! The vault as a server: HTTP for modules and operators, TLS, the reconciler and the command line around the core's
 //! decisions.
 
+pub mod backchannel;
 pub mod callers;
 pub mod cli;
 pub mod clock;

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
 use crate::config::{Config, ConfigError};
 use crate::http::{self, App};
@@ -22,7 +23,7 @@ use crate::reconciler::{self, Reconciler};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, TlsError, TlsState};
 use crate::vault::{self, Vault};
-use crate::wiring::{self, WiringError};
+use crate::wiring::{self, Wired, WiringError};
 
 pub use crate::wiring::Backing;
 
@@ -105,11 +106,15 @@ where
 {
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
-    let parts = wiring::parts(config, &secrets, backing, &metrics)?;
+    let Wired { parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics)?;
     let policy = PolicyFile::load(&config.policy.file).map_err(|error| StartError::Policy(error.to_string()))?;
     let tls = TlsState::load(&config.server)?;
     let modules = listen("server", config.server.listen).await?;
     let managers = listen("management", config.management.listen).await?;
+    let idp = match &config.idp {
+        Some(section) => Some((section, listen("idp", section.listen).await?, TlsState::load(section)?)),
+        None => None,
+    };
     let (address, management_address) =
         (local(&modules, config.server.listen), local(&managers, config.management.listen));
 
@@ -132,21 +137,28 @@ where
     ];
     let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), stop: stop.clone() };
     let limits = tls::Limits::from(&config.server);
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(tls::serve(
             modules,
             Arc::clone(&tls),
             http::router(app),
             limits,
-            Arc::clone(&metrics),
+            Some(Arc::clone(&metrics)),
             stop.clone(),
         )),
         tokio::spawn(serve_management(managers, management, stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), policy.watch())),
-        tokio::spawn(until(stop.clone(), count_due(parts, metrics))),
+        tokio::spawn(until(stop.clone(), count_due(parts.clone(), Arc::clone(&metrics)))),
     ];
+    if let Some((section, listener, tls)) = idp {
+        tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
+        let backchannel = BackChannel::new(section, parts, keycloak, Arc::clone(&metrics), stop.clone());
+        let (router, limits) = (backchannel.router(), backchannel::limits());
+        tasks.push(tokio::spawn(tls::serve(listener, Arc::clone(&tls), router, limits, None, stop.clone())));
+        tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
+    }
     tracing::info!(%address, %management_address, "the vault is listening");
     Ok(Running { address, management_address, stop, tasks, grace: config.server.shutdown_grace })
 }

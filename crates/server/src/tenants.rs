@@ -42,6 +42,11 @@ impl Tenants {
         Self(rules.into_iter().map(|rules| (rules.client.tenant.clone(), Arc::new(rules))).collect())
     }
 
+    /// Their names.
+    pub fn ids(&self) -> impl Iterator<Item = &TenantId> {
+        self.0.keys()
+    }
+
     /// A tenant's rules.
     pub fn get(&self, tenant: &TenantId) -> Option<&Arc<TenantRules>> {
         self.0.get(tenant)

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Entropy, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Entropy, IdentityProvider, TokenStore};
 use tokenvault_keycloak::{
     CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig, Trust,
 };
@@ -50,13 +50,21 @@ pub enum WiringError {
     Store(#[from] tokenvault_core::ports::StoreError),
 }
 
+/// The parts, put together.
+pub struct Wired {
+    /// What everybody shares.
+    pub parts: Parts,
+    /// The same identity provider as in the parts, with its knowledge of logout tokens, and one memory of the realms' keys.
+    pub keycloak: Arc<KeycloakProvider>,
+}
+
 /// Puts the parts together. Connects to nothing yet.
 pub fn parts(
     config: &Config,
     secrets: &Secrets,
     backing: Backing,
     metrics: &Arc<Metrics>,
-) -> Result<Parts, WiringError> {
+) -> Result<Wired, WiringError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let store: Arc<dyn TokenStore> = match backing {
@@ -65,18 +73,21 @@ pub fn parts(
     };
     let directory = directory(config, secrets)?;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
-    let idp = KeycloakProvider::new(Arc::new(directory), Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
-        .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
-    Ok(Parts {
+    let keycloak =
+        KeycloakProvider::new(Arc::new(directory), Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
+            .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
+    let keycloak = Arc::new(keycloak);
+    let parts = Parts {
         store,
-        idp: Arc::new(idp),
+        idp: Arc::clone(&keycloak) as Arc<dyn IdentityProvider>,
         keyring: Arc::new(secrets.keyring.clone()),
         clock: Arc::clone(&clock),
         entropy,
         tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
         wake: Arc::new(Wake::default()),
         observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
-    })
+    };
+    Ok(Wired { parts, keycloak })
 }
 
 struct CountCalls(Arc<Metrics>);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
@@ -13,9 +13,9 @@ use tokenvault_core::time::Timestamp;
 use super::{ConfigFile, Failure};
 use crate::callers::Policy;
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError, Credential, Finding, Server};
+use crate::config::{Config, ConfigError, Credential, Finding};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::TlsState;
+use crate::tls::{Files, TlsState};
 use crate::wiring::{self, Backing};
 
 /// Check the configuration and every file it names
@@ -110,16 +110,36 @@ impl Report {
     }
 
     fn tls(&mut self, config: &Config) {
-        let unreadable = unreadable(&config.server);
-        if let (true, Err(error)) = (unreadable.is_empty(), TlsState::load(&config.server)) {
-            self.findings.push(Finding::new("server", error.to_string()));
+        let server = &config.server;
+        let of_server = [
+            ("server.cert_file", Some(&server.cert_file)),
+            ("server.key_file", Some(&server.key_file)),
+            ("server.client_ca_file", Some(&server.client_ca_file)),
+            ("server.client_crl_file", server.client_crl_file.as_ref()),
+        ];
+        self.listener("server", of_server, server);
+        if let Some(idp) = &config.idp {
+            self.listener("idp", [("idp.cert_file", Some(&idp.cert_file)), ("idp.key_file", Some(&idp.key_file))], idp);
+        }
+    }
+
+    /// A listener's files. All that are not there are told: loading them stops at the first.
+    fn listener<'a>(
+        &mut self,
+        section: &str,
+        files: impl IntoIterator<Item = (&'static str, Option<&'a PathBuf>)>,
+        listener: impl Into<Files>,
+    ) {
+        let files: Vec<_> = files.into_iter().filter_map(|(key, file)| Some((key, file?))).collect();
+        let unreadable: Vec<_> = files.iter().filter_map(|(key, file)| unreadable(key, file)).collect();
+        if let (true, Err(error)) = (unreadable.is_empty(), TlsState::load(listener)) {
+            self.findings.push(Finding::new(section, error.to_string()));
         }
         self.findings.extend(unreadable);
         let now = SystemClock::start().now();
-        for (key, file) in
-            [("server.cert_file", &config.server.cert_file), ("server.client_ca_file", &config.server.client_ca_file)]
-        {
-            match ends(file) {
+        for (key, file) in files {
+            let certificates = key.ends_with(".cert_file") || key.ends_with(".client_ca_file");
+            match ends(file).filter(|_| certificates) {
                 Some(end) if end <= now => {
                     self.findings.push(Finding::new(key, format!("{} expired on {end}", file.display())));
                 }
@@ -131,17 +151,9 @@ impl Report {
     }
 }
 
-/// The listener's files that are not there, all of them: loading them stops at the first.
-fn unreadable(server: &Server) -> Vec<Finding> {
-    let files = [
-        ("server.cert_file", Some(&server.cert_file)),
-        ("server.key_file", Some(&server.key_file)),
-        ("server.client_ca_file", Some(&server.client_ca_file)),
-        ("server.client_crl_file", server.client_crl_file.as_ref()),
-    ];
-    let opened = files.into_iter().filter_map(|(key, file)| Some((key, file?)));
-    let failed = opened.filter_map(|(key, file)| Some((key, file, File::open(file).err()?)));
-    failed.map(|(key, file, error)| Finding::new(key, format!("{}: cannot be read: {error}", file.display()))).collect()
+fn unreadable(key: &str, file: &Path) -> Option<Finding> {
+    let error = File::open(file).err()?;
+    Some(Finding::new(key, format!("{}: cannot be read: {error}", file.display())))
 }
 
 /// When the first certificate of a PEM file to expire does.
@@ -170,7 +182,7 @@ fn remedy(finding: &Finding) -> String {
         format!("set it, or the variable TOKENVAULT_{}", finding.place.replace('.', "__").to_ascii_uppercase())
     } else if problem.contains("keyring") || problem.contains("the key \"") || problem.contains("primary key") {
         "`tokenvault keygen` prints what belongs there".to_owned()
-    } else if finding.place == "server" {
+    } else if finding.place == "server" || finding.place == "idp" {
         "certificates and keys are PEM files, and the key must be the first certificate's".to_owned()
     } else if is_key {
         "the sample deploy/tokenvault.toml explains this key".to_owned()

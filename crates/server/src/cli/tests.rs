@@ -239,6 +239,32 @@ accepted_clients = ["ui"]
     }
 
     #[test]
+    fn the_identity_providers_listener_is_checked_where_it_is_there() {
+        let dir = sound(None);
+        let add = |idp: &str| {
+            std::fs::write(dir.path().join("tokenvault.toml"), format!("{CONFIG}[idp]\n{idp}\n")).unwrap();
+        };
+        add("cert_file = 'server.pem'\nkey_file = 'server.key'");
+        let (code, out, _) = check(dir.path());
+        assert_eq!(code, status(ExitCode::SUCCESS), "{out}");
+        assert!(out.contains("ok       idp.cert_file: "), "{out}");
+
+        for (idp, problem) in [
+            ("cert_file = 'none.pem'\nkey_file = 'none.key'", "idp.key_file: "),
+            ("cert_file = 'ca.pem'\nkey_file = 'server.key'", "problem  idp: "),
+            (
+                "cert_file = 'server.pem'\nkey_file = 'server.key'\nlisten = '127.0.0.1:9080'",
+                "idp.listen: is the address",
+            ),
+        ] {
+            add(idp);
+            let (code, out, _) = check(dir.path());
+            assert_eq!(code, status(ExitCode::from(1)), "{out}");
+            assert!(out.contains(problem), "{problem} is not in:\n{out}");
+        }
+    }
+
+    #[test]
     fn a_certificate_that_has_expired_is_a_problem() {
         let (code, out, _) = check(sound(Some(2020)).path());
         assert_eq!(code, status(ExitCode::from(1)), "{out}");

@@ -1,5 +1,6 @@
 //! What the sections must fulfil beyond their types.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ impl Check {
     pub(super) fn idp(&mut self, idp: &Idp) {
         self.given("cert_file", &idp.cert_file);
         self.given("key_file", &idp.key_file);
+        self.holds("max_rate", idp.max_rate > 0, "must be at least 1");
+        self.holds("max_tenant_rate", idp.max_tenant_rate > 0, "must be at least 1");
     }
 
     pub(super) fn redis(&mut self, redis: &Redis) {
@@ -98,4 +101,22 @@ impl Check {
         let understood = telemetry.log_level.parse::<tracing_subscriber::filter::Targets>().is_ok();
         self.holds("log_level", understood, "must be a level (error, warn, info, debug, trace) or target=level pairs");
     }
+}
+
+/// The listeners that want an address which one before them has already. Port 0 is any free port, never the same.
+pub(super) fn clashes(listeners: &[(&'static str, Option<SocketAddr>)]) -> Vec<(&'static str, String)> {
+    let given: Vec<_> = listeners.iter().filter_map(|(key, address)| Some((*key, (*address)?))).collect();
+    let mut found = Vec::new();
+    for (at, (key, address)) in given.iter().enumerate() {
+        let taken = given[..at].iter().find(|(_, earlier)| overlap(*earlier, *address));
+        if let Some((other, _)) = taken {
+            found.push((*key, format!("is the address of `{other}` already; give each listener its own")));
+        }
+    }
+    found
+}
+
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }

@@ -155,6 +155,14 @@ impl Reader<'_> {
         let audit = self.section("audit", |_, _: &Audit| {});
         let telemetry = self.section("telemetry", Check::telemetry);
         let tenants = self.tenants(&place);
+        let listeners = [
+            ("server.listen", server.as_ref().map(|section| section.listen)),
+            ("admin.listen", admin.as_ref().map(|section| section.listen)),
+            ("management.listen", management.as_ref().map(|section| section.listen)),
+            ("idp.listen", idp.as_ref().map(|section| section.listen)),
+        ];
+        let clashes = check::clashes(&listeners);
+        self.findings.extend(clashes.into_iter().map(|(key, problem)| Finding::new(place(key), problem)));
         if let Some(renewal) = &renewal {
             // A request may be at work in Keycloak until it times out; only then can a probe tell what became of it.
             let slow = tenants.values().any(|tenant| tenant.request_timeout >= renewal.quarantine);

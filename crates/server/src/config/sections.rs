@@ -126,7 +126,7 @@ impl Default for Management {
     }
 }
 
-/// `[idp]`: where the identity provider calls (back-channel logout). Checked, but no such listener is opened yet.
+/// `[idp]`: where the identity provider calls (back-channel logout). Without the section there is no such listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Idp {
@@ -136,11 +136,21 @@ pub struct Idp {
     pub cert_file: PathBuf,
     /// Its private key, PEM.
     pub key_file: PathBuf,
+    /// Requests a second, of whatever kind; four times as many in a burst.
+    pub max_rate: u32,
+    /// Logout tokens a second whose signature is checked, in each tenant; four times as many in a burst.
+    pub max_tenant_rate: u32,
 }
 
 impl Default for Idp {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 8445)), cert_file: PathBuf::new(), key_file: PathBuf::new() }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8445)),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
+            max_rate: 200,
+            max_tenant_rate: 50,
+        }
     }
 }
 

@@ -257,3 +257,28 @@ mod secret_files {
         assert!(shown.contains("line 3") && !shown.contains("canary"), "{shown}");
     }
 }
+
+#[test]
+fn the_identity_providers_listener_has_its_own_address_files_and_limits() {
+    let config = parse(&format!("{MINIMAL}[idp]\ncert_file = 'idp.pem'\nkey_file = 'idp.key'\n")).unwrap();
+    let idp = config.idp.unwrap();
+    assert_eq!(idp.listen.to_string(), "0.0.0.0:8445");
+    assert_eq!(idp.cert_file, Path::new("/etc/tv/idp.pem"));
+    let shown = refusal(&format!("{MINIMAL}[idp]\nmax_rate = 0\n"));
+    for expected in ["idp.cert_file: is missing", "idp.key_file: is missing", "idp.max_rate: must be at least 1"] {
+        assert!(shown.contains(expected), "{expected} is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn two_listeners_on_one_address_are_told_apart_from_two_on_one_port() {
+    let idp = |listen: &str| format!("{MINIMAL}[idp]\ncert_file = 'c'\nkey_file = 'k'\nlisten = '{listen}'\n");
+    let clash = "is the address of `management.listen` already";
+    for same in ["127.0.0.1:9080", "0.0.0.0:9080"] {
+        let shown = refusal(&idp(same));
+        assert!(shown.contains("idp.listen: ") && shown.contains(clash), "{same}: {shown}");
+    }
+    for other in ["127.0.0.2:9080", "127.0.0.1:0", "0.0.0.0:8445"] {
+        assert!(parse(&idp(other)).is_ok(), "{other}");
+    }
+}

@@ -47,6 +47,7 @@ pub struct Metrics {
     keycloak_requests: Count,
     keycloak_duration: Spread,
     rejections: Count,
+    backchannel_logouts: Count,
     connections: Gauge,
     last_success: Gauge<f64, AtomicU64>,
     certificate_not_after: Family<Labels, Gauge>,
@@ -77,6 +78,7 @@ impl Metrics {
             keycloak_requests: Count::default(),
             keycloak_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
             rejections: Count::default(),
+            backchannel_logouts: Count::default(),
             connections: Gauge::default(),
             last_success: Gauge::default(),
             certificate_not_after: Family::default(),
@@ -105,6 +107,11 @@ impl Metrics {
         r.register("keycloak_requests", "Requests to Keycloak by call and outcome", self.keycloak_requests.clone());
         r.register("keycloak_request_duration_seconds", "Time Keycloak took to answer", self.keycloak_duration.clone());
         r.register("rejections", "Requests that were refused, by code", self.rejections.clone());
+        r.register(
+            "backchannel_logouts",
+            "Requests of the identity provider's listener, by outcome",
+            self.backchannel_logouts.clone(),
+        );
         r.register("connections", "Open connections on the module listener", self.connections.clone());
         r.register(
             "reconciler_last_success_timestamp_seconds",
@@ -136,6 +143,11 @@ impl Metrics {
     /// A request was refused with this problem code.
     pub fn rejected(&self, code: &'static str) {
         self.rejections.get_or_create(&vec![("reason", code)]).inc();
+    }
+
+    /// A request of the identity provider's listener was answered.
+    pub fn backchannel_logout(&self, outcome: &'static str) {
+        self.backchannel_logouts.get_or_create(&vec![("outcome", outcome)]).inc();
     }
 
     /// A connection was opened on the module listener.

@@ -45,13 +45,14 @@ impl From<&Server> for Limits {
     }
 }
 
-/// Serves until `stop`, then lets the requests in hand finish; whoever calls bounds that in time.
+/// Serves until `stop`, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted
+/// where there are metrics to count them in.
 pub async fn serve(
     listener: TcpListener,
     state: Arc<TlsState>,
     router: Router,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));

@@ -49,7 +49,7 @@ pub(super) struct Connections {
     state: Arc<TlsState>,
     router: Router,
     limits: Limits,
-    metrics: Arc<Metrics>,
+    metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
     http: Builder<TokioExecutor>,
 }
@@ -59,7 +59,7 @@ impl Connections {
         state: Arc<TlsState>,
         router: Router,
         limits: Limits,
-        metrics: Arc<Metrics>,
+        metrics: Option<Arc<Metrics>>,
         stop: CancellationToken,
     ) -> Self {
         let http = http(limits.header_timeout);
@@ -68,15 +68,18 @@ impl Connections {
 
     /// Serves a connection until it ends.
     pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr) {
-        let _open = Open::count(&self.metrics);
+        let _open = self.metrics.as_deref().map(Open::count);
         // Before the handshake, so that a change during it is noticed.
         let settings = self.state.subscribe();
         let handshake = self.handshake(stream, address, settings.borrow().server_config());
         let Some(Some(stream)) = self.stop.run_until_cancelled(handshake).await else { return };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+        let peer = chain.first().cloned().map(Peer::new);
         // Impossible, as the verifier demands a certificate; and the door stays shut if it were not.
-        let Some(leaf) = chain.first().cloned() else { return };
-        self.exchange(stream, Peer::new(leaf), Trust { chain, settings, address }).await;
+        if peer.is_none() && settings.borrow().wants_certificates() {
+            return;
+        }
+        self.exchange(stream, peer, Trust { chain, settings, address }).await;
     }
 
     async fn handshake(
@@ -102,7 +105,7 @@ impl Connections {
     }
 
     /// HTTP, until either side has enough.
-    async fn exchange(&self, stream: TlsStream<TcpStream>, peer: Peer, mut trust: Trust) {
+    async fn exchange(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>, mut trust: Trust) {
         // The protocol is agreed on by now. Left to look for it in the first bytes, hyper has no time-out for them.
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let http = self.http.clone();
@@ -189,12 +192,14 @@ fn http(header_timeout: Duration) -> Builder<TokioExecutor> {
 
 fn service(
     router: Router,
-    peer: Peer,
+    peer: Option<Peer>,
     activity: Arc<Activity>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> {
     service_fn(move |mut request: Request<Incoming>| {
         let in_hand: activity::InHand = activity.begin();
-        request.extensions_mut().insert(peer.clone());
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { answer.await.map(|answer| answer.map(|body| in_hand.until_sent(body))) }
     })

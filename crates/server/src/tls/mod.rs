@@ -1,17 +1,20 @@
-//! Mutual TLS for modules: who may open a connection, how long it may do nothing, and how it ends.
+//! TLS: who may open a connection, how long it may do nothing, and how it ends.
 //!
-//! A handler is reached only over a connection whose client certificate was verified, and finds that certificate as a
-//! [`Peer`](crate::callers::Peer). What a module may do is decided elsewhere. Private keys, and what is inside of a
+//! Where a listener has authorities for its clients, a handler is reached only over a connection whose client certificate
+//! was verified, and finds that certificate as a [`Peer`](crate::callers::Peer); where it has none, no certificate is asked
+//! for and there is no such peer. What a caller may do is decided elsewhere. Private keys, and what is inside of a
 //! broken file, are never told.
 
 mod accept;
 mod activity;
 mod connection;
+mod files;
 mod reload;
 mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use accept::{Limits, serve};
+pub use files::{ClientFiles, Files};
 pub use reload::{FileWatch, Refreshed, TlsState};
 pub use settings::{TlsError, TlsSettings, not_after};

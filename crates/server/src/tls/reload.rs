@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::files::Files;
 use super::settings::{TlsError, TlsSettings};
-use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ pub enum Refreshed {
 
 /// The settings in force.
 pub struct TlsState {
-    server: Server,
+    files: Files,
     current: watch::Sender<Arc<TlsSettings>>,
     seen: Mutex<Seen>,
 }
@@ -77,14 +77,14 @@ struct Seen {
 
 impl TlsState {
     /// Reads the files for the first time; here an error is final.
-    pub fn load(server: &Server) -> Result<Arc<Self>, TlsError> {
-        let given = [&server.cert_file, &server.key_file, &server.client_ca_file];
-        let files = FileWatch::new(given.into_iter().chain(&server.client_crl_file).cloned());
-        let settings = TlsSettings::load(server)?;
+    pub fn load(files: impl Into<Files>) -> Result<Arc<Self>, TlsError> {
+        let files = files.into();
+        let watch = FileWatch::new(files.paths().cloned());
+        let settings = TlsSettings::load(&files)?;
         Ok(Arc::new(Self {
-            server: server.clone(),
+            files,
             current: watch::Sender::new(Arc::new(settings)),
-            seen: Mutex::new(Seen { files, problem: None }),
+            seen: Mutex::new(Seen { files: watch, problem: None }),
         }))
     }
 
@@ -105,7 +105,7 @@ impl TlsState {
         if !seen.files.changed() && seen.problem.is_none() {
             return Refreshed::Unchanged;
         }
-        match TlsSettings::load(&self.server) {
+        match TlsSettings::load(&self.files) {
             Ok(settings) => {
                 seen.problem = None;
                 self.current.send_replace(Arc::new(settings));

@@ -1,6 +1,6 @@
 //! From the files of the configuration to rustls's settings.
 //!
-//! A client certificate is always required. Nothing is resumed: rustls would resume a session without looking at the
+//! Where clients have authorities, their certificates are required, not just asked for. Nothing is resumed: rustls would resume a session without looking at the
 //! client's certificate again, and a revoked module would stay.
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::config::Server;
+use super::files::{ClientFiles, Files};
 
 /// Why the listener's files cannot be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -55,19 +55,22 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// Reads the files. Certificates that have expired are no error here: TLS refuses them, and a metric tells.
-    pub fn load(server: &Server) -> Result<Self, TlsError> {
-        let chain: Vec<CertificateDer<'static>> = pem(&server.cert_file, "certificate")?;
-        let authorities: Vec<CertificateDer<'static>> = pem(&server.client_ca_file, "certificate")?;
-        let crls: Option<Vec<CertificateRevocationListDer<'static>>> =
-            server.client_crl_file.as_deref().map(|file| pem(file, "certificate revocation list")).transpose()?;
-        let expiries = [
-            ("server", chain.first().and_then(not_after)),
-            ("client_ca", authorities.iter().filter_map(not_after).min()),
-            ("client_crl", crls.iter().flatten().filter_map(next_update).min()),
-        ];
+    pub fn load(files: &Files) -> Result<Self, TlsError> {
+        let chain: Vec<CertificateDer<'static>> = pem(&files.cert_file, "certificate")?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = verifier(server, authorities, crls, &provider)?;
-        let config = server_config(server, chain, Arc::clone(&verifier), provider)?;
+        let mut expiries = vec![(files.usage, chain.first().and_then(not_after))];
+        let verifier = match &files.clients {
+            Some(clients) => {
+                let authorities: Vec<CertificateDer<'static>> = pem(&clients.ca_file, "certificate")?;
+                let crls: Option<Vec<CertificateRevocationListDer<'static>>> =
+                    clients.crl_file.as_deref().map(|file| pem(file, "certificate revocation list")).transpose()?;
+                expiries.push(("client_ca", authorities.iter().filter_map(not_after).min()));
+                expiries.push(("client_crl", crls.iter().flatten().filter_map(next_update).min()));
+                verifier(clients, authorities, crls, &provider)?
+            }
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let config = server_config(files, chain, Arc::clone(&verifier), provider)?;
         let expiries = expiries.into_iter().filter_map(|(usage, at)| Some((usage, at?))).collect();
         Ok(Self { server: Arc::new(config), verifier, expiries })
     }
@@ -77,13 +80,21 @@ impl TlsSettings {
         Arc::clone(&self.server)
     }
 
-    /// When the first certificate of each use expires: `server`, `client_ca`, `client_crl`.
+    /// When the first certificate of each use expires: the listener's own, `client_ca`, `client_crl`.
     pub fn expiries(&self) -> &[(&'static str, Timestamp)] {
         &self.expiries
     }
 
+    /// Whether a client is known by its certificate here, and not let in without one.
+    pub(super) fn wants_certificates(&self) -> bool {
+        self.verifier.offer_client_auth()
+    }
+
     /// Whether a client with this chain, end entity first, would be let in now.
     pub(super) fn admits(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        if !self.wants_certificates() {
+            return Ok(());
+        }
         let (leaf, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
         let now = self.server.time_provider.current_time().ok_or(rustls::Error::FailedToGetCurrentTime)?;
         self.verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
@@ -106,7 +117,7 @@ fn timestamp(time: ASN1Time) -> Option<Timestamp> {
 }
 
 fn verifier(
-    server: &Server,
+    clients: &ClientFiles,
     authorities: Vec<CertificateDer<'static>>,
     crls: Option<Vec<CertificateRevocationListDer<'static>>>,
     provider: &Arc<CryptoProvider>,
@@ -114,51 +125,51 @@ fn verifier(
     let mut roots = RootCertStore::empty();
     for (index, authority) in authorities.into_iter().enumerate() {
         let unusable = |_| format!("its certificate number {} cannot be read", index + 1);
-        roots.add(authority).map_err(unusable).map_err(|problem| TlsError::content(&server.client_ca_file, problem))?;
+        roots.add(authority).map_err(unusable).map_err(|problem| TlsError::content(&clients.ca_file, problem))?;
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     if let Some(crls) = crls {
         // Whoever is on no list of its CA's is refused, which is the builder's default.
         builder = builder.with_crls(crls).only_check_end_entity_revocation().enforce_revocation_expiration();
     }
-    builder.build().map_err(|error| match (error, &server.client_crl_file) {
+    builder.build().map_err(|error| match (error, &clients.crl_file) {
         (VerifierBuilderError::InvalidCrl(error), Some(file)) => {
             TlsError::content(file, format!("has a certificate revocation list that cannot be used: {error:?}"))
         }
-        (error, _) => TlsError::content(&server.client_ca_file, error.to_string()),
+        (error, _) => TlsError::content(&clients.ca_file, error.to_string()),
     })
 }
 
 fn server_config(
-    server: &Server,
+    files: &Files,
     chain: Vec<CertificateDer<'static>>,
     verifier: Arc<dyn ClientCertVerifier>,
     provider: Arc<CryptoProvider>,
 ) -> Result<ServerConfig, TlsError> {
-    let key = private_key(&server.key_file)?;
-    let versions: &[&SupportedProtocolVersion] = if server.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
+    let key = private_key(&files.key_file)?;
+    let versions: &[&SupportedProtocolVersion] = if files.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("the provider has cipher suites and key exchanges for both versions")
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)
-        .map_err(|error| unusable_pair(server, &error))?;
+        .map_err(|error| unusable_pair(files, &error))?;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn unusable_pair(server: &Server, error: &rustls::Error) -> TlsError {
+fn unusable_pair(files: &Files, error: &rustls::Error) -> TlsError {
     match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::content(
-            &server.key_file,
-            format!("is not the key of the first certificate in {}", server.cert_file.display()),
+            &files.key_file,
+            format!("is not the key of the first certificate in {}", files.cert_file.display()),
         ),
         rustls::Error::InvalidCertificate(_) => {
-            TlsError::content(&server.cert_file, "its first certificate cannot be read")
+            TlsError::content(&files.cert_file, "its first certificate cannot be read")
         }
-        _ => TlsError::content(&server.key_file, "its private key cannot be used: it must be RSA, ECDSA or Ed25519"),
+        _ => TlsError::content(&files.key_file, "its private key cannot be used: it must be RSA, ECDSA or Ed25519"),
     }
 }
 

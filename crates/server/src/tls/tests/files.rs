@@ -7,7 +7,7 @@ use crate::config::Server;
 use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
 
 fn problem(config: &Server) -> String {
-    match TlsSettings::load(config) {
+    match TlsSettings::load(&config.into()) {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.to_string(),
     }
@@ -110,7 +110,7 @@ fn what_expires_first_is_told_for_each_use() {
     let server = files.authority.server();
     files.write("server.pem", &server.cert);
     files.write("server.key", &server.key);
-    let settings = TlsSettings::load(&files.config_with_crl(&crls)).unwrap();
+    let settings = TlsSettings::load(&(&files.config_with_crl(&crls)).into()).unwrap();
     let at = |usage| settings.expiries().iter().find(|(found, _)| *found == usage).map(|(_, at)| *at);
     assert_eq!(at("server"), not_after(&server.leaf()));
     assert_eq!(at("client_ca"), not_after(&files.authority.der()));

@@ -5,7 +5,8 @@ use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
 
 use super::certificates::{Authority, Files, expired, valid};
 use super::stage::{Stage, client, client_of, get1, get2};
-use crate::config::Server;
+use crate::config::{Idp, Server};
+use crate::tls::{Limits, Refreshed};
 
 #[tokio::test]
 async fn a_handler_sees_the_callers_certificate_over_both_protocols() {
@@ -134,4 +135,40 @@ async fn no_session_is_resumed() {
         assert_eq!(second.get_ref().1.handshake_kind(), Some(HandshakeKind::Full), "{version:?}");
         assert_eq!(second.get_ref().1.tls13_tickets_received(), 0);
     }
+}
+
+fn for_anybody(files: &Files) -> Idp {
+    Idp { cert_file: files.path("server.pem"), key_file: files.path("server.key"), ..Idp::default() }
+}
+
+#[tokio::test]
+async fn without_authorities_for_clients_anybody_is_let_in_and_nobody_is_known() {
+    let files = Files::new();
+    let stage = Stage::start_with(&for_anybody(&files), Limits::from(&files.config())).await;
+    let (module, expired) = (files.authority.module(7, valid()), files.authority.module(8, expired()));
+    for client in [client(&files, None), client(&files, Some(&module)), client(&files, Some(&expired))] {
+        let mut connection = stage.http1(&client).await;
+        assert_eq!(get1(&mut connection, "/known").await.unwrap(), b"false");
+    }
+    let module_listener = Stage::start(&files.config()).await;
+    let mut connection = module_listener.http1(&client(&files, Some(&module))).await;
+    assert_eq!(get1(&mut connection, "/known").await.unwrap(), b"true");
+}
+
+#[tokio::test]
+async fn a_listener_for_anybody_takes_up_a_new_certificate_and_keeps_its_connections() {
+    let files = Files::new();
+    let stage = Stage::start_with(&for_anybody(&files), Limits::from(&files.config())).await;
+    let mut before = stage.http1(&client(&files, None)).await;
+    assert_eq!(get1(&mut before, "/known").await.unwrap(), b"false");
+    let server = files.authority.server();
+    files.write("server.pem", &server.cert);
+    files.write("server.key", &server.key);
+
+    assert_eq!(stage.state.refresh(), Refreshed::Replaced);
+
+    let after = stage.connect(&client(&files, None)).await.unwrap();
+    assert_eq!(after.get_ref().1.peer_certificates().unwrap()[0], server.leaf());
+    assert_eq!(get1(&mut before, "/known").await.unwrap(), b"false");
+    assert_eq!(stage.state.current().expiries()[0].0, "idp");
 }

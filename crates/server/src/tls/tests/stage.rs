@@ -27,7 +27,7 @@ use super::certificates::{Files, Identity};
 use crate::callers::Peer;
 use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{Limits, TlsState, serve};
+use crate::tls::{self, Limits, TlsState, serve};
 
 /// Within this time everything happens that happens at all.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -53,9 +53,13 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start(config: &Server) -> Self {
+        Self::start_with(config, Limits::from(config)).await
+    }
+
+    pub(super) async fn start_with(files: impl Into<tls::Files>, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = TlsState::load(config).unwrap();
+        let state = TlsState::load(files).unwrap();
         let metrics = Arc::new(Metrics::new());
         let slow = Arc::new(Slow { entered: Semaphore::new(0), leave: Semaphore::new(0) });
         let stop = CancellationToken::new();
@@ -63,8 +67,8 @@ impl Stage {
             listener,
             Arc::clone(&state),
             router(Arc::clone(&slow)),
-            Limits::from(config),
-            Arc::clone(&metrics),
+            limits,
+            Some(Arc::clone(&metrics)),
             stop.clone(),
         );
         Self { address, state, metrics, slow, stop, served: tokio::spawn(serving) }
@@ -132,6 +136,7 @@ fn router(slow: Arc<Slow>) -> Router {
     };
     Router::new()
         .route("/whoami", get(|Extension(peer): Extension<Peer>| async move { peer.certificate().to_vec() }))
+        .route("/known", get(|peer: Option<Extension<Peer>>| async move { peer.is_some().to_string() }))
         .route("/slow", get(wait))
 }
 

@@ -1,0 +1,144 @@
+//! What follows from a logout token: the jobs of its session are made due, so that they are looked at.
+//!
+//! Keycloak calls its clients one after the other and ends the session only when the last has answered; until then every
+//! probe says that it lives. So the first look comes a moment after the answer, and, since other clients may keep Keycloak
+//! waiting, further looks follow. The first is in the store before the answer is given, and any replica may take it; the
+//! further ones are in this process alone. What none of them sees is seen by the next renewal.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use tokenvault_core::ids::{ClientId, JobId, JobKey, SessionKey, TenantId, UserId};
+use tokenvault_core::ports::{Client, StoreError};
+use tokenvault_core::time::Timestamp;
+use tokenvault_keycloak::LogoutToken;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts::Parts;
+
+/// From the answer to the first look: Keycloak needs some 20 ms to end the session.
+const FIRST_LOOK: Duration = Duration::from_millis(150);
+/// Pauses before the further looks. Keycloak gives each client of a session five seconds to answer.
+const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
+/// Sessions that are looked at repeatedly at a time. With more than that, the first look must do.
+const MAX_FOLLOWED: usize = 1024;
+/// Jobs that are made due at a time.
+const AT_ONCE: usize = 16;
+/// Jobs of a user that are read at a time.
+const PAGE: usize = 500;
+
+/// Follows hints.
+pub(super) struct Hints {
+    parts: Parts,
+    followed: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+/// Where the jobs that a token means are found.
+#[derive(Debug, Clone)]
+enum Meant {
+    /// In these client sessions.
+    Sessions(Vec<SessionKey>),
+    /// Under this user.
+    User(TenantId, UserId),
+    /// Nowhere.
+    Nothing,
+}
+
+impl Hints {
+    pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
+        Self { parts, followed: Arc::new(Semaphore::new(MAX_FOLLOWED)), stop }
+    }
+
+    /// Makes the jobs a token means due in a moment, and again later; answers how many there are now. An error says that
+    /// not all of them could be reached.
+    pub(super) async fn follow(self: &Arc<Self>, tenant: &TenantId, token: &LogoutToken) -> Result<usize, StoreError> {
+        let meant = self.meant(tenant, token);
+        let jobs = self.hasten(tenant, &meant, self.parts.clock.now() + FIRST_LOOK).await?;
+        // A session without jobs may be getting one right now; then the registration's own look at Keycloak decides.
+        if jobs > 0 {
+            self.look_again(tenant.clone(), meant);
+        }
+        Ok(jobs)
+    }
+
+    fn meant(&self, tenant: &TenantId, token: &LogoutToken) -> Meant {
+        let Some(rules) = self.parts.tenants.get(tenant) else { return Meant::Nothing };
+        if let Some(sid) = &token.sid {
+            let clients = std::iter::once(&rules.client.id).chain(&rules.adopt_clients);
+            let session = |id: &ClientId| Client { tenant: tenant.clone(), id: id.clone() }.session(sid);
+            return Meant::Sessions(clients.map(session).collect());
+        }
+        // Which of the user's sessions is over is not said; and who the user is only where they are known by `sub`.
+        let subject = token.subject.as_ref().filter(|_| rules.user_id_claim == "sub");
+        if let Some(user) = subject.and_then(|subject| UserId::parse(subject.as_str()).ok()) {
+            return Meant::User(tenant.clone(), user);
+        }
+        tracing::warn!(%tenant, "a logout token names no session: set backchannel.logout.session.required");
+        Meant::Nothing
+    }
+
+    async fn hasten(&self, tenant: &TenantId, meant: &Meant, due: Timestamp) -> Result<usize, StoreError> {
+        let keys = self.jobs(meant).await?.into_iter().map(|job| JobKey::new(tenant.clone(), job));
+        let keys: Vec<JobKey> = keys.collect();
+        let count = keys.len();
+        let store = &self.parts.store;
+        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due).await });
+        hastened.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        Ok(count)
+    }
+
+    async fn jobs(&self, meant: &Meant) -> Result<BTreeSet<JobId>, StoreError> {
+        let mut jobs = BTreeSet::new();
+        match meant {
+            Meant::Sessions(sessions) => {
+                for session in sessions {
+                    jobs.extend(self.parts.store.session(session).await?.into_iter().flat_map(|entry| entry.jobs));
+                }
+            }
+            Meant::User(tenant, user) => loop {
+                let page = self.parts.store.jobs_of_user(tenant, user, jobs.last(), PAGE).await?;
+                let last = page.len() < PAGE;
+                jobs.extend(page);
+                if last {
+                    break;
+                }
+            },
+            Meant::Nothing => {}
+        }
+        Ok(jobs)
+    }
+
+    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant) {
+        let Ok(place) = Arc::clone(&self.followed).try_acquire_owned() else {
+            tracing::warn!(%tenant, "too many logouts at once; the jobs of this one are looked at only once");
+            return;
+        };
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _place = place;
+            let stop = this.stop.clone();
+            stop.run_until_cancelled(this.looks(&tenant, &meant)).await;
+        });
+    }
+
+    /// The first look is due in the store by now and needs only the tap; the others are made due here. A job that is being
+    /// renewed at the moment, or whose session still seemed to live, is met by the next of them.
+    async fn looks(&self, tenant: &TenantId, meant: &Meant) {
+        tokio::time::sleep(FIRST_LOOK).await;
+        self.parts.wake.due();
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            match self.hasten(tenant, meant, self.parts.clock.now()).await {
+                Ok(0) => return,
+                Ok(_) => self.parts.wake.due(),
+                Err(error) => {
+                    tracing::warn!(%tenant, %error, "the jobs of a session that may be over were not reached");
+                }
+            }
+        }
+    }
+}

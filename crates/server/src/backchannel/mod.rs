@@ -1,0 +1,182 @@
+//! Back-channel logout (`OpenID` Connect Back-Channel Logout 1.0): the identity provider tells that a session is over.
+//!
+//! Whoever reaches the listener may call, so everything is bounded: bytes, time, requests, and above all signature checks.
+//! A logout token that passes every check is still only a hint: it makes the jobs of its session due, and what becomes of
+//! them is decided where it always is, after a look at the session. Nothing here ends a job, asks about one or knows the
+//! reconciler; and nothing of a token is ever answered or logged.
+
+mod answer;
+mod form;
+mod hints;
+mod rate;
+mod replay;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{MatchedPath, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::FutureExt;
+use tokenvault_core::ids::TenantId;
+use tokenvault_core::ports::ProofError;
+use tokenvault_keycloak::{KeycloakProvider, LogoutError, LogoutToken};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::config::Idp;
+use crate::parts::Parts;
+use crate::telemetry::metrics::Metrics;
+use crate::tls;
+use answer::{Outcome, Refused};
+use hints::Hints;
+use rate::Rates;
+use replay::Used;
+
+/// For a whole request. Keycloak gives up after some seconds, and its user waits meanwhile.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests at a time; more are turned away.
+const MAX_REQUESTS: usize = 64;
+/// Connections at a time: Keycloak's own, and as many again as strangers may open.
+const MAX_CONNECTIONS: usize = 256;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Knows a logout token of a tenant's realm when it sees one.
+#[async_trait]
+pub trait LogoutTokens: Send + Sync {
+    /// What a token says, if it is one.
+    async fn verify(&self, tenant: &TenantId, token: &str) -> Result<LogoutToken, LogoutError>;
+}
+
+#[async_trait]
+impl LogoutTokens for KeycloakProvider {
+    async fn verify(&self, tenant: &TenantId, token: &str) -> Result<LogoutToken, LogoutError> {
+        self.verify_logout(tenant, token).await
+    }
+}
+
+/// What the handler works with.
+#[derive(Clone)]
+pub struct BackChannel {
+    parts: Parts,
+    tokens: Arc<dyn LogoutTokens>,
+    hints: Arc<Hints>,
+    rates: Arc<Rates>,
+    used: Arc<Used>,
+    places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl BackChannel {
+    /// A back channel. Looks that are still to come when it stops are left out: the next renewal makes up for them.
+    pub fn new(
+        section: &Idp,
+        parts: Parts,
+        tokens: Arc<dyn LogoutTokens>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            hints: Arc::new(Hints::new(parts.clone(), stop)),
+            rates: Arc::new(Rates::new(section, &parts.tenants)),
+            used: Arc::default(),
+            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            parts,
+            tokens,
+            metrics,
+        }
+    }
+
+    /// The routes.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/backchannel-logout/{tenant}", post(logout).fallback(async || Refused::Method))
+            .fallback(async || Refused::NotFound)
+            .layer(from_fn_with_state(self.clone(), frame))
+            .with_state(self)
+    }
+}
+
+/// What strangers are allowed on this listener.
+pub fn limits() -> tls::Limits {
+    tls::Limits {
+        max_connections: MAX_CONNECTIONS,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        header_timeout: HEADER_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+    }
+}
+
+/// Around every request: the limits that cost nothing, a time-out, a net under a panic; then it is counted and told.
+async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span =
+        tracing::info_span!("request", http.request.method = %request.method(), http.route = route, listener = "idp");
+    let mut response = admitted(&app, request, next).instrument(span.clone()).await;
+    let outcome = response.extensions().get::<Outcome>().map_or("internal", Outcome::code);
+    app.metrics.backchannel_logout(outcome);
+    let status = response.status().as_u16();
+    // Strangers are counted; they do not fill the log.
+    span.in_scope(|| tracing::debug!(http.response.status_code = status, outcome, "answered a back-channel logout"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admitted(app: &BackChannel, request: Request, next: Next) -> Response {
+    if let Err(wait) = app.rates.request(app.parts.clock.now()) {
+        return Refused::TooMany(wait).into_response();
+    }
+    let Ok(_place) = app.places.try_acquire() else {
+        return Refused::TooMany(Duration::from_secs(1)).into_response();
+    };
+    let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Refused::Internal.into_response(),
+        Err(_) => Refused::Unavailable.into_response(),
+    }
+}
+
+/// `POST /backchannel-logout/{tenant}`
+async fn logout(
+    State(app): State<BackChannel>,
+    tenant: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Outcome, Refused> {
+    let tenant = tenant.ok().and_then(|Path(name)| TenantId::parse(name).ok());
+    let tenant = tenant.filter(|tenant| app.parts.tenants.get(tenant).is_some()).ok_or(Refused::NotFound)?;
+    let token = form::logout_token(&headers, body).await?;
+    // From here on it may cost a signature check.
+    app.rates.check(&tenant, app.parts.clock.now()).map_err(Refused::TooMany)?;
+    let said = app.tokens.verify(&tenant, &token).await.map_err(refused)?;
+    let claim = app.used.claim(&tenant, &said, app.parts.clock.now()).ok_or(Refused::Token("replayed"))?;
+    let jobs = app.hints.follow(&tenant, &said).await.map_err(|error| {
+        tracing::warn!(%tenant, %error, "a logout was announced, and the store could not be asked for its jobs");
+        Refused::Unavailable
+    })?;
+    claim.keep();
+    if jobs == 0 {
+        return Ok(Outcome::NoJob);
+    }
+    tracing::info!(%tenant, jobs, "a logout was announced; the jobs of its session are looked at");
+    Ok(Outcome::Accepted)
+}
+
+fn refused(error: LogoutError) -> Refused {
+    match error {
+        LogoutError::Token(ProofError::KeysUnavailable) => Refused::Unavailable,
+        error => Refused::Token(error.code()),
+    }
+}
