@@ -105,6 +105,10 @@ impl TokenStore for MemoryStore {
         Ok(())
     }
 
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.state().1)
+    }
+
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         let (state, _) = self.state();
         Ok(state.records.count_due(shard, now))

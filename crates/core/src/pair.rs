@@ -58,6 +58,7 @@ impl Sealer<'_> {
             access_expires_at: Timestamp::from_secs(asked_at.as_secs()) + grant.expires_in,
             issued_at: asked_at,
             scope: grant.scope.clone(),
+            rotated: false,
             refresh: RefreshSlot {
                 sealed: self.keyring.seal(self.place(generation, refresh), grant.refresh.expose(), self.entropy),
                 hash: grant.refresh.hash(),

@@ -112,6 +112,11 @@ impl TokenStore for RedisStore {
         self.hasten_record(key, now).await
     }
 
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        let (seconds, micros): (u64, u64) = self.reads.call(&redis::cmd("TIME")).await?;
+        Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
+    }
+
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         self.count_due_records(shard, now).await
     }

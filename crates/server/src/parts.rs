@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::pair::Sealer;
 use tokenvault_core::ports::{Client, Clock, Entropy, IdentityProvider, StoreError, TokenStore, Write, Written};
-use tokenvault_core::record::{EndReason, Record, Slot};
+use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
 use tokenvault_core::seal::{Keyring, SealError};
 
 use crate::tenants::Tenants;
@@ -22,6 +22,10 @@ pub trait Observer: Send + Sync {
     fn ended(&self, _reason: EndReason) {}
     /// The answer to a spend was lost.
     fn ambiguous_spend(&self) {}
+    /// A job was suspended.
+    fn suspended(&self, _why: Suspension) {}
+    /// The store has a record at an older generation than was seen before.
+    fn rolled_back(&self) {}
     /// A lease was found to be held by somebody else.
     fn lease_lost(&self) {}
     /// Something sealed did not open.

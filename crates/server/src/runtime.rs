@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
+use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::http::{self, App};
 use crate::management::{self, Management, ReadyPart};
@@ -106,7 +107,9 @@ where
 {
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
-    let Wired { parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics)?;
+    let clock = Arc::new(SystemClock::start());
+    let Wired { parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
+    clock.sync(&*parts.store).await;
     let policy = PolicyFile::load(&config.policy.file).map_err(|error| StartError::Policy(error.to_string()))?;
     let tls = TlsState::load(&config.server)?;
     let modules = listen("server", config.server.listen).await?;
@@ -150,6 +153,7 @@ where
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), policy.watch())),
+        tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
         tokio::spawn(until(stop.clone(), count_due(parts.clone(), Arc::clone(&metrics)))),
     ];
     if let Some((section, listener, tls)) = idp {
@@ -195,6 +199,11 @@ fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
         concurrency: renewal.concurrency,
         spends_per_session: renewal.spends_per_session,
     }
+}
+
+fn follow_store(clock: Arc<SystemClock>, parts: &Parts, metrics: &Arc<Metrics>) -> impl Future<Output = ()> + use<> {
+    let metrics = Arc::clone(metrics);
+    crate::clock::follow(clock, Arc::clone(&parts.store), move |ahead_ms| metrics.set_clock_skew(ahead_ms))
 }
 
 async fn count_due(parts: Parts, metrics: Arc<Metrics>) {

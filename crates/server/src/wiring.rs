@@ -64,8 +64,9 @@ pub fn parts(
     secrets: &Secrets,
     backing: Backing,
     metrics: &Arc<Metrics>,
+    clock: &Arc<SystemClock>,
 ) -> Result<Wired, WiringError> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let store: Arc<dyn TokenStore> = match backing {
         Backing::Redis => Arc::new(RedisStore::connect(&redis(config, secrets))?),
@@ -132,6 +133,7 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
             tombstone_ttl: renewal.tombstone_ttl,
             max_reuse: tenant.refresh_token_max_reuse,
             may_exchange: true,
+            probe_interval: renewal.probe_interval,
         },
     }
 }

@@ -297,6 +297,9 @@ async fn a_deposited_token_that_its_owner_has_spent_is_not_sent_again() {
     stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
     assert!(stage.ui_lives(&mut ui).await, "the user interface rotates the chain that it deposited");
     stage.pass(LIFE * 6 / 10);
+    stage.until("a", |record| record.lost_since.is_some()).await;
+    assert!(stage.read("a", Duration::ZERO).await.is_err(), "what may be of a dead session is not served");
+    stage.pass(Duration::from_secs(6));
     stage.until("a", |record| record.state == State::Ended(EndReason::SessionLost)).await;
     assert_eq!(stage.keycloak.journal().most_sends(), 1);
     assert!(stage.ui_lives(&mut ui).await, "its session is none of the vault's to end");

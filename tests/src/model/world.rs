@@ -107,6 +107,7 @@ fn pair(id: PairId, now: u64, generation: Generation) -> Pair {
         access_expires_at: at(now + LIFE),
         issued_at: at(now),
         scope: String::new(),
+        rotated: false,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(id.to_be_bytes().to_vec()),
             hash: RefreshToken::new(id.to_string()).hash(),
@@ -152,6 +153,8 @@ impl World {
             access_life: Duration::from_secs(LIFE),
             session_ends_at: None,
             failures: 0,
+            lost_since: None,
+            renew_at: Some(at(LIFE / 2)),
             due_at: Some(at(LIFE / 2)),
         };
         Self {
@@ -368,7 +371,7 @@ impl World {
         let holds = worker.lease_until > self.now && worker.fence == self.fence;
         match step {
             Step::Done => self.workers[i] = None,
-            Step::Rest(_) | Step::Finish(_) => self.settle(i, step, Outcome::Noted),
+            Step::Rest(_) | Step::Doubt | Step::Finish(_) => self.settle(i, step, Outcome::Noted),
             Step::Declare(_) => {
                 self.attempts += 1;
                 self.settle(i, step, Outcome::Declared(AttemptId::from_bits(self.attempts)));

@@ -83,6 +83,8 @@ pub fn record(key: &JobKey, due_at: Timestamp) -> Record {
         access_life: Duration::from_mins(10),
         session_ends_at: None,
         failures: 0,
+        lost_since: None,
+        renew_at: Some(due_at),
         due_at: Some(due_at),
     }
 }
@@ -95,6 +97,7 @@ pub fn pair(generation: u64) -> Pair {
         access_expires_at: after(600_000),
         issued_at: NOW,
         scope: "openid".to_owned(),
+        rotated: false,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(vec![254, 0, byte]),
             hash: RefreshToken::new(format!("refresh {generation}")).hash(),
@@ -115,7 +118,7 @@ pub fn rotated(before: &Record, due_at: Timestamp) -> Record {
 /// The record with a spend declared.
 pub fn declared(before: &Record, attempt: AttemptId) -> Record {
     let hash = before.pair.as_ref().expect("a sample has a pair").refresh.hash;
-    let intent = Intent { attempt, slot: Slot::Current, hash, deadline: after(30_000) };
+    let intent = Intent { attempt, slot: Slot::Current, hash, deadline: after(30_000), learning: false };
     Record { intent: Some(intent), ..before.clone() }
 }
 

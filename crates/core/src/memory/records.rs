@@ -185,7 +185,8 @@ impl Records {
                 continue;
             };
             let until = claim.now + claim.lease;
-            entry.fence = entry.fence.next();
+            // A store that has lost claims must not hand the same fence to two holders.
+            entry.fence = Fence(entry.fence.next().0.max(claim.now.as_millis()));
             entry.lease = Some((claim.replica.clone(), until));
             index.put(&key, until);
             taken += 1;
@@ -208,6 +209,7 @@ impl Records {
         if entry.lease.is_some() || entry.state_is("ended") {
             return;
         }
+        entry.fields.insert("renew".to_owned(), due.as_millis().to_string().into_bytes());
         let index = self.due.entry(key.shard()).or_default();
         if index.at(key).is_none_or(|at| at > due) {
             entry.set_due(Some(due));

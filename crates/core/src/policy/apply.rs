@@ -18,10 +18,22 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
     match (step, outcome) {
         (Step::Rest(until), _) => rest(record, until),
         (Step::Finish(reason), _) => finish(record, reason, at),
-        (Step::Probe(slot), Outcome::Probed(Ok(active))) => round.note_probe(slot, Some(active)),
-        (Step::Probe(_), Outcome::Probed(Err(_))) => fail(record, round, at),
+        (Step::Doubt, _) => record.lost_since = Some(at.now),
+        (Step::Probe(slot), Outcome::Probed(Ok(active))) => {
+            round.note_probe(slot, Some(active));
+            if active {
+                record.lost_since = None;
+            }
+        }
+        (Step::Probe(_), Outcome::Probed(Err(_))) => match record.renew_at.filter(|renew_at| at.now < *renew_at) {
+            // Nothing hangs on this answer yet.
+            Some(renew_at) => round.rest_until = Some(look_at(renew_at, at)),
+            None => fail(record, round, at),
+        },
         (Step::Declare(slot), Outcome::Declared(attempt)) => declare(record, round, slot, attempt, at),
-        (Step::Exchange(Slot::Anchor), Outcome::Issued(issued)) => hold_anchor(record, round, *issued),
+        (Step::Exchange(Slot::Anchor) | Step::Spend(Slot::Anchor), Outcome::Issued(issued)) => {
+            hold_anchor(record, round, step, *issued);
+        }
         (Step::Exchange(_) | Step::Spend(_) | Step::Impersonate, Outcome::Issued(issued)) => {
             let same_user = issued.same_user;
             rotate(record, step, *issued, at);
@@ -85,7 +97,8 @@ fn declare(record: &mut Record, round: &mut Round, slot: Slot, attempt: AttemptI
     let Some(token) = record.slot_mut(slot) else { return };
     token.sends += 1;
     let hash = token.hash;
-    record.intent = Some(Intent { attempt, slot, hash, deadline: at.now + at.settings.quarantine });
+    let learning = round.probed(slot) == Some(false);
+    record.intent = Some(Intent { attempt, slot, hash, deadline: at.now + at.settings.quarantine, learning });
     round.declared = Some(attempt);
 }
 
@@ -98,17 +111,23 @@ fn retract(record: &mut Record, round: &mut Round, slot: Slot) {
     }
 }
 
-fn hold_anchor(record: &mut Record, round: &mut Round, issued: Issued) {
+fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issued) {
     round.anchored = true;
+    record.intent = None;
+    round.declared = None;
     if !issued.same_user {
         round.verdict = Some(EndReason::IdentityChanged);
     } else if let Some(anchor) = &mut record.anchor {
         anchor.pair = issued.pair;
+        if let (Step::Spend(_), Some(known)) = (step, round.anchor_incarnation) {
+            anchor.session.incarnation = anchor.session.incarnation.max(known);
+        }
     }
 }
 
 fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
-    let Issued { pair, expires_in, session, same_user: _ } = issued;
+    let Issued { mut pair, expires_in, session, same_user: _ } = issued;
+    pair.rotated = matches!(step, Step::Spend(_));
     let previous = record.pair.take().map(|pair| pair.refresh);
     let unspent = |token: &crate::record::RefreshSlot| token.sends == 0;
     record.spare = match step {
@@ -123,6 +142,7 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     record.intent = None;
     record.state = State::Active;
     record.failures = 0;
+    record.lost_since = None;
     let refresh_life = pair.refresh.expires_at.map(|end| end.since(pair.issued_at));
     // Near its end Keycloak cuts both tokens to the session's last moment; a realm whose setting was lowered cuts one.
     // A new session is not at its end: its life is the realm's, even where that is shorter than it was.
@@ -131,27 +151,34 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
         && refresh_life.is_some_and(|life| life <= expires_in + WHOLE_SECONDS);
     record.session_ends_at = cut.then_some(pair.access_expires_at);
     record.access_life = if cut { record.access_life } else { expires_in };
-    record.due_at = Some(match record.session_ends_at {
-        Some(_) if record.owns_session() => at.now,
-        Some(end) => end,
-        None => due(expires_in.min(refresh_life.unwrap_or(expires_in)), at),
-    });
+    match record.session_ends_at {
+        Some(_) if record.owns_session() => (record.renew_at, record.due_at) = (Some(at.now), Some(at.now)),
+        Some(end) => (record.renew_at, record.due_at) = (Some(end), Some(look_at(end, at))),
+        None => schedule(record, expires_in.min(refresh_life.unwrap_or(expires_in)), at),
+    }
     record.pair = Some(pair);
 }
 
 /// Closes the round after a renewal: what was found out about the old pair says nothing about the new one.
 fn settle(record: &mut Record, round: &mut Round) {
-    let Round { incarnation, anchored, .. } = round.clone();
-    *round = Round { anchored, incarnation, ..Round::default() };
+    let Round { incarnation, anchor_incarnation, anchored, .. } = round.clone();
+    *round = Round { anchored, incarnation, anchor_incarnation, ..Round::default() };
     if record.owns_session() {
         round.incarnation = None;
     }
 }
 
-/// When a token of this life is to be renewed.
-pub fn due(life: Duration, at: &Moment<'_>) -> Timestamp {
+/// Sets when a token of this life is to be renewed, and when it is looked at next.
+pub fn schedule(record: &mut Record, life: Duration, at: &Moment<'_>) {
     let sway = 1.0 + at.settings.jitter * (at.roll * 2.0 - 1.0);
-    at.now + life.mul_f64((at.settings.fraction * sway).clamp(0.05, 0.95))
+    let renew_at = at.now + life.mul_f64((at.settings.fraction * sway).clamp(0.05, 0.95));
+    record.renew_at = Some(renew_at);
+    record.due_at = Some(look_at(renew_at, at));
+}
+
+/// Expiry, revocation and reuse are silent in Keycloak: who renews seldom asks in between.
+fn look_at(renew_at: Timestamp, at: &Moment<'_>) -> Timestamp {
+    renew_at.min(at.now + at.settings.probe_interval)
 }
 
 fn exchange_failed(record: &mut Record, round: &mut Round, slot: Slot, error: GrantError, at: &Moment<'_>) {
@@ -178,20 +205,27 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         }
         GrantError::Unknown(_) => {
             // The intent stays. What was probed before may have changed.
-            let Round { incarnation, exchange_barred, .. } = round.clone();
-            *round = Round { exchange_barred, incarnation, ..Round::default() };
+            let Round { incarnation, anchor_incarnation, exchange_barred, .. } = round.clone();
+            *round = Round { exchange_barred, incarnation, anchor_incarnation, ..Round::default() };
             return;
         }
         GrantError::Refused(refusal) => refusal,
     };
     let sent_before = record.slot(slot).is_some_and(|token| token.sends > 1);
-    record.intent = None;
     round.declared = None;
+    if let (Refusal::TokenReused | Refusal::ClientSessionGone, true) = (refusal, sent_before) {
+        // Our own earlier, unanswered send had arrived after all. The intent stays: should what comes next fail, whoever
+        // takes over knows that the loss is the vault's own.
+        match slot {
+            Slot::Anchor => round.verdict = Some(EndReason::SpendLost),
+            Slot::Current | Slot::Spare => round.lost_spend = true,
+        }
+        return;
+    }
+    record.intent = None;
     match refusal {
         Refusal::UserDisabled => suspend(record, round, Suspension::UserDisabled, at),
         Refusal::ConsentMissing => suspend(record, round, Suspension::ConsentMissing, at),
-        // Our own earlier, unanswered send had arrived after all.
-        Refusal::TokenReused | Refusal::ClientSessionGone if sent_before => round.lost_spend = true,
         refusal => round.verdict = Some(verdict(refusal)),
     }
 }
@@ -203,7 +237,12 @@ fn impersonation_failed(record: &mut Record, round: &mut Round, error: GrantErro
         }
         GrantError::Refused(Refusal::UserDisabled) => suspend(record, round, Suspension::UserDisabled, at),
         GrantError::Refused(Refusal::ConsentMissing) => suspend(record, round, Suspension::ConsentMissing, at),
-        GrantError::Refused(_) => round.verdict = Some(EndReason::ImpersonationRefused),
+        // One answer for a missing role, a disabled user and an unknown one; two of the three can be mended.
+        GrantError::Refused(_) => match record.state {
+            State::Suspended(why) => suspend(record, round, why, at),
+            _ if record.pair.as_ref().is_some_and(|pair| at.now < pair.access_expires_at) => fail(record, round, at),
+            _ => round.verdict = Some(EndReason::ImpersonationRefused),
+        },
     }
 }
 

@@ -13,7 +13,9 @@
 //! 2. Otherwise the refresh token is **spent**: probed, declared by an intent in the store, sent once.
 //! 3. If the answer is lost, the token is never sent again blindly. The spare is used; without one, the intent's
 //!    deadline is waited out and the probe decides: still active means it was never spent.
-//! 4. A session that somebody else ended is not undone by acquiring again.
+//! 4. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
+//!    learn why only where it cannot have been spent: while its access token lives and no pair before it was spent for
+//!    it. A store that lost the write of a spend shows the spent token as never sent.
 
 mod apply;
 mod plan;
@@ -23,7 +25,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use apply::{apply, due};
+pub use apply::{apply, schedule};
 pub use plan::plan;
 pub use serve::{Ask, Serve, serve};
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub max_reuse: u32,
     /// Whether the client may exchange its own access token, as far as is known.
     pub may_exchange: bool,
+    /// How long a session is believed to live without being asked about.
+    pub probe_interval: Duration,
 }
 
 impl Default for Settings {
@@ -65,6 +69,7 @@ impl Default for Settings {
             tombstone_ttl: Duration::from_hours(24),
             max_reuse: 0,
             may_exchange: true,
+            probe_interval: Duration::from_mins(5),
         }
     }
 }
@@ -96,6 +101,8 @@ pub struct Round {
     lost_spend: bool,
     /// The life the client session is in by now, as the session's entry says.
     pub incarnation: Option<Incarnation>,
+    /// The same of the anchor's client session.
+    pub anchor_incarnation: Option<Incarnation>,
 }
 
 impl Round {
@@ -105,6 +112,12 @@ impl Round {
             Slot::Spare => self.spare,
             Slot::Anchor => self.anchor,
         }
+    }
+
+    /// What was found out about a slot no longer holds: somebody else has joined its client session.
+    pub fn look_again(&mut self, slot: Slot, incarnation: Option<Incarnation>, anchor: Option<Incarnation>) {
+        self.note_probe(slot, None);
+        (self.incarnation, self.anchor_incarnation) = (incarnation, anchor);
     }
 
     fn note_probe(&mut self, slot: Slot, active: Option<bool>) {
@@ -147,6 +160,8 @@ pub enum Step {
     Declare(Slot),
     /// Send a slot's refresh token, as declared.
     Spend(Slot),
+    /// Note since when the refresh token has been dead without a reason.
+    Doubt,
     /// Come by a new session of the vault's own.
     Impersonate,
     /// Revoke the vault's own session.
@@ -165,6 +180,7 @@ impl Step {
             Self::Exchange(_) => "exchange",
             Self::Declare(_) => "declare",
             Self::Spend(_) => "spend",
+            Self::Doubt => "doubt",
             Self::Impersonate => "impersonate",
             Self::Revoke => "revoke",
             Self::Finish(_) => "finish",
@@ -188,7 +204,7 @@ pub struct Issued {
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Outcome {
-    /// Of [`Step::Rest`] and [`Step::Finish`], which only write.
+    /// Of [`Step::Rest`], [`Step::Doubt`] and [`Step::Finish`], which only write.
     Noted,
     /// Of [`Step::Probe`].
     Probed(Result<bool, CallError>),

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use super::{Moment, Progress, Step};
-use crate::record::{Acquisition, EndReason, Intent, Record, Slot, State};
+use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
 
 /// An access token with less than this left is not sent for exchange: it would expire on the way.
 const EXCHANGE_MARGIN: Duration = Duration::from_millis(300);
+
+/// How long a refresh token is dead before the job ends of it where the store may have lost a newer pair: whoever holds
+/// that one in memory writes it again meanwhile.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// Says what to do next. Calling it again without carrying the step out gives the same answer.
 pub fn plan(progress: &Progress, at: &Moment<'_>) -> Step {
@@ -34,6 +38,9 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if let Some(reason) = round.verdict {
         return Step::Finish(reason);
     }
+    if round.lost_spend {
+        return plan_loss(record);
+    }
     if at.now >= record.expires_at {
         return Step::Finish(EndReason::Expired);
     }
@@ -53,17 +60,26 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if was_recreated(progress) {
         return plan_recreated(progress);
     }
-    if round.lost_spend {
-        return plan_loss(record);
-    }
     if record.anchor.is_some() && !round.anchored {
         return plan_anchor(progress, at);
     }
-    match record.session_ends_at {
-        Some(_) if record.acquisition == Acquisition::Impersonate => Step::Impersonate,
-        Some(end) if at.now < end => Step::Rest(end),
-        // At the announced end the probe has the last word: should the session live on after all, so does the job.
-        _ => plan_renewal(progress, at),
+    plan_pair(progress, at)
+}
+
+fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
+    let record = &progress.record;
+    if record.session_ends_at.is_some() && record.owns_session() {
+        return Step::Impersonate;
+    }
+    // At the announced end the probe has the last word: should the session live on after all, so does the job.
+    let renew_at = record.session_ends_at.max(record.renew_at);
+    let later = renew_at.filter(|renew_at| at.now < *renew_at && record.state == State::Active);
+    match (progress.round.probed(Slot::Current), later) {
+        (None, _) => Step::Probe(Slot::Current),
+        (Some(true), Some(renew_at)) => Step::Rest(renew_at.min(at.now + at.settings.probe_interval)),
+        (Some(true), None) if may_exchange(progress, at) => Step::Exchange(Slot::Current),
+        (Some(true), None) => Step::Declare(Slot::Current),
+        (Some(false), _) => plan_gone(progress, at),
     }
 }
 
@@ -87,26 +103,18 @@ fn plan_recreated(progress: &Progress) -> Step {
     }
 }
 
-fn plan_renewal(progress: &Progress, at: &Moment<'_>) -> Step {
-    match progress.round.probed(Slot::Current) {
-        None => Step::Probe(Slot::Current),
-        Some(true) if may_exchange(progress, at) => Step::Exchange(Slot::Current),
-        Some(true) => Step::Declare(Slot::Current),
-        Some(false) => plan_gone(progress, at),
-    }
-}
-
 fn may_exchange(progress: &Progress, at: &Moment<'_>) -> bool {
     at.settings.may_exchange
         && !progress.round.exchange_barred
-        && progress.record.pair.as_ref().is_some_and(|pair| {
-            // An offline session's access token is always refused ("creating a new session is needed").
-            pair.refresh.expires_at.is_some() && pair.access_expires_at > at.now + EXCHANGE_MARGIN
-        })
+        && progress.record.pair.as_ref().is_some_and(|pair| is_exchangeable(pair, at))
 }
 
-/// The newest refresh token is no longer active. The spare may be; if not, a token that was never sent may be sent to
-/// learn why: it cannot count as reused, and a dead session cannot be harmed.
+fn is_exchangeable(pair: &Pair, at: &Moment<'_>) -> bool {
+    // An offline session's access token is always refused ("creating a new session is needed").
+    pair.refresh.expires_at.is_some() && pair.access_expires_at > at.now + EXCHANGE_MARGIN
+}
+
+/// The newest refresh token is no longer active. The spare may be. If not, the session has ended.
 fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
     let (record, round) = (&progress.record, &progress.round);
     if unsent(record, Slot::Spare) {
@@ -116,24 +124,43 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
             Some(false) => {}
         }
     }
-    if let State::Suspended(_) = record.state {
-        return Step::Rest(at.now + at.settings.retry_max);
+    let lapsed = record.slot(Slot::Current).and_then(|token| token.expires_at).is_some_and(|end| end <= at.now);
+    match (lapsed, record.state) {
+        // As it was told to be: nobody else ended it.
+        (true, _) if record.owns_session() => Step::Impersonate,
+        (true, _) => Step::Finish(EndReason::SessionExpired),
+        (false, State::Suspended(_)) => Step::Rest(at.now + at.settings.retry_max),
+        (false, _) if never_spent(progress, at) => Step::Declare(Slot::Current),
+        (false, _) => plan_doubt(record, at),
     }
-    let lapsed = |slot| record.slot(slot).and_then(|token| token.expires_at).is_some_and(|end| end <= at.now);
-    if lapsed(Slot::Current) {
-        return Step::Finish(EndReason::SessionExpired);
-    }
-    match [Slot::Current, Slot::Spare].into_iter().find(|slot| unsent(record, *slot) && !lapsed(*slot)) {
-        Some(slot) => Step::Declare(slot),
-        None => Step::Finish(EndReason::SessionLost),
+}
+
+/// Whether the newest refresh token certainly was not spent, so that sending it to learn why it is dead cannot count as
+/// reuse. That nobody noted a spend is not enough, for the store may have lost the note; but while its access token lives
+/// there was no reason to spend it, unless its client may not exchange.
+fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
+    unsent(&progress.record, Slot::Current)
+        && at.settings.may_exchange
+        && progress.record.pair.as_ref().is_some_and(|pair| !pair.rotated && is_exchangeable(pair, at))
+}
+
+fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
+    match record.lost_since.map(|since| since + DOUBT) {
+        None => Step::Doubt,
+        Some(end) if at.now < end => Step::Rest(end),
+        Some(_) => Step::Finish(EndReason::SessionLost),
     }
 }
 
 /// A spend was declared and its outcome is not known: after a crash, a time-out, a 5xx or a cut answer.
 fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
     let (record, round) = (&progress.record, &progress.round);
-    let other = if intent.slot == Slot::Current { Slot::Spare } else { Slot::Current };
-    if unsent(record, other) {
+    let other = match intent.slot {
+        Slot::Current => Some(Slot::Spare),
+        Slot::Spare => Some(Slot::Current),
+        Slot::Anchor => None,
+    };
+    if let Some(other) = other.filter(|other| unsent(record, *other)) {
         match round.probed(other) {
             None => return Step::Probe(other),
             Some(true) => return Step::Declare(other),
@@ -146,6 +173,9 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
     match round.probed(intent.slot) {
         None => Step::Probe(intent.slot),
         Some(true) if may_resend(record, intent.slot, at.settings.max_reuse) => Step::Declare(intent.slot),
+        Some(false) if intent.learning => Step::Finish(EndReason::SessionLost),
+        // Without its anchor an impersonated job is not watched any more, and must not go on.
+        Some(_) if intent.slot == Slot::Anchor => Step::Finish(EndReason::SpendLost),
         Some(_) => plan_loss(record),
     }
 }
@@ -163,20 +193,22 @@ fn plan_loss(record: &Record) -> Step {
     }
 }
 
-/// The user's session is watched by a pair of its own, which is renewed with every round so that it does not idle out.
+/// The user's session is watched by a pair of its own, which is renewed with every round so that it does not idle out:
+/// as the pair proper is, and with the same care.
 fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
-    let anchor_lives =
-        progress.record.anchor.as_ref().is_some_and(|anchor| anchor.pair.access_expires_at > at.now + EXCHANGE_MARGIN);
-    match progress.round.probed(Slot::Anchor) {
+    let (record, round) = (&progress.record, &progress.round);
+    let Some(anchor) = &record.anchor else { return plan_pair(progress, at) };
+    let of_this_life = round.anchor_incarnation.is_none_or(|known| known <= anchor.session.incarnation);
+    match round.probed(Slot::Anchor) {
         None => Step::Probe(Slot::Anchor),
         Some(false) => Step::Finish(EndReason::SessionNotActive),
-        Some(true) if anchor_lives && !progress.round.exchange_barred => Step::Exchange(Slot::Anchor),
-        Some(true) => plan_after_anchor(progress, at),
+        Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(progress, at),
+        Some(true) if !of_this_life || round.exchange_barred || !at.settings.may_exchange => {
+            Step::Declare(Slot::Anchor)
+        }
+        Some(true) if is_exchangeable(&anchor.pair, at) => Step::Exchange(Slot::Anchor),
+        Some(true) => Step::Declare(Slot::Anchor),
     }
-}
-
-fn plan_after_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
-    if progress.record.session_ends_at.is_some() { Step::Impersonate } else { plan_renewal(progress, at) }
 }
 
 fn unsent(record: &Record, slot: Slot) -> bool {

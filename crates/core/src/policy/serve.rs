@@ -8,6 +8,9 @@ use crate::time::Timestamp;
 /// No token is served whose rest would be gone before its first use.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// A pair from further in the future than this was stamped by a clock that ran ahead: when it expires is not known.
+const FUTURE: Duration = Duration::from_secs(2);
+
 /// A fresh token is this many seconds old at most when it is served: one for whole seconds, one for the way.
 const AGED: u64 = 2;
 
@@ -41,7 +44,11 @@ pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
     if now >= record.expires_at {
         return Serve::Ended(EndReason::Expired);
     }
-    let Some(pair) = &record.pair else { return Serve::Renew };
+    let Some(pair) = record.pair.as_ref().filter(|pair| pair.issued_at <= now + FUTURE) else { return Serve::Renew };
+    // Its session is dead, or its pair is not the newest.
+    if record.lost_since.is_some() {
+        return Serve::Renew;
+    }
     let life = record.access_life;
     let most = Duration::from_secs(life.as_secs().saturating_sub(AGED));
     let least = LEAST.min(life / 4).max(Duration::from_millis(1));

@@ -29,6 +29,7 @@ fn pair(token: &str, now: Timestamp, generation: u64) -> Pair {
         access_expires_at: now + LIFE,
         issued_at: now,
         scope: String::new(),
+        rotated: false,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(token.as_bytes().to_vec()),
             hash: RefreshToken::new(token).hash(),
@@ -62,6 +63,8 @@ fn record(acquisition: Acquisition) -> Record {
         access_life: LIFE,
         session_ends_at: None,
         failures: 0,
+        lost_since: None,
+        renew_at: Some(at(30)),
         due_at: Some(at(30)),
     }
 }
@@ -370,6 +373,106 @@ fn a_watched_user_session_that_ends_takes_the_impersonated_job_with_it() {
 }
 
 #[test]
+fn a_token_that_may_have_been_spent_is_doubted_and_never_sent_to_learn_why_it_is_dead() {
+    let rotated = |walk: &mut Walk| walk.progress.record.pair.as_mut().expect("a pair").rotated = true;
+    let expired = |walk: &mut Walk| walk.now = at(61);
+    let barred = |walk: &mut Walk| walk.settings.may_exchange = false;
+    for (case, change) in [("rotated", &rotated as &dyn Fn(&mut Walk)), ("expired", &expired), ("barred", &barred)] {
+        let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+        change(&mut walk);
+        walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+        let Step::Rest(until) = walk.next() else { panic!("{case}: {:?}", walk.next()) };
+        walk.crash(until);
+        change(&mut walk);
+        walk.now = walk.now.max(until);
+        walk.step(Step::Probe(Slot::Current), INACTIVE);
+        assert_eq!(walk.next(), Step::Finish(EndReason::SessionLost), "{case}");
+    }
+}
+
+#[test]
+fn a_doubted_token_that_proves_active_is_doubted_no_more() {
+    let mut walk = Walk::new(record(Acquisition::Adopt), at(61));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+    walk.crash(at(67)).step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+    assert_eq!(walk.record().lost_since, None);
+}
+
+#[test]
+fn an_unanswered_send_to_learn_why_a_session_died_does_not_bring_it_back_by_impersonation() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(30));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current).crash(at(70));
+    walk.step(Step::Probe(Slot::Current), INACTIVE);
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionLost));
+}
+
+#[test]
+fn a_session_renewed_seldom_is_asked_about_in_between() {
+    let mut start = record(Acquisition::Exchange);
+    start.access_life = Duration::from_hours(1);
+    start.renew_at = Some(at(1800));
+    start.pair.as_mut().expect("a pair").access_expires_at = at(3600);
+    let mut walk = Walk::new(start, at(300));
+    walk.step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(walk.next(), Step::Rest(at(600)));
+    let Step::Rest(until) = walk.next() else { panic!("must rest") };
+    walk.step(Step::Rest(until), Outcome::Noted).crash(at(600));
+    walk.step(Step::Probe(Slot::Current), Outcome::Probed(Err(CallError::NoAnswer(Cause::Timeout))));
+    assert_eq!((walk.next(), walk.record().failures), (Step::Rest(at(900)), 0), "nothing hangs on this answer yet");
+    walk.crash(at(1790)).step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(walk.next(), Step::Rest(at(1800)));
+    walk.crash(at(1800)).step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(walk.next(), Step::Exchange(Slot::Current));
+}
+
+#[test]
+fn after_a_long_outage_the_anchor_is_spent_as_carefully_as_the_pair() {
+    let mut start = record(Acquisition::Impersonate);
+    start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
+    let mut walk = Walk::new(start, at(120));
+    walk.step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor).step(Step::Spend(Slot::Anchor), UNKNOWN);
+    assert_eq!(walk.next(), Step::Rest(at(150)));
+    walk.crash(at(150)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    assert_eq!(walk.next(), Step::Finish(EndReason::SpendLost), "unwatched, it must not go on");
+    let mut answered = walk;
+    answered.progress.record.intent = None;
+    answered.crash(at(151)).step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor);
+    answered.issue(Step::Spend(Slot::Anchor), "a2").step(Step::Probe(Slot::Current), ACTIVE);
+    assert_eq!(answered.record().slot(Slot::Anchor).map(|token| token.hash), Some(RefreshToken::new("a2").hash()));
+    assert_eq!((answered.record().intent, answered.record().generation), (None, Generation(1)));
+}
+
+#[test]
+fn an_anchor_of_an_earlier_life_is_never_exchanged() {
+    let mut start = record(Acquisition::Impersonate);
+    start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
+    let mut walk = Walk::new(start, at(30));
+    walk.progress.round.anchor_incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor);
+}
+
+#[test]
+fn a_refused_impersonation_is_asked_for_again_while_the_pair_lives() {
+    let mut start = record(Acquisition::Impersonate);
+    start.session_ends_at = Some(at(60));
+    let mut walk = Walk::new(start, at(30));
+    walk.step(Step::Impersonate, refused(Refusal::NotAllowed));
+    assert!(matches!(walk.next(), Step::Rest(_)));
+    walk.crash(at(60)).step(Step::Impersonate, refused(Refusal::NotAllowed));
+    assert_eq!(walk.next(), Step::Finish(EndReason::ImpersonationRefused));
+}
+
+#[test]
+fn a_session_of_the_vaults_own_that_lapsed_during_an_outage_is_acquired_again() {
+    let mut walk = Walk::new(record(Acquisition::Impersonate), at(2_000));
+    walk.step(Step::Probe(Slot::Current), INACTIVE);
+    assert_eq!(walk.next(), Step::Impersonate);
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(2_000));
+    walk.step(Step::Probe(Slot::Current), INACTIVE);
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionExpired));
+}
+
+#[test]
 fn failures_back_off_up_to_the_limit() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
     let mut last = Duration::ZERO;
@@ -412,6 +515,14 @@ mod reads {
     fn more_than_any_token_lives_is_refused_with_the_most_there_can_be() {
         let record = record(Acquisition::Exchange);
         assert_eq!(serve(&record, &ask(Some(59)), at(0)), Serve::TooDemanding(Duration::from_secs(58)));
+    }
+
+    #[test]
+    fn a_token_that_a_clock_far_ahead_stamped_is_not_served() {
+        let record = record(Acquisition::Exchange);
+        let earlier = |seconds| Timestamp::from_secs(at(0).as_secs() - seconds);
+        assert_eq!(serve(&record, &ask(None), earlier(300)), Serve::Renew);
+        assert!(matches!(serve(&record, &ask(None), earlier(1)), Serve::Token(_)));
     }
 
     #[test]

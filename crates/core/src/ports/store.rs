@@ -206,8 +206,8 @@ pub struct SessionEntry {
 /// Keeps records. All methods are safe to repeat: the last 16 attempts of a record are remembered, even when another
 /// record takes its place.
 ///
-/// Time is always the caller's, so replicas' clocks should agree within a fraction of a lease; only the expiry of keys
-/// follows the store's own clock.
+/// Time is always the caller's, so replicas' clocks must agree within a fraction of a lease: they follow
+/// [`TokenStore::time`]. The expiry of keys follows the store's own clock directly.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
     /// Whether the store answers, and is one this version can use.
@@ -237,9 +237,12 @@ pub trait TokenStore: Send + Sync {
     /// job. Whether its deadline has passed is for the holder to watch.
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError>;
 
-    /// Makes a record that has not ended due now, unless it is leased (then its holder is already at work, or about to be
-    /// replaced) or due earlier.
+    /// Makes a record that has not ended due now, and its pair to be renewed, unless it is leased: then its holder is already
+    /// at work, or about to be replaced.
     async fn hasten(&self, key: &JobKey, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The store's own clock, by which replicas agree on the time.
+    async fn time(&self) -> Result<Timestamp, StoreError>;
 
     /// How many records of a shard are due at `now`.
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;

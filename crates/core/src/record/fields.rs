@@ -62,7 +62,14 @@ struct PairMeta {
     expires_at: u64,
     issued_at: u64,
     scope: String,
+    #[serde(default = "yes")]
+    rotated: bool,
     refresh: SlotMeta,
+}
+
+/// What is not known is taken for what asks for more care.
+fn yes() -> bool {
+    true
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +77,8 @@ struct IntentMeta {
     slot: Slot,
     hash: String,
     deadline: u64,
+    #[serde(default)]
+    learning: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -114,14 +123,20 @@ pub fn encode(record: &Record) -> Fields {
         out.json("anchor_session", &session_meta(&anchor.session));
     }
     if let Some(intent) = &record.intent {
-        let meta =
-            IntentMeta { slot: intent.slot, hash: intent.hash.to_string(), deadline: intent.deadline.as_millis() };
+        let meta = IntentMeta {
+            slot: intent.slot,
+            hash: intent.hash.to_string(),
+            deadline: intent.deadline.as_millis(),
+            learning: intent.learning,
+        };
         out.text("intent", intent.attempt);
         out.json("intent_meta", &meta);
     }
     out.text("life", record.access_life.as_millis());
     out.optional("session_end", record.session_ends_at.map(Timestamp::as_millis));
     out.text("failures", record.failures);
+    out.optional("lost", record.lost_since.map(Timestamp::as_millis));
+    out.optional("renew", record.renew_at.map(Timestamp::as_millis));
     out.optional("due", record.due_at.map(Timestamp::as_millis));
     out.0
 }
@@ -155,6 +170,8 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         access_life: Duration::from_millis(read.parsed("life")?),
         session_ends_at: read.maybe("session_end")?.map(Timestamp::from_millis),
         failures: read.parsed("failures")?,
+        lost_since: read.maybe("lost")?.map(Timestamp::from_millis),
+        renew_at: read.maybe("renew")?.map(Timestamp::from_millis),
         due_at: read.maybe("due")?.map(Timestamp::from_millis),
     })
 }
@@ -219,6 +236,7 @@ impl Writer {
             expires_at: pair.access_expires_at.as_millis(),
             issued_at: pair.issued_at.as_millis(),
             scope: pair.scope.clone(),
+            rotated: pair.rotated,
             refresh: slot_meta(&pair.refresh),
         };
         self.json(meta, &pair_meta);
@@ -284,6 +302,7 @@ impl Reader<'_> {
             access_expires_at: Timestamp::from_millis(pair.expires_at),
             issued_at: Timestamp::from_millis(pair.issued_at),
             scope: pair.scope,
+            rotated: pair.rotated,
             refresh: slot(self.sealed(refresh)?, &pair.refresh, meta)?,
         })
     }
@@ -306,6 +325,7 @@ impl Reader<'_> {
             slot: meta.slot,
             hash: TokenHash::parse(&meta.hash).ok_or(FieldError("intent_meta"))?,
             deadline: Timestamp::from_millis(meta.deadline),
+            learning: meta.learning,
         })
     }
 }

@@ -116,6 +116,9 @@ pub struct Pair {
     pub issued_at: Timestamp,
     /// The `scope` of the answer (RFC 6749 §5.1), empty if it had none.
     pub scope: String,
+    /// Whether a refresh token was spent for it, or it was deposited: then the next one may be spent for its successor,
+    /// and a store that lost that write would show its refresh token as never sent.
+    pub rotated: bool,
     /// The refresh token.
     pub refresh: RefreshSlot,
 }
@@ -152,6 +155,8 @@ pub struct Intent {
     pub hash: TokenHash,
     /// Until when a request sent under this intent may still be at work in Keycloak.
     pub deadline: Timestamp,
+    /// Whether the token was known to be dead already and is sent to learn why: then nothing was lost by this spend.
+    pub learning: bool,
 }
 
 /// All that is kept for a job.
@@ -199,6 +204,11 @@ pub struct Record {
     pub session_ends_at: Option<Timestamp>,
     /// Failures since the last success.
     pub failures: u32,
+    /// Since when the refresh token has been found dead without a reason. A moment is given to whoever may hold a newer
+    /// pair that the store has lost.
+    pub lost_since: Option<Timestamp>,
+    /// When the pair is to be replaced. Until then a look at it is a probe and no more.
+    pub renew_at: Option<Timestamp>,
     /// When the reconciler looks at it next; `None` for a tombstone.
     pub due_at: Option<Timestamp>,
 }

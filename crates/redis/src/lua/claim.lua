@@ -17,8 +17,10 @@ while #claimed < limit do
     if redis.call('EXISTS', job) == 0 then -- it has expired
       redis.call('ZREM', due, member)
     else
-      local fence = redis.call('HINCRBY', job, 'fence', 1)
-      redis.call('HSET', job, 'lease_holder', holder, 'lease_until', lease_until)
+      -- Counted in milliseconds: a store that has lost claims must not hand the same fence to two holders.
+      local fence = tonumber(redis.call('HGET', job, 'fence') or '0') + 1
+      fence = string.format('%.0f', math.max(fence, tonumber(now)))
+      redis.call('HSET', job, 'fence', fence, 'lease_holder', holder, 'lease_until', lease_until)
       redis.call('ZADD', due, lease_until, member)
       table.insert(claimed, {fence, found[i + 1], redis.call('HGETALL', job)})
     end

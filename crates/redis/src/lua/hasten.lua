@@ -1,4 +1,4 @@
--- Makes a record due now, unless it has ended, is leased, or is due earlier.
+-- Makes a record due now, and to be renewed, unless it has ended or is leased.
 --
 -- KEYS  1 record   2 due set of its shard
 -- ARGV  1 member of the due set   2 now (ms)
@@ -7,6 +7,7 @@ local state = redis.call('HMGET', KEYS[1], 'state', 'lease_until')
 if not state[1] or state[1] == 'ended' or state[2] then
   return 0
 end
+redis.call('HSET', KEYS[1], 'renew', ARGV[2])
 local score = redis.call('ZSCORE', KEYS[2], ARGV[1])
 if score and tonumber(score) <= tonumber(ARGV[2]) then
   return 0

@@ -92,7 +92,13 @@ impl Report {
         };
         let keys = secrets.keyring.ids().collect::<Vec<_>>().join(", ");
         self.facts.push(format!("keyring: {} seals, of {keys}", secrets.keyring.primary()));
-        match wiring::parts(config, &secrets, Backing::Redis, &Arc::new(Metrics::new())) {
+        match wiring::parts(
+            config,
+            &secrets,
+            Backing::Redis,
+            &Arc::new(Metrics::new()),
+            &Arc::new(SystemClock::start()),
+        ) {
             Ok(_) => self.facts.push(format!("store: {}", config.redis.url)),
             Err(error) => self.findings.push(Finding::new("keycloak and redis", error.to_string())),
         }

@@ -90,6 +90,7 @@ impl Check {
         self.holds("lease", renewal.lease >= Duration::from_secs(1), "must be at least 1");
         self.counted("concurrency", renewal.concurrency);
         self.positive("poll_interval", renewal.poll_interval);
+        self.positive("probe_interval", renewal.probe_interval);
         self.positive("quarantine", renewal.quarantine);
         self.positive("retry_min", renewal.retry_min);
         self.holds("retry_max", renewal.retry_max >= renewal.retry_min, "must not be below `retry_min`");

@@ -229,6 +229,9 @@ pub struct Renewal {
     /// Between two looks at the due index.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub poll_interval: Duration,
+    /// How long a session is believed to live without being asked about, where its tokens are renewed more seldom.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub probe_interval: Duration,
     /// How long a refresh token whose answer was lost is left alone.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub quarantine: Duration,
@@ -253,6 +256,7 @@ impl Default for Renewal {
             lease: Duration::from_secs(30),
             concurrency: 32,
             poll_interval: Duration::from_millis(250),
+            probe_interval: Duration::from_mins(5),
             quarantine: Duration::from_secs(30),
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(30),

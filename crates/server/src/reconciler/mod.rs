@@ -3,6 +3,8 @@
 //! Level-triggered: a wake-up carries nothing, the due index in the store says what there is to do, and what fails comes
 //! up again by its due time or by the end of its lease. Must never be imported by the HTTP layer, nor import it.
 
+mod held;
+mod neighbours;
 mod renew;
 mod spends;
 
@@ -19,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::entropy::roll;
 use crate::parts::Parts;
+use held::Held;
 use spends::SpendGate;
 
 /// How the reconciler works.
@@ -40,6 +43,8 @@ pub struct Options {
 const SHARDS_AT_ONCE: usize = 8;
 /// How long a client that was refused an exchange of its own token is not asked again.
 const EXCHANGE_BAR: Duration = Duration::from_mins(10);
+/// How often the same trouble with a client is said again.
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Takes what is due, and renews it.
 pub struct Reconciler {
@@ -47,6 +52,9 @@ pub struct Reconciler {
     options: Options,
     permits: Arc<Semaphore>,
     spends: SpendGate,
+    held: Held,
+    /// Clients whose own credentials were refused, and when that was last said.
+    rejected: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
     /// Clients that may not exchange their own tokens, as they were last told, and until when that is believed.
     barred: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
 }
@@ -56,16 +64,27 @@ impl Reconciler {
     pub fn new(parts: Parts, options: Options) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.concurrency));
         let spends = SpendGate::new(options.spends_per_session);
-        Arc::new(Self { parts, options, permits, spends, barred: parking_lot::Mutex::default() })
+        Arc::new(Self {
+            parts,
+            options,
+            permits,
+            spends,
+            held: Held::default(),
+            rejected: parking_lot::Mutex::default(),
+            barred: parking_lot::Mutex::default(),
+        })
     }
 
     /// Works until it is told to stop, then finishes the renewals in hand: an answered spend is always written.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
+        let (this, until) = (Arc::clone(&self), stop.clone());
+        tasks.spawn(async move { this.watch_held(until).await });
         while !stop.is_cancelled() {
             self.sweep(&tasks).await;
             let pause = self.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*self.parts.entropy));
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.parts.wake.until_due() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -102,6 +121,8 @@ impl Reconciler {
         }
         if healthy {
             self.parts.observer.reconciled();
+        } else {
+            self.held.doubt(self.parts.clock.now());
         }
     }
 
@@ -127,6 +148,17 @@ impl Reconciler {
             self.parts.observer.renewal_lag(now.since(record.due_at));
         }
         Ok(claimed.into_iter().zip(permits).collect())
+    }
+
+    /// Says, once a minute at most, that an operator is needed.
+    fn complain_of(&self, client: &Client) {
+        let now = self.parts.clock.now();
+        let mut rejected = self.rejected.lock();
+        let said = rejected.entry((client.tenant.clone(), client.id.clone())).or_default();
+        if now.since(*said) >= COMPLAIN_EVERY {
+            *said = now;
+            tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the client's own credentials; no token of its jobs can be renewed until they are put right");
+        }
     }
 
     fn may_exchange(&self, client: &Client) -> bool {

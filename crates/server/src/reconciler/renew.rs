@@ -15,6 +15,7 @@ use tokenvault_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reconciler;
+use super::neighbours::Neighbours;
 use crate::entropy::roll;
 use crate::tenants::TenantRules;
 
@@ -47,6 +48,10 @@ impl Reconciler {
         };
         let span =
             tracing::info_span!("renew", tenant = %record.key.tenant, job = %record.key.job, fence = %lease.fence);
+        let record = match self.newest(record).await {
+            Ok(record) => record,
+            Err(error) => return tracing::warn!(%error, "the renewal was given up"),
+        };
         let round = Renewal { reconciler: self, rules: &rules, lease: &lease };
         let result = tracing::Instrument::instrument(round.run(record), span.clone()).await;
         let _entered = span.enter();
@@ -56,6 +61,17 @@ impl Reconciler {
             Err(reason) => tracing::info!(%reason, "the renewal was given up"),
         }
         self.parts.wake.renewed();
+    }
+
+    /// The claimed record, or the newer one that the store has lost and this replica still has.
+    async fn newest(&self, record: Record) -> Result<Record, StoreError> {
+        if self.held.goes_back(&record) {
+            self.parts.observer.rolled_back();
+            tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "the store has lost writes: a record is older than it was");
+        }
+        let Some(held) = self.held.newer_than(&record) else { return Ok(record) };
+        self.restore(&held).await?;
+        Ok(self.parts.store.load(&record.key).await?.map_or(record, |stored| stored.record))
     }
 }
 
@@ -69,11 +85,9 @@ struct Renewal<'a> {
 impl Renewal<'_> {
     async fn run(&self, record: Record) -> Result<(), GivenUp> {
         let parts = &self.reconciler.parts;
-        let incarnation = match record.session_key().filter(|_| !record.owns_session()) {
-            Some(session) => parts.store.session(&session).await?.map(|entry| entry.incarnation),
-            None => None,
-        };
-        let mut progress = Progress::begin(record, incarnation);
+        let mut known = Neighbours::look(parts, &record).await?;
+        let mut progress = Progress::begin(record, known.incarnation());
+        progress.round.anchor_incarnation = known.anchor_incarnation();
         let mut place = None;
         for _ in 0..MOST_STEPS {
             let settings = self.settings(&progress.record);
@@ -81,6 +95,15 @@ impl Renewal<'_> {
             match step {
                 Step::Done => return Ok(()),
                 Step::Declare(_) if place.is_none() => place = self.place(&progress.record).await?,
+                Step::Exchange(slot) => {
+                    let now = Neighbours::look(parts, &progress.record).await?;
+                    if now != known {
+                        // Somebody joined the client session since it was probed, and may have created it anew.
+                        progress.round.look_again(slot, now.incarnation(), now.anchor_incarnation());
+                        known = now;
+                        continue;
+                    }
+                }
                 Step::Finish(EndReason::Expired) if self.extended(&mut progress.record).await? => continue,
                 _ => {}
             }
@@ -88,15 +111,18 @@ impl Renewal<'_> {
             let outcome = self.carry_out(&progress.record, step).await?;
             self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
             let before = progress.record.clone();
+            let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
             progress = apply(progress, step, outcome, &self.moment(&settings));
             let mut resting = matches!(step, Step::Rest(_));
-            let answered = matches!(step, Step::Spend(_)) && progress.record.generation != before.generation;
             if let (false, Step::Rest(until)) = (answered, plan(&progress, &self.moment(&settings))) {
                 // Nothing comes after this step: the lease goes back with the same write.
                 progress = apply(progress, Step::Rest(until), Outcome::Noted, &self.moment(&settings));
                 resting = true;
             }
             let written = self.write(&before, &progress.record, answered, resting).await;
+            if answered {
+                self.secure(&progress.record, &written).await;
+            }
             let acquired = step == Step::Impersonate && progress.record.generation != before.generation;
             if acquired && matches!(written, Err(GivenUp::Conflict)) {
                 // The job was released meanwhile, or somebody else holds it.
@@ -111,6 +137,10 @@ impl Renewal<'_> {
                     self.finished(&before, &progress.record, reason).await;
                 }
                 _ => {}
+            }
+            if let (State::Active, State::Suspended(why)) = (before.state, progress.record.state) {
+                parts.observer.suspended(why);
+                tracing::info!(reason = why.code(), "the job is suspended");
             }
             if resting {
                 return Ok(());
@@ -144,7 +174,7 @@ impl Renewal<'_> {
         let client = self.client(record);
         let asked_at = self.reconciler.parts.clock.now();
         Ok(match step {
-            Step::Rest(_) | Step::Done | Step::Finish(_) => Outcome::Noted,
+            Step::Rest(_) | Step::Done | Step::Doubt | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
             Step::Probe(slot) => {
                 let token = self.refresh_token(record, slot)?;
@@ -235,8 +265,19 @@ impl Renewal<'_> {
         if let Some(sid) = sid {
             let client = &self.rules.client;
             let store = &self.reconciler.parts.store;
-            let entry = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await?;
-            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation: entry.incarnation });
+            let joined = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
+            let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
+            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
+            if let Err(error) = joined {
+                let lost = Record {
+                    pair: Some(issued.pair),
+                    session: issued.session,
+                    generation: record.generation.next(),
+                    ..record.clone()
+                };
+                self.reconciler.parts.abandon(&lost).await;
+                return Err(error.into());
+            }
         }
         Ok(Outcome::Issued(issued))
     }
@@ -298,6 +339,18 @@ impl Renewal<'_> {
         }
     }
 
+    /// What was spent for is kept in memory until the store is certain to have it. Where the write did not go through,
+    /// because others have given the job up meanwhile, it is brought back at once.
+    async fn secure(&self, record: &Record, written: &Result<(), GivenUp>) {
+        let reconciler = self.reconciler;
+        reconciler.held.keep(record, reconciler.parts.clock.now());
+        if written.is_err()
+            && let Err(error) = reconciler.restore(record).await
+        {
+            tracing::warn!(%error, "the answer to a spend is held in memory until the store is back");
+        }
+    }
+
     /// After an end: the entries are tidied, and the client session is marked where it is over while the user's is not.
     async fn finished(&self, before: &Record, after: &Record, reason: EndReason) {
         let parts = &self.reconciler.parts;
@@ -333,6 +386,11 @@ impl Renewal<'_> {
             Outcome::Failed(GrantError::Unknown(_)) => "unknown",
             Outcome::Failed(GrantError::Unsent(_)) => "unsent",
         };
+        if let Outcome::Failed(GrantError::Refused(Refusal::ClientRejected))
+        | Outcome::Probed(Err(CallError::Refused(Refusal::ClientRejected))) = outcome
+        {
+            self.reconciler.complain_of(&self.client(record));
+        }
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
             self.reconciler.bar_exchange(&self.client(record));
         }

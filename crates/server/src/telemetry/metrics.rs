@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tokenvault_core::record::EndReason;
+use tokenvault_core::record::{EndReason, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
 
@@ -41,6 +41,9 @@ pub struct Metrics {
     renewal_lag: Histogram,
     renewals_due: Gauge,
     ended: Count,
+    suspended: Count,
+    rollbacks: Counter,
+    clock_skew: Gauge<f64, AtomicU64>,
     ambiguous_spends: Counter,
     leases_lost: Counter,
     seal_failures: Count,
@@ -72,6 +75,9 @@ impl Metrics {
             renewal_lag: latency(),
             renewals_due: Gauge::default(),
             ended: Count::default(),
+            suspended: Count::default(),
+            rollbacks: Counter::default(),
+            clock_skew: Gauge::default(),
             ambiguous_spends: Counter::default(),
             leases_lost: Counter::default(),
             seal_failures: Count::default(),
@@ -101,6 +107,17 @@ impl Metrics {
         );
         r.register("renewals_due", "Records that are due now, over all replicas", self.renewals_due.clone());
         r.register("jobs_ended", "Jobs that ended, by reason", self.ended.clone());
+        r.register("jobs_suspended", "Jobs that were suspended, by reason", self.suspended.clone());
+        r.register(
+            "store_rollbacks",
+            "Records found at an older generation than was seen before: the store has lost writes",
+            self.rollbacks.clone(),
+        );
+        r.register(
+            "clock_skew_seconds",
+            "How far this machine's clock is ahead of the store's, which the vault follows",
+            self.clock_skew.clone(),
+        );
         r.register("ambiguous_spends", "Spent refresh tokens whose answer was lost", self.ambiguous_spends.clone());
         r.register("leases_lost", "Leases that another replica had taken over", self.leases_lost.clone());
         r.register("seal_failures", "Sealed values that did not open, by kind", self.seal_failures.clone());
@@ -165,6 +182,12 @@ impl Metrics {
         self.renewals_due.set(i64::try_from(due).unwrap_or(i64::MAX));
     }
 
+    /// How far the machine's clock is ahead of the store's.
+    #[expect(clippy::cast_precision_loss, reason = "nobody's clock is off by 2^52 ms")]
+    pub fn set_clock_skew(&self, ahead_ms: i64) {
+        self.clock_skew.set(ahead_ms as f64 / 1000.0);
+    }
+
     /// When a certificate expires.
     pub fn certificate(&self, usage: &'static str, not_after: Timestamp) {
         let seconds = i64::try_from(not_after.as_secs()).unwrap_or(i64::MAX);
@@ -198,6 +221,14 @@ impl Observer for MetricsObserver {
 
     fn ended(&self, reason: EndReason) {
         self.metrics.ended.get_or_create(&vec![("reason", reason.code())]).inc();
+    }
+
+    fn suspended(&self, why: Suspension) {
+        self.metrics.suspended.get_or_create(&vec![("reason", why.code())]).inc();
+    }
+
+    fn rolled_back(&self) {
+        self.metrics.rollbacks.inc();
     }
 
     fn ambiguous_spend(&self) {

@@ -36,7 +36,6 @@ impl Vault {
         request: ReadRequest,
         deadline: Timestamp,
     ) -> Result<ReadAnswer, Problem> {
-        let mut asked = false;
         loop {
             // Registered before the store is looked at, so that a renewal in between is not missed.
             let renewed = self.parts.wake.until_renewed();
@@ -54,15 +53,16 @@ impl Vault {
             }
             // After a failure the record has a due time of its own, which readers are not to hurry: while Keycloak is
             // away, their number must not become the number of attempts.
-            if !asked && owner.record.failures == 0 {
+            let scheduled = owner.record.renew_at.max(owner.record.due_at).is_some_and(|at| at > now);
+            if scheduled && owner.leased_until.is_none() && owner.record.failures == 0 {
                 self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
                 self.parts.wake.due();
-                asked = true;
             }
             tokio::select! {
+                biased;
+                () = self.stop.cancelled() => {}
                 () = renewed => {}
                 () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
-                () = self.stop.cancelled() => {}
             }
         }
     }

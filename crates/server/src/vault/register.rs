@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Moment, due};
+use tokenvault_core::policy::{Moment, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
 use tokenvault_core::time::Timestamp;
@@ -203,13 +203,15 @@ impl Vault {
         if wanted.acquisition == Acquisition::Adopt {
             // Whoever deposited it may have sent it: sent again, it could count as reused and end their session.
             pair.refresh.sends = 1;
+            pair.rotated = true;
         }
         let anchor = anchor.map(|held| Anchor {
             pair: sealer.seal(&held.grant, Kind::Anchor, record.generation, held.asked_at),
             session: held.session,
         });
         let life = own.grant.expires_in.min(own.grant.refresh_expires_in.unwrap_or(own.grant.expires_in));
-        record.due_at = Some(due(life, &at).min(record.expires_at));
+        schedule(&mut record, life, &at);
+        record.due_at = record.due_at.min(Some(record.expires_at));
         record.session = Some(own.session);
         record.pair = Some(pair);
         record.anchor = anchor;
@@ -359,6 +361,8 @@ fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record
         access_life: std::time::Duration::ZERO,
         session_ends_at: None,
         failures: 0,
+        lost_since: None,
+        renew_at: None,
         due_at: None,
     }
 }

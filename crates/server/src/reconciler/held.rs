@@ -1,0 +1,234 @@
+//! The pairs that refresh tokens were spent for, kept in memory until the store is certain to have them for good.
+//!
+//! A store may lose writes it has acknowledged: a failover, a restart from an older snapshot. A pair that was come by
+//! through an exchange is no loss then, for the older one still works. One that a refresh token was spent for is the only
+//! one there is: whoever wrote it looks again, a second later and then ever less often, and writes it again where the store
+//! has gone back. The same brings back a job that others gave up for lost while its answer was held by a replica that was
+//! paused, or cut off from the store.
+//!
+//! It must never undo what somebody decided: a job that was released, revoked or registered anew stays as it is.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokenvault_core::ids::{ClientId, Generation, JobKey};
+use tokenvault_core::ports::{Client, Created, StoreError, Stored, Write};
+use tokenvault_core::record::{EndReason, Record, State};
+use tokenvault_core::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::Reconciler;
+use crate::parts::Parts;
+
+/// How often the table is looked through; also the first wait after a write.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After this long without a newer pair the store is believed.
+const KEEP: Duration = Duration::from_mins(30);
+/// More are not kept; the oldest go first.
+const MOST: usize = 5_000;
+/// So many jobs' generations are remembered; then it is begun anew.
+const MOST_SEEN: usize = 100_000;
+
+/// A record as it was written with the answer to a spend.
+struct Kept {
+    record: Record,
+    since: Timestamp,
+    look_at: Timestamp,
+}
+
+/// What is kept, by job, and which generations were seen.
+#[derive(Default)]
+pub(super) struct Held {
+    kept: Mutex<HashMap<JobKey, Kept>>,
+    seen: Mutex<HashMap<JobKey, Generation>>,
+}
+
+impl Held {
+    /// Keeps a record, in place of an older one of the same job.
+    pub(super) fn keep(&self, record: &Record, now: Timestamp) {
+        let mut kept = self.kept.lock();
+        if kept.len() >= MOST
+            && let Some(oldest) = kept.values().min_by_key(|kept| kept.since).map(|kept| kept.record.key.clone())
+        {
+            kept.remove(&oldest);
+        }
+        let entry = Kept { record: record.clone(), since: now, look_at: now + LOOK_EVERY };
+        kept.insert(record.key.clone(), entry);
+    }
+
+    /// The pair that a claimed record should have, where a newer one than its own is held.
+    pub(super) fn newer_than(&self, record: &Record) -> Option<Record> {
+        let kept = self.kept.lock();
+        kept.get(&record.key).map(|kept| &kept.record).filter(|kept| kept.generation > record.generation).cloned()
+    }
+
+    /// Notes the generation a record stands at. Answers whether a newer one was seen before.
+    pub(super) fn goes_back(&self, record: &Record) -> bool {
+        let mut seen = self.seen.lock();
+        if seen.len() >= MOST_SEEN {
+            seen.clear();
+        }
+        let before = seen.insert(record.key.clone(), record.generation);
+        before.is_some_and(|before| before > record.generation)
+    }
+
+    /// The store was away: it may have come back with less than it had.
+    pub(super) fn doubt(&self, now: Timestamp) {
+        for kept in self.kept.lock().values_mut() {
+            kept.look_at = now;
+        }
+    }
+
+    fn take_due(&self, now: Timestamp) -> Vec<Record> {
+        let mut kept = self.kept.lock();
+        kept.retain(|_, kept| now.since(kept.since) < KEEP);
+        let mut due: Vec<Record> = Vec::new();
+        for kept in kept.values_mut().filter(|kept| kept.look_at <= now) {
+            kept.look_at = now + now.since(kept.since).max(LOOK_EVERY);
+            due.push(kept.record.clone());
+        }
+        due.sort_by(|one, other| one.key.cmp(&other.key));
+        due
+    }
+
+    fn forget(&self, key: &JobKey, generation: Generation) {
+        let mut kept = self.kept.lock();
+        if kept.get(key).is_some_and(|kept| kept.record.generation <= generation) {
+            kept.remove(key);
+        }
+    }
+
+    fn look_again(&self, key: &JobKey, now: Timestamp) {
+        if let Some(kept) = self.kept.lock().get_mut(key) {
+            kept.look_at = now;
+        }
+    }
+}
+
+/// What is to be done about a held record, seeing what the store has.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The store has it.
+    Keep,
+    /// Something newer, or somebody's decision, stands there.
+    Forget,
+    /// The store has gone back: write it again.
+    Rewrite,
+    /// The job was given up for lost, or its record is gone altogether.
+    Revive(Option<Generation>),
+}
+
+fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
+    let Some(stored) = stored.map(|stored| &stored.record) else {
+        return if now < held.expires_at { Verdict::Revive(None) } else { Verdict::Forget };
+    };
+    let same_job = stored.created_at == held.created_at && stored.subject == held.subject && stored.user == held.user;
+    if !same_job || stored.generation > held.generation {
+        return Verdict::Forget;
+    }
+    match stored.state {
+        State::Ended(EndReason::SpendLost | EndReason::SessionLost | EndReason::ImpersonationRefused)
+            if stored.generation < held.generation =>
+        {
+            Verdict::Revive(Some(stored.generation))
+        }
+        State::Ended(_) | State::Releasing(_) => Verdict::Forget,
+        _ if stored.generation < held.generation => Verdict::Rewrite,
+        _ => Verdict::Keep,
+    }
+}
+
+/// A job that stands at an older generation, with the pair that it once had.
+fn restored(stored: &Record, held: &Record) -> Record {
+    Record {
+        state: held.state,
+        generation: held.generation,
+        session: held.session.clone(),
+        pair: held.pair.clone(),
+        spare: held.spare.clone(),
+        anchor: held.anchor.clone(),
+        intent: None,
+        access_life: held.access_life,
+        session_ends_at: held.session_ends_at,
+        failures: 0,
+        lost_since: None,
+        renew_at: held.renew_at,
+        due_at: held.renew_at.or(held.due_at),
+        // What its registrar may have changed meanwhile.
+        ..stored.clone()
+    }
+}
+
+impl Reconciler {
+    /// Looks after what is held, until told to stop.
+    pub(super) async fn watch_held(&self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            for record in self.held.take_due(self.parts.clock.now()) {
+                if let Err(error) = self.restore(&record).await {
+                    tracing::debug!(%error, "a held pair could not be compared with the store");
+                    self.held.look_again(&record.key, self.parts.clock.now());
+                    break;
+                }
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Compares a held record with the store and writes it again where the store has gone back.
+    pub(super) async fn restore(&self, held: &Record) -> Result<(), StoreError> {
+        let parts = &self.parts;
+        let stored = parts.store.load(&held.key).await?;
+        let written = match (judge(held, stored.as_ref(), parts.clock.now()), &stored) {
+            (Verdict::Keep, _) | (Verdict::Rewrite, None) => return Ok(()),
+            (Verdict::Forget, _) => {
+                self.held.forget(&held.key, held.generation);
+                return self.drop_session(held, stored.as_ref()).await;
+            }
+            (Verdict::Rewrite, Some(stored)) => {
+                let after = restored(&stored.record, held);
+                parts.write(&Write::between(&stored.record, &after, parts.attempt())).await?.is_done()
+            }
+            (Verdict::Revive(replaces), stored) => {
+                let record = stored.as_ref().map_or_else(|| held.clone(), |stored| restored(&stored.record, held));
+                revive(parts, &record, replaces).await?
+            }
+        };
+        if written {
+            tracing::warn!(tenant = %held.key.tenant, job = %held.key.job, generation = %held.generation, "the store had an older pair; the newer one was written again");
+            parts.wake.renewed();
+        } else {
+            self.held.look_again(&held.key, parts.clock.now());
+        }
+        Ok(())
+    }
+
+    /// A session of the vault's own that the job does not live in any more is given up.
+    async fn drop_session(&self, held: &Record, stored: Option<&Stored>) -> Result<(), StoreError> {
+        let lives_on = stored.is_some_and(|stored| stored.record.session_key() == held.session_key());
+        if held.owns_session() && !lives_on {
+            self.parts.abandon(held).await;
+        }
+        Ok(())
+    }
+}
+
+/// Puts a job back that has ended or vanished: its session and its user's list first, as at registration.
+async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
+    for session in [record.session.as_ref(), record.anchor.as_ref().map(|anchor| &anchor.session)].into_iter().flatten()
+    {
+        let key = client_of(record, &session.client).session(&session.sid);
+        parts.store.join_session(&key, &record.key.job, record.keep_until).await?;
+    }
+    parts.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
+    let created = parts.store.create(record, replaces, parts.attempt()).await?;
+    Ok(matches!(created, Created::Done | Created::AlreadyDone))
+}
+
+fn client_of(record: &Record, client: &ClientId) -> Client {
+    Client { tenant: record.key.tenant.clone(), id: client.clone() }
+}
