@@ -124,6 +124,12 @@ impl TokenStore for MemoryStore {
         Ok(state.entries.join_session(session, job, keep_until, now))
     }
 
+    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.settle_session(session, job, now);
+        Ok(())
+    }
+
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
         let (mut state, now) = self.state();
         state.entries.leave_session(session, job, now);

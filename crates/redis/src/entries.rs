@@ -22,8 +22,10 @@ fn orphan_keep() -> u64 {
 
 fn entry(fields: &BTreeMap<String, String>) -> Option<SessionEntry> {
     let incarnation = fields.get(keys::INCARNATION)?.parse().ok()?;
-    let jobs = fields.keys().filter_map(|field| keys::job_of_field(field)).collect();
-    Some(SessionEntry { incarnation: Incarnation(incarnation), jobs })
+    let jobs = || fields.iter().filter_map(|(field, since)| Some((keys::job_of_field(field)?, since)));
+    let joining = jobs().filter_map(|(job, since)| Some((job, Timestamp::from_millis(since.parse().ok()?)))).collect();
+    let jobs = jobs().map(|(job, _)| job).collect();
+    Some(SessionEntry { incarnation: Incarnation(incarnation), jobs, joining })
 }
 
 fn corrupt() -> StoreError {
@@ -41,6 +43,12 @@ impl RedisStore {
         call.arg(keys::session_field(job)).arg(millis(keep_until));
         let fields = self.change(&call).await?;
         entry(&fields).ok_or_else(corrupt)
+    }
+
+    pub(crate) async fn settle(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        let mut call = scripts::SETTLE_SESSION.key(keys::session(session));
+        call.arg(keys::session_field(job));
+        self.change::<i64>(&call).await.map(drop)
     }
 
     pub(crate) async fn leave(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {

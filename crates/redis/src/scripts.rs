@@ -15,6 +15,7 @@ script!(WRITE, "lua/write.lua");
 script!(CLAIM, "lua/claim.lua");
 script!(HASTEN, "lua/hasten.lua");
 script!(JOIN_SESSION, "lua/join_session.lua");
+script!(SETTLE_SESSION, "lua/settle_session.lua");
 script!(SUPERSEDE_SESSION, "lua/supersede_session.lua");
 script!(ADD_MEMBER, "lua/add_member.lua");
 script!(ADD_CHILD, "lua/add_child.lua");

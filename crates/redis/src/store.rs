@@ -130,6 +130,10 @@ impl TokenStore for RedisStore {
         self.join(session, job, keep_until).await
     }
 
+    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        self.settle(session, job).await
+    }
+
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
         self.leave(session, job).await
     }

@@ -10,6 +10,7 @@ use tokenvault_core::record::{Record, State, Suspension};
 use tokenvault_core::time::Timestamp;
 
 use super::bench::{claim, replica};
+use super::entries::untimed;
 use super::samples::{NOW, after, declared, ended, job, neighbours, record, releasing, rotated, session, tenant, user};
 use crate::harness::{Failure, Result};
 
@@ -260,7 +261,9 @@ impl Players {
             Call::Holds { key, fence, until } => {
                 Answer::Yes(store.holds(&Lease { key: key.clone(), fence: *fence, until: *until }).await?)
             }
-            Call::Join { session, job } => Answer::Session(store.join_session(session, job, keep_until).await?),
+            Call::Join { session, job } => {
+                Answer::Session(untimed(store.join_session(session, job, keep_until).await?))
+            }
             Call::Leave { session, job } => {
                 store.leave_session(session, job).await?;
                 Answer::Nothing
@@ -312,7 +315,7 @@ impl Players {
             sight.due.push(store.count_due(self.jobs[0].shard(), at).await?);
         }
         for sid in ["s1", "s:2"] {
-            sight.sessions.push(store.session(&session(sid, "vault")).await?);
+            sight.sessions.push(store.session(&session(sid, "vault")).await?.map(untimed));
         }
         sight.user = store.jobs_of_user(&tenant(), &user(), None, JOBS).await?;
         Ok(sight)

@@ -50,6 +50,7 @@ macro_rules! for_each_store_rule {
             leases::hastening_never_postpones,
             leases::hastening_leaves_leased_ended_and_absent_records_alone,
             leases::a_write_that_had_not_seen_a_hastening_does_not_undo_it,
+            entries::a_job_is_joining_its_session_until_it_is_settled,
             entries::a_session_gathers_its_jobs,
             entries::a_session_outlives_its_jobs,
             entries::a_session_is_superseded_once_for_each_life,

@@ -1,6 +1,6 @@
 //! The entries that gather jobs: by session, by user, by parent. Each expires as a whole.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -21,12 +21,17 @@ pub(super) struct Entries {
 #[derive(Clone, Default)]
 struct Session {
     incarnation: Incarnation,
-    jobs: BTreeSet<JobId>,
+    /// Each with the time since which it has been joining, until it is settled.
+    jobs: BTreeMap<JobId, Option<Timestamp>>,
 }
 
 impl Session {
     fn entry(&self) -> SessionEntry {
-        SessionEntry { incarnation: self.incarnation, jobs: self.jobs.iter().cloned().collect() }
+        SessionEntry {
+            incarnation: self.incarnation,
+            jobs: self.jobs.keys().cloned().collect(),
+            joining: self.jobs.iter().filter_map(|(job, since)| Some((job.clone(), (*since)?))).collect(),
+        }
     }
 }
 
@@ -39,8 +44,14 @@ impl Entries {
         now: Timestamp,
     ) -> SessionEntry {
         let session = self.sessions.extend(key, keep_until, now);
-        session.jobs.insert(job.clone());
+        session.jobs.insert(job.clone(), Some(now));
         session.entry()
+    }
+
+    pub(super) fn settle_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
+        if let Some(joining) = self.sessions.get(key, now).and_then(|session| session.jobs.get_mut(job)) {
+            *joining = None;
+        }
     }
 
     pub(super) fn leave_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {

@@ -159,10 +159,22 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     record.pair = Some(pair);
 }
 
+/// Forgets all that was found out about tokens, and keeps what is known of the neighbours.
+fn forget(round: &mut Round) {
+    *round = Round {
+        incarnation: round.incarnation,
+        anchor_incarnation: round.anchor_incarnation,
+        joining: round.joining,
+        anchor_joining: round.anchor_joining,
+        ..Round::default()
+    };
+}
+
 /// Closes the round after a renewal: what was found out about the old pair says nothing about the new one.
 fn settle(record: &mut Record, round: &mut Round) {
-    let Round { incarnation, anchor_incarnation, anchored, .. } = round.clone();
-    *round = Round { anchored, incarnation, anchor_incarnation, ..Round::default() };
+    let anchored = round.anchored;
+    forget(round);
+    round.anchored = anchored;
     if record.owns_session() {
         round.incarnation = None;
     }
@@ -205,8 +217,9 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         }
         GrantError::Unknown(_) => {
             // The intent stays. What was probed before may have changed.
-            let Round { incarnation, anchor_incarnation, exchange_barred, .. } = round.clone();
-            *round = Round { exchange_barred, incarnation, anchor_incarnation, ..Round::default() };
+            let exchange_barred = round.exchange_barred;
+            forget(round);
+            round.exchange_barred = exchange_barred;
             return;
         }
         GrantError::Refused(refusal) => refusal,

@@ -103,6 +103,11 @@ pub struct Round {
     pub incarnation: Option<Incarnation>,
     /// The same of the anchor's client session.
     pub anchor_incarnation: Option<Incarnation>,
+    /// Whether another job is just joining the client session of the pair: its exchange may create that session anew, and an
+    /// exchange of this job's, arriving after it, would end the user's session.
+    pub joining: bool,
+    /// The same of the anchor's client session.
+    pub anchor_joining: bool,
 }
 
 impl Round {
@@ -114,10 +119,9 @@ impl Round {
         }
     }
 
-    /// What was found out about a slot no longer holds: somebody else has joined its client session.
-    pub fn look_again(&mut self, slot: Slot, incarnation: Option<Incarnation>, anchor: Option<Incarnation>) {
+    /// What was found out about a slot no longer holds: its client session's entry has changed.
+    pub fn look_again(&mut self, slot: Slot) {
         self.note_probe(slot, None);
-        (self.incarnation, self.anchor_incarnation) = (incarnation, anchor);
     }
 
     fn note_probe(&mut self, slot: Slot, active: Option<bool>) {

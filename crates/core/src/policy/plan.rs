@@ -8,6 +8,9 @@ use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
 /// An access token with less than this left is not sent for exchange: it would expire on the way.
 const EXCHANGE_MARGIN: Duration = Duration::from_millis(300);
 
+/// How long an exchange waits for a registration in the same client session to be over.
+const JOINING_PAUSE: Duration = Duration::from_millis(300);
+
 /// How long a refresh token is dead before the job ends of it where the store may have lost a newer pair: whoever holds
 /// that one in memory writes it again meanwhile.
 const DOUBT: Duration = Duration::from_secs(5);
@@ -77,7 +80,13 @@ fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
     match (progress.round.probed(Slot::Current), later) {
         (None, _) => Step::Probe(Slot::Current),
         (Some(true), Some(renew_at)) => Step::Rest(renew_at.min(at.now + at.settings.probe_interval)),
-        (Some(true), None) if may_exchange(progress, at) => Step::Exchange(Slot::Current),
+        (Some(true), None) if may_exchange(progress, at) => {
+            if progress.round.joining {
+                Step::Rest(at.now + JOINING_PAUSE)
+            } else {
+                Step::Exchange(Slot::Current)
+            }
+        }
         (Some(true), None) => Step::Declare(Slot::Current),
         (Some(false), _) => plan_gone(progress, at),
     }
@@ -206,7 +215,13 @@ fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
         Some(true) if !of_this_life || round.exchange_barred || !at.settings.may_exchange => {
             Step::Declare(Slot::Anchor)
         }
-        Some(true) if is_exchangeable(&anchor.pair, at) => Step::Exchange(Slot::Anchor),
+        Some(true) if is_exchangeable(&anchor.pair, at) => {
+            if round.anchor_joining {
+                Step::Rest(at.now + JOINING_PAUSE)
+            } else {
+                Step::Exchange(Slot::Anchor)
+            }
+        }
         Some(true) => Step::Declare(Slot::Anchor),
     }
 }

@@ -5,6 +5,7 @@
 //! together; session and user entries may live elsewhere and are joined *before* a record is created, so that an entry
 //! too many can exist (and is repaired when found) but a record missing from its session cannot.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -201,6 +202,9 @@ pub struct SessionEntry {
     pub incarnation: Incarnation,
     /// The jobs that have, or are about to have, a pair in it.
     pub jobs: Vec<JobId>,
+    /// Those of them that are about to, and since when by the store's clock: their exchange may create the client session
+    /// anew at any moment.
+    pub joining: BTreeMap<JobId, Timestamp>,
 }
 
 /// Keeps records. All methods are safe to repeat: the last 16 attempts of a record are remembered, even when another
@@ -247,13 +251,17 @@ pub trait TokenStore: Send + Sync {
     /// How many records of a shard are due at `now`.
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Enters a job into its session; answers with the session's entry after it. Keeps the entry until `keep_until` at least.
+    /// Enters a job into its session, as joining until it is settled; answers with the session's entry after it. Keeps the
+    /// entry until `keep_until` at least.
     async fn join_session(
         &self,
         session: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
     ) -> Result<SessionEntry, StoreError>;
+
+    /// Notes that a job that joined has come to live in its session: nothing more of its registration is under way.
+    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;
 
     /// Takes a job out of its session. The incarnation stays known until the entry expires.
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;

@@ -164,10 +164,12 @@ impl Reader<'_> {
         let clashes = check::clashes(&listeners);
         self.findings.extend(clashes.into_iter().map(|(key, problem)| Finding::new(place(key), problem)));
         if let Some(renewal) = &renewal {
-            // A request may be at work in Keycloak until it times out; only then can a probe tell what became of it.
-            let slow = tenants.values().any(|tenant| tenant.request_timeout >= renewal.quarantine);
+            // A spend is sent within the first third of it, and may be at work in Keycloak until it times out; only then can a
+            // probe tell what became of it.
+            let left = renewal.quarantine * 2 / 3;
+            let slow = tenants.values().any(|tenant| tenant.request_timeout >= left);
             if slow {
-                let problem = "must be longer than every tenant's `request_timeout`";
+                let problem = "two thirds of it must be longer than every tenant's `request_timeout`";
                 self.findings.push(Finding::new(place("renewal.quarantine"), problem));
             }
         }

@@ -133,7 +133,7 @@ fn no_tenant_is_an_error() {
 #[test]
 fn what_cannot_work_together_is_refused() {
     let with = |line: &str| refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}")));
-    assert!(with("request_timeout = 30").contains("renewal.quarantine: must be longer than every tenant's"));
+    assert!(with("request_timeout = 20").contains("renewal.quarantine: two thirds of it must be longer"));
     assert!(with("provider = 'okapi'").contains("tenants.diku.provider: `okapi` is reserved"));
     assert!(with("accepted_clients = ['vault']").contains("must not contain the vault's own client"));
     assert!(with("client_secret_file = 'a'\nprivate_key_jwt_file = 'b'").contains("not both"));

@@ -226,6 +226,7 @@ async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) ->
     }
     parts.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
     let created = parts.store.create(record, replaces, parts.attempt()).await?;
+    parts.settle(record).await;
     Ok(matches!(created, Created::Done | Created::AlreadyDone))
 }
 

@@ -22,6 +22,9 @@ use crate::tenants::TenantRules;
 /// More steps than any plan takes; a guard against a plan that does not end.
 const MOST_STEPS: usize = 24;
 
+/// The part of the quarantine within which a declared token is sent; what is left is how long Keycloak may take.
+const SEND_WITHIN: f64 = 1.0 / 3.0;
+
 /// How long to wait before the answer to a spend is offered to an absent store again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -86,8 +89,8 @@ impl Renewal<'_> {
     async fn run(&self, record: Record) -> Result<(), GivenUp> {
         let parts = &self.reconciler.parts;
         let mut known = Neighbours::look(parts, &record).await?;
-        let mut progress = Progress::begin(record, known.incarnation());
-        progress.round.anchor_incarnation = known.anchor_incarnation();
+        let mut progress = Progress::begin(record, None);
+        known.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
         let mut place = None;
         for _ in 0..MOST_STEPS {
             let settings = self.settings(&progress.record);
@@ -99,7 +102,8 @@ impl Renewal<'_> {
                     let now = Neighbours::look(parts, &progress.record).await?;
                     if now != known {
                         // Somebody joined the client session since it was probed, and may have created it anew.
-                        progress.round.look_again(slot, now.incarnation(), now.anchor_incarnation());
+                        progress.round.look_again(slot);
+                        now.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
                         known = now;
                         continue;
                     }
@@ -223,8 +227,9 @@ impl Renewal<'_> {
         let token = self.refresh_token(record, slot)?;
         self.hold().await?;
         let asked_at = self.reconciler.parts.clock.now();
-        if record.intent.is_none_or(|intent| asked_at >= intent.deadline) {
-            // Whoever finds the intent may believe by now that nothing is under way any more.
+        let latest = self.rules.renewal.quarantine.mul_f64(1.0 - SEND_WITHIN);
+        if record.intent.is_none_or(|intent| asked_at + latest > intent.deadline) {
+            // At the deadline whoever finds the intent believes that nothing is under way any more.
             return Err(GivenUp::LeaseLost);
         }
         let granted = self.reconciler.parts.idp.refresh(client, &token).await;

@@ -50,6 +50,9 @@ impl Vault {
                 Written::Done | Written::AlreadyDone => {}
                 Written::Conflict | Written::Gone => return Ok(None),
             }
+            if after.anchor != before.anchor {
+                self.parts.settle(&after).await;
+            }
         }
         Ok(Some(Registered { created: false, job: view(&after) }))
     }
@@ -69,6 +72,7 @@ impl Vault {
             let session = before.session_key_of(session);
             store.join_session(&session, &before.key.job, terms.keep_until).await.map_err(store_problem)?;
         }
+        self.parts.settle(before).await;
         store.add_to_user(&before.user, &before.key, terms.keep_until).await.map_err(store_problem)
     }
 

@@ -160,6 +160,7 @@ impl Vault {
         }
         match created.map_err(store_problem)? {
             Created::Done | Created::AlreadyDone => {
+                self.parts.settle(record).await;
                 tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
                 Ok(Some(Registered { created: true, job: view(record) }))
             }
