@@ -183,6 +183,8 @@ impl Stage {
             access_life: Duration::from_mins(10),
             session_ends_at: None,
             failures: 0,
+            lost_since: None,
+            renew_at: None,
             due_at: Some(NOON + LATER),
         };
         self.store.create(&record, None, AttemptId::from_bits(1)).await.expect("a record");
