@@ -47,6 +47,11 @@ impl Tenants {
         self.0.keys()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// A tenant's rules.
     pub fn get(&self, tenant: &TenantId) -> Option<&Arc<TenantRules>> {
         self.0.get(tenant)

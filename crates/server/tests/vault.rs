@@ -181,6 +181,29 @@ async fn an_adopted_job_of_a_client_that_may_not_exchange_spends_each_token_once
 }
 
 #[tokio::test]
+async fn a_store_that_loses_the_write_of_a_spend_is_told_again_and_the_spent_token_is_not_sent() {
+    let stage = Stage::with(without_exchange, |realm| realm).await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    stage.pass(LIFE * 6 / 10);
+    let before = stage.until("a", |record| record.generation == Generation(2)).await;
+    let snapshot = stage.store.snapshot();
+    stage.pass(LIFE * 6 / 10);
+    let newest = stage.until("a", |record| record.generation == Generation(3)).await;
+
+    stage.store.restore(snapshot);
+    assert_eq!(stage.record("a").await.pair, before.pair, "the store has gone back");
+    stage.pass(Duration::from_secs(10));
+
+    stage.until("a", |record| record.generation >= Generation(3) && record.intent.is_none()).await;
+    assert_eq!(stage.record("a").await.spare, newest.spare);
+    stage.pass(LIFE);
+    stage.until("a", |record| record.generation == Generation(4)).await;
+    assert_eq!(stage.keycloak.journal().most_sends(), 1);
+    assert!(stage.read("a", WAIT).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_disabled_user_suspends_the_job_and_enabling_brings_it_back() {
     let stage = Stage::set().await;
     let ui = stage.login().await;

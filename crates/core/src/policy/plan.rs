@@ -133,7 +133,9 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
             Some(false) => {}
         }
     }
-    let lapsed = record.slot(Slot::Current).and_then(|token| token.expires_at).is_some_and(|end| end <= at.now);
+    let refresh_ends_at = record.slot(Slot::Current).and_then(|token| token.expires_at);
+    // The announced end is counted from whole seconds, and may come a little before the token's.
+    let lapsed = [refresh_ends_at, record.session_ends_at].into_iter().flatten().any(|end| end <= at.now);
     match (lapsed, record.state) {
         // As it was told to be: nobody else ended it.
         (true, _) if record.owns_session() => Step::Impersonate,

@@ -233,3 +233,76 @@ async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) ->
 fn client_of(record: &Record, client: &ClientId) -> Client {
     Client { tenant: record.key.tenant.clone(), id: client.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokenvault_core::ids::{ClientId, Fence, Incarnation, JobId, ModuleName, SessionId, Subject, TenantId, UserId};
+    use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_000);
+
+    fn record(generation: u64, state: State) -> Record {
+        let text = "the names parse";
+        Record {
+            key: JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
+            user: UserId::parse("u").expect(text),
+            subject: Subject::parse("s").expect(text),
+            registrar: ModuleName::parse("m").expect(text),
+            readers: std::collections::BTreeSet::new(),
+            acquisition: Acquisition::Adopt,
+            on_logout: OnLogout::Revoke,
+            parent: None,
+            created_at: NOW,
+            expires_at: NOW + Duration::from_hours(1),
+            keep_until: NOW + Duration::from_hours(2),
+            state,
+            generation: Generation(generation),
+            session: Some(SessionRef {
+                sid: SessionId::parse("sid").expect(text),
+                client: ClientId::parse("vault").expect(text),
+                incarnation: Incarnation(0),
+            }),
+            pair: None,
+            spare: None,
+            anchor: None,
+            intent: None,
+            access_life: Duration::from_mins(1),
+            session_ends_at: None,
+            failures: 0,
+            lost_since: None,
+            renew_at: None,
+            due_at: None,
+        }
+    }
+
+    fn verdict_on(stored: Record) -> Verdict {
+        let stored = Stored { record: stored, fence: Fence(1), leased_until: None };
+        judge(&record(5, State::Active), Some(&stored), NOW)
+    }
+
+    #[test]
+    fn what_the_store_has_lost_is_written_again_and_what_was_given_up_comes_back() {
+        assert_eq!(verdict_on(record(5, State::Active)), Verdict::Keep);
+        assert_eq!(verdict_on(record(4, State::Active)), Verdict::Rewrite);
+        for reason in [EndReason::SpendLost, EndReason::SessionLost, EndReason::ImpersonationRefused] {
+            assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Revive(Some(Generation(4))));
+            assert_eq!(verdict_on(record(5, State::Ended(reason))), Verdict::Forget, "it ended after the held pair");
+        }
+        assert_eq!(judge(&record(5, State::Active), None, NOW), Verdict::Revive(None));
+    }
+
+    #[test]
+    fn what_somebody_decided_stays() {
+        for reason in [EndReason::Released, EndReason::Revoked, EndReason::Expired, EndReason::SessionNotActive] {
+            assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Forget);
+            assert_eq!(verdict_on(record(4, State::Releasing(reason))), Verdict::Forget);
+        }
+        assert_eq!(verdict_on(record(6, State::Active)), Verdict::Forget);
+        let registered_anew = Record { created_at: NOW + Duration::from_secs(1), ..record(1, State::Active) };
+        assert_eq!(verdict_on(registered_anew), Verdict::Forget);
+        let over = judge(&record(5, State::Active), None, NOW + Duration::from_hours(1));
+        assert_eq!(over, Verdict::Forget);
+    }
+}

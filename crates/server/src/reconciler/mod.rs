@@ -7,6 +7,7 @@ mod held;
 mod neighbours;
 mod renew;
 mod spends;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::entropy::roll;
 use crate::parts::Parts;
 use held::Held;
 use spends::SpendGate;
+use traffic::Traffic;
 
 /// How the reconciler works.
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ pub struct Reconciler {
     options: Options,
     permits: Arc<Semaphore>,
     spends: SpendGate,
+    traffic: Arc<Traffic>,
     held: Held,
     /// Clients whose own credentials were refused, and when that was last said.
     rejected: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
@@ -64,11 +67,13 @@ impl Reconciler {
     pub fn new(parts: Parts, options: Options) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.concurrency));
         let spends = SpendGate::new(options.spends_per_session);
+        let traffic = Traffic::new(options.concurrency, parts.tenants.count());
         Arc::new(Self {
             parts,
             options,
             permits,
             spends,
+            traffic,
             held: Held::default(),
             rejected: parking_lot::Mutex::default(),
             barred: parking_lot::Mutex::default(),
@@ -157,7 +162,7 @@ impl Reconciler {
         let said = rejected.entry((client.tenant.clone(), client.id.clone())).or_default();
         if now.since(*said) >= COMPLAIN_EVERY {
             *said = now;
-            tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the client's own credentials; no token of its jobs can be renewed until they are put right");
+            tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the vault's client: check its credentials; until then no token of its jobs is renewed");
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reconciler;
 use super::neighbours::Neighbours;
+use super::traffic::Pass;
 use crate::entropy::roll;
 use crate::tenants::TenantRules;
 
@@ -24,6 +25,9 @@ const MOST_STEPS: usize = 24;
 
 /// The part of the quarantine within which a declared token is sent; what is left is how long Keycloak may take.
 const SEND_WITHIN: f64 = 1.0 / 3.0;
+
+/// How long a record that found no place is left alone, more or less.
+const PUT_BACK: Duration = Duration::from_secs(2);
 
 /// How long to wait before the answer to a spend is offered to an absent store again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
@@ -55,7 +59,12 @@ impl Reconciler {
             Ok(record) => record,
             Err(error) => return tracing::warn!(%error, "the renewal was given up"),
         };
-        let round = Renewal { reconciler: self, rules: &rules, lease: &lease };
+        let dies_at = record.pair.as_ref().map(|pair| pair.access_expires_at);
+        let (now, patience) = (self.parts.clock.now(), self.options.lease / 3);
+        let Some(pass) = self.traffic.enter(&record.key.tenant, dies_at, now, patience).await else {
+            return self.put_back(&record, &lease).await;
+        };
+        let round = Renewal { reconciler: self, rules: &rules, lease: &lease, pass: &pass };
         let result = tracing::Instrument::instrument(round.run(record), span.clone()).await;
         let _entered = span.enter();
         match result {
@@ -64,6 +73,16 @@ impl Reconciler {
             Err(reason) => tracing::info!(%reason, "the renewal was given up"),
         }
         self.parts.wake.renewed();
+    }
+
+    /// Gives back a record that found no place: its tenant's Keycloak is slow, and others are not to wait for it.
+    async fn put_back(&self, record: &Record, lease: &Lease) {
+        let pause = PUT_BACK.mul_f64(0.5 + roll(&*self.parts.entropy));
+        let after = Record { due_at: Some(self.parts.clock.now() + pause), ..record.clone() };
+        let write = Write::between(record, &after, self.parts.attempt()).under(lease).releasing();
+        if let Err(error) = self.parts.write(&write).await {
+            tracing::warn!(%error, "a record could not be given back; it comes up again when its lease ends");
+        }
     }
 
     /// The claimed record, or the newer one that the store has lost and this replica still has.
@@ -83,6 +102,7 @@ struct Renewal<'a> {
     reconciler: &'a Reconciler,
     rules: &'a TenantRules,
     lease: &'a Lease,
+    pass: &'a Pass,
 }
 
 impl Renewal<'_> {
@@ -142,9 +162,13 @@ impl Renewal<'_> {
                 }
                 _ => {}
             }
-            if let (State::Active, State::Suspended(why)) = (before.state, progress.record.state) {
-                parts.observer.suspended(why);
-                tracing::info!(reason = why.code(), "the job is suspended");
+            match (before.state, progress.record.state) {
+                (State::Active, State::Suspended(why)) => {
+                    parts.observer.suspended(why);
+                    tracing::info!(reason = why.code(), "the job is suspended");
+                }
+                (State::Suspended(_), State::Active) => tracing::info!("the job goes on"),
+                _ => {}
             }
             if resting {
                 return Ok(());
@@ -391,6 +415,12 @@ impl Renewal<'_> {
             Outcome::Failed(GrantError::Unknown(_)) => "unknown",
             Outcome::Failed(GrantError::Unsent(_)) => "unsent",
         };
+        if let Outcome::Failed(GrantError::Unknown(_) | GrantError::Unsent(_))
+        | Outcome::Probed(Err(CallError::NoAnswer(_)))
+        | Outcome::Revoked(Err(CallError::NoAnswer(_))) = outcome
+        {
+            self.pass.trouble();
+        }
         if let Outcome::Failed(GrantError::Refused(Refusal::ClientRejected))
         | Outcome::Probed(Err(CallError::Refused(Refusal::ClientRejected))) = outcome
         {
