@@ -82,7 +82,7 @@ impl Naive {
             self.parts.observer.ended(reason);
             self.parts.retire(&before).await;
         }
-        self.parts.wake.renewed();
+        self.parts.wake.renewed(&before.key);
     }
 
     /// The record after one attempt.

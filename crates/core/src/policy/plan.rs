@@ -181,13 +181,19 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
     if at.now < intent.deadline {
         return Step::Rest(intent.deadline);
     }
+    // The other one may have been sent before this one, and never have arrived; its deadline has passed as well.
+    for slot in [Some(intent.slot), other.filter(|other| record.slot(*other).is_some())].into_iter().flatten() {
+        match round.probed(slot) {
+            None => return Step::Probe(slot),
+            Some(true) if may_resend(record, slot, at.settings.max_reuse) => return Step::Declare(slot),
+            Some(_) => {}
+        }
+    }
     match round.probed(intent.slot) {
-        None => Step::Probe(intent.slot),
-        Some(true) if may_resend(record, intent.slot, at.settings.max_reuse) => Step::Declare(intent.slot),
         Some(false) if intent.learning => Step::Finish(EndReason::SessionLost),
         // Without its anchor an impersonated job is not watched any more, and must not go on.
-        Some(_) if intent.slot == Slot::Anchor => Step::Finish(EndReason::SpendLost),
-        Some(_) => plan_loss(record),
+        _ if intent.slot == Slot::Anchor => Step::Finish(EndReason::SpendLost),
+        _ => plan_loss(record),
     }
 }
 

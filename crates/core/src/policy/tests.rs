@@ -201,6 +201,18 @@ fn a_crash_after_the_intent_without_a_spare_waits_for_the_deadline_and_lets_the_
 }
 
 #[test]
+fn a_token_whose_send_never_arrived_is_found_again_after_the_spare_is_lost_as_well() {
+    let mut start = record(Acquisition::Exchange);
+    start.spare = Some(pair("r0", at(0), 0).refresh);
+    let mut walk = Walk::new(start, at(120));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), UNKNOWN);
+    walk.step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare).step(Step::Spend(Slot::Spare), UNKNOWN);
+    assert_eq!(walk.next(), Step::Rest(at(150)));
+    walk.crash(at(150)).step(Step::Probe(Slot::Spare), INACTIVE).step(Step::Probe(Slot::Current), ACTIVE);
+    walk.declare(Slot::Current).issue(Step::Spend(Slot::Current), "r2");
+}
+
+#[test]
 fn a_lost_spend_of_an_impersonated_job_is_acquired_again() {
     let mut walk = Walk::new(record(Acquisition::Impersonate), at(120)).without_exchange();
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(200));

@@ -200,7 +200,7 @@ impl Reconciler {
         };
         if written {
             tracing::warn!(tenant = %held.key.tenant, job = %held.key.job, generation = %held.generation, "the store had an older pair; the newer one was written again");
-            parts.wake.renewed();
+            parts.wake.renewed(&held.key);
         } else {
             self.held.look_again(&held.key, parts.clock.now());
         }

@@ -72,7 +72,7 @@ impl Reconciler {
             Err(GivenUp::Store(error)) => tracing::warn!(%error, "the renewal was given up"),
             Err(reason) => tracing::info!(%reason, "the renewal was given up"),
         }
-        self.parts.wake.renewed();
+        self.parts.wake.renewed(&lease.key);
     }
 
     /// Gives back a record that found no place: its tenant's Keycloak is slow, and others are not to wait for it.

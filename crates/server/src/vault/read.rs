@@ -36,9 +36,8 @@ impl Vault {
         request: ReadRequest,
         deadline: Timestamp,
     ) -> Result<ReadAnswer, Problem> {
+        let mut waiting = None;
         loop {
-            // Registered before the store is looked at, so that a renewal in between is not missed.
-            let renewed = self.parts.wake.until_renewed();
             let owner = self.readable(caller, job).await?;
             let now = self.parts.clock.now();
             let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
@@ -58,10 +57,15 @@ impl Vault {
                 self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
                 self.parts.wake.due();
             }
+            // The first to wait looks once more: what was renewed before it waited is not told again.
+            let Some(waiting) = &mut waiting else {
+                waiting = Some(self.parts.wake.wait_for(&owner.record.key));
+                continue;
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => {}
-                () = renewed => {}
+                () = waiting.until_renewed() => {}
                 () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
             }
         }
