@@ -118,16 +118,7 @@ impl Renewal<'_> {
             match step {
                 Step::Done => return Ok(()),
                 Step::Declare(_) if place.is_none() => place = self.place(&progress.record).await?,
-                Step::Exchange(slot) => {
-                    let now = Neighbours::look(parts, &progress.record).await?;
-                    if now != known {
-                        // Somebody joined the client session since it was probed, and may have created it anew.
-                        progress.round.look_again(slot);
-                        now.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
-                        known = now;
-                        continue;
-                    }
-                }
+                Step::Exchange(slot) if self.joined(&mut known, &mut progress, slot).await? => continue,
                 Step::Finish(EndReason::Expired) if self.extended(&mut progress.record).await? => continue,
                 _ => {}
             }
@@ -156,26 +147,41 @@ impl Renewal<'_> {
             if matches!(step, Step::Spend(_)) {
                 place = None;
             }
-            match (before.state.is_live(), progress.record.state) {
-                (_, State::Ended(reason)) | (true, State::Releasing(reason)) => {
-                    self.finished(&before, &progress.record, reason).await;
-                }
-                _ => {}
-            }
-            match (before.state, progress.record.state) {
-                (State::Active, State::Suspended(why)) => {
-                    parts.observer.suspended(why);
-                    tracing::info!(reason = why.code(), "the job is suspended");
-                }
-                (State::Suspended(_), State::Active) => tracing::info!("the job goes on"),
-                _ => {}
-            }
+            self.tell(&before, &progress.record).await;
             if resting {
                 return Ok(());
             }
         }
         tracing::error!("a renewal took more steps than any should");
         Ok(())
+    }
+
+    /// Whether the neighbours are others than when the slot was probed: somebody may have created its client session anew,
+    /// and it is to be probed again.
+    async fn joined(&self, known: &mut Neighbours, progress: &mut Progress, slot: Slot) -> Result<bool, StoreError> {
+        let parts = &self.reconciler.parts;
+        let now = Neighbours::look(parts, &progress.record).await?;
+        if now == *known {
+            return Ok(false);
+        }
+        progress.round.look_again(slot);
+        now.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
+        *known = now;
+        Ok(true)
+    }
+
+    /// Tells whoever watches what became of the job, and does what follows from its end.
+    async fn tell(&self, before: &Record, after: &Record) {
+        match (before.state, after.state) {
+            (State::Active, State::Suspended(why)) => {
+                self.reconciler.parts.observer.suspended(why);
+                tracing::info!(reason = why.code(), "the job is suspended");
+            }
+            (State::Suspended(_), State::Active) => tracing::info!("the job goes on"),
+            (_, State::Ended(reason)) => self.finished(before, after, reason).await,
+            (before_it, State::Releasing(reason)) if before_it.is_live() => self.finished(before, after, reason).await,
+            _ => {}
+        }
     }
 
     fn settings(&self, record: &Record) -> Settings {
