@@ -10,5 +10,6 @@ pub mod harness;
 pub mod model;
 pub mod naive;
 pub mod scenario;
+pub mod sim;
 pub mod stage;
 pub mod store_contract;

@@ -1,0 +1,87 @@
+//! Plays as many fault points as wanted, shows how far it is, and ends with one line of JSON.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its two streams")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokenvault_tests::sim::many::{Totals, play};
+use tokenvault_tests::sim::{Options, Outcome, run};
+
+/// Renewal under every fault there is, in simulated time: the same seed gives the same trace.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Arguments {
+    /// Fault points to pass, at least.
+    #[arg(long, default_value_t = 100_000)]
+    points: u64,
+    /// The first seed; the others follow it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Runs a naive renewer in the reconciler's place: it is to lose jobs.
+    #[arg(long)]
+    naive: bool,
+    /// Plays the first seed alone and prints all of its events.
+    #[arg(long)]
+    trace: bool,
+    /// What the last line looks like.
+    #[arg(long, value_enum, default_value_t = Output::Json)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Output {
+    /// One line of JSON.
+    Json,
+}
+
+/// How many bad seeds are told of in full.
+const TOLD: u64 = 5;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let options = Options { naive: arguments.naive, full: arguments.trace };
+    let totals = if arguments.trace { replay(arguments.seed, &options) } else { go(&arguments, &options) };
+    match arguments.output {
+        Output::Json => println!("{}", serde_json::to_string(&totals).expect("counts serialize")),
+    }
+    if totals.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(seed: u64, options: &Options) -> Totals {
+    let outcome = run(seed, options);
+    eprintln!("{}", outcome.full.as_deref().unwrap_or_default());
+    let mut totals = Totals::default();
+    totals.add(&outcome);
+    tell(&outcome);
+    totals
+}
+
+fn go(arguments: &Arguments, options: &Options) -> Totals {
+    let bar = ProgressBar::new(arguments.points);
+    let style = "{elapsed_precise} {bar:30} {human_pos} of {human_len} points, {per_sec}, {eta} left {msg}";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+    let mut bad = 0;
+    let totals = play(arguments.seed, arguments.points, options, |outcome, totals| {
+        bar.set_position(totals.points);
+        if !outcome.is_good() {
+            bad += 1;
+            bar.set_message(format!("({bad} bad seeds)"));
+            if bad <= TOLD && !options.naive {
+                bar.suspend(|| tell(outcome));
+            }
+        }
+    });
+    bar.finish();
+    totals
+}
+
+fn tell(outcome: &Outcome) {
+    if outcome.is_good() {
+        return;
+    }
+    eprintln!("seed {}: {}", outcome.seed, outcome.stories.join("; "));
+    for line in &outcome.last {
+        eprintln!("  {line}");
+    }
+}

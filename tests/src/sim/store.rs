@@ -1,0 +1,275 @@
+//! The store as one process reaches it: the rules of the store in memory behind a network that fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use tokenvault_core::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use tokenvault_core::memory::MemoryStore;
+use tokenvault_core::ports::{
+    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+};
+use tokenvault_core::record::Record;
+use tokenvault_core::time::Timestamp;
+use tokio::time::sleep;
+
+use super::process::Process;
+use super::weather::{Fault, Side};
+use super::world::{LOOK_AT_CLOCK, World};
+
+/// How long a process waits for an answer of the store.
+const TIMEOUT_MS: u64 = 1_000;
+
+/// The store, as one process reaches it.
+pub struct FaultyStore {
+    /// What is behind it.
+    pub world: Arc<World>,
+    /// Whose it is.
+    pub process: Arc<Process>,
+}
+
+/// An operation that can be carried out late, or twice.
+struct Call<F> {
+    name: &'static str,
+    /// Whether it changes anything.
+    writes: bool,
+    /// The record whose tokens it may bring, and whether it creates that record.
+    brings: Option<(JobKey, bool)>,
+    act: F,
+}
+
+impl<F> Call<F> {
+    fn carry_out<T>(&self, world: &World) -> Result<T, StoreError>
+    where
+        F: Fn(&MemoryStore) -> Result<T, StoreError>,
+    {
+        if self.writes {
+            world.keep_copy();
+        }
+        let answer = (self.act)(&world.store);
+        if let (Some((key, created)), true) = (&self.brings, answer.is_ok()) {
+            world.observe(key, *created);
+        }
+        answer
+    }
+}
+
+impl FaultyStore {
+    async fn call<T, F>(&self, call: Call<F>) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&MemoryStore) -> Result<T, StoreError> + Send + Sync + 'static,
+    {
+        self.process.gate().await;
+        let name = call.name;
+        let strike = self.world.strike(&self.process, Side::Store, name, 0);
+        if let Fault::CrashBefore = strike.fault {
+            self.world.crash(&self.process);
+        }
+        self.process.gate().await;
+        wait(strike.way_ms).await;
+        let answer = self.travel(call, strike.fault).await;
+        if let Some(happening) = strike.after {
+            self.world.happen(&self.process, happening);
+        }
+        wait(strike.way_ms).await;
+        self.process.gate().await;
+        if answer.is_err() {
+            self.world.note(Some(&self.process), name, "failed", 0);
+        }
+        answer
+    }
+
+    async fn travel<T, F>(&self, call: Call<F>, fault: Fault) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(&MemoryStore) -> Result<T, StoreError> + Send + Sync + 'static,
+    {
+        match fault {
+            Fault::Refused => return Err(StoreError::Unavailable("refused")),
+            Fault::RequestLost => wait(TIMEOUT_MS).await,
+            Fault::AnswerLost => {
+                let _ = call.carry_out(&self.world);
+                wait(TIMEOUT_MS).await;
+            }
+            Fault::CrashAfter => {
+                let _ = call.carry_out(&self.world);
+                self.world.crash(&self.process);
+            }
+            Fault::Twice => {
+                let _ = call.carry_out(&self.world);
+                return call.carry_out(&self.world);
+            }
+            Fault::Late(millis) if millis >= TIMEOUT_MS => {
+                let world = Arc::clone(&self.world);
+                tokio::spawn(async move {
+                    wait(millis).await;
+                    let _ = call.carry_out(&world);
+                    world.note(None, call.name, "carried-out-late", millis);
+                });
+                wait(TIMEOUT_MS).await;
+            }
+            Fault::Late(millis) => {
+                wait(millis).await;
+                return call.carry_out(&self.world);
+            }
+            Fault::Slow(millis) => {
+                let answer = call.carry_out(&self.world);
+                wait(millis).await;
+                return answer;
+            }
+            _ => return call.carry_out(&self.world),
+        }
+        Err(StoreError::Unavailable("timeout"))
+    }
+}
+
+async fn wait(millis: u64) {
+    if millis > 0 {
+        sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// What the store in memory answers: at once.
+fn now<T>(answer: impl Future<Output = T>) -> T {
+    answer.now_or_never().expect("the store in memory answers at once")
+}
+
+fn read<F>(name: &'static str, act: F) -> Call<F> {
+    Call { name, writes: false, brings: None, act }
+}
+
+fn change<F>(name: &'static str, act: F) -> Call<F> {
+    Call { name, writes: true, brings: None, act }
+}
+
+#[async_trait]
+impl TokenStore for FaultyStore {
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.call(read("ready", |store: &MemoryStore| now(store.ready()))).await
+    }
+
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
+        let key = key.clone();
+        self.call(read("load", move |store: &MemoryStore| now(store.load(&key)))).await
+    }
+
+    async fn create(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+        attempt: AttemptId,
+    ) -> Result<Created, StoreError> {
+        let record = record.clone();
+        let brings = Some((record.key.clone(), true));
+        let act = move |store: &MemoryStore| now(store.create(&record, replaces, attempt));
+        self.call(Call { name: "create", writes: true, brings, act }).await
+    }
+
+    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        let key = write.key.clone();
+        let (guard, change) = (write.guard.clone(), write.change.clone());
+        let (attempt, due_at, release_lease) = (write.attempt, write.due_at, write.release_lease);
+        let brings = change.set.contains_key("gen").then(|| (key.clone(), false));
+        let act = move |store: &MemoryStore| {
+            let (guard, change) = (guard.clone(), change.clone());
+            now(store.write(&Write { key: &key, attempt, guard, change, due_at, release_lease }))
+        };
+        self.call(Call { name: "write", writes: true, brings, act }).await
+    }
+
+    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        // Nothing is due in most shards most of the time; asking there is no fault point.
+        if self.process.lives() && now(self.world.store.count_due(shard, claim.now))? == 0 {
+            return Ok(Vec::new());
+        }
+        let (replica, at, lease, limit) = (claim.replica.clone(), claim.now, claim.lease, claim.limit);
+        let act =
+            move |store: &MemoryStore| now(store.claim(shard, &Claim { replica: &replica, now: at, lease, limit }));
+        self.call(change("claim", act)).await
+    }
+
+    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let lease = Lease { key: lease.key.clone(), fence: lease.fence, until: lease.until };
+        self.call(read("holds", move |store: &MemoryStore| now(store.holds(&lease)))).await
+    }
+
+    async fn hasten(&self, key: &JobKey, at: Timestamp) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.call(change("hasten", move |store: &MemoryStore| now(store.hasten(&key, at)))).await
+    }
+
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.time()))).await
+    }
+
+    async fn count_due(&self, shard: Shard, at: Timestamp) -> Result<u64, StoreError> {
+        self.call(read("count-due", move |store: &MemoryStore| now(store.count_due(shard, at)))).await
+    }
+
+    async fn join_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        keep_until: Timestamp,
+    ) -> Result<SessionEntry, StoreError> {
+        let (session, job) = (session.clone(), job.clone());
+        let act = move |store: &MemoryStore| now(store.join_session(&session, &job, keep_until));
+        self.call(change("join-session", act)).await
+    }
+
+    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        let (session, job) = (session.clone(), job.clone());
+        self.call(change("settle-session", move |store: &MemoryStore| now(store.settle_session(&session, &job)))).await
+    }
+
+    async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+        let (session, job) = (session.clone(), job.clone());
+        self.call(change("leave-session", move |store: &MemoryStore| now(store.leave_session(&session, &job)))).await
+    }
+
+    async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
+        let session = session.clone();
+        self.call(read("session", move |store: &MemoryStore| now(store.session(&session)))).await
+    }
+
+    async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
+        let session = session.clone();
+        let act = move |store: &MemoryStore| now(store.supersede_session(&session, seen));
+        self.call(change("supersede-session", act)).await
+    }
+
+    async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
+        let (user, key) = (user.clone(), key.clone());
+        let act = move |store: &MemoryStore| now(store.add_to_user(&user, &key, keep_until));
+        self.call(change("add-to-user", act)).await
+    }
+
+    async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
+        let (user, key) = (user.clone(), key.clone());
+        self.call(change("remove-from-user", move |store: &MemoryStore| now(store.remove_from_user(&user, &key)))).await
+    }
+
+    async fn jobs_of_user(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        after: Option<&JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobId>, StoreError> {
+        let (tenant, user, after) = (tenant.clone(), user.clone(), after.cloned());
+        let act = move |store: &MemoryStore| now(store.jobs_of_user(&tenant, &user, after.as_ref(), limit));
+        self.call(read("jobs-of-user", act)).await
+    }
+
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
+        let (parent, child) = (parent.clone(), child.clone());
+        self.call(change("add-child", move |store: &MemoryStore| now(store.add_child(&parent, &child, max)))).await
+    }
+
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
+        let (parent, child) = (parent.clone(), child.clone());
+        self.call(change("remove-child", move |store: &MemoryStore| now(store.remove_child(&parent, &child)))).await
+    }
+}

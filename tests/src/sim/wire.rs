@@ -1,0 +1,244 @@
+//! Keycloak as one process reaches it: the rules of the stand-in behind a network that fails. Every token that passes is
+//! made known to the oracle.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use keycloak_double::{Answer, Endpoint, Request};
+use serde_json::Value;
+use tokenvault_core::secret::{RefreshToken, TokenHash};
+use tokenvault_keycloak::{HttpAnswer, HttpClient, HttpRequest, TransportFailure};
+use tokio::time::sleep;
+
+use super::oracle::Line;
+use super::process::Process;
+use super::weather::{Fault, Side};
+use super::world::{Violation, World};
+
+/// How long a process waits for an answer of Keycloak.
+pub const TIMEOUT_MS: u64 = 5_000;
+/// How long after a probe that said yes an exchange may be under way, and still be in the gap that nobody can close.
+const GAP_MS: u64 = 20_000;
+
+/// Keycloak, as one process reaches it.
+pub struct Wire {
+    /// What is behind it.
+    pub world: Arc<World>,
+    /// Whose it is.
+    pub process: Arc<Process>,
+}
+
+/// The names under which requests appear in the trace.
+fn name(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Refresh => "refresh",
+        Endpoint::Exchange => "exchange",
+        Endpoint::Impersonate => "impersonate",
+        Endpoint::Introspect => "probe",
+        Endpoint::Revoke => "revoke",
+        Endpoint::Certs => "keys",
+        Endpoint::ClientCredentials => "service-token",
+        _ => "other",
+    }
+}
+
+#[async_trait]
+impl HttpClient for Wire {
+    async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, TransportFailure> {
+        self.process.gate().await;
+        let request = Arc::new(translate(&request));
+        let what = name(Endpoint::of(&request));
+        let strike = self.world.strike(&self.process, Side::Keycloak, what, 0);
+        if let Fault::CrashBefore = strike.fault {
+            self.world.crash(&self.process);
+        }
+        self.process.gate().await;
+        wait(strike.way_ms).await;
+        let answer = self.travel(&request, strike.fault).await;
+        if let Some(happening) = strike.after {
+            self.world.happen(&self.process, happening);
+        }
+        wait(strike.way_ms).await;
+        self.process.gate().await;
+        let (how, number) = match &answer {
+            Ok(answer) => ("answered", u64::from(answer.status)),
+            Err(TransportFailure::Connect) => ("no-connection", 0),
+            Err(_) => ("no-answer", 0),
+        };
+        self.world.note(Some(&self.process), what, how, number);
+        answer
+    }
+}
+
+impl Wire {
+    async fn travel(&self, request: &Arc<Request>, fault: Fault) -> Result<HttpAnswer, TransportFailure> {
+        let unheard = || carry_out(&self.world, &self.process, request, false);
+        match fault {
+            Fault::Refused => return Err(TransportFailure::Connect),
+            Fault::RequestLost => wait(TIMEOUT_MS).await,
+            Fault::AnswerLost => {
+                unheard();
+                wait(TIMEOUT_MS).await;
+            }
+            Fault::CrashAfter => {
+                unheard();
+                self.world.crash(&self.process);
+                self.process.gate().await;
+            }
+            Fault::Late(millis) if millis >= TIMEOUT_MS => {
+                let (world, process, request) =
+                    (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(request));
+                tokio::spawn(async move {
+                    wait(millis).await;
+                    let answer = carry_out(&world, &process, &request, false);
+                    let what = name(Endpoint::of(&request));
+                    world.note(None, what, "carried-out-late", u64::from(answer.status));
+                });
+                wait(TIMEOUT_MS).await;
+            }
+            Fault::Late(millis) => {
+                wait(millis).await;
+                return Ok(heard(carry_out(&self.world, &self.process, request, true)));
+            }
+            Fault::Slow(millis) => {
+                let answer = carry_out(&self.world, &self.process, request, true);
+                wait(millis).await;
+                return Ok(heard(answer));
+            }
+            Fault::ErrorBefore => return Ok(error()),
+            Fault::ErrorAfter => {
+                unheard();
+                return Ok(error());
+            }
+            Fault::CutAnswer => {
+                unheard();
+                return Err(TransportFailure::Interrupted);
+            }
+            Fault::ShortAnswer => {
+                let answer = heard(unheard());
+                let body = answer.body.slice(..answer.body.len() / 2);
+                return Ok(HttpAnswer { body, ..answer });
+            }
+            _ => return Ok(heard(carry_out(&self.world, &self.process, request, true))),
+        }
+        Err(TransportFailure::Timeout)
+    }
+}
+
+async fn wait(millis: u64) {
+    if millis > 0 {
+        sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+fn heard(answer: Answer) -> HttpAnswer {
+    HttpAnswer {
+        status: answer.status,
+        content_type: answer.content_type.map(str::to_owned),
+        body: Bytes::from(answer.body),
+    }
+}
+
+fn error() -> HttpAnswer {
+    let body = Bytes::from_static(b"<html><body>503</body></html>");
+    HttpAnswer { status: 503, content_type: Some("text/html".to_owned()), body }
+}
+
+fn translate(request: &HttpRequest) -> Request {
+    Request {
+        method: request.method.as_str().to_owned(),
+        path: request.url.path().to_owned(),
+        authorization: None,
+        form: request.form.iter().map(|param| (param.name.to_owned(), param.expose().to_owned())).collect(),
+    }
+}
+
+fn hash(token: &str) -> TokenHash {
+    RefreshToken::new(token).hash()
+}
+
+/// Keycloak gets a request. `hears`: whether its sender, should it live by then, gets the answer.
+fn carry_out(world: &World, process: &Process, request: &Request, hears: bool) -> Answer {
+    let endpoint = Endpoint::of(request);
+    let sent = request.field("refresh_token").map(hash).filter(|_| endpoint == Endpoint::Refresh);
+    if let Some(sent) = sent
+        && world.state.lock().oracle.is_spent(sent)
+    {
+        world.violate(Violation::DoubleSpend);
+    }
+    let answer = world.keycloak.lock().handle(world.time.now_ms(), request);
+    let now = world.now();
+    let line = line_of(world, endpoint, request, sent);
+    if let (Endpoint::Introspect, Some(line)) = (endpoint, line) {
+        world.state.lock().oracle.probed(process.id, line, now, answer.body.contains("\"active\":true"));
+    }
+    world.remark(|| describe(endpoint, line, &answer));
+    if answer.status != 200 && matches!(endpoint, Endpoint::Exchange | Endpoint::Refresh)
+        || endpoint == Endpoint::Revoke
+    {
+        let good = line.and_then(|line| world.state.lock().oracle.last_good(process.id, line));
+        let gap = endpoint == Endpoint::Exchange && good.is_some_and(|at| now <= at + GAP_MS);
+        world.watch_sessions(gap.then_some("ended-in-the-gap"));
+    }
+    issued(world, process, (endpoint, line, sent), &answer, hears && process.lives());
+    answer
+}
+
+/// The line a request is about.
+fn line_of(world: &World, endpoint: Endpoint, request: &Request, sent: Option<TokenHash>) -> Option<Line> {
+    let state = world.state.lock();
+    match endpoint {
+        Endpoint::Refresh => sent.and_then(|sent| state.oracle.line_of(sent)),
+        Endpoint::Introspect => request.field("token").and_then(|token| state.oracle.line_of(hash(token))),
+        Endpoint::Exchange => request.field("subject_token").and_then(|token| state.oracle.line_of_access(token)),
+        _ => None,
+    }
+}
+
+/// A new pair: which line it is of, who holds it, and what it cost.
+fn issued(
+    world: &World,
+    process: &Process,
+    (endpoint, line, sent): (Endpoint, Option<Line>, Option<TokenHash>),
+    answer: &Answer,
+    hears: bool,
+) {
+    if answer.status != 200 || !matches!(endpoint, Endpoint::Exchange | Endpoint::Refresh | Endpoint::Impersonate) {
+        return;
+    }
+    let body = answer.value();
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    let (Some(refresh), Some(access)) = (text("refresh_token").map(hash), text("access_token")) else { return };
+    let now = world.now();
+    let line = {
+        let oracle = &mut world.state.lock().oracle;
+        let line = match line {
+            Some(line) => {
+                oracle.issued(line, refresh, access);
+                line
+            }
+            None => oracle.begin(refresh, access, now),
+        };
+        if let Some(sent) = sent {
+            oracle.spend(sent);
+        }
+        if hears {
+            oracle.received(refresh, process.id);
+        }
+        line
+    };
+    if !hears {
+        world.judge(line, "never heard");
+    }
+}
+
+fn describe(endpoint: Endpoint, line: Option<Line>, answer: &Answer) -> String {
+    let body = answer.value();
+    let said = match endpoint {
+        Endpoint::Introspect => format!("active {}", body.get("active").unwrap_or(&Value::Null)),
+        _ => body.get("error_description").map(ToString::to_string).unwrap_or_default(),
+    };
+    format!("{} of line {line:?}: {} {said}", name(endpoint), answer.status)
+}
