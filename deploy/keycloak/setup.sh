@@ -14,6 +14,8 @@ Usage: setup.sh --url URL --realm REALM [options]
   --user-id-claim NAME  the user attribute and claim that modules know users by (FOLIO: user_id); `sub` needs none
   --impersonate         let the vault open sessions of its own (the realm-management role `impersonation`; Keycloak
                         itself needs --features=token-exchange:v1)
+  --backchannel-url URL the vault's listener for Keycloak (its section [idp]), such as https://vault.example.org:8445: logouts are
+                        announced there at once; left as it is where the option is not given
   --secret-file FILE    where the vault's client secret is kept: read if it is there, else created (mode 0600)
   --admin-realm REALM   the administrator's realm (default: master)
 
@@ -24,12 +26,12 @@ TEXT
 
 fail() { echo "setup.sh: $*" >&2; exit 1; }
 
-url="" realm="" client=tokenvault user_id_claim="" impersonate=no secret_file="" admin_realm=master ui_clients=()
+url="" realm="" client=tokenvault user_id_claim="" impersonate=no backchannel_url="" secret_file="" admin_realm=master ui_clients=()
 while [ $# -gt 0 ]; do
   case $1 in
     --impersonate) impersonate=yes; shift; continue ;;
     -h | --help) usage; exit 0 ;;
-    --url | --realm | --client | --ui-client | --user-id-claim | --secret-file | --admin-realm) ;;
+    --url | --realm | --client | --ui-client | --user-id-claim | --backchannel-url | --secret-file | --admin-realm) ;;
     *) usage >&2; exit 2 ;;
   esac
   [ $# -ge 2 ] || { usage >&2; exit 2; }
@@ -39,6 +41,7 @@ while [ $# -gt 0 ]; do
     --client) client=$2 ;;
     --ui-client) ui_clients+=("$2") ;;
     --user-id-claim) user_id_claim=$2 ;;
+    --backchannel-url) backchannel_url=${2%/} ;;
     --secret-file) secret_file=$2 ;;
     --admin-realm) admin_realm=$2 ;;
   esac
@@ -137,6 +140,10 @@ wanted=$(jq -cn --arg id "$client" '{clientId: $id, enabled: true, protocol: "op
   standardFlowEnabled: false, implicitFlowEnabled: false, directAccessGrantsEnabled: false, serviceAccountsEnabled: true,
   attributes: {"standard.token.exchange.enabled": "true",
   "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION"}}')
+if [ -n "$backchannel_url" ]; then
+  wanted=$(jq -c --arg url "$backchannel_url/backchannel-logout/$realm" \
+    '.attributes += {"backchannel.logout.url": $url, "backchannel.logout.session.required": "true"}' <<<"$wanted")
+fi
 
 echo "client $client"
 vault=$(client_uuid "$client")

@@ -101,6 +101,23 @@ async fn the_script_repairs_what_was_changed_by_hand() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_script_tells_keycloak_where_to_announce_logouts_and_forgets_it_in_no_later_run() -> Result<()> {
+    let keycloak = keycloak().await?;
+    let realm = untouched_realm(keycloak).await?;
+    let dir = tempfile::tempdir()?;
+    let secret_file = dir.path().join("secret");
+    for more in [&["--backchannel-url", "https://vault.example.org:8445/"][..], &[]] {
+        let run = setup(keycloak, &realm, &secret_file, more)?;
+        assert!(run.status.success(), "{}", said(&run));
+        let client = realm.admin().client(realm.name(), VAULT).await?;
+        let url = format!("https://vault.example.org:8445/backchannel-logout/{}", realm.name());
+        assert_eq!(client["attributes"]["backchannel.logout.url"], json!(url), "{more:?}");
+        assert_eq!(client["attributes"]["backchannel.logout.session.required"], json!("true"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_script_tells_what_is_wrong() -> Result<()> {
     let keycloak = keycloak().await?;
     let mut command = Command::new(deploy("setup.sh"));

@@ -41,6 +41,7 @@ pub struct Keycloak {
     backing: Backing,
     home: Option<PathBuf>,
     dir: Option<TempDir>,
+    settings: Vec<(&'static str, String)>,
     http: reqwest::Client,
 }
 
@@ -67,14 +68,23 @@ impl Keycloak {
     /// A Keycloak of the test's own, which it may pause, kill and restart. What it has answered survives a kill.
     /// Takes 10 to 20 seconds: prefer [`keycloak`].
     pub async fn start_own() -> Result<Self> {
+        Self::start_own_with(Vec::new()).await
+    }
+
+    /// The same; where it calls, it also trusts the authorities in this file.
+    pub async fn start_own_trusting(authorities: &Path) -> Result<Self> {
+        Self::start_own_with(vec![("KC_TRUSTSTORE_PATHS", authorities.display().to_string())]).await
+    }
+
+    async fn start_own_with(settings: Vec<(&'static str, String)>) -> Result<Self> {
         let home = distribution()?;
         let dir = temporary_dir("keycloak")?;
         let port = ports::free()?;
         let _lock = augmentation_lock(&home).await?;
-        let process = start(&home, dir.path(), port)?;
+        let process = start(&home, dir.path(), port, &settings)?;
         let base_url = format!("http://127.0.0.1:{port}");
         let mut keycloak = Self::at(base_url, Backing::Process(process))?;
-        (keycloak.home, keycloak.dir) = (Some(home), Some(dir));
+        (keycloak.home, keycloak.dir, keycloak.settings) = (Some(home), Some(dir), settings);
         keycloak.wait_ready().await?;
         Ok(keycloak)
     }
@@ -105,7 +115,7 @@ impl Keycloak {
 
     fn at(base_url: String, backing: Backing) -> Result<Self> {
         let admin = (setting("TOKENVAULT_TEST_KEYCLOAK_USER"), setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"));
-        Ok(Self { base_url, admin, backing, home: None, dir: None, http: http_client()? })
+        Ok(Self { base_url, admin, backing, home: None, dir: None, settings: Vec::new(), http: http_client()? })
     }
 
     /// Scheme, host and port, without a slash at the end.
@@ -161,7 +171,7 @@ impl Keycloak {
             return Err(not_own());
         };
         let port = self.base_url.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or_else(not_own)?;
-        self.backing = Backing::Process(start(home, dir.path(), port)?);
+        self.backing = Backing::Process(start(home, dir.path(), port, &self.settings)?);
         self.wait_ready().await
     }
 
@@ -235,7 +245,7 @@ fn distribution() -> Result<PathBuf> {
     Err(Failure::new(format!("Keycloak is missing in {place}: run `./test --install-only`, or set TOKENVAULT_CACHE")))
 }
 
-fn start(home: &Path, data: &Path, port: u16) -> Result<Process> {
+fn start(home: &Path, data: &Path, port: u16, settings: &[(&str, String)]) -> Result<Process> {
     // WRITE_DELAY=0: a commit is on disk before it is answered, as with a production database.
     let database = data.join("keycloak");
     let options = "NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE;WRITE_DELAY=0";
@@ -246,6 +256,7 @@ fn start(home: &Path, data: &Path, port: u16) -> Result<Process> {
         .arg(format!("--features={FEATURES}"))
         .arg(format!("--http-port={port}"))
         .arg(format!("--http-management-port={}", ports::free()?))
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .env("KC_DB_URL", format!("jdbc:h2:file:{};{options}", database.display()))
         .env("KC_BOOTSTRAP_ADMIN_USERNAME", setting("TOKENVAULT_TEST_KEYCLOAK_USER"))
         .env("KC_BOOTSTRAP_ADMIN_PASSWORD", setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"))
