@@ -253,12 +253,15 @@ async fn check_what_operators_see(lab: &mut Lab, secrets: &[String]) -> Result<(
                 assert!(says("the job ended", reason), "{job} in\n{log}");
             }
             Told::Suspended(reason) => {
-                let counted = replica.metric("tokenvault_renewals_total", &format!("outcome=\"{reason}\"")).await?;
-                assert!(counted >= 1.0, "{reason}");
+                let counted =
+                    replica.metric("tokenvault_jobs_suspended_total", &format!("reason=\"{reason}\"")).await?;
+                assert_eq!(counted, 1.0, "{reason}");
+                assert!(says("the job is suspended", reason) && says("the job goes on", ""), "{job} in\n{log}");
             }
             Told::Waits => {
                 let refused = "step=\"probe\",outcome=\"client_rejected\"";
                 assert!(replica.metric("tokenvault_renewals_total", refused).await? >= 1.0, "{refused}");
+                assert!(says("Keycloak refuses the vault's client", "ERROR"), "{job} in\n{log}");
             }
         }
     }
