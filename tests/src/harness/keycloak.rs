@@ -16,6 +16,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use tokio::sync::OnceCell;
 
 use super::admin::Admin;
+use super::postgres::Postgres;
 use super::process::{Process, Watcher, poll, temporary_dir};
 use super::{Failure, Result, docker, ports};
 
@@ -39,10 +40,17 @@ pub struct Keycloak {
     base_url: String,
     admin: (String, String),
     backing: Backing,
-    home: Option<PathBuf>,
-    dir: Option<TempDir>,
-    settings: Vec<(&'static str, String)>,
+    launch: Option<Launch>,
     http: reqwest::Client,
+}
+
+/// How one of the test's own is started, and started again.
+struct Launch {
+    home: PathBuf,
+    dir: TempDir,
+    port: u16,
+    arguments: Vec<String>,
+    settings: Vec<(&'static str, String)>,
 }
 
 /// The Keycloak all tests of this process share, started at the first call.
@@ -76,15 +84,36 @@ impl Keycloak {
         Self::start_own_with(vec![("KC_TRUSTSTORE_PATHS", authorities.display().to_string())]).await
     }
 
-    async fn start_own_with(settings: Vec<(&'static str, String)>) -> Result<Self> {
-        let home = distribution()?;
+    async fn start_own_with(mut settings: Vec<(&'static str, String)>) -> Result<Self> {
         let dir = temporary_dir("keycloak")?;
-        let port = ports::free()?;
-        let _lock = augmentation_lock(&home).await?;
-        let process = start(&home, dir.path(), port, &settings)?;
-        let base_url = format!("http://127.0.0.1:{port}");
-        let mut keycloak = Self::at(base_url, Backing::Process(process))?;
-        (keycloak.home, keycloak.dir, keycloak.settings) = (Some(home), Some(dir), settings);
+        // WRITE_DELAY=0: a commit is on disk before it is answered, as with a production database.
+        let options = "NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE;WRITE_DELAY=0";
+        let url = format!("jdbc:h2:file:{};{options}", dir.path().join("keycloak").display());
+        let arguments = vec![format!("--features={FEATURES}")];
+        settings.push(("KC_DB_URL", url));
+        Self::launch(Launch { home: distribution()?, dir, port: ports::free()?, arguments, settings }).await
+    }
+
+    /// The same on PostgreSQL, which loses nothing it has answered in whatever moment Keycloak is killed; with
+    /// [`FEATURES`] or, as most have it, without. The first start of either takes a minute more.
+    pub async fn start_on(postgres: &Postgres, with_features: bool) -> Result<Self> {
+        let mut arguments = vec!["--db=postgres".to_owned()];
+        arguments.extend(with_features.then(|| format!("--features={FEATURES}")));
+        let settings = vec![
+            ("KC_DB_URL", postgres.jdbc_url()),
+            ("KC_DB_USERNAME", postgres.user().to_owned()),
+            ("KC_DB_PASSWORD", postgres.password().to_owned()),
+            ("KC_DB_POOL_MAX_SIZE", "50".to_owned()),
+        ];
+        let home = distribution_for(if with_features { "postgres-features" } else { "postgres" }).await?;
+        let (dir, port) = (temporary_dir("keycloak")?, ports::free()?);
+        Self::launch(Launch { home, dir, port, arguments, settings }).await
+    }
+
+    async fn launch(launch: Launch) -> Result<Self> {
+        let _lock = augmentation_lock(&launch.home).await?;
+        let mut keycloak = Self::at(format!("http://127.0.0.1:{}", launch.port), Backing::Process(start(&launch)?))?;
+        keycloak.launch = Some(launch);
         keycloak.wait_ready().await?;
         Ok(keycloak)
     }
@@ -115,7 +144,7 @@ impl Keycloak {
 
     fn at(base_url: String, backing: Backing) -> Result<Self> {
         let admin = (setting("TOKENVAULT_TEST_KEYCLOAK_USER"), setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"));
-        Ok(Self { base_url, admin, backing, home: None, dir: None, settings: Vec::new(), http: http_client()? })
+        Ok(Self { base_url, admin, backing, launch: None, http: http_client()? })
     }
 
     /// Scheme, host and port, without a slash at the end.
@@ -167,11 +196,7 @@ impl Keycloak {
     /// Starts it again with the same data on the same port; only for one from [`Self::start_own`].
     pub async fn restart(&mut self) -> Result<()> {
         self.own()?.kill();
-        let (Some(home), Some(dir)) = (&self.home, &self.dir) else {
-            return Err(not_own());
-        };
-        let port = self.base_url.rsplit(':').next().and_then(|port| port.parse().ok()).ok_or_else(not_own)?;
-        self.backing = Backing::Process(start(home, dir.path(), port, &self.settings)?);
+        self.backing = Backing::Process(start(self.launch.as_ref().ok_or_else(not_own)?)?);
         self.wait_ready().await
     }
 
@@ -245,28 +270,41 @@ fn distribution() -> Result<PathBuf> {
     Err(Failure::new(format!("Keycloak is missing in {place}: run `./test --install-only`, or set TOKENVAULT_CACHE")))
 }
 
-fn start(home: &Path, data: &Path, port: u16, settings: &[(&str, String)]) -> Result<Process> {
-    // WRITE_DELAY=0: a commit is on disk before it is answered, as with a production database.
-    let database = data.join("keycloak");
-    let options = "NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE;WRITE_DELAY=0";
-    let mut command = Command::new(home.join("bin/kc.sh"));
+/// A copy of the distribution for another build of it: one that is built for another database or other features would
+/// be built anew with every change between them, also under the feet of a running one.
+async fn distribution_for(build: &str) -> Result<PathBuf> {
+    let original = distribution()?;
+    let copy = original.with_file_name(format!("keycloak-{VERSION}-{build}"));
+    let _lock = augmentation_lock(&original).await?; // nor copied while it is being rewritten
+    if !copy.join("bin/kc.sh").is_file() {
+        let unfinished = tempfile::tempdir_in(original.parent().unwrap_or(&original))?;
+        let copied = Command::new("cp").arg("-R").arg(&original).arg(unfinished.path().join("copy")).status()?;
+        if !copied.success() {
+            return Err(Failure::new(format!("{} could not be copied", original.display())));
+        }
+        std::fs::rename(unfinished.path().join("copy"), &copy)?;
+    }
+    Ok(copy)
+}
+
+fn start(launch: &Launch) -> Result<Process> {
+    let mut command = Command::new(launch.home.join("bin/kc.sh"));
     command
         .arg("start-dev")
         .args(["--http-host=127.0.0.1", "--cache=local"])
-        .arg(format!("--features={FEATURES}"))
-        .arg(format!("--http-port={port}"))
+        .args(&launch.arguments)
+        .arg(format!("--http-port={}", launch.port))
         .arg(format!("--http-management-port={}", ports::free()?))
-        .envs(settings.iter().map(|(name, value)| (name, value)))
-        .env("KC_DB_URL", format!("jdbc:h2:file:{};{options}", database.display()))
+        .envs(launch.settings.iter().map(|(name, value)| (name, value)))
         .env("KC_BOOTSTRAP_ADMIN_USERNAME", setting("TOKENVAULT_TEST_KEYCLOAK_USER"))
         .env("KC_BOOTSTRAP_ADMIN_PASSWORD", setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"))
         .env("JAVA_OPTS_KC_HEAP", "-Xms128m -Xmx768m");
-    Process::spawn("keycloak", command, data)
+    Process::spawn("keycloak", command, launch.dir.path())
 }
 
 /// The first start rewrites parts of the distribution; two at once would spoil it.
 async fn augmentation_lock(home: &Path) -> Result<File> {
-    let file = File::create(home.with_extension("lock"))?;
+    let file = File::create(format!("{}.lock", home.display()))?;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

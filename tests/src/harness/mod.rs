@@ -10,6 +10,7 @@
 //! | [`process`] | a child process that cannot outlive the test, with signals and its log; polling with a deadline |
 //! | [`docker`] | whether a container engine answers |
 //! | [`redis`] | a Redis of one's own: kill, restart, pause |
+//! | [`postgres`] | a PostgreSQL of one's own, for a Keycloak that may be killed |
 //! | [`keycloak`], [`admin`] | the Keycloak all tests share, one of one's own, and the admin API |
 //! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
@@ -25,6 +26,7 @@ pub mod failure;
 pub mod keycloak;
 pub mod policy;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod realm;

@@ -144,6 +144,17 @@ impl Process {
         self.signal(Signal::HUP)
     }
 
+    /// SIGQUIT, and SIGKILL where that has not ended it in time. Blocks: for a guard's drop.
+    pub(super) fn quit(&mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        if self.signal(Signal::QUIT).is_ok() {
+            while self.exit_status().is_none() && Instant::now() < deadline {
+                std::thread::sleep(POLL);
+            }
+        }
+        self.kill();
+    }
+
     /// Waits for it to end by itself.
     pub async fn wait_for_exit(&mut self, within: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + within;

@@ -152,12 +152,17 @@ impl Redis {
 
     /// A connection of its own, authenticated.
     pub async fn connection(&self) -> Result<MultiplexedConnection> {
+        Ok(self.client()?.get_multiplexed_async_connection().await?)
+    }
+
+    /// Makes such connections.
+    pub fn client(&self) -> Result<redis::Client> {
         let mut settings = RedisConnectionInfo::default();
         if let Some(password) = &self.options.password {
             settings = settings.set_password(password.as_str());
         }
         let info = self.url().into_connection_info()?.set_redis_settings(settings);
-        Ok(redis::Client::open(info)?.get_multiplexed_async_connection().await?)
+        Ok(redis::Client::open(info)?)
     }
 
     /// SIGKILL: what was not on disk is lost.

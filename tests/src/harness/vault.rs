@@ -29,13 +29,22 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TOKENVAULT_BIN") {
         return Ok(PathBuf::from(path));
     }
-    let test = std::env::current_exe()?; // target/<profile>/deps/<test>
-    let profile = test.parent().and_then(Path::parent).ok_or_else(|| Failure::new("the test has no directory"))?;
-    let binary = profile.join("tokenvault");
+    beside("tokenvault", "cargo build -p tokenvault")
+}
+
+/// The naive variant of it, built with the tests.
+pub fn naive_binary() -> Result<PathBuf> {
+    beside("naive-serve", "cargo build -p tokenvault-tests")
+}
+
+fn beside(name: &str, remedy: &str) -> Result<PathBuf> {
+    let this = std::env::current_exe()?; // target/<profile>/<program>, or target/<profile>/deps/<test>
+    let profile = this.ancestors().skip(1).find(|dir| !dir.ends_with("deps"));
+    let binary = profile.ok_or_else(|| Failure::new("the test has no directory"))?.join(name);
     if binary.is_file() {
         return Ok(binary);
     }
-    Err(Failure::new(format!("{} is missing: run `cargo build -p tokenvault`", binary.display())))
+    Err(Failure::new(format!("{} is missing: run `{remedy}`", binary.display())))
 }
 
 /// Runs the product's binary to its end, as an operator would: `tokenvault(&["check-config", "--config", file])`.
@@ -48,6 +57,7 @@ pub struct VaultBuilder {
     config: Table,
     modules: Vec<Module>,
     replicas: usize,
+    binary: Option<PathBuf>,
     ca: TestCa,
     operator_ca: TestCa,
     dir: TempDir,
@@ -57,7 +67,8 @@ impl VaultBuilder {
     fn new() -> Result<Self> {
         let (ca, operator_ca, dir) = (TestCa::new()?, TestCa::new()?, temporary_dir("vault")?);
         let server = ca.server()?;
-        let mut builder = Self { config: Table::new(), modules: Vec::new(), replicas: 1, ca, operator_ca, dir };
+        let (config, modules, binary) = (Table::new(), Vec::new(), None);
+        let mut builder = Self { config, modules, replicas: 1, binary, ca, operator_ca, dir };
         builder.write_keyring("k1", &["k1"])?;
         builder.put("server.cert_file", path(&server.cert));
         builder.put("server.key_file", path(&server.key));
@@ -135,12 +146,19 @@ impl VaultBuilder {
         self
     }
 
+    /// Runs another program than [`binary`].
+    #[must_use]
+    pub fn binary(mut self, binary: PathBuf) -> Self {
+        self.binary = Some(binary);
+        self
+    }
+
     /// Writes the files and starts the processes; returns when all are ready.
     pub async fn start(self) -> Result<Vault> {
         policy::write(&self.file("policy.toml"), &self.modules, &self.tenants())?;
         policy::write_operators(&self.file("operators.toml"))?;
-        let Self { config, modules, replicas, ca, operator_ca, dir } = self;
-        let binary = binary()?;
+        let Self { config, modules, replicas, binary, ca, operator_ca, dir } = self;
+        let binary = binary.map_or_else(self::binary, Ok)?;
         let mut vault = Vault { replicas: Vec::new(), modules, ca, operator_ca, dir };
         for number in 0..replicas {
             let replica = Replica::new(number, &binary, config.clone(), vault.dir.path())?;
@@ -248,10 +266,16 @@ impl Replica {
 
     /// Starts it again at the same addresses with what its configuration file says by now.
     pub async fn restart(&mut self) -> Result<()> {
+        self.respawn()?;
+        self.wait_ready().await
+    }
+
+    /// The same without waiting until it is ready.
+    pub fn respawn(&mut self) -> Result<()> {
         self.process.kill();
         let dir = self.config_file.parent().unwrap_or(Path::new(""));
         self.process = serve(&self.name, &self.binary, &self.config_file, dir)?;
-        self.wait_ready().await
+        Ok(())
     }
 
     /// Whether `/readyz` says yes.
@@ -273,7 +297,8 @@ impl Replica {
         Ok(series.filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
-    async fn wait_ready(&mut self) -> Result<()> {
+    /// Waits until it is.
+    pub async fn wait_ready(&mut self) -> Result<()> {
         let (http, url) = (self.http.clone(), self.management_url());
         self.process.wait_ready(START, || is_ready(&http, &url)).await
     }
