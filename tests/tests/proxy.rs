@@ -99,16 +99,16 @@ async fn an_answer_may_end_in_a_reset() -> Result<()> {
 
 #[tokio::test]
 async fn a_duplicate_comes_up_as_a_second_connection_with_the_same_bytes() -> Result<()> {
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let (teller, mut listening) = tokio::sync::mpsc::unbounded_channel();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let proxy = Proxy::to(listener.local_addr()?.to_string()).await?;
     tokio::spawn(async move {
         while let Ok((mut stream, peer)) = listener.accept().await {
-            let heard = heard.clone();
+            let teller = teller.clone();
             tokio::spawn(async move {
                 let mut request = [0; 11];
                 if stream.read_exact(&mut request).await.is_ok() {
-                    drop(heard.send((peer, request)));
+                    let _ = teller.send((peer, request));
                     drop(stream.write_all(b"0123456789\n").await);
                 }
             });
@@ -120,7 +120,7 @@ async fn a_duplicate_comes_up_as_a_second_connection_with_the_same_bytes() -> Re
     tokio::time::sleep(Duration::from_millis(5)).await;
     assert_eq!(ask(&mut stream, "part.").await, "0123456789");
 
-    let (one, two) = (hears.recv().await, hears.recv().await);
+    let (one, two) = (listening.recv().await, listening.recv().await);
     let (Some(one), Some(two)) = (one, two) else { return Err(Failure::new("a copy is missing")) };
     assert_ne!(one.0, two.0, "each on a connection of its own");
     assert_eq!((&one.1, &two.1), (b"first part.", b"first part."));

@@ -254,9 +254,7 @@ async fn carry_up(
             (shared.strike(&exchange.request, true), exchange.request.clone())
         };
         match fault {
-            Some(Fault::Duplicate(after)) => {
-                copy.insert(shared.copy(upstream, after)).send(request).unwrap_or_default()
-            }
+            Some(Fault::Duplicate(after)) => drop(copy.insert(shared.copy(upstream, after)).send(request)),
             Some(_) => return,
             None => drop(copy.as_ref().map(|copy| copy.send(part.to_vec()))),
         }

@@ -43,8 +43,8 @@ async fn an_answer_that_comes_too_late_is_unknown_and_one_that_comes_late_is_an_
     let lane = Lane::lay(&realm, PATIENCE).await?;
     let own = lane.pair(&realm).await?;
 
-    let late = lane.next(&own).await?;
-    assert!(refresh(&lane, &late, Fault::Delay(PATIENCE / 4)).await.is_ok());
+    let patient = lane.next(&own).await?;
+    assert!(refresh(&lane, &patient, Fault::Delay(PATIENCE / 4)).await.is_ok());
 
     for fault in [Fault::Delay(PATIENCE * 2), Fault::SwallowAnswer] {
         let pair = lane.next(&own).await?;

@@ -1,5 +1,5 @@
 //! A vault's own parts in this process, before the stand-in for Keycloak and behind a proxy, with one clock that all of
-//! them share and the test moves. One job is renewed at a time, so that requests come in a known order.
+//! them share and the test moves.
 #![expect(clippy::panic, reason = "a test's helpers fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,8 +101,8 @@ pub(crate) struct Tokens {
 }
 
 impl Stage {
-    /// A stage; its vault may exchange its own access tokens only where `exchanging`.
-    pub(crate) async fn set(exchanging: bool) -> Result<Self> {
+    /// A stage; its vault may exchange its own access tokens only where `exchanging`, and renews so many jobs at a time.
+    pub(crate) async fn set(exchanging: bool, concurrency: usize) -> Result<Self> {
         let clock = ShiftedClock::new(SystemClock);
         let realm = RealmConfig::folio_like(REALM)
             .with_settings(|settings| settings.access_token_lifespan = LIFE.as_secs())
@@ -124,7 +124,7 @@ impl Stage {
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Vault::new(parts.clone(), options, stop.clone());
-        tokio::spawn(Reconciler::new(parts, reconciler_options()?).run(stop.clone()));
+        tokio::spawn(Reconciler::new(parts, reconciler_options(concurrency)?).run(stop.clone()));
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
         Ok(Self { keycloak, proxy, heard, vault, store, clock, http, stop })
     }
@@ -247,13 +247,13 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
     })
 }
 
-fn reconciler_options() -> Result<reconciler::Options> {
+fn reconciler_options(concurrency: usize) -> Result<reconciler::Options> {
     Ok(reconciler::Options {
         replica: ReplicaId::parse("stage")?,
         lease: Duration::from_mins(1),
         poll_interval: Duration::from_millis(1),
-        concurrency: 1,
-        spends_per_session: 1,
+        concurrency,
+        spends_per_session: 8,
     })
 }
 
