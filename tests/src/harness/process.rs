@@ -65,6 +65,7 @@ pub struct Process {
     child: Child,
     exited: Option<ExitStatus>,
     log: PathBuf,
+    silent: bool,
     watcher: Watcher,
 }
 
@@ -82,7 +83,7 @@ impl Process {
             .spawn()
             .map_err(|e| Failure::from(e).context(format!("starting {}", command.get_program().display())))?;
         let watcher = Watcher::arm(CLEAN_UP, &[&child.id().to_string(), &leftover(log_dir)])?;
-        Ok(Self { name: name.to_owned(), child, exited: None, log, watcher })
+        Ok(Self { name: name.to_owned(), child, exited: None, log, silent: false, watcher })
     }
 
     /// The process id, which is also its group's.
@@ -121,6 +122,12 @@ impl Process {
             let _ = kill_process_group(self.pid(), Signal::KILL); // gone already is what is wanted
             self.exited = self.child.wait().ok();
         }
+    }
+
+    /// SIGKILL to one that another will follow, whose end nobody need be told of.
+    pub fn retire(&mut self) {
+        self.silent = true;
+        self.kill();
     }
 
     /// SIGSTOP: it stays, holds its connections and answers nothing.
@@ -209,7 +216,7 @@ impl Drop for Process {
     #[allow(clippy::print_stderr, reason = "a failing test shows what its processes said")]
     fn drop(&mut self) {
         self.kill();
-        if failure::seen() {
+        if failure::seen() && !self.silent {
             eprintln!("--- {}: end of {}\n{}", self.name, self.log.display(), self.log_tail());
         }
         let _ = &self.watcher; // dropped after the kill: were this process to die in between, the watcher still acts

@@ -272,7 +272,7 @@ impl Replica {
 
     /// The same without waiting until it is ready.
     pub fn respawn(&mut self) -> Result<()> {
-        self.process.kill();
+        self.process.retire();
         let dir = self.config_file.parent().unwrap_or(Path::new(""));
         self.process = serve(&self.name, &self.binary, &self.config_file, dir)?;
         Ok(())
