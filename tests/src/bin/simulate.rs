@@ -40,7 +40,7 @@ const TOLD: u64 = 5;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { naive: arguments.naive, full: arguments.trace };
+    let options = Options { naive: arguments.naive, full: arguments.trace, brief: false };
     let totals = if arguments.trace { replay(arguments.seed, &options) } else { go(&arguments, &options) };
     match arguments.output {
         Output::Json => println!("{}", serde_json::to_string(&totals).expect("counts serialize")),

@@ -25,9 +25,11 @@ use super::trace::Trace;
 use super::weather::Weather;
 use super::world::World;
 
-/// How often a child saves a record, and how many children are at work at a time.
+/// How often a record is saved with a plain token, and how many children are at work at a time.
 const EVERY: Duration = Duration::from_secs(30);
 const AT_ONCE: u32 = 5;
+/// How many records a child has.
+const RECORDS: u32 = 3;
 
 /// An import.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +73,7 @@ impl Site {
         let people = People::new(["user0".to_owned()]);
         let chance = (Dice::new(1), Weather::calm());
         let world = Arc::new(World::new(SimTime::start(), keycloak, people, chance, Trace::new(false), errands));
-        let setup = Setup { naive: false, may_exchange: true, poll: Duration::from_secs(10) };
+        let setup = Setup { naive: false, may_exchange: true, poll: Duration::from_secs(20) };
         let replicas = (0..replicas).map(|number| Replica::start(&world, number, &Arc::default(), &setup)).collect();
         Self { world, replicas, course: Mutex::default() }
     }
@@ -146,15 +148,14 @@ async fn register(site: &Site, import: &Import) {
 /// One child: reads its token and saves a record, again and again, from its beginning to its end.
 async fn work(site: Arc<Site>, import: Import, number: u32, begins: Duration) {
     sleep(begins).await;
-    let lasts = import.length / import.children * AT_ONCE;
-    let records = lasts.as_secs() / EVERY.as_secs() + 1;
-    for _ in 0..records {
+    let every = import.length / import.children * AT_ONCE / RECORDS;
+    for _ in 0..RECORDS {
         let request = ReadRequest { min_ttl: None, wait: Duration::from_secs(5), known: None };
         match site.vault(number).read(&caller(), &child(number), request).await {
             Ok(ReadAnswer::Token(token)) => site.save(token.access_token.expose()),
             Ok(ReadAnswer::NotModified(_)) | Err(_) => site.course.lock().0.without_token += 1,
         }
-        sleep(EVERY).await;
+        sleep(every).await;
     }
 }
 

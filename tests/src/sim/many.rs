@@ -30,6 +30,8 @@ pub struct Totals {
     pub ui_sessions_killed: u64,
     /// See [`Outcome`].
     pub gaps: u64,
+    /// See [`Outcome`].
+    pub revived: u64,
     /// The hash of all traces, in order of the seeds.
     pub trace_hash: String,
     #[serde(skip)]
@@ -48,6 +50,7 @@ impl Totals {
         self.expired_served += outcome.expired_served;
         self.ui_sessions_killed += outcome.ui_sessions_killed;
         self.gaps += outcome.gaps;
+        self.revived += outcome.revived;
         self.hash = mix(self.hash ^ mix(outcome.seed)) ^ outcome.trace_hash;
         self.trace_hash = format!("{:016x}", self.hash);
     }

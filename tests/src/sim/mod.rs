@@ -46,6 +46,8 @@ pub struct Options {
     pub naive: bool,
     /// Writing every event down.
     pub full: bool,
+    /// A twelfth of the storm and hardly any quiet after it: enough to compare traces, too little to judge.
+    pub brief: bool,
 }
 
 /// What came of one seed.
@@ -69,6 +71,9 @@ pub struct Outcome {
     pub ui_sessions_killed: u64,
     /// User sessions ended in the gap that is excused.
     pub gaps: u64,
+    /// Jobs that served again after a module had been told that they were over: their answer was held by a process that
+    /// stood still. Not lost, but no joy either.
+    pub revived: u64,
     /// The hash of all events.
     pub trace_hash: u64,
     /// What must never be, in words.

@@ -180,20 +180,29 @@ pub fn begin(desk: &Arc<Desk>, user: usize, acquisitions: &[Acquisition]) {
 async fn live(desk: Arc<Desk>, wish: Wish) {
     sleep(Duration::from_millis(desk.roll(1, 20_000))).await;
     register(&desk, wish).await;
-    while desk.stage(wish.job) == Stage::Registered {
+    while desk.stage(wish.job) != Stage::GivenUp {
         sleep(Duration::from_millis(desk.roll(2_000, 40_000))).await;
         let choice = desk.roll(0, 1_000);
         let wait = Duration::from_secs(desk.roll(0, 10));
-        let Some(Err(problem)) = desk.ask(wish.job, choice, wait).await else { continue };
-        match problem.code {
-            Code::JobEnded | Code::SessionEnded | Code::ReauthRequired => {
-                desk.set_stage(wish.job, Stage::Ended(text(&problem)));
+        let Some(answer) = desk.ask(wish.job, choice, wait).await else { continue };
+        let ended = matches!(desk.stage(wish.job), Stage::Ended(_));
+        match answer {
+            Ok(_) if ended => {
+                desk.world.state.lock().revived += 1;
+                desk.set_stage(wish.job, Stage::Registered);
             }
-            Code::JobNotFound if forgotten(&desk.world, wish.job) => register(&desk, wish).await,
-            Code::JobNotFound => desk.set_stage(wish.job, Stage::Ended("job_not_found".to_owned())),
-            _ => {}
+            Ok(_) => {}
+            Err(problem) if problem.code == Code::JobNotFound && forgotten(&desk.world, wish.job) => {
+                register(&desk, wish).await;
+            }
+            Err(problem) if tells_an_end(&problem) && !ended => desk.set_stage(wish.job, Stage::Ended(text(&problem))),
+            Err(_) => {}
         }
     }
+}
+
+fn tells_an_end(problem: &Problem) -> bool {
+    matches!(problem.code, Code::JobEnded | Code::SessionEnded | Code::ReauthRequired | Code::JobNotFound)
 }
 
 /// Whether the store may have forgotten a job's registration with its last rollback: no renewal could bring that back, and

@@ -65,7 +65,8 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
     let trace = Trace::new(options.full);
     let time = SimTime::start();
     script.weather.without(if dice.below(2) == 0 { &[] } else { &[0] });
-    let (storm, weather) = (script.storm_ms, script.weather.clone());
+    let quiet = if options.brief { 10 } else { 400 + 2 * script.access_life };
+    let (storm, weather) = (script.storm_ms / if options.brief { 12 } else { 1 }, script.weather.clone());
     let world = Arc::new(World::new(time, keycloak, People::new(users), (dice, weather), trace, errands));
     world.remark(|| {
         let Setup { may_exchange, poll, .. } = &script.setup;
@@ -92,8 +93,9 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
     sleep(Duration::from_millis(storm)).await;
     world.calm_down();
     // A clock that was five minutes ahead leaves leases that last as long; then comes the quarantine, then a renewal.
-    sleep(Duration::from_secs(400 + 2 * script.access_life)).await;
-    let outcome = judge(seed, &world, &desk).await;
+    sleep(Duration::from_secs(quiet)).await;
+    let patience = if options.brief { 1 } else { 8 };
+    let outcome = judge(seed, &world, &desk, patience).await;
     errands.abort();
     outcome
 }
@@ -133,14 +135,14 @@ async fn run_errands(
 }
 
 /// Who is still served, and who should be.
-async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>) -> Outcome {
+async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -> Outcome {
     world.watch_sessions(None);
     let mut outcome = Outcome { seed, jobs: desk.count() as u64, ..Outcome::default() };
     for job in 0..desk.count() {
         let end = match desk.stage(job) {
             Stage::Registering | Stage::GivenUp => continue,
             Stage::Ended(why) => Some(why),
-            Stage::Registered => final_read(world, desk, job).await.err(),
+            Stage::Registered => final_read(world, desk, job, patience).await.err(),
         };
         let Some(why) = end else { continue };
         let (line, bound, key) = {
@@ -171,6 +173,7 @@ fn finish(world: &World, mut outcome: Outcome) -> Outcome {
     outcome.ui_sessions_killed = count(Violation::UiSessionKilled);
     outcome.stories.extend(state.violations.iter().map(|(at, what)| format!("{} at {at} ms", name(*what))));
     outcome.gaps = state.gaps;
+    outcome.revived = state.revived;
     outcome.points = state.points;
     outcome.trace_hash = state.trace.hash();
     outcome.last = state.trace.last();
@@ -179,9 +182,9 @@ fn finish(world: &World, mut outcome: Outcome) -> Outcome {
 }
 
 /// Whether a job that should live is served an access token that Keycloak holds to be active.
-async fn final_read(world: &World, desk: &Desk, job: usize) -> Result<(), String> {
+async fn final_read(world: &World, desk: &Desk, job: usize, patience: u64) -> Result<(), String> {
     let mut last = String::new();
-    for attempt in 0..8 {
+    for attempt in 0..patience {
         match desk.read(job, attempt).await {
             Ok(token) if is_active(world, &token) => return Ok(()),
             Ok(_) => "a token that is not active".clone_into(&mut last),

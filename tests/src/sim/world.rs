@@ -93,6 +93,8 @@ pub struct State {
     pub points: u64,
     /// Exchanges that fell into the one gap there is between a probe and the arrival of the exchange.
     pub gaps: u64,
+    /// Jobs that served again after a module had been told that they were over.
+    pub revived: u64,
     /// What must never be, and when it was.
     pub violations: Vec<(u64, Violation)>,
     /// The last time the store went back.
@@ -138,6 +140,7 @@ impl World {
             jobs: Vec::new(),
             points: 0,
             gaps: 0,
+            revived: 0,
             violations: Vec::new(),
             rolled_back_at: None,
             weather,
