@@ -222,6 +222,10 @@ counter!(
     Fence
 );
 
+/// Names an unbroken life of the store: while it is the same, no write that was acknowledged in it has been lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct StoreEpoch(pub u64);
+
 /// Names one attempt to change something, so that repeating it after a lost answer is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(u64);

@@ -8,11 +8,12 @@ mod due;
 mod entries;
 mod records;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId};
 use crate::ports::{
     Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
@@ -29,6 +30,7 @@ pub struct Snapshot(State);
 pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    epoch: AtomicU64,
 }
 
 #[derive(Clone, Default)]
@@ -40,7 +42,7 @@ struct State {
 impl MemoryStore {
     /// An empty store; the clock tells when keys expire.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Mutex::default(), epoch: AtomicU64::new(1) }
     }
 
     /// What it holds now.
@@ -51,6 +53,7 @@ impl MemoryStore {
     /// Forgets everything since a snapshot was taken.
     pub fn restore(&self, snapshot: Snapshot) {
         *self.state().0 = snapshot.0;
+        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 
     /// The state and the time. A panic under the lock leaves whole entries behind, so a poisoned lock is still good.
@@ -107,6 +110,10 @@ impl TokenStore for MemoryStore {
 
     async fn time(&self) -> Result<Timestamp, StoreError> {
         Ok(self.state().1)
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        Ok(StoreEpoch(self.epoch.load(Ordering::SeqCst)))
     }
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {

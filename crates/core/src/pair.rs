@@ -59,6 +59,7 @@ impl Sealer<'_> {
             issued_at: asked_at,
             scope: grant.scope.clone(),
             rotated: false,
+            epoch: None,
             refresh: RefreshSlot {
                 sealed: self.keyring.seal(self.place(generation, refresh), grant.refresh.expose(), self.entropy),
                 hash: grant.refresh.hash(),

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use redis::{FromRedisValue, ScriptInvocation};
-use tokenvault_core::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use tokenvault_core::ids::{
+    AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+};
 use tokenvault_core::ports::{
     Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
@@ -115,6 +117,17 @@ impl TokenStore for RedisStore {
     async fn time(&self) -> Result<Timestamp, StoreError> {
         let (seconds, micros): (u64, u64) = self.reads.call(&redis::cmd("TIME")).await?;
         Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
+    }
+
+    /// A restart changes the process's id, a failover the id of its history.
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        let server: String = self.reads.call(redis::cmd("INFO").arg("server")).await?;
+        let replication: String = self.reads.call(redis::cmd("INFO").arg("replication")).await?;
+        let id = |text: &str, name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
+            value.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| report("protocol"))
+        };
+        Ok(StoreEpoch(id(&server, "run_id")? ^ id(&replication, "master_replid")?.rotate_left(1)))
     }
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {

@@ -108,6 +108,7 @@ fn pair(id: PairId, now: u64, generation: Generation) -> Pair {
         issued_at: at(now),
         scope: String::new(),
         rotated: false,
+        epoch: None,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(id.to_be_bytes().to_vec()),
             hash: RefreshToken::new(id.to_string()).hash(),

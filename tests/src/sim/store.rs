@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use tokenvault_core::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use tokenvault_core::ids::{
+    AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{
     Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
@@ -202,6 +204,10 @@ impl TokenStore for FaultyStore {
 
     async fn time(&self) -> Result<Timestamp, StoreError> {
         self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.time()))).await
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.epoch()))).await
     }
 
     async fn count_due(&self, shard: Shard, at: Timestamp) -> Result<u64, StoreError> {

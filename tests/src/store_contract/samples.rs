@@ -98,6 +98,7 @@ pub fn pair(generation: u64) -> Pair {
         issued_at: NOW,
         scope: "openid".to_owned(),
         rotated: false,
+        epoch: None,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(vec![254, 0, byte]),
             hash: RefreshToken::new(format!("refresh {generation}")).hash(),

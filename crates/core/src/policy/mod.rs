@@ -14,8 +14,8 @@
 //! 3. If the answer is lost, the token is never sent again blindly. The spare is used; without one, the intent's
 //!    deadline is waited out and the probe decides: still active means it was never spent.
 //! 4. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
-//!    learn why only where it cannot have been spent: while its access token lives and no pair before it was spent for
-//!    it. A store that lost the write of a spend shows the spent token as never sent.
+//!    learn why only where it cannot have been spent: a store that lost the write of a spend shows the spent token as
+//!    never sent. So either the store has lived on unbroken since it wrote the pair, or there was no reason to spend it.
 
 mod apply;
 mod plan;
@@ -29,7 +29,7 @@ pub use apply::{apply, schedule};
 pub use plan::plan;
 pub use serve::{Ask, Serve, serve};
 
-use crate::ids::{AttemptId, Incarnation};
+use crate::ids::{AttemptId, Incarnation, StoreEpoch};
 use crate::ports::{CallError, GrantError};
 use crate::record::{EndReason, Pair, Record, SessionRef, Slot};
 use crate::time::Timestamp;
@@ -103,6 +103,8 @@ pub struct Round {
     pub incarnation: Option<Incarnation>,
     /// The same of the anchor's client session.
     pub anchor_incarnation: Option<Incarnation>,
+    /// The life the store is in, asked for after the refresh token was found dead.
+    pub epoch: Option<StoreEpoch>,
     /// Whether another job is just joining the client session of the pair: its exchange may create that session anew, and an
     /// exchange of this job's, arriving after it, would end the user's session.
     pub joining: bool,

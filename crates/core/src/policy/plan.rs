@@ -147,12 +147,14 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
 }
 
 /// Whether the newest refresh token certainly was not spent, so that sending it to learn why it is dead cannot count as
-/// reuse. That nobody noted a spend is not enough, for the store may have lost the note; but while its access token lives
-/// there was no reason to spend it, unless its client may not exchange.
+/// reuse. That nobody noted a spend is enough only where the store has not lost the note: where it has lived on unbroken
+/// since it wrote the pair. Otherwise, while its access token lives there was no reason to spend it, unless its client may
+/// not exchange.
 fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
+    let unbroken = |pair: &Pair| pair.epoch.is_some() && pair.epoch == progress.round.epoch;
+    let needless = |pair: &Pair| !pair.rotated && at.settings.may_exchange && is_exchangeable(pair, at);
     unsent(&progress.record, Slot::Current)
-        && at.settings.may_exchange
-        && progress.record.pair.as_ref().is_some_and(|pair| !pair.rotated && is_exchangeable(pair, at))
+        && progress.record.pair.as_ref().is_some_and(|pair| unbroken(pair) || needless(pair))
 }
 
 fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {

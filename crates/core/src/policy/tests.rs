@@ -30,6 +30,7 @@ fn pair(token: &str, now: Timestamp, generation: u64) -> Pair {
         issued_at: now,
         scope: String::new(),
         rotated: false,
+        epoch: None,
         refresh: RefreshSlot {
             sealed: Sealed::from_bytes(token.as_bytes().to_vec()),
             hash: RefreshToken::new(token).hash(),
@@ -399,6 +400,18 @@ fn a_token_that_may_have_been_spent_is_doubted_and_never_sent_to_learn_why_it_is
         walk.now = walk.now.max(until);
         walk.step(Step::Probe(Slot::Current), INACTIVE);
         assert_eq!(walk.next(), Step::Finish(EndReason::SessionLost), "{case}");
+    }
+}
+
+#[test]
+fn while_the_store_lives_on_unbroken_even_a_rotated_token_may_be_sent_to_learn_why() {
+    for (store, expected) in [(7, Step::Declare(Slot::Current)), (8, Step::Doubt)] {
+        let mut walk = Walk::new(record(Acquisition::Adopt), at(61));
+        let pair = walk.progress.record.pair.as_mut().expect("a pair");
+        (pair.rotated, pair.epoch) = (true, Some(StoreEpoch(7)));
+        walk.progress.round.epoch = Some(StoreEpoch(store));
+        walk.step(Step::Probe(Slot::Current), INACTIVE);
+        assert_eq!(walk.next(), expected, "{store}");
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::ids::{
-    AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, TenantId, UserId,
+    AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, StoreEpoch, TenantId,
+    UserId,
 };
 use crate::record::{self, FieldsChange, Record};
 use crate::time::Timestamp;
@@ -247,6 +248,9 @@ pub trait TokenStore: Send + Sync {
 
     /// The store's own clock, by which replicas agree on the time.
     async fn time(&self) -> Result<Timestamp, StoreError>;
+
+    /// The unbroken life the store is in.
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError>;
 
     /// How many records of a shard are due at `now`.
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Acquisition, Anchor, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension,
 };
-use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, TenantId};
+use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, StoreEpoch, TenantId};
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
 use crate::time::Timestamp;
@@ -64,6 +64,8 @@ struct PairMeta {
     scope: String,
     #[serde(default = "yes")]
     rotated: bool,
+    #[serde(default)]
+    epoch: Option<StoreEpoch>,
     refresh: SlotMeta,
 }
 
@@ -237,6 +239,7 @@ impl Writer {
             issued_at: pair.issued_at.as_millis(),
             scope: pair.scope.clone(),
             rotated: pair.rotated,
+            epoch: pair.epoch,
             refresh: slot_meta(&pair.refresh),
         };
         self.json(meta, &pair_meta);
@@ -303,6 +306,7 @@ impl Reader<'_> {
             issued_at: Timestamp::from_millis(pair.issued_at),
             scope: pair.scope,
             rotated: pair.rotated,
+            epoch: pair.epoch,
             refresh: slot(self.sealed(refresh)?, &pair.refresh, meta)?,
         })
     }

@@ -13,7 +13,8 @@ pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode};
 pub use reason::{EndKind, EndReason, Suspension};
 
 use crate::ids::{
-    AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey, Subject, UserId,
+    AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey, StoreEpoch,
+    Subject, UserId,
 };
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
@@ -119,6 +120,8 @@ pub struct Pair {
     /// Whether a refresh token was spent for it, or it was deposited: then the next one may be spent for its successor,
     /// and a store that lost that write would show its refresh token as never sent.
     pub rotated: bool,
+    /// The store's life in which it was written, as far as that is known.
+    pub epoch: Option<StoreEpoch>,
     /// The refresh token.
     pub refresh: RefreshSlot,
 }

@@ -161,9 +161,11 @@ fn restored(stored: &Record, held: &Record) -> Record {
 }
 
 impl Reconciler {
-    /// Looks after what is held, until told to stop.
+    /// Looks after what is held, and which life the store is in, until told to stop.
     pub(super) async fn watch_held(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
+            let epoch = self.parts.store.epoch().await.ok();
+            *self.epoch.lock() = epoch;
             for record in self.held.take_due(self.parts.clock.now()) {
                 if let Err(error) = self.restore(&record).await {
                     tracing::debug!(%error, "a held pair could not be compared with the store");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokenvault_core::ids::{ClientId, ReplicaId, Shard, TenantId};
+use tokenvault_core::ids::{ClientId, ReplicaId, Shard, StoreEpoch, TenantId};
 use tokenvault_core::ports::{Claim, Claimed, Client};
 use tokenvault_core::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -56,6 +56,8 @@ pub struct Reconciler {
     spends: SpendGate,
     traffic: Arc<Traffic>,
     held: Held,
+    /// The store's life, as it was asked last.
+    epoch: parking_lot::Mutex<Option<StoreEpoch>>,
     /// Clients whose own credentials were refused, and when that was last said.
     rejected: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
     /// Clients that may not exchange their own tokens, as they were last told, and until when that is believed.
@@ -75,6 +77,7 @@ impl Reconciler {
             spends,
             traffic,
             held: Held::default(),
+            epoch: parking_lot::Mutex::default(),
             rejected: parking_lot::Mutex::default(),
             barred: parking_lot::Mutex::default(),
         })

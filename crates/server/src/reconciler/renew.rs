@@ -125,6 +125,9 @@ impl Renewal<'_> {
             let started = parts.clock.now();
             let outcome = self.carry_out(&progress.record, step).await?;
             self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
+            if let (Step::Probe(Slot::Current), Outcome::Probed(Ok(false))) = (step, &outcome) {
+                progress.round.epoch = Some(parts.store.epoch().await?);
+            }
             let before = progress.record.clone();
             let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
             progress = apply(progress, step, outcome, &self.moment(&settings));
@@ -276,7 +279,8 @@ impl Renewal<'_> {
             Err(error) => return Outcome::Failed(error),
         };
         let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
-        let sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
+        let mut sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
+        sealed.epoch = *self.reconciler.epoch.lock();
         Outcome::Issued(Box::new(Issued {
             pair: sealed,
             expires_in: grant.expires_in,
