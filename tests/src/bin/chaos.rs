@@ -42,6 +42,9 @@ struct Args {
     /// The vault's `renewal.quarantine`, in seconds
     #[arg(long, default_value_t = 30)]
     quarantine: u64,
+    /// A directory to leave the replicas' logs and Keycloak's refresh events in
+    #[arg(long)]
+    evidence: Option<PathBuf>,
     /// `text` shows progress on standard error; `json` shows nothing but the account
     #[arg(long, value_enum, default_value = "text")]
     output: Output,
@@ -65,6 +68,7 @@ async fn main() -> ExitCode {
         seed: args.seed.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0)),
         quarantine: args.quarantine,
         progress: args.output == Output::Text,
+        evidence: args.evidence,
     };
     // Dropping the storm is what stops its processes.
     let outcome = tokio::select! {

@@ -10,8 +10,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::jobs::{Jobs, Session};
@@ -40,7 +42,7 @@ pub struct Evidence {
 }
 
 /// One refresh, as Keycloak noted it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 struct Refresh {
     at: u64,
     session: String,
@@ -51,6 +53,9 @@ struct Refresh {
 /// Gathers it all; Keycloak and the store are up and quiet by now.
 pub async fn gather(stage: &mut Stage, options: &Options, jobs: &Jobs, ends: &Ends) -> Result<Evidence> {
     let refreshes = refreshes(stage).await?;
+    if let Some(dir) = &options.evidence {
+        leave(stage, &refreshes, dir)?;
+    }
     let mut evidence = Evidence { double_spends: double_spends(&refreshes), ..Evidence::default() };
     for error in refreshes.iter().filter_map(|refresh| refresh.error.clone()) {
         *evidence.refusals.entry(error).or_default() += 1;
@@ -65,14 +70,16 @@ pub async fn gather(stage: &mut Stage, options: &Options, jobs: &Jobs, ends: &En
     Ok(evidence)
 }
 
+/// All of them, newest first. The jobs live on meanwhile: what is new pushes the pages on, so some come twice.
 async fn refreshes(stage: &Stage) -> Result<Vec<Refresh>> {
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), HashSet::new());
     for page in 0..PAGES {
         let (realm, first) = (stage.realm.name(), page * PAGE);
         let path = format!("/{realm}/events?type=REFRESH_TOKEN&type=REFRESH_TOKEN_ERROR&first={first}&max={PAGE}");
         let events = stage.realm.admin().call(Method::GET, &path, None).await?;
         let events = events.as_array().ok_or_else(|| Failure::new("Keycloak shows no events"))?;
-        all.extend(events.iter().map(refresh));
+        let unseen = events.iter().filter(|event| seen.insert(event["id"].to_string()));
+        all.extend(unseen.map(refresh));
         if events.len() < PAGE {
             return Ok(all);
         }
@@ -89,6 +96,17 @@ fn refresh(event: &Value) -> Refresh {
         token: text(&event["details"]["refresh_token_id"]),
         error,
     }
+}
+
+/// Neither holds a token: the vault logs none, and Keycloak's events have only their ids.
+fn leave(stage: &mut Stage, refreshes: &[Refresh], dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    for replica in stage.vault.replicas() {
+        let log = replica.process().log_path().to_owned();
+        std::fs::copy(&log, dir.join(log.file_name().unwrap_or_default()))?;
+    }
+    let lines: Vec<String> = refreshes.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    Ok(std::fs::write(dir.join("refreshes.jsonl"), lines.join("\n"))?)
 }
 
 fn double_spends(refreshes: &[Refresh]) -> usize {

@@ -21,6 +21,7 @@
 //! | [`evidence`] | what Keycloak and the replicas' logs tell |
 //! | [`report`] | the counters |
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,12 +107,24 @@ pub struct Options {
     pub quarantine: u64,
     /// Whether progress is shown.
     pub progress: bool,
+    /// Where the replicas' logs and Keycloak's events are left for whoever wants to know more.
+    pub evidence: Option<PathBuf>,
 }
 
 impl Options {
     /// A storm of this kind and length, with the product's own quarantine.
     pub fn new(acquisition: Acquisition, fault: Fault, seconds: u64, jobs: usize) -> Self {
-        Self { seconds, jobs, acquisition, fault, naive: false, seed: 1, quarantine: 30, progress: false }
+        Self {
+            seconds,
+            jobs,
+            acquisition,
+            fault,
+            naive: false,
+            seed: 1,
+            quarantine: 30,
+            progress: false,
+            evidence: None,
+        }
     }
 }
 
