@@ -1,106 +1,244 @@
-//! Keycloak as far as one client session of the vault's matters: which tokens are good, and what an act destroys.
+//! Keycloak as far as the vault's client in one user's sessions matters: which tokens are good, and what an act destroys.
 //!
 //! Reuse of a refresh token detaches the client session. An access token from an earlier life of the client session, sent
-//! for exchange, ends the user's whole session. Both were measured; see docs/keycloak.md.
+//! for exchange, ends the user's whole session. Both were measured; see docs/keycloak.md. Here an earlier life is enough;
+//! the real one forgives up to a second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use tokenvault_core::ports::Refusal;
+use tokenvault_core::time::Timestamp;
 
-/// An access token's life in seconds.
-pub const LIFE: u64 = 60;
+/// An access token's life.
+pub const LIFE: Duration = Duration::from_mins(1);
 
-/// Names a pair; its access token and its refresh token go by the same number.
-pub type PairId = u16;
+/// Names a pair; its access token and its refresh token go by the same number. Numbers are used again.
+pub type PairId = u8;
 
-/// The state of one client session, and what the vault did to it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts, not the stages of one state")]
-pub struct Keycloak {
-    /// Whether the user's session lives.
-    pub user_alive: bool,
-    /// Whether the client session in it lives.
-    pub client_alive: bool,
-    /// Which life the client session is in.
+/// The user's own session; all others are the vault's.
+pub const USERS: u8 = 0;
+
+/// A pair that was issued.
+#[derive(Debug, Clone, Copy)]
+pub struct Issue {
+    /// The session it lives in.
+    pub session: u8,
+    /// The life of the client session it was issued in.
     pub life: u8,
-    /// Pairs by number: the life they were issued in, and when.
-    issued: BTreeMap<PairId, (u8, u64)>,
-    spent: BTreeSet<PairId>,
-    /// A refresh token that had been spent was sent again.
-    pub reused: bool,
-    /// An exchange with a token of an earlier life ended the user's session.
-    pub killed_user_session: bool,
+    born: Timestamp,
+    spent: bool,
+}
+
+impl Hash for Issue {
+    // The session is hashed by what it is, and not by its number.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.life, self.born, self.spent).hash(state);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Session {
+    user_alive: bool,
+    client_alive: bool,
+    life: u8,
+}
+
+/// What an exchange of an access token came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchanged {
+    /// A pair.
+    Pair(PairId),
+    /// A no.
+    Refused(Refusal),
+    /// The token was of an earlier life: the user's session has ended.
+    SessionEnded,
+}
+
+/// The sessions and what was issued in them.
+#[derive(Debug, Clone, Default)]
+pub struct Keycloak {
+    sessions: Vec<Option<Session>>,
+    issued: Vec<Option<Issue>>,
+    /// Which lives of the vault's client session in the user's session others have ended, as bits.
+    ended_by_others: u32,
+    /// Which registration began the life that the client session is in.
+    pub creator: u8,
 }
 
 impl Keycloak {
-    /// A session with its first pair, number 0, issued at `now`.
-    pub fn new(now: u64) -> Self {
-        let mut keycloak = Self { user_alive: true, client_alive: true, life: 1, ..Self::default() };
-        keycloak.issue(now);
-        keycloak
+    /// The user's session with a client session of the vault's in it.
+    pub fn new() -> Self {
+        let session = Session { user_alive: true, client_alive: true, life: 1 };
+        Self { sessions: vec![Some(session)], ..Self::default() }
     }
 
-    fn issue(&mut self, now: u64) -> PairId {
-        let id = PairId::try_from(self.issued.len()).expect("the exploration is shallow");
-        self.issued.insert(id, (self.life, now));
-        id
+    /// A pair, as long as anybody holds it.
+    pub fn issue(&self, pair: PairId) -> Option<&Issue> {
+        self.issued.get(usize::from(pair)).and_then(Option::as_ref)
     }
 
-    /// The newest pair there is.
-    pub fn newest(&self) -> PairId {
-        self.issued.keys().next_back().copied().unwrap_or_default()
+    fn session(&self, session: u8) -> Option<&Session> {
+        self.sessions.get(usize::from(session)).and_then(Option::as_ref)
     }
 
-    fn is_of_this_life(&self, pair: PairId) -> bool {
-        self.issued.get(&pair).is_some_and(|(life, _)| *life == self.life)
+    fn session_mut(&mut self, session: u8) -> Option<&mut Session> {
+        self.sessions.get_mut(usize::from(session)).and_then(Option::as_mut)
+    }
+
+    /// Hashes a session by its state.
+    pub fn hash_session(&self, session: u8, state: &mut impl Hasher) {
+        (session == USERS, self.session(session)).hash(state);
+    }
+
+    /// Hashes what does not belong to a pair.
+    pub fn hash_users(&self, state: &mut impl Hasher) {
+        (self.session(USERS), self.ended_by_others, self.creator).hash(state);
+    }
+
+    /// Issues a pair in the life its session is in.
+    fn grant(&mut self, session: u8, now: Timestamp) -> PairId {
+        let life = self.session(session).map_or(0, |session| session.life);
+        let place = put(&mut self.issued, Some(Issue { session, life, born: now, spent: false }));
+        PairId::try_from(place).expect("what nobody holds is forgotten")
+    }
+
+    /// A first pair, for a job that is there when the exploration begins.
+    pub fn first(&mut self, now: Timestamp) -> PairId {
+        self.grant(USERS, now)
+    }
+
+    /// Forgets what nobody holds.
+    pub fn keep_only(&mut self, held: u64) {
+        for (id, issue) in self.issued.iter_mut().enumerate() {
+            if held & (1 << id) == 0 {
+                *issue = None;
+            }
+        }
+        while self.issued.last().is_some_and(Option::is_none) {
+            self.issued.pop();
+        }
+        for id in 1..self.sessions.len() {
+            let lived_in = self.issued.iter().flatten().any(|issue| usize::from(issue.session) == id);
+            if !lived_in {
+                self.sessions[id] = None;
+            }
+        }
+        while self.sessions.last().is_some_and(Option::is_none) {
+            self.sessions.pop();
+        }
+    }
+
+    /// Whether the user's session lives, and the vault's client session in it.
+    pub fn lives(&self) -> (bool, bool) {
+        self.session(USERS).map_or((false, false), |session| (session.user_alive, session.client_alive))
+    }
+
+    /// Whether somebody else ended what this pair lives in.
+    pub fn was_ended_by_others(&self, pair: PairId) -> bool {
+        self.issue(pair).is_some_and(|issue| {
+            let gone = !self.lives().0 || self.ended_by_others & (1 << issue.life) != 0;
+            issue.session == USERS && gone
+        })
+    }
+
+    /// Whether an access token has not expired.
+    pub fn is_live_access(&self, pair: PairId, now: Timestamp) -> bool {
+        self.issue(pair).is_some_and(|issue| now < issue.born + LIFE)
     }
 
     /// Introspection with the refresh-token hint.
     pub fn probe(&self, pair: PairId) -> bool {
-        self.user_alive && self.client_alive && self.is_of_this_life(pair) && !self.spent.contains(&pair)
+        self.issue(pair).is_some_and(|issue| {
+            let lives = self
+                .session(issue.session)
+                .is_some_and(|session| session.user_alive && session.client_alive && session.life == issue.life);
+            lives && !issue.spent
+        })
     }
 
-    /// The refresh grant.
-    pub fn refresh(&mut self, pair: PairId, now: u64) -> Result<PairId, Refusal> {
-        if !self.user_alive {
-            return Err(Refusal::SessionNotActive);
+    /// The refresh grant; also whether a spent token came back.
+    pub fn refresh(&mut self, pair: PairId, now: Timestamp) -> (Result<PairId, Refusal>, bool) {
+        let Some(issue) = self.issue(pair).copied() else { return (Err(Refusal::TokenInvalid), false) };
+        let Some(session) = self.session_mut(issue.session) else { return (Err(Refusal::SessionNotActive), false) };
+        if !session.user_alive {
+            return (Err(Refusal::SessionNotActive), false);
         }
-        if !self.client_alive || !self.is_of_this_life(pair) {
-            return Err(Refusal::ClientSessionGone);
+        if !session.client_alive || session.life != issue.life {
+            return (Err(Refusal::ClientSessionGone), false);
         }
-        if !self.spent.insert(pair) {
-            self.reused = true;
-            self.client_alive = false;
-            return Err(Refusal::TokenReused);
+        if issue.spent {
+            session.client_alive = false;
+            return (Err(Refusal::TokenReused), true);
         }
-        Ok(self.issue(now))
+        self.issued[usize::from(pair)] = Some(Issue { spent: true, ..issue });
+        (Ok(self.grant(issue.session, now)), false)
     }
 
     /// Token exchange of the access token of a pair.
-    pub fn exchange(&mut self, pair: PairId, now: u64) -> Result<PairId, Refusal> {
-        let born = self.issued.get(&pair).map_or(0, |(_, born)| *born);
-        if now >= born + LIFE || !self.user_alive || !self.client_alive {
-            return Err(Refusal::SubjectInvalid);
+    pub fn exchange(&mut self, pair: PairId, now: Timestamp) -> Exchanged {
+        let refused = Exchanged::Refused(Refusal::SubjectInvalid);
+        let Some(issue) = self.issue(pair).copied() else { return refused };
+        let Some(session) = self.session_mut(issue.session) else { return refused };
+        if now >= issue.born + LIFE || !session.user_alive || !session.client_alive {
+            return refused;
         }
-        if !self.is_of_this_life(pair) {
-            self.user_alive = false;
-            self.killed_user_session = true;
-            return Err(Refusal::SubjectInvalid);
+        if session.life != issue.life {
+            session.user_alive = false;
+            return Exchanged::SessionEnded;
         }
-        Ok(self.issue(now))
+        Exchanged::Pair(self.grant(issue.session, now))
     }
 
-    /// A new session of the vault's own.
-    pub fn impersonate(&mut self, now: u64) -> PairId {
-        self.life += 1;
-        self.user_alive = true;
-        self.client_alive = true;
-        self.issue(now)
+    /// A session of the vault's own. It is had even for a user who has logged out.
+    pub fn impersonate(&mut self, now: Timestamp) -> PairId {
+        let session = Some(Session { user_alive: true, client_alive: true, life: 1 });
+        let place = put(&mut self.sessions, session);
+        self.grant(u8::try_from(place).expect("what nobody holds is forgotten"), now)
     }
 
-    /// The user registers another job after the client session was revoked: it is created anew.
-    pub fn recreate(&mut self) {
-        self.life += 1;
-        self.client_alive = true;
+    /// Exchange of the user's own access token for a registration: the client session is created anew where it is gone.
+    pub fn register(&mut self, serial: u8, now: Timestamp) -> Option<PairId> {
+        let session = self.session_mut(USERS).filter(|session| session.user_alive)?;
+        if !session.client_alive {
+            session.client_alive = true;
+            session.life += 1;
+            self.creator = serial;
+        }
+        Some(self.grant(USERS, now))
     }
+
+    /// Revocation of a refresh token, even of a spent one: its client session dies. Answers in which session.
+    pub fn revoke(&mut self, pair: PairId) -> Option<u8> {
+        let issue = *self.issue(pair)?;
+        self.session_mut(issue.session)?.client_alive = false;
+        Some(issue.session)
+    }
+
+    /// Somebody else revokes the vault's client session, or sends a spent refresh token of it.
+    pub fn detach(&mut self) {
+        if let Some(session) = self.session_mut(USERS) {
+            session.client_alive = false;
+            let bit = 1 << session.life;
+            self.ended_by_others |= bit;
+        }
+    }
+
+    /// The user logs out; sessions of the vault's own stay.
+    pub fn log_out(&mut self) {
+        if let Some(session) = self.session_mut(USERS) {
+            session.user_alive = false;
+        }
+    }
+}
+
+/// Puts something at the first free place.
+fn put<T>(places: &mut Vec<Option<T>>, thing: Option<T>) -> usize {
+    let place = places.iter().position(Option::is_none).unwrap_or(places.len());
+    if place == places.len() {
+        places.push(thing);
+    } else {
+        places[place] = thing;
+    }
+    place
 }

@@ -1,272 +1,256 @@
-//! One record, two replicas, Keycloak, and everything that can go wrong between them, one event at a time.
+//! Jobs in one user session, two replicas, a registrant, Keycloak, and everything that can go wrong between them, one
+//! event at a time.
 
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId};
-use tokenvault_core::ids::{Subject, TenantId, UserId};
-use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
-use tokenvault_core::ports::{Cause, GrantError};
-use tokenvault_core::record::{
-    self, Acquisition, EndKind, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State,
-};
-use tokenvault_core::seal::Sealed;
-use tokenvault_core::secret::RefreshToken;
+use tokenvault_core::policy::{Ask, Serve, Settings, serve};
+use tokenvault_core::record::{Acquisition, EndKind, EndReason, Record, Slot, State};
 use tokenvault_core::time::Timestamp;
 
-use super::keycloak::{Keycloak, LIFE, PairId};
+use super::canon::Canon;
+use super::job::{Entry, Job, Named, Phase, Request, Snapshot, Worker, at, first_record, held, number};
+use super::keycloak::Keycloak;
 
-const LEASE: u64 = 15;
-/// The longest that a request, once sent, may take to be carried out; the machine's quarantine is as long.
-const AT_WORK: u64 = 30;
-
-/// What a replica is doing with the record.
+/// What is taken for granted.
 #[derive(Debug, Clone)]
-enum Phase {
-    Deciding,
-    Sent(Step, u64),
-    Answered(Step, Box<Outcome>, u64),
+pub struct Rules {
+    /// The tenant's settings.
+    pub settings: Settings,
+    /// How long a claim holds.
+    pub lease: Duration,
+    /// How long after it was sent a request may still be carried out.
+    pub at_work: Duration,
+    /// Whether the session's entry is read again right before an exchange.
+    pub looks_again: bool,
+    /// Whether nothing is exchanged while another job is joining.
+    pub minds_joining: bool,
 }
 
-#[derive(Debug, Clone)]
-struct Worker {
-    fence: u64,
-    lease_until: u64,
-    progress: Progress,
-    phase: Phase,
+impl Default for Rules {
+    fn default() -> Self {
+        let at_work = Duration::from_secs(15);
+        let settings = Settings { jitter: 0.0, quarantine: 2 * at_work, ..Settings::default() };
+        Self { settings, lease: Duration::from_secs(15), at_work, looks_again: true, minds_joining: true }
+    }
 }
 
-/// How much may still go wrong on this path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How much may still happen on this path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Budget {
     /// Crashes, lost requests, lost answers, requests that arrive late.
     pub faults: u8,
-    /// Acts of others: logout, revocation and re-creation of the client session.
+    /// Logouts, revocations and reuses by others.
     pub others: u8,
+    /// Further registrations.
+    pub newcomers: u8,
+    /// Releases.
+    pub releases: u8,
+    /// Rollbacks of a record in the store.
+    pub rollbacks: u8,
 }
 
-/// An event.
+/// What must never be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Violation {
+    /// An exchange of a stale token ended the user's session.
+    UserSessionEnded,
+    /// A refresh token that the vault had spent was sent again.
+    SentTwice,
+    /// The vault revoked a client session that is not its own.
+    NeighbourRevoked,
+    /// A job was lost that need not have been.
+    ExcessLoss,
+    /// A job went on after its end.
+    WentOn,
+    /// Something was sent for a job that had ended.
+    SentAfterEnd,
+    /// An expired token was served.
+    ExpiredServed,
+}
+
+/// What was sent after a probe had said that it may be, and was wrong when it arrived. A stale exchange: the client session
+/// ended after the probe was answered, and another registration's exchange created it anew before the vault's arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gap {
+    /// That registration joined the session's entry when the exchange was on its way already.
+    JoinedInFlight,
+    /// No stale exchange, but a spend: the store lost the intent of one that was still under way.
+    IntentLost,
+}
+
+/// A registration under way.
+#[derive(Debug, Clone)]
+pub(super) struct Registrant {
+    pub(super) job: usize,
+    pub(super) serial: u8,
+    pub(super) entry: Entry,
+    pub(super) since: Timestamp,
+    /// Whether anybody waits for the answer.
+    pub(super) alive: bool,
+    pub(super) answer: Option<Named>,
+}
+
+/// An event. Jobs and replicas are numbered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// Time passes to the next instant that matters.
     Tick,
-    /// A replica claims the record.
-    Claim(usize),
-    /// A replica decides, and writes or sends.
-    Act(usize),
+    /// A replica claims a record and reads the session's entry.
+    Claim(u8),
+    /// A replica decides, and writes, probes or sends.
+    Act(u8, u8),
+    /// A probe is not answered.
+    ProbeFails(u8, u8),
     /// A request arrives and is carried out.
-    Arrive(usize),
+    Arrive(u8, u8),
     /// Its answer is heard, applied and written.
-    Hear(usize),
+    Hear(u8, u8),
     /// The request never arrives.
-    LoseRequest(usize),
+    LoseRequest(u8, u8),
     /// The replica gives up waiting; the request arrives later.
-    Stall(usize),
+    Stall(u8, u8),
     /// The answer is lost.
-    LoseAnswer(usize),
-    /// The replica dies.
-    Crash(usize),
-    /// A stalled request arrives.
-    Ghost,
+    LoseAnswer(u8, u8),
+    /// The replica dies; what it sent may still arrive.
+    Crash(u8, u8),
+    /// A request whose sender has given it up arrives.
+    Ghost(u8),
     /// The user logs out.
-    Logout,
-    /// Somebody revokes the vault's client session.
-    Revoke,
-    /// The user registers another job, which creates the client session anew.
-    Recreate,
+    LogOut,
+    /// Somebody revokes the vault's client session, or sends a spent refresh token of it.
+    Detach,
+    /// The user registers another job: it joins the session's entry.
+    Join(u8),
+    /// Its exchange arrives, and creates the client session anew where it is gone.
+    Register,
+    /// The answer is heard and the record created.
+    Registered,
+    /// The registrant dies, or gives up; its exchange may still arrive.
+    RegistrantDies,
+    /// The registrant's exchange never arrives.
+    RegistrationLost,
+    /// A job is released.
+    Release(u8),
+    /// What the store has now is what it will go back to.
+    Remember(u8),
+    /// The store goes back.
+    GoBack,
 }
 
 /// The whole.
 #[derive(Debug, Clone)]
 pub struct World {
-    now: u64,
-    /// Keycloak.
-    pub keycloak: Keycloak,
-    record: Record,
-    fence: u64,
-    lease_until: Option<u64>,
-    workers: [Option<Worker>; 2],
-    ghost: Option<(Step, PairId, u64)>,
-    attempts: u64,
-    budget: Budget,
-    heard: PairId,
-    others_acted: bool,
-    may_exchange: bool,
-}
-
-fn at(seconds: u64) -> Timestamp {
-    Timestamp::from_secs(1_000_000 + seconds)
-}
-
-fn seconds(instant: Timestamp) -> u64 {
-    instant.as_secs().saturating_sub(1_000_000)
-}
-
-fn pair(id: PairId, now: u64, generation: Generation) -> Pair {
-    Pair {
-        access: Sealed::from_bytes(id.to_be_bytes().to_vec()),
-        access_expires_at: at(now + LIFE),
-        issued_at: at(now),
-        scope: String::new(),
-        rotated: false,
-        epoch: None,
-        refresh: RefreshSlot {
-            sealed: Sealed::from_bytes(id.to_be_bytes().to_vec()),
-            hash: RefreshToken::new(id.to_string()).hash(),
-            generation,
-            expires_at: Some(at(now + 100_000)),
-            sends: 0,
-        },
-    }
-}
-
-fn number(sealed: &Sealed) -> PairId {
-    let bytes = sealed.as_bytes().first_chunk().copied().unwrap_or_default();
-    PairId::from_be_bytes(bytes)
+    pub(super) rules: Arc<Rules>,
+    pub(super) now: Timestamp,
+    pub(super) keycloak: Keycloak,
+    pub(super) entry: Entry,
+    pub(super) jobs: [Option<Job>; 2],
+    pub(super) ghosts: Vec<(usize, Request)>,
+    pub(super) registrant: Option<Registrant>,
+    pub(super) serials: u8,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) budget: Budget,
+    pub(super) violation: Option<Violation>,
+    pub(super) gap: Option<Gap>,
 }
 
 impl World {
-    /// A job just registered. Without `may_exchange` every renewal spends.
-    pub fn new(acquisition: Acquisition, may_exchange: bool, budget: Budget) -> Self {
-        let text = "the names parse";
-        let record = Record {
-            key: JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
-            user: UserId::parse("u").expect(text),
-            subject: Subject::parse("s").expect(text),
-            registrar: ModuleName::parse("m").expect(text),
-            readers: std::collections::BTreeSet::new(),
-            acquisition,
-            on_logout: OnLogout::Revoke,
-            parent: None,
-            created_at: at(0),
-            expires_at: at(90_000),
-            keep_until: at(95_000),
-            state: State::Active,
-            generation: Generation(1),
-            session: Some(SessionRef {
-                sid: SessionId::parse("sid").expect(text),
-                client: ClientId::parse("vault").expect(text),
-                incarnation: Incarnation(0),
-            }),
-            pair: Some(pair(0, 0, Generation(1))),
-            spare: None,
-            anchor: None,
-            intent: None,
-            access_life: Duration::from_secs(LIFE),
-            session_ends_at: None,
-            failures: 0,
-            lost_since: None,
-            renew_at: Some(at(LIFE / 2)),
-            due_at: Some(at(LIFE / 2)),
+    /// Jobs just registered, one or two, in one user session; an impersonated one watches that session if `anchored`.
+    pub fn new(rules: Rules, acquisition: Acquisition, jobs: usize, anchored: bool, budget: Budget) -> Self {
+        let mut keycloak = Keycloak::new();
+        let mut entry = Entry::default();
+        let mut make = |place: usize| {
+            (place < jobs).then(|| {
+                entry.members[place] = u8::try_from(place + 1).expect("two jobs at most");
+                let anchor = anchored.then(|| keycloak.first(at(0)));
+                let own = match acquisition {
+                    Acquisition::Impersonate => keycloak.impersonate(at(0)),
+                    Acquisition::Exchange | Acquisition::Adopt => keycloak.first(at(0)),
+                };
+                let mut record = first_record(acquisition, own, anchor, at(0));
+                if acquisition == Acquisition::Impersonate {
+                    record.session = Some(super::job::session("o", tokenvault_core::ids::Incarnation::default()));
+                }
+                Job::new(record)
+            })
         };
+        let jobs = [make(0), make(1)];
         Self {
-            now: 0,
-            keycloak: Keycloak::new(0),
-            record,
-            fence: 0,
-            lease_until: None,
-            workers: [None, None],
-            ghost: None,
-            attempts: 0,
+            rules: Arc::new(rules),
+            now: at(0),
+            keycloak,
+            entry,
+            jobs,
+            ghosts: Vec::new(),
+            registrant: None,
+            serials: 2,
+            snapshot: None,
             budget,
-            heard: 0,
-            others_acted: false,
-            may_exchange,
+            violation: None,
+            gap: None,
         }
-    }
-
-    /// What tells this state from others.
-    pub fn fingerprint(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        (self.now, &self.keycloak, self.fence, self.lease_until, self.budget, self.heard).hash(&mut hasher);
-        (record::encode(&self.record), format!("{:?}", self.ghost), self.others_acted).hash(&mut hasher);
-        for worker in &self.workers {
-            let Some(worker) = worker else {
-                0.hash(&mut hasher);
-                continue;
-            };
-            (worker.fence, worker.lease_until, record::encode(&worker.progress.record)).hash(&mut hasher);
-            format!("{:?} {:?}", worker.progress.round, worker.phase).hash(&mut hasher);
-        }
-        hasher.finish()
     }
 
     /// What is wrong with this state, if anything is.
-    pub fn violation(&self) -> Option<&'static str> {
-        if self.keycloak.killed_user_session {
-            return Some("an act of the vault ended the user's session");
-        }
-        if self.keycloak.reused {
-            return Some("a spent refresh token was sent again");
-        }
-        let reason = self.record.state.end()?;
-        // A loss is excused where others ended the session, or where the newest token never reached a living replica.
-        let only_copy_unheard = self.keycloak.newest() != self.heard;
-        let lost = reason.kind() != EndKind::Job && !self.others_acted && !only_copy_unheard;
-        lost.then_some("a job was lost that need not have been")
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation.or_else(|| self.jobs.iter().flatten().find_map(|job| self.misserved(job)))
     }
 
-    /// Whether the record has come to its end.
-    pub fn is_over(&self) -> bool {
-        !self.record.state.is_live()
+    /// The gap that this state fell through, if it did. Nothing after it is looked at.
+    pub fn gap(&self) -> Option<Gap> {
+        self.gap
     }
 
-    /// How many pairs the record has had.
-    pub fn generation(&self) -> u64 {
-        self.record.generation.0
+    /// Whether a job has come to its end.
+    pub fn has_ended(&self) -> bool {
+        self.jobs.iter().flatten().any(|job| job.over)
     }
 
-    /// Everything that can happen next.
-    pub fn events(&self) -> Vec<Event> {
-        let mut events = vec![Event::Tick];
-        for (i, worker) in self.workers.iter().enumerate() {
-            match worker.as_ref().map(|worker| &worker.phase) {
-                None if self.is_due() => events.push(Event::Claim(i)),
-                None => {}
-                Some(phase) => {
-                    match phase {
-                        Phase::Deciding => events.push(Event::Act(i)),
-                        Phase::Sent(step, _) => {
-                            events.push(Event::Arrive(i));
-                            if self.budget.faults > 0 {
-                                events.push(Event::LoseRequest(i));
-                                if self.ghost.is_none() && !matches!(step, Step::Probe(_) | Step::Revoke) {
-                                    events.push(Event::Stall(i));
-                                }
-                            }
-                        }
-                        Phase::Answered(..) => {
-                            events.push(Event::Hear(i));
-                            if self.budget.faults > 0 {
-                                events.push(Event::LoseAnswer(i));
-                            }
-                        }
-                    }
-                    if self.budget.faults > 0 {
-                        events.push(Event::Crash(i));
-                    }
-                }
-            }
-        }
-        if self.ghost.is_some() {
-            events.push(Event::Ghost);
-        }
-        if self.budget.others > 0 && self.keycloak.user_alive {
-            events.push(Event::Logout);
-            if self.keycloak.client_alive {
-                events.push(Event::Revoke);
-            } else if self.ghost.is_none() && self.workers.iter().all(Option::is_none) {
-                // Both a revocation and a re-creation between a probe and the arrival of the exchange after it are the
-                // gap that SECURITY.md tells of; everything wider must be survived.
-                events.push(Event::Recreate);
-            }
-        }
-        events
+    /// Whether a job has been renewed.
+    pub fn has_renewed(&self) -> bool {
+        let first = super::canon::FIRST_GENERATION;
+        self.jobs.iter().flatten().any(|job| job.record.generation.0 > first)
     }
 
-    fn is_due(&self) -> bool {
-        self.record.due_at.is_some_and(|due| seconds(due) <= self.now)
-            && self.lease_until.is_none_or(|end| end <= self.now)
+    fn misserved(&self, job: &Job) -> Option<Violation> {
+        let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
+        let served = matches!(serve(&job.record, &ask, self.now), Serve::Token(_));
+        if job.over && (served || job.record.state.is_live()) {
+            return Some(Violation::WentOn);
+        }
+        let pair = job.record.pair.as_ref().filter(|_| served)?;
+        let live = self.keycloak.is_live_access(number(&pair.access), self.now);
+        (!live).then_some(Violation::ExpiredServed)
+    }
+
+    /// A job has come to an end: was that a loss that need not have been?
+    pub(super) fn judge_end(&mut self, place: usize, before: &Record) {
+        let Some(job) = self.jobs[place].as_mut() else { return };
+        let ended = before.state.is_live().then(|| job.record.state.end()).flatten();
+        let Some(reason) = ended else { return };
+        job.over = true;
+        if reason.kind() == EndKind::Job {
+            return;
+        }
+        let token = |slot| before.slot(slot).map(|token| number(&token.sealed));
+        let by_others = [Slot::Current, Slot::Anchor]
+            .into_iter()
+            .filter_map(token)
+            .any(|pair| self.keycloak.was_ended_by_others(pair));
+        let had_another =
+            [Slot::Current, Slot::Spare].into_iter().filter_map(token).any(|pair| self.keycloak.probe(pair));
+        let only_copy_unheard = job.unheard;
+        let excused = if before.acquisition == Acquisition::Impersonate {
+            // It can be impersonated again whenever it is lost, unless what watches its user's session was.
+            reason == EndReason::SpendLost && only_copy_unheard
+        } else {
+            !had_another && (only_copy_unheard || job.robbed)
+        };
+        if !by_others && !excused {
+            self.violation = Some(Violation::ExcessLoss);
+        }
     }
 
     /// The state after an event.
@@ -274,232 +258,132 @@ impl World {
     pub fn after(&self, event: Event) -> Self {
         let mut next = self.clone();
         next.happen(event);
+        next.forget();
         next
     }
 
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Tick => self.tick(),
-            Event::Claim(i) => self.claim(i),
-            Event::Act(i) => self.act(i),
-            Event::Arrive(i) => self.arrive(i),
-            Event::Hear(i) => self.hear(i),
-            Event::LoseRequest(i) => self.fault(|world| world.unanswered(i)),
-            Event::Stall(i) => self.fault(|world| {
-                world.haunt(i);
-                world.unanswered(i);
-            }),
-            Event::LoseAnswer(i) => self.fault(|world| world.unanswered(i)),
-            Event::Crash(i) => self.fault(|world| {
-                world.haunt(i);
-                world.workers[i] = None;
-            }),
-            Event::Ghost => {
-                if let Some((step, pair, _)) = self.ghost.take() {
-                    self.carry_out(step, pair);
+    /// Forgets what can make no difference any more: replicas that can neither send nor write, pairs that nobody holds.
+    fn forget(&mut self) {
+        let may_go_back = self.snapshot.is_some() || self.budget.rollbacks > 0;
+        for (place, job) in self.jobs.iter_mut().enumerate() {
+            let Some(job) = job else { continue };
+            let ended = matches!(job.record.state, State::Ended(_));
+            for slot in &mut job.workers {
+                let powerless = |worker: &Arc<Worker>| worker.fence != job.fence || ended;
+                let Some(worker) = slot.as_ref().filter(|worker| powerless(worker) && !may_go_back) else { continue };
+                match &worker.phase {
+                    Phase::Deciding => *slot = None,
+                    Phase::Answered(step, ..) if !is_spend(*step) => *slot = None,
+                    Phase::Sent(request) if !is_spend(request.step) => {
+                        self.ghosts.push((place, request.clone()));
+                        *slot = None;
+                    }
+                    _ => {}
                 }
             }
-            Event::Logout => self.other(|keycloak| keycloak.user_alive = false),
-            Event::Revoke => self.other(|keycloak| keycloak.client_alive = false),
-            Event::Recreate => self.other(Keycloak::recreate),
         }
-    }
-
-    fn fault(&mut self, act: impl FnOnce(&mut Self)) {
-        self.budget.faults -= 1;
-        act(self);
-    }
-
-    fn other(&mut self, act: impl FnOnce(&mut Keycloak)) {
-        self.budget.others -= 1;
-        self.others_acted = true;
-        act(&mut self.keycloak);
-    }
-
-    fn tick(&mut self) {
-        let access = [&self.record.pair].into_iter().flatten().map(|pair| seconds(pair.access_expires_at));
-        let intent = self.record.intent.iter().map(|intent| seconds(intent.deadline));
-        let work = self.workers.iter().flatten().filter_map(|worker| match worker.phase {
-            Phase::Sent(_, since) | Phase::Answered(_, _, since) => Some(since + AT_WORK),
-            Phase::Deciding => None,
-        });
-        let instants = access.chain(intent).chain(work).chain(self.record.due_at.map(seconds)).chain(self.lease_until);
-        let next = instants.chain(self.ghost.iter().map(|ghost| ghost.2)).filter(|instant| *instant > self.now).min();
-        self.now = next.unwrap_or(self.now + 10);
-        // A request's time-out is shorter than the quarantine (the configuration is held to that): what has not been
-        // heard by then never will be.
-        for i in 0..2 {
-            let since = self.workers[i].as_ref().and_then(|worker| match worker.phase {
-                Phase::Sent(_, since) | Phase::Answered(_, _, since) => Some(since),
-                Phase::Deciding => None,
-            });
-            if since.is_some_and(|since| since + AT_WORK <= self.now) {
-                self.unanswered(i);
+        let mut bits = self.snapshot.as_ref().map_or(0, |snapshot| held(&snapshot.record));
+        for job in self.jobs.iter().flatten() {
+            bits |= held(&job.record);
+            for worker in job.workers.iter().flatten() {
+                bits |= worker.holds_pairs();
             }
         }
-        self.ghost = self.ghost.take().filter(|ghost| ghost.2 > self.now);
+        let ghosts = self.ghosts.iter().map(|(_, request)| request.pair.0);
+        let waiting = self.registrant.iter().filter_map(|registrant| registrant.answer.map(|pair| pair.0));
+        bits = ghosts.chain(waiting).fold(bits, |bits, pair| bits | 1 << pair);
+        self.keycloak.keep_only(bits);
     }
 
-    fn claim(&mut self, i: usize) {
-        self.fence += 1;
-        let lease_until = self.now + LEASE;
-        self.lease_until = Some(lease_until);
-        let progress = Progress::begin(self.record.clone(), None);
-        self.workers[i] = Some(Worker { fence: self.fence, lease_until, progress, phase: Phase::Deciding });
-        self.probe_at_once(i);
+    /// What tells this state from others, in 128 bits: the same for states that differ only in how jobs, replicas and
+    /// pairs are numbered and in how long ago it all began.
+    pub fn fingerprint(&self) -> u128 {
+        let mut jobs = [0, 1].map(|place| self.hash_job(place));
+        jobs.sort_unstable();
+        let mut canon = Canon::new(&self.keycloak, self.now, 0, 0);
+        (jobs[0], jobs[1]).hash(&mut canon);
+        self.keycloak.hash_users(&mut canon);
+        (self.budget, self.serials, self.violation, self.gap).hash(&mut canon);
+        canon.bits()
     }
 
-    /// A probe changes nothing, so when it is sent makes no difference: it is sent as soon as it is decided on, which
-    /// halves the depth that a round takes.
-    fn probe_at_once(&mut self, i: usize) {
-        let Some(worker) = &self.workers[i] else { return };
-        let settings = self.settings();
-        let moment = Moment { now: at(self.now), roll: 0.5, settings: &settings };
-        if let Step::Probe(_) = plan(&worker.progress, &moment) {
-            self.act(i);
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        let quarantine = Duration::from_secs(AT_WORK);
-        Settings { jitter: 0.0, quarantine, may_exchange: self.may_exchange, ..Settings::default() }
-    }
-
-    fn act(&mut self, i: usize) {
-        let Some(worker) = self.workers[i].clone() else { return };
-        let settings = self.settings();
-        let step = plan(&worker.progress, &Moment { now: at(self.now), roll: 0.5, settings: &settings });
-        let holds = worker.lease_until > self.now && worker.fence == self.fence;
-        match step {
-            Step::Done => self.workers[i] = None,
-            Step::Rest(_) | Step::Doubt | Step::Finish(_) => self.settle(i, step, Outcome::Noted),
-            Step::Declare(_) => {
-                self.attempts += 1;
-                self.settle(i, step, Outcome::Declared(AttemptId::from_bits(self.attempts)));
-            }
-            Step::Exchange(_) | Step::Spend(_) | Step::Impersonate if !holds => self.workers[i] = None,
-            Step::Probe(_) | Step::Exchange(_) | Step::Spend(_) | Step::Impersonate | Step::Revoke => {
-                self.workers[i] = Some(Worker { phase: Phase::Sent(step, self.now), ..worker });
+    fn hash_job(&self, place: usize) -> u128 {
+        let Some(job) = &self.jobs[place] else {
+            let mut canon = Canon::new(&self.keycloak, self.now, 0, 0);
+            self.hash_around(place, &mut canon);
+            return canon.bits();
+        };
+        let mut canon = Canon::new(&self.keycloak, self.now, job.record.generation.0, job.fence);
+        job.record.hash(&mut canon);
+        (job.lease, job.over, job.unheard, job.robbed, job.lost_intent).hash(&mut canon);
+        let mut workers: Vec<&Worker> = job.workers.iter().flatten().map(Arc::as_ref).collect();
+        if let [one, other] = workers[..] {
+            let bits = |worker: &Worker| {
+                let mut alone = canon.clone();
+                worker.hash(&job.record, place, &mut alone);
+                alone.bits()
+            };
+            if bits(other) < bits(one) {
+                workers.swap(0, 1);
             }
         }
+        for worker in workers {
+            worker.hash(&job.record, place, &mut canon);
+        }
+        self.hash_around(place, &mut canon);
+        canon.bits()
     }
 
-    fn arrive(&mut self, i: usize) {
-        let Some(worker) = self.workers[i].clone() else { return };
-        let Phase::Sent(step, since) = worker.phase else { return };
-        let outcome = match self.carry_out(step, subject(&worker.progress.record, step)) {
-            Carried::Probed(active) => Outcome::Probed(Ok(active)),
-            Carried::Revoked => Outcome::Revoked(Ok(())),
-            Carried::Granted(Ok(id)) => {
-                let generation = worker.progress.record.generation.next();
-                let issued = Issued {
-                    pair: pair(id, since, generation),
-                    expires_in: Duration::from_secs(LIFE),
-                    same_user: true,
-                    session: None,
-                };
-                Outcome::Issued(Box::new(issued))
-            }
-            Carried::Granted(Err(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),
-        };
-        self.workers[i] = Some(Worker { phase: Phase::Answered(step, Box::new(outcome), since), ..worker });
-    }
-
-    fn carry_out(&mut self, step: Step, pair: PairId) -> Carried {
-        match step {
-            Step::Probe(_) => Carried::Probed(self.keycloak.probe(pair)),
-            Step::Exchange(_) => Carried::Granted(self.keycloak.exchange(pair, self.now)),
-            Step::Spend(_) => Carried::Granted(self.keycloak.refresh(pair, self.now)),
-            Step::Impersonate => Carried::Granted(Ok(self.keycloak.impersonate(self.now))),
-            _ => Carried::Revoked,
+    /// What belongs to a job's place beside its record.
+    fn hash_around(&self, place: usize, canon: &mut Canon<'_>) {
+        self.entry.hash_from(place, canon);
+        for (_, ghost) in self.ghosts.iter().filter(|(job, _)| *job == place) {
+            (ghost.step, ghost.pair, ghost.since, ghost.probed).hash(canon);
+            ghost.seen.hash_from(place, canon);
+        }
+        if let Some(registrant) = self.registrant.as_ref().filter(|registrant| registrant.job == place) {
+            let Registrant { job: _, serial, entry, since, alive, answer } = registrant;
+            (serial, entry.incarnation, since, alive, answer).hash(canon);
+        }
+        if let Some(snapshot) = self.snapshot.as_ref().filter(|snapshot| snapshot.job == place) {
+            let Snapshot { job: _, record, lease, spent } = snapshot;
+            (record, lease, spent).hash(canon);
         }
     }
+}
 
-    fn hear(&mut self, i: usize) {
-        let Some(Phase::Answered(step, outcome, _)) = self.workers[i].as_ref().map(|worker| worker.phase.clone())
-        else {
-            return;
-        };
-        if let Outcome::Issued(issued) = &*outcome {
-            self.heard = self.heard.max(number(&issued.pair.access));
-        }
-        self.settle(i, step, *outcome);
-    }
+fn is_spend(step: tokenvault_core::policy::Step) -> bool {
+    matches!(step, tokenvault_core::policy::Step::Spend(_))
+}
 
-    /// No answer: the replica does not know what became of its request.
-    fn unanswered(&mut self, i: usize) {
-        let step = match self.workers[i].as_ref().map(|worker| &worker.phase) {
-            Some(Phase::Sent(step, _) | Phase::Answered(step, ..)) => *step,
-            _ => return,
-        };
-        let outcome = match step {
-            Step::Probe(_) => Outcome::Probed(Err(tokenvault_core::ports::CallError::NoAnswer(Cause::Timeout))),
-            Step::Revoke => Outcome::Revoked(Err(tokenvault_core::ports::CallError::NoAnswer(Cause::Timeout))),
-            _ => Outcome::Failed(GrantError::Unknown(Cause::Timeout)),
-        };
-        self.settle(i, step, outcome);
-    }
-
-    /// A request on the way goes on without whoever sent it.
-    fn haunt(&mut self, i: usize) {
-        let Some(worker) = &self.workers[i] else { return };
-        let Phase::Sent(step, since) = worker.phase else { return };
-        if !matches!(step, Step::Probe(_) | Step::Revoke) {
-            self.ghost = Some((step, subject(&worker.progress.record, step), since + AT_WORK));
-        }
-    }
-
-    /// Applies an outcome and writes it, as the store would take it.
-    fn settle(&mut self, i: usize, step: Step, outcome: Outcome) {
-        let Some(mut worker) = self.workers[i].take() else { return };
-        let before = worker.progress.record.clone();
-        let settings = self.settings();
-        let moment = Moment { now: at(self.now), roll: 0.5, settings: &settings };
-        worker.progress = apply(worker.progress, step, outcome, &moment);
-        worker.phase = Phase::Deciding;
-        let after = &worker.progress.record;
-        let resting = matches!(step, Step::Rest(_));
-        let answered = matches!(step, Step::Spend(_)) && after.generation != before.generation;
-        if before == *after && !resting {
-            self.workers[i] = Some(worker);
-            self.probe_at_once(i);
-            return;
-        }
-        let intent = |record: &Record| record.intent.map(|intent| intent.attempt);
-        let stands = self.record.generation == before.generation
-            && self.record.state.code() == before.state.code()
-            && !matches!(self.record.state, State::Ended(_))
-            && if answered { intent(&self.record) == intent(&before) } else { worker.fence == self.fence };
-        if !stands {
-            return;
-        }
-        let change = record::change(&record::encode(&before), &record::encode(after));
-        let mut fields = record::encode(&self.record);
-        fields.extend(change.set);
-        for gone in change.remove {
-            fields.remove(&gone);
-        }
-        self.record = record::decode(&fields).expect("a change of a record makes a record");
-        if resting || matches!(self.record.state, State::Ended(_)) {
-            self.lease_until = None;
+impl Worker {
+    fn hash(&self, stored: &Record, place: usize, canon: &mut Canon<'_>) {
+        let Self { fence, until, progress, seen, probed, phase } = self;
+        if progress.record == *stored {
+            0_u8.hash(canon);
         } else {
-            self.workers[i] = Some(worker);
-            self.probe_at_once(i);
+            (1_u8, &progress.record).hash(canon);
+        }
+        (fence, until, &progress.round, probed).hash(canon);
+        seen.hash_from(place, canon);
+        match phase {
+            Phase::Sent(Request { step, pair, since, seen, probed }) => {
+                (1_u8, step, pair, since, probed).hash(canon);
+                seen.hash_from(place, canon);
+            }
+            other => other.hash(canon),
         }
     }
-}
 
-enum Carried {
-    Probed(bool),
-    Granted(Result<PairId, tokenvault_core::ports::Refusal>),
-    Revoked,
-}
-
-/// The pair a step is about.
-fn subject(record: &Record, step: Step) -> PairId {
-    let slot = match step {
-        Step::Probe(slot) | Step::Exchange(slot) | Step::Spend(slot) => slot,
-        _ => Slot::Current,
-    };
-    record.slot(slot).map_or(0, |token| number(&token.sealed))
+    fn holds_pairs(&self) -> u64 {
+        let bits = held(&self.progress.record);
+        match &self.phase {
+            Phase::Sent(request) => bits | 1 << request.pair.0,
+            Phase::Answered(_, outcome, _) => match &**outcome {
+                tokenvault_core::policy::Outcome::Issued(issued) => bits | 1 << number(&issued.pair.access),
+                _ => bits,
+            },
+            Phase::Deciding | Phase::Closing(_) => bits,
+        }
+    }
 }

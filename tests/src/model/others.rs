@@ -1,0 +1,92 @@
+//! What others do: registrants, registrars, and a store that loses writes.
+
+use std::sync::Arc;
+
+use tokenvault_core::policy::{Moment, Outcome, Progress, Step, apply};
+use tokenvault_core::record::{Acquisition, EndReason, Record, State};
+
+use super::job::{Job, Named, Snapshot, first_record};
+use super::world::{Registrant, World};
+
+impl World {
+    /// A registration joins the session's entry before it asks Keycloak for anything.
+    pub(super) fn join(&mut self, place: usize) {
+        self.budget.newcomers -= 1;
+        // One that came to nothing has left its entry, and is tried again under the same id.
+        let again = self.jobs[place].is_none() && self.entry.members[place] != 0;
+        if !again {
+            self.serials += 1;
+            self.entry.members[place] = self.serials;
+        }
+        self.entry.joining[place] = Some(self.now);
+        let serial = self.entry.members[place];
+        let (entry, since) = (self.entry, self.now);
+        self.registrant = Some(Registrant { job: place, serial, entry, since, alive: true, answer: None });
+    }
+
+    pub(super) fn register(&mut self) {
+        let Some(mut registrant) = self.registrant.take() else { return };
+        let answer = self.keycloak.register(registrant.serial, self.now).filter(|_| registrant.alive);
+        if let Some(pair) = answer {
+            registrant.answer = Some(Named(pair));
+            self.registrant = Some(registrant);
+        }
+    }
+
+    /// The record is noted under the incarnation that was read with the joining.
+    pub(super) fn registered(&mut self) {
+        let Some(registrant) = self.registrant.take() else { return };
+        let Some(Named(pair)) = registrant.answer else { return };
+        let mut record = first_record(Acquisition::Exchange, pair, None, registrant.since);
+        record.session = Some(super::job::session("s", registrant.entry.incarnation));
+        self.jobs[registrant.job] = Some(Job::new(record));
+        self.entry.joining[registrant.job] = None;
+    }
+
+    pub(super) fn registrant_dies(&mut self) {
+        self.budget.faults -= 1;
+        self.registrant = self.registrant.take().filter(|registrant| registrant.answer.is_none());
+        if let Some(registrant) = &mut self.registrant {
+            registrant.alive = false;
+        }
+    }
+
+    /// `DELETE`: looked at and written in one go, for whatever comes in between makes it begin anew.
+    pub(super) fn release(&mut self, place: usize) {
+        self.budget.releases -= 1;
+        let at = Moment { now: self.now, roll: 0.0, settings: &self.rules.settings };
+        let Some(job) = &mut self.jobs[place] else { return };
+        let before = Record::clone(&job.record);
+        let progress = Progress::begin(before.clone(), None);
+        let after = apply(progress, Step::Finish(EndReason::Released), Outcome::Noted, &at).record;
+        job.write(&before, &after, None, false);
+        job.over = true;
+        if let State::Ended(_) = after.state {
+            self.entry.members[place] = 0;
+            self.entry.joining[place] = None;
+        }
+    }
+
+    pub(super) fn remember(&mut self, place: usize) {
+        self.budget.rollbacks -= 1;
+        self.snapshot = self.jobs[place].as_ref().map(|job| Snapshot {
+            job: place,
+            record: Arc::clone(&job.record),
+            lease: job.lease,
+            spent: false,
+        });
+    }
+
+    /// The record is an older one of its own. What a lost write had ended lives on, and nobody can know.
+    pub(super) fn go_back(&mut self) {
+        let Some(Snapshot { job: place, record, lease, spent }) = self.snapshot.take() else { return };
+        let Some(job) = &mut self.jobs[place] else { return };
+        let forgotten = job.record.intent.is_some_and(|intent| record.intent != Some(intent));
+        let rotated = job.record.pair.as_ref().is_some_and(|pair| pair.rotated);
+        job.robbed |= spent || (rotated && job.record.generation > record.generation);
+        job.lost_intent |= forgotten;
+        job.record = record;
+        job.lease = lease;
+        job.over = false;
+    }
+}
