@@ -130,10 +130,11 @@ impl Options {
 
 /// An access token's life in seconds.
 pub const AT_LIFE: u64 = 5;
-/// `renewal.lease` in seconds: the reads of a dead replica's jobs wait that long.
-pub const LEASE: u64 = 5;
+/// `renewal.lease` in seconds. Below half of an access token's life, as in production by far: what a dead replica had
+/// claimed then comes up again while its access token can still be exchanged, and nothing need be spent.
+pub const LEASE: u64 = 2;
 /// `request_timeout` in seconds: two calls of Keycloak fit into a lease.
-pub const REQUEST_TIMEOUT: u64 = 2;
+pub const REQUEST_TIMEOUT: u64 = 1;
 /// Replicas of the vault.
 pub const REPLICAS: usize = 3;
 
