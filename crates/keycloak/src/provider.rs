@@ -162,7 +162,9 @@ impl IdentityProvider for KeycloakProvider {
 
     async fn refresh(&self, client: &Client, token: &RefreshToken) -> Result<Grant, GrantError> {
         let place = self.place(client).map_err(GrantError::Refused)?;
-        let request = place.caller().refresh(token);
+        let mut request = place.caller().refresh(token);
+        // Who hangs up early on a slow Keycloak loses the only copy of the next token.
+        request.patience = place.tenant.refresh_patience;
         self.token_call(&place, Call::Refresh, request).await
     }
 

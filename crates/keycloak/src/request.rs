@@ -3,6 +3,7 @@
 //! Secrets and tokens go into the form and nowhere else: never into a URL, which proxies and servers log.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use tokenvault_core::ids::{ClientId, Subject};
@@ -57,6 +58,8 @@ pub struct HttpRequest {
     pub form: Vec<Param>,
     /// Headers beyond those that HTTP itself needs. None is secret.
     pub headers: HeaderMap,
+    /// How long the answer is waited for, where that is not the client's usual time.
+    pub patience: Option<Duration>,
 }
 
 impl HttpRequest {
@@ -67,7 +70,7 @@ impl HttpRequest {
             let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
             headers.insert(header::CONTENT_TYPE, form_type);
         }
-        Self { method, url: url.clone(), form, headers }
+        Self { method, url: url.clone(), form, headers, patience: None }
     }
 
     /// The form as it goes over the wire; empty for a GET.

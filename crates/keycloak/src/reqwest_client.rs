@@ -122,6 +122,10 @@ impl HttpClient for ReqwestClient {
     async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, TransportFailure> {
         let body = Bytes::from_owner(Wiped(request.body()));
         let outgoing = self.client.request(request.method, request.url).headers(request.headers).body(body);
+        let outgoing = match request.patience {
+            Some(patience) => outgoing.timeout(patience),
+            None => outgoing,
+        };
         let response = outgoing.send().await.map_err(|error| failure(&error))?;
         let status = response.status().as_u16();
         let content_type = response.headers().get(header::CONTENT_TYPE);

@@ -62,6 +62,8 @@ pub struct TenantConfig {
     pub adopt_clients: BTreeMap<ClientId, Credentials>,
     /// `scope` in an exchange and an impersonation.
     pub exchange_scope: Option<String>,
+    /// How long the answer to a refresh is waited for, where that is not the HTTP client's usual time.
+    pub refresh_patience: Option<Duration>,
     /// An HTTP client for this tenant alone, where its certificate authority or its time-outs are its own.
     pub http: Option<Arc<dyn HttpClient>>,
 }
@@ -90,6 +92,7 @@ impl TenantConfig {
             expiry_leeway: Duration::ZERO,
             adopt_clients: BTreeMap::new(),
             exchange_scope: None,
+            refresh_patience: None,
             http: None,
         })
     }

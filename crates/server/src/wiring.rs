@@ -146,7 +146,7 @@ fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Ar
     let mut directory = BTreeMap::new();
     for (id, tenant) in &config.tenants {
         let built = match secrets.tenants.get(id) {
-            Some(secrets) => keycloak(tenant, secrets, &mut pools),
+            Some(secrets) => keycloak(tenant, secrets, config.renewal.quarantine, &mut pools),
             None => Err("its secrets were not read".to_owned()),
         };
         let built = built.map_err(|problem| WiringError::Tenant { tenant: id.clone(), problem })?;
@@ -155,7 +155,12 @@ fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Ar
     Ok(directory)
 }
 
-fn keycloak(tenant: &Tenant, secrets: &TenantSecrets, pools: &mut Pools) -> Result<TenantConfig, String> {
+fn keycloak(
+    tenant: &Tenant,
+    secrets: &TenantSecrets,
+    quarantine: Duration,
+    pools: &mut Pools,
+) -> Result<TenantConfig, String> {
     let credentials = match &secrets.credential {
         VaultCredential::Secret(secret) => Credentials::Secret(secret.clone()),
         VaultCredential::PrivateKeyPem(pem) => {
@@ -171,6 +176,8 @@ fn keycloak(tenant: &Tenant, secrets: &TenantSecrets, pools: &mut Pools) -> Resu
     keycloak.exchange_scope.clone_from(&tenant.exchange_scope);
     let secret = |secret: &tokenvault_core::secret::ClientSecret| Credentials::Secret(secret.clone());
     keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
+    // A spend is sent within the first third of its quarantine; hanging up before the rest is over would gain nothing.
+    keycloak.refresh_patience = Some(quarantine * 2 / 3);
     keycloak.http = Some(Arc::new(pool(tenant, pools)?));
     Ok(keycloak)
 }

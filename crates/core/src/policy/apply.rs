@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Issued, Moment, Outcome, Progress, Round, Step};
 use crate::ids::AttemptId;
-use crate::ports::{CallError, GrantError, Refusal};
+use crate::ports::{CallError, Cause, GrantError, Refusal};
 use crate::record::{EndReason, Intent, Record, Slot, State, Suspension};
 use crate::time::Timestamp;
 
@@ -215,11 +215,18 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
             retract(record, round, slot);
             return fail(record, round, at);
         }
-        GrantError::Unknown(_) => {
+        GrantError::Unknown(cause) => {
             // The intent stays. What was probed before may have changed.
             let exchange_barred = round.exchange_barred;
             forget(round);
             round.exchange_barred = exchange_barred;
+            match (cause, record.intent) {
+                // What is slow will be slow for the spare as well: the answer may still be on its way to nowhere, and both
+                // would be lost.
+                (Cause::Timeout, Some(intent)) if at.now < intent.deadline => round.rest_until = Some(intent.deadline),
+                (Cause::ServerError | Cause::Throttled, _) => fail(record, round, at),
+                _ => {}
+            }
             return;
         }
         GrantError::Refused(refusal) => refusal,

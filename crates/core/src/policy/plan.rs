@@ -173,17 +173,14 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
         Slot::Spare => Some(Slot::Current),
         Slot::Anchor => None,
     };
-    if let Some(other) = other.filter(|other| unsent(record, *other)) {
-        match round.probed(other) {
-            None => return Step::Probe(other),
-            Some(true) => return Step::Declare(other),
-            Some(false) => {}
-        }
-    }
     if at.now < intent.deadline {
-        return Step::Rest(intent.deadline);
+        return match other.filter(|other| unsent(record, *other)).map(|other| (other, round.probed(other))) {
+            Some((other, None)) => Step::Probe(other),
+            Some((other, Some(true))) => Step::Declare(other),
+            _ => Step::Rest(intent.deadline),
+        };
     }
-    // The other one may have been sent before this one, and never have arrived; its deadline has passed as well.
+    // This one may never have arrived. Nor may the other one, if it was sent before; its deadline has passed as well.
     for slot in [Some(intent.slot), other.filter(|other| record.slot(*other).is_some())].into_iter().flatten() {
         match round.probed(slot) {
             None => return Step::Probe(slot),

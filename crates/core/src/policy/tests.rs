@@ -137,7 +137,7 @@ impl Walk {
 
 const ACTIVE: Outcome = Outcome::Probed(Ok(true));
 const INACTIVE: Outcome = Outcome::Probed(Ok(false));
-const UNKNOWN: Outcome = Outcome::Failed(GrantError::Unknown(Cause::Timeout));
+const UNKNOWN: Outcome = Outcome::Failed(GrantError::Unknown(Cause::Interrupted));
 
 fn refused(refusal: Refusal) -> Outcome {
     Outcome::Failed(GrantError::Refused(refusal))
@@ -199,6 +199,30 @@ fn a_crash_after_the_intent_without_a_spare_waits_for_the_deadline_and_lets_the_
         walk.crash(at(150)).step(Step::Probe(Slot::Current), active);
         assert_eq!(walk.next(), expected);
     }
+}
+
+#[test]
+fn a_spend_that_was_not_answered_in_time_does_not_cost_the_spare_while_keycloak_is_slow() {
+    let mut start = record(Acquisition::Exchange);
+    start.spare = Some(pair("r0", at(0), 0).refresh);
+    let slow = Outcome::Failed(GrantError::Unknown(Cause::Timeout));
+    let mut walk = Walk::new(start, at(120));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), slow);
+    assert_eq!(walk.next(), Step::Rest(at(150)));
+    let mut late = Walk::new(walk.record().clone(), at(150));
+    walk.crash(at(150)).step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+    late.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare);
+}
+
+#[test]
+fn a_busy_keycloak_is_given_a_pause_before_the_spare_is_spent() {
+    let mut start = record(Acquisition::Exchange);
+    start.spare = Some(pair("r0", at(0), 0).refresh);
+    let busy = Outcome::Failed(GrantError::Unknown(Cause::ServerError));
+    let mut walk = Walk::new(start, at(120));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), busy);
+    let Step::Rest(until) = walk.next() else { panic!("must rest") };
+    walk.crash(until).step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare);
 }
 
 #[test]

@@ -124,7 +124,8 @@ fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
         return if now < held.expires_at { Verdict::Revive(None) } else { Verdict::Forget };
     };
     let same_job = stored.created_at == held.created_at && stored.subject == held.subject && stored.user == held.user;
-    if !same_job || stored.generation > held.generation {
+    let elsewhere = stored.generation == held.generation && stored.session != held.session;
+    if !same_job || stored.generation > held.generation || elsewhere {
         return Verdict::Forget;
     }
     match stored.state {
