@@ -209,28 +209,31 @@ fn plan_loss(record: &Record) -> Step {
     }
 }
 
-/// The user's session is watched by a pair of its own, which is renewed with every round so that it does not idle out:
-/// as the pair proper is, and with the same care.
+/// The user's session is watched by a pair of its own, which is renewed with every round so that it does not idle out. It is
+/// spent only where half of its refresh token's life is over: nobody is served from it, and it has no spare.
 fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
     let (record, round) = (&progress.record, &progress.round);
     let Some(anchor) = &record.anchor else { return plan_pair(progress, at) };
     let of_this_life = round.anchor_incarnation.is_none_or(|known| known <= anchor.session.incarnation);
+    let may_exchange = of_this_life && !round.exchange_barred && at.settings.may_exchange;
     match round.probed(Slot::Anchor) {
         None => Step::Probe(Slot::Anchor),
         Some(false) => Step::Finish(EndReason::SessionNotActive),
         Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(progress, at),
-        Some(true) if !of_this_life || round.exchange_barred || !at.settings.may_exchange => {
-            Step::Declare(Slot::Anchor)
-        }
-        Some(true) if is_exchangeable(&anchor.pair, at) => {
+        Some(true) if may_exchange && is_exchangeable(&anchor.pair, at) => {
             if round.anchor_joining {
                 Step::Rest(at.now + JOINING_PAUSE)
             } else {
                 Step::Exchange(Slot::Anchor)
             }
         }
-        Some(true) => Step::Declare(Slot::Anchor),
+        Some(true) if half_over(&anchor.pair, at) => Step::Declare(Slot::Anchor),
+        Some(true) => plan_pair(progress, at),
     }
+}
+
+fn half_over(pair: &Pair, at: &Moment<'_>) -> bool {
+    pair.refresh.expires_at.is_some_and(|end| end.since(at.now) <= at.now.since(pair.issued_at))
 }
 
 fn unsent(record: &Record, slot: Slot) -> bool {

@@ -478,14 +478,17 @@ fn a_session_renewed_seldom_is_asked_about_in_between() {
 fn after_a_long_outage_the_anchor_is_spent_as_carefully_as_the_pair() {
     let mut start = record(Acquisition::Impersonate);
     start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
-    let mut walk = Walk::new(start, at(120));
+    let mut early = Walk::new(start.clone(), at(120));
+    early.step(Step::Probe(Slot::Anchor), ACTIVE);
+    assert_eq!(early.next(), Step::Probe(Slot::Current), "it lives long enough without being spent");
+    let mut walk = Walk::new(start, at(900));
     walk.step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor).step(Step::Spend(Slot::Anchor), UNKNOWN);
-    assert_eq!(walk.next(), Step::Rest(at(150)));
-    walk.crash(at(150)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    assert_eq!(walk.next(), Step::Rest(at(930)));
+    walk.crash(at(930)).step(Step::Probe(Slot::Anchor), INACTIVE);
     assert_eq!(walk.next(), Step::Finish(EndReason::SpendLost), "unwatched, it must not go on");
     let mut answered = walk;
     answered.progress.record.intent = None;
-    answered.crash(at(151)).step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor);
+    answered.crash(at(931)).step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor);
     answered.issue(Step::Spend(Slot::Anchor), "a2").step(Step::Probe(Slot::Current), ACTIVE);
     assert_eq!(answered.record().slot(Slot::Anchor).map(|token| token.hash), Some(RefreshToken::new("a2").hash()));
     assert_eq!((answered.record().intent, answered.record().generation), (None, Generation(1)));
@@ -496,6 +499,10 @@ fn an_anchor_of_an_earlier_life_is_never_exchanged() {
     let mut start = record(Acquisition::Impersonate);
     start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
     let mut walk = Walk::new(start, at(30));
+    walk.progress.round.anchor_incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Anchor), ACTIVE);
+    assert_eq!(walk.next(), Step::Probe(Slot::Current));
+    walk.crash(at(900));
     walk.progress.round.anchor_incarnation = Some(Incarnation(2));
     walk.step(Step::Probe(Slot::Anchor), ACTIVE).declare(Slot::Anchor);
 }

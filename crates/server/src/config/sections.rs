@@ -253,7 +253,7 @@ impl Default for Renewal {
         Self {
             fraction: 0.5,
             jitter: 0.1,
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
             concurrency: 32,
             poll_interval: Duration::from_millis(250),
             probe_interval: Duration::from_mins(5),
