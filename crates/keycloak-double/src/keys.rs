@@ -1,5 +1,5 @@
 //! The realm's keys: pairs that sign what the world verifies (access and ID tokens; RS256 as Keycloak does by default, or
-//! EdDSA, which costs a fortieth), and one secret that signs what only the realm itself reads (refresh tokens, HS512).
+//! `EdDSA`, which signs faster), and one secret that signs what only the realm itself reads (refresh tokens, HS512).
 
 use std::fmt;
 use std::sync::Arc;
