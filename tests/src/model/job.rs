@@ -158,6 +158,7 @@ pub fn pair(id: PairId, asked_at: Timestamp, generation: Generation, sends: u32)
         issued_at: asked_at,
         scope: String::new(),
         rotated: sends > 0,
+        epoch: None,
         refresh: RefreshSlot {
             sealed: sealed(id),
             hash: hash(id),
@@ -196,6 +197,7 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
         session: Some(session("s", Incarnation::default())),
         pair: Some(pair(own, now, generation, sends)),
         spare: None,
+        reserve: Vec::new(),
         anchor: anchor
             .map(|id| Anchor { session: session("s", Incarnation::default()), pair: pair(id, now, generation, 0) }),
         intent: None,
@@ -219,8 +221,7 @@ pub fn subject(record: &Record, step: Step) -> PairId {
 
 /// The pairs a record holds, as bits.
 pub fn held(record: &Record) -> u64 {
-    let slots = [Slot::Current, Slot::Spare, Slot::Anchor];
-    slots.into_iter().filter_map(|slot| record.slot(slot)).fold(0, |bits, token| bits | 1 << number(&token.sealed))
+    record.tokens().fold(0, |bits, token| bits | 1 << number(&token.sealed))
 }
 
 impl Job {
@@ -292,6 +293,7 @@ impl Job {
             session: held.session.clone(),
             pair: held.pair.clone(),
             spare: held.spare.clone(),
+            reserve: held.reserve.clone(),
             anchor: held.anchor.clone(),
             intent: None,
             access_life: held.access_life,

@@ -239,8 +239,8 @@ impl World {
             .into_iter()
             .filter_map(token)
             .any(|pair| self.keycloak.was_ended_by_others(pair));
-        let had_another =
-            [Slot::Current, Slot::Spare].into_iter().filter_map(token).any(|pair| self.keycloak.probe(pair));
+        let own = before.tokens().map(|own| number(&own.sealed)).filter(|own| Some(*own) != token(Slot::Anchor));
+        let had_another = own.into_iter().any(|pair| self.keycloak.probe(pair));
         let only_copy_unheard = job.unheard;
         let excused = if before.acquisition == Acquisition::Impersonate {
             // It can be impersonated again whenever it is lost, unless what watches its user's session was.

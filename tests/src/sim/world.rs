@@ -358,8 +358,7 @@ impl World {
 }
 
 fn hashes(record: &Record) -> impl Iterator<Item = TokenHash> {
-    let slots = [Slot::Current, Slot::Spare, Slot::Anchor];
-    slots.into_iter().filter_map(|slot| record.slot(slot).map(|token| token.hash))
+    record.tokens().map(|token| token.hash)
 }
 
 /// For the trace and the report.

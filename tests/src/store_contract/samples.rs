@@ -78,6 +78,7 @@ pub fn record(key: &JobKey, due_at: Timestamp) -> Record {
         }),
         pair: Some(pair(1)),
         spare: None,
+        reserve: Vec::new(),
         anchor: None,
         intent: None,
         access_life: Duration::from_mins(10),

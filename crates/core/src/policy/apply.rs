@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Issued, Moment, Outcome, Progress, Round, Step};
 use crate::ids::AttemptId;
 use crate::ports::{CallError, Cause, GrantError, Refusal};
-use crate::record::{EndReason, Intent, Record, Slot, State, Suspension};
+use crate::record::{EndReason, Intent, MOST_IN_RESERVE, Record, RefreshSlot, Slot, State, Suspension};
 use crate::time::Timestamp;
 
 /// Keycloak counts lives in whole seconds; a difference within this is none.
@@ -18,6 +18,7 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
     match (step, outcome) {
         (Step::Rest(until), _) => rest(record, until),
         (Step::Finish(reason), _) => finish(record, reason, at),
+        (Step::NextSpare, _) => take_from_reserve(record, round),
         (Step::Doubt, _) => record.lost_since = Some(at.now),
         (Step::Probe(slot), Outcome::Probed(Ok(active))) => {
             round.note_probe(slot, Some(active));
@@ -102,6 +103,19 @@ fn declare(record: &mut Record, round: &mut Round, slot: Slot, attempt: AttemptI
     round.declared = Some(attempt);
 }
 
+/// The spare goes to the end of the reserve, for it may be active after all once its deadline has passed.
+fn take_from_reserve(record: &mut Record, round: &mut Round) {
+    if record.reserve.is_empty() {
+        return;
+    }
+    let next = record.reserve.remove(0);
+    if let Some(before) = record.spare.replace(next) {
+        record.reserve.push(before);
+    }
+    round.taken += 1;
+    round.note_probe(Slot::Spare, None);
+}
+
 /// Takes a declaration back: the token certainly did not arrive, or was certainly not consumed.
 fn retract(record: &mut Record, round: &mut Round, slot: Slot) {
     record.intent = None;
@@ -129,12 +143,17 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     let Issued { mut pair, expires_in, session, same_user: _ } = issued;
     pair.rotated = matches!(step, Step::Spend(_));
     let previous = record.pair.take().map(|pair| pair.refresh);
-    let unspent = |token: &crate::record::RefreshSlot| token.sends == 0;
-    record.spare = match step {
-        Step::Impersonate => None,
-        Step::Spend(Slot::Spare) => previous.filter(unspent),
-        _ => previous.filter(unspent).or_else(|| record.spare.take().filter(unspent)),
-    };
+    let unspent = |token: &RefreshSlot| token.sends == 0;
+    let spare = record.spare.take().filter(|_| step != Step::Spend(Slot::Spare));
+    let mut unspent: Vec<RefreshSlot> =
+        previous.into_iter().chain(spare).chain(record.reserve.drain(..)).filter(unspent).collect();
+    if step == Step::Impersonate {
+        unspent.clear();
+    }
+    unspent.truncate(1 + MOST_IN_RESERVE);
+    let mut unspent = unspent.into_iter();
+    record.spare = unspent.next();
+    record.reserve = unspent.collect();
     if let Some(session) = session {
         record.session = Some(session);
     }

@@ -11,8 +11,8 @@
 //!    newest refresh token is probed first: an exchange with a token from an earlier life of the client session would
 //!    end the user's whole session.
 //! 2. Otherwise the refresh token is **spent**: probed, declared by an intent in the store, sent once.
-//! 3. If the answer is lost, the token is never sent again blindly. The spare is used; without one, the intent's
-//!    deadline is waited out and the probe decides: still active means it was never spent.
+//! 3. If the answer is lost, the token is never sent again blindly. The spare is used, and after it those in reserve;
+//!    without one, the intent's deadline is waited out and the probe decides: still active means it was never spent.
 //! 4. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
 //!    learn why only where it cannot have been spent: a store that lost the write of a spend shows the spent token as
 //!    never sent. So either the store has lived on unbroken since it wrote the pair, or there was no reason to spend it.
@@ -99,6 +99,8 @@ pub struct Round {
     anchored: bool,
     revoked: bool,
     lost_spend: bool,
+    /// How many tokens of the reserve took the spare's place.
+    taken: usize,
     /// The life the client session is in by now, as the session's entry says.
     pub incarnation: Option<Incarnation>,
     /// The same of the anchor's client session.
@@ -166,6 +168,8 @@ pub enum Step {
     Declare(Slot),
     /// Send a slot's refresh token, as declared.
     Spend(Slot),
+    /// Put the next token of the reserve in the spare's place.
+    NextSpare,
     /// Note since when the refresh token has been dead without a reason.
     Doubt,
     /// Come by a new session of the vault's own.
@@ -186,6 +190,7 @@ impl Step {
             Self::Exchange(_) => "exchange",
             Self::Declare(_) => "declare",
             Self::Spend(_) => "spend",
+            Self::NextSpare => "next_spare",
             Self::Doubt => "doubt",
             Self::Impersonate => "impersonate",
             Self::Revoke => "revoke",
@@ -210,7 +215,7 @@ pub struct Issued {
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Outcome {
-    /// Of [`Step::Rest`], [`Step::Doubt`] and [`Step::Finish`], which only write.
+    /// Of [`Step::Rest`], [`Step::NextSpare`], [`Step::Doubt`] and [`Step::Finish`], which only write.
     Noted,
     /// Of [`Step::Probe`].
     Probed(Result<bool, CallError>),

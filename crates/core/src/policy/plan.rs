@@ -123,15 +123,11 @@ fn is_exchangeable(pair: &Pair, at: &Moment<'_>) -> bool {
     pair.refresh.expires_at.is_some() && pair.access_expires_at > at.now + EXCHANGE_MARGIN
 }
 
-/// The newest refresh token is no longer active. The spare may be. If not, the session has ended.
+/// The newest refresh token is no longer active. An earlier one may be. If not, the session has ended.
 fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
-    let (record, round) = (&progress.record, &progress.round);
-    if unsent(record, Slot::Spare) {
-        match round.probed(Slot::Spare) {
-            None => return Step::Probe(Slot::Spare),
-            Some(true) => return Step::Declare(Slot::Spare),
-            Some(false) => {}
-        }
+    let record = &progress.record;
+    if let Some(step) = plan_spare(progress) {
+        return step;
     }
     let refresh_ends_at = record.slot(Slot::Current).and_then(|token| token.expires_at);
     // The announced end is counted from whole seconds, and may come a little before the token's.
@@ -151,10 +147,9 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
 /// since it wrote the pair. Otherwise, while its access token lives there was no reason to spend it, unless its client may
 /// not exchange.
 fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
-    let unbroken = |pair: &Pair| pair.epoch.is_some() && pair.epoch == progress.round.epoch;
     let needless = |pair: &Pair| !pair.rotated && at.settings.may_exchange && is_exchangeable(pair, at);
     unsent(&progress.record, Slot::Current)
-        && progress.record.pair.as_ref().is_some_and(|pair| unbroken(pair) || needless(pair))
+        && progress.record.pair.as_ref().is_some_and(|pair| is_unbroken(progress, pair) || needless(pair))
 }
 
 fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
@@ -168,32 +163,44 @@ fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
 /// A spend was declared and its outcome is not known: after a crash, a time-out, a 5xx or a cut answer.
 fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
     let (record, round) = (&progress.record, &progress.round);
-    let other = match intent.slot {
-        Slot::Current => Some(Slot::Spare),
-        Slot::Spare => Some(Slot::Current),
-        Slot::Anchor => None,
+    let slots: &[Slot] = match intent.slot {
+        Slot::Anchor => &[Slot::Anchor],
+        Slot::Current | Slot::Spare => &[Slot::Current, Slot::Spare],
     };
     if at.now < intent.deadline {
-        return match other.filter(|other| unsent(record, *other)).map(|other| (other, round.probed(other))) {
-            Some((other, None)) => Step::Probe(other),
-            Some((other, Some(true))) => Step::Declare(other),
-            _ => Step::Rest(intent.deadline),
-        };
+        let spare = (intent.slot != Slot::Anchor).then(|| plan_spare(progress)).flatten();
+        return spare.unwrap_or(Step::Rest(intent.deadline));
     }
-    // This one may never have arrived. Nor may the other one, if it was sent before; its deadline has passed as well.
-    for slot in [Some(intent.slot), other.filter(|other| record.slot(*other).is_some())].into_iter().flatten() {
+    // This one may never have arrived. Nor may those that were sent before it; their deadlines have passed as well.
+    for slot in slots.iter().copied().filter(|slot| record.slot(*slot).is_some()) {
         match round.probed(slot) {
             None => return Step::Probe(slot),
             Some(true) if may_resend(record, slot, at.settings.max_reuse) => return Step::Declare(slot),
             Some(_) => {}
         }
     }
-    match round.probed(intent.slot) {
-        Some(false) if intent.learning => Step::Finish(EndReason::SessionLost),
+    match intent.slot {
+        Slot::Anchor if intent.learning => Step::Finish(EndReason::SessionNotActive),
         // Without its anchor an impersonated job is not watched any more, and must not go on.
-        _ if intent.slot == Slot::Anchor => Step::Finish(EndReason::SpendLost),
+        Slot::Anchor => Step::Finish(EndReason::SpendLost),
+        _ if round.taken < record.reserve.len() => Step::NextSpare,
+        Slot::Current if intent.learning => Step::Finish(EndReason::SessionLost),
         _ => plan_loss(record),
     }
+}
+
+/// An unsent token of an earlier generation, if there is one that is active.
+fn plan_spare(progress: &Progress) -> Option<Step> {
+    let (record, round) = (&progress.record, &progress.round);
+    if unsent(record, Slot::Spare) {
+        match round.probed(Slot::Spare) {
+            None => return Some(Step::Probe(Slot::Spare)),
+            Some(true) => return Some(Step::Declare(Slot::Spare)),
+            Some(false) => {}
+        }
+    }
+    let more = round.taken < record.reserve.len() && record.reserve.iter().any(|token| token.sends == 0);
+    more.then_some(Step::NextSpare)
 }
 
 /// An active probe means unspent only where reuse is not allowed at all; else the durable count of sends decides.
@@ -218,7 +225,7 @@ fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
     let may_exchange = of_this_life && !round.exchange_barred && at.settings.may_exchange;
     match round.probed(Slot::Anchor) {
         None => Step::Probe(Slot::Anchor),
-        Some(false) => Step::Finish(EndReason::SessionNotActive),
+        Some(false) => plan_unwatched(progress, &anchor.pair, at),
         Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(progress, at),
         Some(true) if may_exchange && is_exchangeable(&anchor.pair, at) => {
             if round.anchor_joining {
@@ -230,6 +237,22 @@ fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
         Some(true) if half_over(&anchor.pair, at) => Step::Declare(Slot::Anchor),
         Some(true) => plan_pair(progress, at),
     }
+}
+
+/// The user's session is over, unless its user is disabled, which can pass: the anchor's token is sent to learn which,
+/// where it certainly was not spent.
+fn plan_unwatched(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
+    let lapsed = anchor.refresh.expires_at.is_some_and(|end| end <= at.now);
+    match progress.record.state {
+        State::Suspended(_) if !lapsed => Step::Rest(at.now + at.settings.retry_max),
+        _ if !lapsed && anchor.refresh.sends == 0 && is_unbroken(progress, anchor) => Step::Declare(Slot::Anchor),
+        _ => Step::Finish(EndReason::SessionNotActive),
+    }
+}
+
+/// Whether the store has lived on without a break since it wrote a pair.
+fn is_unbroken(progress: &Progress, pair: &Pair) -> bool {
+    pair.epoch.is_some() && pair.epoch == progress.round.epoch
 }
 
 fn half_over(pair: &Pair, at: &Moment<'_>) -> bool {

@@ -59,6 +59,7 @@ fn record(acquisition: Acquisition) -> Record {
         session: Some(session("sid", 1)),
         pair: Some(pair("r1", at(0), 1)),
         spare: None,
+        reserve: Vec::new(),
         anchor: None,
         intent: None,
         access_life: LIFE,
@@ -202,6 +203,33 @@ fn a_crash_after_the_intent_without_a_spare_waits_for_the_deadline_and_lets_the_
 }
 
 #[test]
+fn every_unspent_token_in_reserve_is_good_for_one_more_lost_answer() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    for token in ["r2", "r3", "r4", "r5"] {
+        walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), token);
+        walk.crash(walk.now + LIFE / 2);
+    }
+    let spares = walk.record().spare.iter().chain(&walk.record().reserve);
+    let hashes: Vec<_> = spares.map(|token| token.hash).collect();
+    assert_eq!(hashes, ["r4", "r3", "r2"].map(|token| RefreshToken::new(token).hash()), "the newest first");
+
+    walk.crash(walk.now + LIFE);
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), UNKNOWN);
+    let now = walk.now;
+    walk.step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare).crash(now);
+    for _ in 0..2 {
+        walk.step(Step::NextSpare, Outcome::Noted).step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare);
+        walk.step(Step::Spend(Slot::Spare), UNKNOWN);
+    }
+    let deadline = walk.record().intent.expect("an intent").deadline;
+    assert_eq!(walk.next(), Step::Rest(deadline), "there is no other");
+    walk.crash(deadline).step(Step::Probe(Slot::Current), INACTIVE).step(Step::Probe(Slot::Spare), INACTIVE);
+    walk.step(Step::NextSpare, Outcome::Noted).step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare);
+    walk.issue(Step::Spend(Slot::Spare), "r6");
+    assert!(walk.record().spare.is_none() && walk.record().reserve.is_empty(), "what was sent is no spare");
+}
+
+#[test]
 fn a_spend_that_was_not_answered_in_time_does_not_cost_the_spare_while_keycloak_is_slow() {
     let mut start = record(Acquisition::Exchange);
     start.spare = Some(pair("r0", at(0), 0).refresh);
@@ -233,7 +261,7 @@ fn a_token_whose_send_never_arrived_is_found_again_after_the_spare_is_lost_as_we
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).step(Step::Spend(Slot::Current), UNKNOWN);
     walk.step(Step::Probe(Slot::Spare), ACTIVE).declare(Slot::Spare).step(Step::Spend(Slot::Spare), UNKNOWN);
     assert_eq!(walk.next(), Step::Rest(at(150)));
-    walk.crash(at(150)).step(Step::Probe(Slot::Spare), INACTIVE).step(Step::Probe(Slot::Current), ACTIVE);
+    walk.crash(at(150)).step(Step::Probe(Slot::Current), ACTIVE);
     walk.declare(Slot::Current).issue(Step::Spend(Slot::Current), "r2");
 }
 
@@ -492,6 +520,24 @@ fn after_a_long_outage_the_anchor_is_spent_as_carefully_as_the_pair() {
     answered.issue(Step::Spend(Slot::Anchor), "a2").step(Step::Probe(Slot::Current), ACTIVE);
     assert_eq!(answered.record().slot(Slot::Anchor).map(|token| token.hash), Some(RefreshToken::new("a2").hash()));
     assert_eq!((answered.record().intent, answered.record().generation), (None, Generation(1)));
+}
+
+#[test]
+fn a_disabled_user_suspends_a_watched_job_and_enabling_brings_it_back() {
+    let mut start = record(Acquisition::Impersonate);
+    let mut anchor = pair("a1", at(0), 1);
+    anchor.epoch = Some(StoreEpoch(7));
+    start.anchor = Some(Anchor { session: session("ui", 1), pair: anchor });
+    let mut walk = Walk::new(start, at(30));
+    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.step(Step::Probe(Slot::Anchor), INACTIVE).declare(Slot::Anchor);
+    walk.step(Step::Spend(Slot::Anchor), refused(Refusal::UserDisabled));
+    assert_eq!(walk.record().state, State::Suspended(Suspension::UserDisabled));
+    walk.crash(at(45)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    assert!(matches!(walk.next(), Step::Rest(_)));
+    walk.crash(at(56)).step(Step::Probe(Slot::Anchor), ACTIVE).issue(Step::Exchange(Slot::Anchor), "a2");
+    walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
+    assert_eq!(walk.record().state, State::Active);
 }
 
 #[test]

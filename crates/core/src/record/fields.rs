@@ -13,7 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Acquisition, Anchor, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension,
+    Acquisition, Anchor, EndReason, Intent, MOST_IN_RESERVE, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot,
+    State, Suspension,
 };
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, StoreEpoch, TenantId};
 use crate::seal::Sealed;
@@ -31,6 +32,9 @@ pub struct FieldsChange {
     /// Fields to remove.
     pub remove: Vec<String>,
 }
+
+/// The fields of the tokens in reserve, with their metadata.
+const RESERVE: [[&str; 2]; MOST_IN_RESERVE] = [["spare2", "spare2_meta"], ["spare3", "spare3_meta"]];
 
 /// A stored record that cannot be understood: the field, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +124,10 @@ pub fn encode(record: &Record) -> Fields {
         out.bytes("spare", spare.sealed.as_bytes());
         out.json("spare_meta", &slot_meta(spare));
     }
+    for (token, [sealed, meta]) in record.reserve.iter().zip(RESERVE) {
+        out.bytes(sealed, token.sealed.as_bytes());
+        out.json(meta, &slot_meta(token));
+    }
     if let Some(anchor) = &record.anchor {
         out.pair(["anchor_at", "anchor_rt", "anchor_pair"], &anchor.pair);
         out.json("anchor_session", &session_meta(&anchor.session));
@@ -167,6 +175,7 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         } else {
             None
         },
+        reserve: read.reserve()?,
         anchor: if read.has("anchor_session") { Some(read.anchor()?) } else { None },
         intent: if read.has("intent") { Some(read.intent()?) } else { None },
         access_life: Duration::from_millis(read.parsed("life")?),
@@ -309,6 +318,11 @@ impl Reader<'_> {
             epoch: pair.epoch,
             refresh: slot(self.sealed(refresh)?, &pair.refresh, meta)?,
         })
+    }
+
+    fn reserve(&self) -> Result<Vec<RefreshSlot>, FieldError> {
+        let there = RESERVE.into_iter().take_while(|[_, meta]| self.has(meta));
+        there.map(|[sealed, meta]| slot(self.sealed(sealed)?, &self.json(meta)?, meta)).collect()
     }
 
     fn anchor(&self) -> Result<Anchor, FieldError> {

@@ -20,6 +20,9 @@ use crate::seal::Sealed;
 use crate::secret::TokenHash;
 use crate::time::Timestamp;
 
+/// How many unspent refresh tokens are kept beside the spare.
+pub const MOST_IN_RESERVE: usize = 2;
+
 /// How the vault comes to its own pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -197,6 +200,8 @@ pub struct Record {
     pub pair: Option<Pair>,
     /// The previous generation's unspent refresh token.
     pub spare: Option<RefreshSlot>,
+    /// Those of the generations before it, the newest first: each is good for one more lost answer.
+    pub reserve: Vec<RefreshSlot>,
     /// The watched pair in the user's session.
     pub anchor: Option<Anchor>,
     /// A spend that was declared and whose answer has not been written yet.
@@ -235,6 +240,12 @@ impl Record {
         }
     }
 
+    /// Every refresh token there is.
+    pub fn tokens(&self) -> impl Iterator<Item = &RefreshSlot> {
+        let slots = [Slot::Current, Slot::Spare, Slot::Anchor].into_iter().filter_map(|slot| self.slot(slot));
+        slots.chain(&self.reserve)
+    }
+
     /// The failure domain the pair lives in.
     pub fn session_key(&self) -> Option<SessionKey> {
         self.session.as_ref().map(|session| self.session_key_of(session))
@@ -259,6 +270,7 @@ impl Record {
     pub fn erase(&mut self) {
         self.pair = None;
         self.spare = None;
+        self.reserve.clear();
         self.anchor = None;
         self.intent = None;
     }

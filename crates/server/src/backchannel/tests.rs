@@ -178,6 +178,7 @@ impl Stage {
             session: Some(session),
             pair: None,
             spare: None,
+            reserve: Vec::new(),
             anchor: None,
             intent: None,
             access_life: Duration::from_mins(10),

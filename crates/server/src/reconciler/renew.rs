@@ -125,7 +125,7 @@ impl Renewal<'_> {
             let started = parts.clock.now();
             let outcome = self.carry_out(&progress.record, step).await?;
             self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
-            if let (Step::Probe(Slot::Current), Outcome::Probed(Ok(false))) = (step, &outcome) {
+            if let (Step::Probe(Slot::Current | Slot::Anchor), Outcome::Probed(Ok(false))) = (step, &outcome) {
                 progress.round.epoch = Some(parts.store.epoch().await?);
             }
             let before = progress.record.clone();
@@ -211,7 +211,7 @@ impl Renewal<'_> {
         let client = self.client(record);
         let asked_at = self.reconciler.parts.clock.now();
         Ok(match step {
-            Step::Rest(_) | Step::Done | Step::Doubt | Step::Finish(_) => Outcome::Noted,
+            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
             Step::Probe(slot) => {
                 let token = self.refresh_token(record, slot)?;

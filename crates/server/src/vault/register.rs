@@ -357,6 +357,7 @@ fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record
         session: None,
         pair: None,
         spare: None,
+        reserve: Vec::new(),
         anchor: None,
         intent: None,
         access_life: std::time::Duration::ZERO,
