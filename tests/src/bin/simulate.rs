@@ -36,7 +36,7 @@ enum Output {
 }
 
 /// How many bad seeds are told of in full.
-const TOLD: u64 = 5;
+const TOLD: u64 = 40;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -279,10 +279,7 @@ impl Job {
     /// The answer to a spend that could not be written, because the store has gone back or others have given the job up, is
     /// written in the place of what is older.
     pub fn restore(&mut self, held: &Record) {
-        let given_up = matches!(
-            self.record.state,
-            State::Ended(EndReason::SpendLost | EndReason::SessionLost | EndReason::ImpersonationRefused)
-        );
+        let given_up = matches!(self.record.state, State::Ended(EndReason::SpendLost | EndReason::SessionLost));
         let stands = self.record.generation >= held.generation || !(self.record.state.is_live() || given_up);
         if stands {
             return;

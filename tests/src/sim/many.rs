@@ -23,6 +23,8 @@ pub struct Totals {
     /// See [`Outcome`].
     pub lost: u64,
     /// See [`Outcome`].
+    pub indistinct: u64,
+    /// See [`Outcome`].
     pub double_spends: u64,
     /// See [`Outcome`].
     pub expired_served: u64,
@@ -46,6 +48,7 @@ impl Totals {
         self.jobs += outcome.jobs;
         self.excess_loss += outcome.excess_loss;
         self.lost += outcome.lost;
+        self.indistinct += outcome.indistinct;
         self.double_spends += outcome.double_spends;
         self.expired_served += outcome.expired_served;
         self.ui_sessions_killed += outcome.ui_sessions_killed;

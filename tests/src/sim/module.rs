@@ -170,7 +170,7 @@ pub fn begin(desk: &Arc<Desk>, user: usize, acquisitions: &[Acquisition]) {
         let watched = acquisition == Acquisition::Impersonate && state.dice.below(2) == 0;
         let name = JobId::parse(format!("job-{job}")).expect("a job's name");
         let key = JobKey::new(tenant(), name);
-        state.jobs.push(Job { key, acquisition, line: None, bound: None, created_at: 0 });
+        state.jobs.push(Job { user, key, acquisition, line: None, bound: None, created_at: 0, indistinct: false });
         Wish { job, user, acquisition, on_logout: watched.then_some(OnLogout::Revoke) }
     };
     desk.world.remark(|| format!("{wish:?}"));

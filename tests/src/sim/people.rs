@@ -58,6 +58,11 @@ impl People {
         Self { users: names.into_iter().map(|name| (name, None, true)).collect(), sessions: Vec::new() }
     }
 
+    /// Whether a user is disabled just now.
+    pub fn is_disabled(&self, user: usize) -> bool {
+        !self.users[user].2
+    }
+
     /// How many users there are.
     pub fn count(&self) -> usize {
         self.users.len()

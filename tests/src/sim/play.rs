@@ -152,6 +152,10 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
         if bound.is_some_and(|(sid, began)| world.people.lock().ended(&sid, began)) {
             continue;
         }
+        if why.contains("session_lost") && world.state.lock().jobs[job].indistinct {
+            outcome.indistinct += 1;
+            continue;
+        }
         outcome.lost += 1;
         let doom = line.and_then(|line| world.state.lock().oracle.doom(line));
         if doom.is_none() {

@@ -174,6 +174,9 @@ impl TokenStore for FaultyStore {
         let (guard, change) = (write.guard.clone(), write.change.clone());
         let (attempt, due_at, release_lease) = (write.attempt, write.due_at, write.release_lease);
         let brings = change.set.contains_key("gen").then(|| (key.clone(), false));
+        if change.set.contains_key("lost") {
+            self.world.doubted(&key);
+        }
         let act = move |store: &MemoryStore| {
             let (guard, change) = (guard.clone(), change.clone());
             now(store.write(&Write { key: &key, attempt, guard, change, due_at, release_lease }))

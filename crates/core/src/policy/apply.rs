@@ -280,7 +280,7 @@ fn impersonation_failed(record: &mut Record, round: &mut Round, error: GrantErro
         GrantError::Refused(_) => match record.state {
             State::Suspended(why) => suspend(record, round, why, at),
             _ if record.pair.as_ref().is_some_and(|pair| at.now < pair.access_expires_at) => fail(record, round, at),
-            _ => round.verdict = Some(EndReason::ImpersonationRefused),
+            _ => suspend(record, round, Suspension::ImpersonationRefused, at),
         },
     }
 }

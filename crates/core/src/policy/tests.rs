@@ -554,14 +554,16 @@ fn an_anchor_of_an_earlier_life_is_never_exchanged() {
 }
 
 #[test]
-fn a_refused_impersonation_is_asked_for_again_while_the_pair_lives() {
+fn a_refused_impersonation_is_asked_for_again_and_suspends_the_job_when_its_pair_has_died() {
     let mut start = record(Acquisition::Impersonate);
     start.session_ends_at = Some(at(60));
     let mut walk = Walk::new(start, at(30));
     walk.step(Step::Impersonate, refused(Refusal::NotAllowed));
     assert!(matches!(walk.next(), Step::Rest(_)));
     walk.crash(at(60)).step(Step::Impersonate, refused(Refusal::NotAllowed));
-    assert_eq!(walk.next(), Step::Finish(EndReason::ImpersonationRefused));
+    assert_eq!(walk.record().state, State::Suspended(Suspension::ImpersonationRefused));
+    walk.crash(at(200)).issue(Step::Impersonate, "r2");
+    assert_eq!(walk.record().state, State::Active, "the role is back, or the user is enabled again");
 }
 
 #[test]

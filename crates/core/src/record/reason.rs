@@ -67,8 +67,6 @@ codes!(
         TokenRefused = "token_refused",
         /// A renewed token belonged to somebody else.
         IdentityChanged = "identity_changed",
-        /// A new session of the vault's own was refused.
-        ImpersonationRefused = "impersonation_refused",
     }
 );
 
@@ -79,6 +77,8 @@ codes!(
         UserDisabled = "user_disabled",
         /// The user's consent is missing.
         ConsentMissing = "consent_missing",
+        /// A new session of the vault's own is refused: its role is missing, or the user is disabled or gone.
+        ImpersonationRefused = "impersonation_refused",
     }
 );
 
@@ -94,9 +94,7 @@ impl EndReason {
             | Self::SessionExpired
             | Self::SessionRecreated
             | Self::SessionLost => EndKind::Session,
-            Self::SpendLost | Self::TokenRefused | Self::IdentityChanged | Self::ImpersonationRefused => {
-                EndKind::Reauth
-            }
+            Self::SpendLost | Self::TokenRefused | Self::IdentityChanged => EndKind::Reauth,
         }
     }
 }

@@ -129,9 +129,7 @@ fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
         return Verdict::Forget;
     }
     match stored.state {
-        State::Ended(EndReason::SpendLost | EndReason::SessionLost | EndReason::ImpersonationRefused)
-            if stored.generation < held.generation =>
-        {
+        State::Ended(EndReason::SpendLost | EndReason::SessionLost) if stored.generation < held.generation => {
             Verdict::Revive(Some(stored.generation))
         }
         State::Ended(_) | State::Releasing(_) => Verdict::Forget,
@@ -166,8 +164,9 @@ impl Reconciler {
     /// Looks after what is held, and which life the store is in, until told to stop.
     pub(super) async fn watch_held(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
-            let epoch = self.parts.store.epoch().await.ok();
-            *self.epoch.lock() = epoch;
+            if let Ok(epoch) = self.parts.store.epoch().await {
+                *self.epoch.lock() = Some(epoch);
+            }
             for record in self.held.take_due(self.parts.clock.now()) {
                 if let Err(error) = self.restore(&record).await {
                     tracing::debug!(%error, "a held pair could not be compared with the store");
@@ -291,7 +290,7 @@ mod tests {
     fn what_the_store_has_lost_is_written_again_and_what_was_given_up_comes_back() {
         assert_eq!(verdict_on(record(5, State::Active)), Verdict::Keep);
         assert_eq!(verdict_on(record(4, State::Active)), Verdict::Rewrite);
-        for reason in [EndReason::SpendLost, EndReason::SessionLost, EndReason::ImpersonationRefused] {
+        for reason in [EndReason::SpendLost, EndReason::SessionLost] {
             assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Revive(Some(Generation(4))));
             assert_eq!(verdict_on(record(5, State::Ended(reason))), Verdict::Forget, "it ended after the held pair");
         }

@@ -137,7 +137,11 @@ impl Vault {
         };
         let acquired = self.acquire(&wanted, &proof, request).await?;
         let generation = previous.unwrap_or_default();
-        let record = self.first_record(caller, &wanted, &proof, acquired, generation);
+        let mut record = self.first_record(caller, &wanted, &proof, acquired, generation);
+        let epoch = self.parts.store.epoch().await.ok();
+        for pair in record.pair.iter_mut().chain(record.anchor.iter_mut().map(|anchor| &mut anchor.pair)) {
+            pair.epoch = epoch;
+        }
         let record = Record { readers: readers(request), ..record };
         let created = self.enter(&record, previous).await?;
         if created.is_none() && record.owns_session() {
