@@ -5,7 +5,7 @@
 //! *Not to be helped* is the loss of an adopted job whose only token was in an answer that never reached a live process. All
 //! of this must hold: the vault itself says `spend_lost`; Keycloak's last event of the job's session is a refresh that
 //! succeeded, and no error stands beside it; and no replica's log has the answer to that refresh, though each writes a
-//! line as soon as it has one. A job with a spare, or with an access token that can be exchanged, is never excused.
+//! line as soon as it has one, or the one that has it was killed within a quarter of a second, before it could write. A job with a spare, or with an access token that can be exchanged, is never excused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::jobs::{Jobs, Session};
 use super::settle::{End, Ends};
 use super::stage::Stage;
+use super::strike::Struck;
 use super::{Acquisition, Options, jobs};
 use crate::harness::realm::LOGIN_APP;
 use crate::harness::{Failure, Result};
@@ -51,7 +52,12 @@ struct Refresh {
 }
 
 /// Gathers it all; Keycloak and the store are up and quiet by now.
-pub async fn gather(stage: &mut Stage, options: &Options, jobs: &Jobs, ends: &Ends) -> Result<Evidence> {
+pub async fn gather(
+    stage: &mut Stage,
+    options: &Options,
+    (jobs, ends): (&Jobs, &Ends),
+    struck: &Struck,
+) -> Result<Evidence> {
     let refreshes = refreshes(stage).await?;
     if let Some(dir) = &options.evidence {
         leave(stage, &refreshes, dir)?;
@@ -61,7 +67,7 @@ pub async fn gather(stage: &mut Stage, options: &Options, jobs: &Jobs, ends: &En
         *evidence.refusals.entry(error).or_default() += 1;
     }
     if options.acquisition == Acquisition::Adopt {
-        let answered = answered(stage)?;
+        let answered = answered(stage, struck)?;
         let lost = jobs.jobs.iter().zip(&ends.of).filter(|(_, end)| **end == End::Ended("spend_lost".to_owned()));
         let helpless = lost.filter(|(job, _)| never_answered(&refreshes, &job.sid, answered.get(&job.id).copied()));
         evidence.unavoidable = helpless.count();
@@ -125,10 +131,17 @@ fn never_answered(refreshes: &[Refresh], session: &str, answered: Option<u64>) -
     of_session().all(|refresh| refresh.error.is_none()) && last.is_some_and(|last| answered.is_none_or(|at| at < last))
 }
 
-/// When the answer to each job's last spend was logged, in milliseconds.
-fn answered(stage: &mut Stage) -> Result<HashMap<String, u64>> {
+/// How long the write of an answer may take; a process that is killed within it had the answer in vain. A kill is noted a
+/// moment before it is carried out.
+const WRITE: u64 = 250;
+
+/// When the answer to each job's last spend was logged by a process that lived on, in milliseconds.
+fn answered(stage: &mut Stage, struck: &Struck) -> Result<HashMap<String, u64>> {
     let mut last = HashMap::new();
-    for replica in stage.vault.replicas() {
+    for (number, replica) in stage.vault.replicas().iter_mut().enumerate() {
+        let in_vain = |at: u64| {
+            struck.killed.iter().any(|(who, when)| *who == number && (at.saturating_sub(50)..at + WRITE).contains(when))
+        };
         for line in BufReader::new(File::open(replica.process().log_path())?).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
@@ -138,7 +151,7 @@ fn answered(stage: &mut Stage) -> Result<HashMap<String, u64>> {
             // A line that a kill has torn apart cannot be read, and its process did nothing after it.
             let Ok(fields) = serde_json::from_str::<Value>(&line) else { continue };
             let at = fields["timestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-            let at = at.and_then(|at| u64::try_from(at.as_millisecond()).ok());
+            let at = at.and_then(|at| u64::try_from(at.as_millisecond()).ok()).filter(|at| !in_vain(*at));
             if let (Some(job), Some(at)) = (fields["span"]["job"].as_str(), at) {
                 let known: &mut u64 = last.entry(job.to_owned()).or_default();
                 *known = at.max(*known);

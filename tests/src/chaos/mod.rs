@@ -191,9 +191,9 @@ async fn storm(options: &Options, keycloak: &mut Keycloaks<'_>) -> Result<Report
     let ends = settle::wait(&stage, &jobs, Duration::from_secs(options.quarantine)).await?;
     let tally = readers.finish().await;
     let orphans = orphans.finish().await;
-    let evidence = evidence::gather(&mut stage, options, &jobs, &ends).await?;
+    let evidence = evidence::gather(&mut stage, options, (&jobs, &ends), &struck).await?;
     progress.finish_and_clear();
-    Ok(report::make(options, &ends, &tally, &orphans, &evidence, struck))
+    Ok(report::make(options, &ends, &tally, &orphans, &evidence, &struck))
 }
 
 /// How long a storm may take in all before it is given up: it is bounded, whatever hangs.

@@ -38,8 +38,6 @@ pub struct Tally {
     reads: AtomicU64,
     /// Reads that needed their second try.
     pub retried: AtomicU64,
-    /// Access tokens past their own `exp` at the moment they arrived.
-    pub expired: AtomicU64,
     /// Tokens of another user than the job's.
     pub foreign: AtomicU64,
     /// Tokens shown to Keycloak.
@@ -47,6 +45,20 @@ pub struct Tally {
     /// Those of them that Keycloak held to be inactive before their `exp`.
     pub inactive: AtomicU64,
     failures: Mutex<BTreeMap<String, u64>>,
+    stale: Mutex<Vec<Stale>>,
+}
+
+/// An access token that was past its own `exp` at the moment it arrived. In seconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub struct Stale {
+    /// Who gave it.
+    pub replica: usize,
+    /// When the read began.
+    pub asked: f64,
+    /// When the answer was there.
+    pub arrived: f64,
+    /// The token's `exp`.
+    pub expires: f64,
 }
 
 impl Tally {
@@ -63,6 +75,15 @@ impl Tally {
     /// How often each kind of failure was met after the retry.
     pub fn failures(&self) -> BTreeMap<String, u64> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The expired tokens.
+    pub fn stale(&self) -> Vec<Stale> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn expired(&self, stale: Stale) {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner).push(stale);
     }
 
     fn fail(&self, why: String) {
@@ -157,25 +178,27 @@ impl Reader {
     }
 
     async fn read(&self, job: &Job, first: usize, sampled: bool) {
+        let mut asked = (first, now());
         let mut tried = attempt(&self.clients[first], &job.id, "", PATIENCE).await;
         if let Try::Failed(_) = tried {
             count(&self.tally.retried);
             tokio::time::sleep(BACK_OFF).await;
+            asked = ((first + 1) % REPLICAS, now());
             tried = attempt(&self.clients[(first + 1) % REPLICAS], &job.id, "", PATIENCE).await;
         }
         match tried {
-            Try::Token(answer) => self.check(job, &answer, sampled).await,
+            Try::Token(answer) => self.check(job, &answer, asked, sampled).await,
             Try::Ended(_) => {}
             Try::Failed(why) | Try::Wrong(why) => self.tally.fail(why),
         }
     }
 
-    async fn check(&self, job: &Job, answer: &Answer, sampled: bool) {
+    async fn check(&self, job: &Job, answer: &Answer, (replica, asked): (usize, f64), sampled: bool) {
         let arrived = now();
         let claims = claims(answer.access_token());
         let expires = claims["exp"].as_f64().unwrap_or_default();
         if expires <= arrived {
-            return count(&self.tally.expired);
+            return self.tally.expired(Stale { replica, asked, arrived, expires });
         }
         if claims["user_id"].as_str() != Some(&job.user_id) {
             return count(&self.tally.foreign);

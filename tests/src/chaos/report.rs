@@ -7,10 +7,13 @@ use serde::Serialize;
 
 use super::evidence::Evidence;
 use super::orphans::Found;
-use super::readers::Tally;
+use super::readers::{Stale, Tally};
 use super::settle::{End, Ends};
 use super::strike::Struck;
 use super::{Acquisition, Fault, Options};
+
+/// How long a signal may take to be sent, in seconds.
+const SIGNALLED: f64 = 0.1;
 
 /// What a storm cost; serialised as one line of JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -33,8 +36,8 @@ pub struct Report {
     pub excess_loss: usize,
     /// Refresh tokens sent again after they had been spent, by Keycloak's events.
     pub double_spends: usize,
-    /// Access tokens past their `exp` when they arrived.
-    pub expired_served: u64,
+    /// Access tokens past their `exp` when they arrived, but for those that lay in a stopped process.
+    pub expired_served: usize,
     /// Sessions of users' that were gone afterwards.
     pub ui_sessions_killed: usize,
     /// Reads that failed at a second replica as well.
@@ -59,6 +62,8 @@ pub struct Report {
     pub sampled: u64,
     /// Those that it held to be inactive.
     pub inactive_served: u64,
+    /// Access tokens that expired in an answer while the process that was about to send it stood still.
+    pub expired_in_stopped: usize,
     /// Why jobs were lost.
     pub reasons: BTreeMap<String, usize>,
     /// What reads failed of.
@@ -72,8 +77,8 @@ impl Report {
     /// loss.
     pub fn is_broken(&self) -> bool {
         let lost = if self.acquisition == Acquisition::Adopt { self.excess_loss } else { self.lost };
-        let served = self.expired_served + self.foreign_served + self.inactive_served;
-        lost + self.double_spends + self.ui_sessions_killed > 0 || served > 0
+        let served = self.foreign_served + self.inactive_served;
+        lost + self.double_spends + self.ui_sessions_killed + self.expired_served > 0 || served > 0
     }
 }
 
@@ -84,7 +89,7 @@ pub fn make(
     tally: &Tally,
     orphans: &Found,
     evidence: &Evidence,
-    struck: Struck,
+    struck: &Struck,
 ) -> Report {
     let mut reasons = BTreeMap::new();
     for end in &ends.of {
@@ -96,6 +101,8 @@ pub fn make(
         *reasons.entry(reason).or_default() += 1;
     }
     let lost = reasons.values().sum::<usize>();
+    let stale = tally.stale();
+    let expired = stale.iter().filter(|stale| !lay_in_stopped(stale, struck)).count();
     Report {
         acquisition: options.acquisition,
         fault: options.fault,
@@ -106,7 +113,7 @@ pub fn make(
         lost,
         excess_loss: lost - evidence.unavoidable.min(lost),
         double_spends: evidence.double_spends,
-        expired_served: tally.expired.load(Ordering::Relaxed),
+        expired_served: expired,
         ui_sessions_killed: evidence.sessions_killed,
         errors_after_retry: tally.failed(),
         orphan_pickup_seconds_max: (orphans.longest.as_secs_f64() * 100.0).round() / 100.0,
@@ -119,8 +126,18 @@ pub fn make(
         foreign_served: tally.foreign.load(Ordering::Relaxed),
         sampled: tally.sampled.load(Ordering::Relaxed),
         inactive_served: tally.inactive.load(Ordering::Relaxed),
+        expired_in_stopped: stale.len() - expired,
         reasons,
         errors: tally.failures(),
         refusals: evidence.refusals.clone(),
     }
+}
+
+/// Whether the read was under way when its replica was stopped, and the token still good then. What a process has decided
+/// and not yet sent grows old with it; nobody inside can help that.
+fn lay_in_stopped(stale: &Stale, struck: &Struck) -> bool {
+    let mut stops = struck.stopped.iter().filter(|(replica, ..)| *replica == stale.replica);
+    stops.any(|(_, from, to)| {
+        stale.asked <= *from + SIGNALLED && stale.expires > *from && stale.arrived + SIGNALLED >= *to
+    })
 }

@@ -98,7 +98,8 @@ fn spoil(dice: &mut Dice) -> Blow {
         1 => return Blow::Block(way, pause(dice, 0, 3)),
         2 | 3 => proxy::Fault::CutAnswerAfter(bytes),
         4 => proxy::Fault::ResetAnswerAfter(bytes),
-        5 => proxy::Fault::SwallowAnswer,
+        // Not to Redis: there the next answer would be taken for the one that was swallowed, which TCP never does.
+        5 if way == Way::Keycloak => proxy::Fault::SwallowAnswer,
         6 => proxy::Fault::DropRequest,
         7 => proxy::Fault::Delay(pause(dice, 0, 3)),
         _ => proxy::Fault::Refuse,

@@ -10,6 +10,7 @@ use super::readers::{Try, attempt};
 use super::stage::{READERS, Stage};
 use super::{LEASE, REPLICAS};
 use crate::harness::Result;
+use crate::harness::process::poll;
 
 const LOOK: Duration = Duration::from_millis(500);
 /// How many renewals show that a chain is sound.
@@ -61,7 +62,13 @@ pub async fn wait(stage: &Stage, jobs: &Jobs, quarantine: Duration) -> Result<En
 /// A record's generation, and whether it has ended.
 type Standing = (u64, bool);
 
+/// A store that is slow for a moment is asked again.
 async fn generations(stage: &Stage, keys: &[String]) -> Result<Vec<Standing>> {
+    let answer = poll("the store to show the jobs' generations", SPARE, async || look(stage, keys).await.ok());
+    answer.await
+}
+
+async fn look(stage: &Stage, keys: &[String]) -> Result<Vec<Standing>> {
     let mut connection = stage.redis.connection().await?;
     let mut ask = redis::pipe();
     for key in keys {

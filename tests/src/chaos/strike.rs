@@ -15,6 +15,7 @@ use super::{Keycloaks, Options, REPLICAS};
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::vault::Replica;
 use crate::harness::{Failure, Result};
+use crate::stage::now;
 
 /// A blow that comes later than this, because the one before it took long, is left out: blows are not to pile up.
 const LATE: Duration = Duration::from_millis(1500);
@@ -22,12 +23,16 @@ const LATE: Duration = Duration::from_millis(1500);
 const INTRODUCTION: u64 = 64 * 1024;
 
 /// What was carried out.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Struck {
     /// SIGKILLs of whatever.
     pub kills: usize,
     /// Blows of every kind.
     pub blows: usize,
+    /// Which replica was killed when, in milliseconds since the epoch.
+    pub killed: Vec<(usize, u64)>,
+    /// Which replica was stopped from when to when, in seconds since the epoch.
+    pub stopped: Vec<(usize, f64, f64)>,
 }
 
 /// Carries a plan out; returns when the storm's time is over.
@@ -42,7 +47,7 @@ pub async fn carry_out(
     let end = begin + Duration::from_secs(options.seconds);
     let mut introduced = [0; REPLICAS];
     let mut struck = Struck::default();
-    let told = |struck: Struck| {
+    let told = |struck: &Struck| {
         progress.set_position(begin.elapsed().as_secs());
         let tally = readers.tally();
         progress.set_message(format!("{} kills, {} reads, {} failed", struck.kills, tally.reads(), tally.failed()));
@@ -50,20 +55,31 @@ pub async fn carry_out(
     for (at, blow) in plan {
         while begin + *at > Instant::now() {
             tokio::time::sleep_until((begin + *at).min(Instant::now() + Duration::from_secs(1))).await;
-            told(struck);
+            told(&struck);
         }
         if begin.elapsed() > *at + LATE {
             continue;
         }
         struck.kills += usize::from(matches!(blow, Blow::Kill(_) | Blow::Redis(_) | Blow::Keycloak(_)));
         struck.blows += 1;
+        if let Blow::Kill(number) = blow {
+            struck.killed.push((*number, millis()));
+        }
+        let from = now();
         strike(*blow, (stage, keycloak), orphans, &mut introduced).await?;
+        if let Blow::Stop(number, _) = blow {
+            struck.stopped.push((*number, from, now()));
+        }
     }
     while Instant::now() < end {
         tokio::time::sleep_until(end.min(Instant::now() + Duration::from_secs(1))).await;
-        told(struck);
+        told(&struck);
     }
     Ok(struck)
+}
+
+fn millis() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
 }
 
 async fn strike(
