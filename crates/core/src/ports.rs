@@ -15,6 +15,11 @@ pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError,
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Whether it is known to agree with the other replicas'. Until it does, nothing is stamped or judged by it.
+    fn is_sure(&self) -> bool {
+        true
+    }
 }
 
 /// Gives random bytes fit for salts and ids.

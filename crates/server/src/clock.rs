@@ -13,6 +13,8 @@ use tokenvault_core::time::Timestamp;
 
 /// The store is asked this often.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+/// And this often until it has answered once.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// An answer that took longer says too little about the time.
 const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
 /// A difference within this is followed at once; one beyond it is a step.
@@ -116,6 +118,10 @@ impl<S: TimeSource> Clock for SyncedClock<S> {
         let now = millis(self.source.elapsed()) + self.state.lock().offset_ms;
         Timestamp::from_millis(u64::try_from(now).unwrap_or(0))
     }
+
+    fn is_sure(&self) -> bool {
+        self.state.lock().synced
+    }
 }
 
 /// Follows the store's clock for as long as it is polled; `each_time` hears how far the machine's is ahead.
@@ -123,7 +129,7 @@ pub async fn follow(clock: Arc<SystemClock>, store: Arc<dyn TokenStore>, each_ti
     loop {
         clock.sync(&*store).await;
         each_time(clock.machine_ahead_ms());
-        tokio::time::sleep(FOLLOW_EVERY).await;
+        tokio::time::sleep(if clock.is_sure() { FOLLOW_EVERY } else { ASK_AGAIN }).await;
     }
 }
 
@@ -203,7 +209,9 @@ mod tests {
     #[test]
     fn the_stores_clock_is_followed_from_the_first_answer_on() {
         let (source, clock) = clock();
+        assert!(!clock.is_sure());
         assert_eq!(hear(&clock, at(MINUTES_5)), None);
+        assert!(clock.is_sure());
         assert_eq!(clock.now(), at(MINUTES_5));
         *source.0.lock() = (1, 1);
         hear(&clock, at(MINUTES_5 + 2));

@@ -53,8 +53,9 @@ impl HttpClient for Wire {
         let strike = self.world.strike(&self.process, Side::Keycloak, what, 0);
         if let Fault::CrashBefore = strike.fault {
             self.world.crash(&self.process);
+            self.process.gate().await;
         }
-        self.process.gate().await;
+        // A process that stops here has looked at the clock and its lease before, and its request is on its way.
         wait(strike.way_ms).await;
         let answer = self.travel(&request, strike.fault).await;
         if let Some(happening) = strike.after {

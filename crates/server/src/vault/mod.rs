@@ -176,6 +176,9 @@ impl Vault {
     }
 
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, Problem> {
+        if !self.parts.clock.is_sure() {
+            return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
+        }
         self.parts.store.load(key).await.map_err(store_problem)
     }
 }
