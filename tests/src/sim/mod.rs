@@ -14,8 +14,8 @@
 //! - A job of whose tokens not one unspent is left to the vault ([`oracle`]).
 //! - A user session ended by an exchange that a probe had just found good, where others revoked and re-created the
 //!   client session while the exchange was under way: the gap that SECURITY.md tells of ([`wire`]).
-//! - A job whose user was disabled for a while, and whose refresh token might not be sent to learn that, because the store had
-//!   gone back since it was written ([`world::World::doubted`]); counted as `indistinct`.
+//! - A job whose user was disabled just when the fate of a spend was unknown: the probe then says what it says of a spent
+//!   token ([`world::World::given_up`]); counted as `indistinct`.
 //! - A job that the store forgot altogether in a rollback right after its creation: its module is told that there is no
 //!   such job, and registers it again ([`module`]).
 //!
@@ -65,7 +65,7 @@ pub struct Outcome {
     pub lost: u64,
     /// Jobs lost that could have been saved.
     pub excess_loss: u64,
-    /// Jobs ended because a disabled user could not be told from a session that had ended.
+    /// Jobs ended because a disabled user could not be told from a spend that had arrived.
     pub indistinct: u64,
     /// Refresh tokens sent again after a refresh had been carried out with them.
     pub double_spends: u64,

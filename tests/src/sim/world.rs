@@ -79,7 +79,7 @@ pub struct Job {
     pub bound: Option<(String, u64)>,
     /// When its record was last created.
     pub created_at: u64,
-    /// Whether its end could not be told from a session's that had ended: see [`World::doubted`].
+    /// Whether its end could not be told from another: see [`World::given_up`].
     pub indistinct: bool,
 }
 
@@ -312,15 +312,12 @@ impl World {
         self.judge_all("lost with the store");
     }
 
-    /// A job is in doubt. Where its user is disabled just then, and the store has gone back since the job's pair was written,
-    /// nobody can tell that from the session's end: the refresh token may have been spent, and must not be sent to learn.
-    pub fn doubted(&self, key: &JobKey) {
-        let Some(record) = self.record(key) else { return };
-        let epoch = self.store.epoch().now_or_never().and_then(Result::ok);
-        let unbroken = record.pair.as_ref().is_some_and(|pair| pair.epoch.is_some() && pair.epoch == epoch);
+    /// A job is given up because the fate of a spend is unknown and the probe says that its token is dead. Where its user is
+    /// disabled just then, nobody can tell that from the spend's having arrived.
+    pub fn given_up(&self, key: &JobKey) {
         let mut state = self.state.lock();
         let Some(job) = state.jobs.iter_mut().find(|job| job.key == *key) else { return };
-        job.indistinct = job.indistinct || (!unbroken && self.people.lock().is_disabled(job.user));
+        job.indistinct = job.indistinct || self.people.lock().is_disabled(job.user);
     }
 
     /// The record of a job as the store has it.

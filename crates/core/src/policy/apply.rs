@@ -19,6 +19,10 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
         (Step::Rest(until), _) => rest(record, until),
         (Step::Finish(reason), _) => finish(record, reason, at),
         (Step::NextSpare, _) => take_from_reserve(record, round),
+        (Step::Suspend, _) => {
+            record.lost_since.get_or_insert(at.now);
+            suspend(record, round, Suspension::Unclear, at);
+        }
         (Step::Doubt, _) => record.lost_since = Some(at.now),
         (Step::Probe(slot), Outcome::Probed(Ok(active))) => {
             round.note_probe(slot, Some(active));

@@ -172,6 +172,8 @@ pub enum Step {
     NextSpare,
     /// Note since when the refresh token has been dead without a reason.
     Doubt,
+    /// Stop for now: the session is dead, and why cannot be learnt.
+    Suspend,
     /// Come by a new session of the vault's own.
     Impersonate,
     /// Revoke the vault's own session.
@@ -192,6 +194,7 @@ impl Step {
             Self::Spend(_) => "spend",
             Self::NextSpare => "next_spare",
             Self::Doubt => "doubt",
+            Self::Suspend => "suspend",
             Self::Impersonate => "impersonate",
             Self::Revoke => "revoke",
             Self::Finish(_) => "finish",
@@ -215,7 +218,8 @@ pub struct Issued {
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Outcome {
-    /// Of [`Step::Rest`], [`Step::NextSpare`], [`Step::Doubt`] and [`Step::Finish`], which only write.
+    /// Of [`Step::Rest`], [`Step::NextSpare`], [`Step::Doubt`], [`Step::Suspend`] and
+    /// [`Step::Finish`], which only write.
     Noted,
     /// Of [`Step::Probe`].
     Probed(Result<bool, CallError>),

@@ -129,9 +129,8 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
     if let Some(step) = plan_spare(progress) {
         return step;
     }
-    let refresh_ends_at = record.slot(Slot::Current).and_then(|token| token.expires_at);
     // The announced end is counted from whole seconds, and may come a little before the token's.
-    let lapsed = [refresh_ends_at, record.session_ends_at].into_iter().flatten().any(|end| end <= at.now);
+    let lapsed = lapsed(record, Slot::Current, at) || record.session_ends_at.is_some_and(|end| end <= at.now);
     match (lapsed, record.state) {
         // As it was told to be: nobody else ended it.
         (true, _) if record.owns_session() => Step::Impersonate,
@@ -156,6 +155,8 @@ fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
     match record.lost_since.map(|since| since + DOUBT) {
         None => Step::Doubt,
         Some(end) if at.now < end => Step::Rest(end),
+        // Nobody noted a spend: the user may just be disabled, and be enabled again.
+        Some(_) if unsent(record, Slot::Current) => Step::Suspend,
         Some(_) => Step::Finish(EndReason::SessionLost),
     }
 }
@@ -180,10 +181,11 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
         }
     }
     match intent.slot {
+        slot if intent.learning && !lapsed(record, slot, at) => Step::Suspend,
         Slot::Anchor if intent.learning => Step::Finish(EndReason::SessionNotActive),
         // Without its anchor an impersonated job is not watched any more, and must not go on.
         Slot::Anchor => Step::Finish(EndReason::SpendLost),
-        _ if round.taken < record.reserve.len() => Step::NextSpare,
+        Slot::Current | Slot::Spare if round.taken < record.reserve.len() => Step::NextSpare,
         Slot::Current if intent.learning => Step::Finish(EndReason::SessionLost),
         _ => plan_loss(record),
     }
@@ -242,12 +244,17 @@ fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
 /// The user's session is over, unless its user is disabled, which can pass: the anchor's token is sent to learn which,
 /// where it certainly was not spent.
 fn plan_unwatched(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
-    let lapsed = anchor.refresh.expires_at.is_some_and(|end| end <= at.now);
+    let lapsed = lapsed(&progress.record, Slot::Anchor, at);
     match progress.record.state {
         State::Suspended(_) if !lapsed => Step::Rest(at.now + at.settings.retry_max),
-        _ if !lapsed && anchor.refresh.sends == 0 && is_unbroken(progress, anchor) => Step::Declare(Slot::Anchor),
-        _ => Step::Finish(EndReason::SessionNotActive),
+        _ if lapsed || anchor.refresh.sends > 0 => Step::Finish(EndReason::SessionNotActive),
+        _ if is_unbroken(progress, anchor) => Step::Declare(Slot::Anchor),
+        _ => Step::Suspend,
     }
+}
+
+fn lapsed(record: &Record, slot: Slot, at: &Moment<'_>) -> bool {
+    record.slot(slot).and_then(|token| token.expires_at).is_some_and(|end| end <= at.now)
 }
 
 /// Whether the store has lived on without a break since it wrote a pair.

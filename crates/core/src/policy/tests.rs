@@ -433,7 +433,11 @@ fn a_watched_user_session_that_ends_takes_the_impersonated_job_with_it() {
     let mut walk = Walk::new(start, at(30));
     walk.step(Step::Probe(Slot::Anchor), ACTIVE).issue(Step::Exchange(Slot::Anchor), "a2");
     walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
-    walk.crash(at(60)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    walk.crash(at(60));
+    walk.progress.record.anchor.as_mut().expect("an anchor").pair.epoch = Some(StoreEpoch(7));
+    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.step(Step::Probe(Slot::Anchor), INACTIVE).declare(Slot::Anchor);
+    walk.step(Step::Spend(Slot::Anchor), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 }
 
@@ -451,7 +455,10 @@ fn a_token_that_may_have_been_spent_is_doubted_and_never_sent_to_learn_why_it_is
         change(&mut walk);
         walk.now = walk.now.max(until);
         walk.step(Step::Probe(Slot::Current), INACTIVE);
-        assert_eq!(walk.next(), Step::Finish(EndReason::SessionLost), "{case}");
+        walk.step(Step::Suspend, Outcome::Noted);
+        assert_eq!(walk.record().state, State::Suspended(Suspension::Unclear), "{case}");
+        walk.crash(at(2_000)).step(Step::Probe(Slot::Current), INACTIVE);
+        assert_eq!(walk.next(), Step::Finish(EndReason::SessionExpired), "{case}: it does not wait for ever");
     }
 }
 
@@ -480,7 +487,7 @@ fn an_unanswered_send_to_learn_why_a_session_died_does_not_bring_it_back_by_impe
     let mut walk = Walk::new(record(Acquisition::Impersonate), at(30));
     walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current).crash(at(70));
     walk.step(Step::Probe(Slot::Current), INACTIVE);
-    assert_eq!(walk.next(), Step::Finish(EndReason::SessionLost));
+    assert_eq!(walk.next(), Step::Suspend);
 }
 
 #[test]

@@ -77,6 +77,8 @@ codes!(
         UserDisabled = "user_disabled",
         /// The user's consent is missing.
         ConsentMissing = "consent_missing",
+        /// The session is dead, and why cannot be learnt: it may have ended, or its user be disabled.
+        Unclear = "unclear",
         /// A new session of the vault's own is refused: its role is missing, or the user is disabled or gone.
         ImpersonationRefused = "impersonation_refused",
     }

@@ -211,7 +211,9 @@ impl Renewal<'_> {
         let client = self.client(record);
         let asked_at = self.reconciler.parts.clock.now();
         Ok(match step {
-            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Finish(_) => Outcome::Noted,
+            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Suspend | Step::Finish(_) => {
+                Outcome::Noted
+            }
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
             Step::Probe(slot) => {
                 let token = self.refresh_token(record, slot)?;
