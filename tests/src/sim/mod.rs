@@ -15,7 +15,8 @@
 //! - A user session ended by an exchange that a probe had just found good, where others revoked and re-created the
 //!   client session while the exchange was under way: the gap that SECURITY.md tells of ([`wire`]).
 //! - A job whose user was disabled just when the fate of a spend was unknown: the probe then says what it says of a spent
-//!   token ([`world::World::given_up`]); counted as `indistinct`.
+//!   token; or while its deposited token had not been renewed yet, which its owner may have spent as well
+//!   ([`world::World::given_up`]). Counted as `indistinct`.
 //! - A job that the store forgot altogether in a rollback right after its creation: its module is told that there is no
 //!   such job, and registers it again ([`module`]).
 //!

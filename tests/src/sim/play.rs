@@ -152,7 +152,7 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
         if bound.is_some_and(|(sid, began)| world.people.lock().ended(&sid, began)) {
             continue;
         }
-        if why.contains("spend_lost") && world.state.lock().jobs[job].indistinct {
+        if why.contains("_lost") && world.state.lock().jobs[job].indistinct {
             outcome.indistinct += 1;
             continue;
         }

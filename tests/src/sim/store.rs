@@ -174,8 +174,8 @@ impl TokenStore for FaultyStore {
         let (guard, change) = (write.guard.clone(), write.change.clone());
         let (attempt, due_at, release_lease) = (write.attempt, write.due_at, write.release_lease);
         let brings = change.set.contains_key("gen").then(|| (key.clone(), false));
-        if change.set.get("reason").is_some_and(|reason| reason == b"spend_lost") {
-            self.world.given_up(&key);
+        if let Some(reason) = change.set.get("reason") {
+            self.world.given_up(&key, reason);
         }
         let act = move |store: &MemoryStore| {
             let (guard, change) = (guard.clone(), change.clone());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokenvault_core::ids::JobKey;
 use tokenvault_core::memory::{MemoryStore, Snapshot};
 use tokenvault_core::ports::TokenStore;
-use tokenvault_core::record::{Acquisition, Record, Slot};
+use tokenvault_core::record::{Acquisition, Pair, Record, Slot};
 use tokenvault_core::secret::TokenHash;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -313,8 +313,14 @@ impl World {
     }
 
     /// A job is given up because the fate of a spend is unknown and the probe says that its token is dead. Where its user is
-    /// disabled just then, nobody can tell that from the spend's having arrived.
-    pub fn given_up(&self, key: &JobKey) {
+    /// disabled just then, nobody can tell that from the spend's having arrived. The same holds for a deposited token, which
+    /// its owner may have spent.
+    pub fn given_up(&self, key: &JobKey, reason: &[u8]) {
+        let deposited = |pair: &Pair| pair.rotated && pair.refresh.sends > 0;
+        let deposit = self.record(key).and_then(|record| record.pair).is_some_and(|pair| deposited(&pair));
+        if reason != b"spend_lost" && !(reason == b"session_lost" && deposit) {
+            return;
+        }
         let mut state = self.state.lock();
         let Some(job) = state.jobs.iter_mut().find(|job| job.key == *key) else { return };
         job.indistinct = job.indistinct || self.people.lock().is_disabled(job.user);

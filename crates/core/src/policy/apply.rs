@@ -267,8 +267,12 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
     }
     record.intent = None;
     match refusal {
-        Refusal::UserDisabled => suspend(record, round, Suspension::UserDisabled, at),
-        Refusal::ConsentMissing => suspend(record, round, Suspension::ConsentMissing, at),
+        // Certainly not consumed: when the user is back, so is the token.
+        Refusal::UserDisabled | Refusal::ConsentMissing => {
+            retract(record, round, slot);
+            let disabled = refusal == Refusal::UserDisabled;
+            suspend(record, round, if disabled { Suspension::UserDisabled } else { Suspension::ConsentMissing }, at);
+        }
         refusal => round.verdict = Some(verdict(refusal)),
     }
 }
