@@ -113,6 +113,18 @@ impl Oracle {
         }
     }
 
+    /// A process died. An unspent token that it alone had been answered with, and that the store never had, is gone, even
+    /// where the job had been given up before and would have been brought back.
+    pub fn died(&mut self, process: usize) {
+        let gone = |token: &&Token| !token.spent && token.written_at.is_none() && token.holders == [process];
+        for token in self.refresh.values().filter(gone) {
+            let newest = self.lines[token.line].1.last();
+            if newest.and_then(|hash| self.refresh.get(hash)).is_some_and(|newest| std::ptr::eq(newest, token)) {
+                self.doomed.entry(token.line).or_insert("died with its holder");
+            }
+        }
+    }
+
     /// Why a line could not be saved any more.
     pub fn doom(&self, line: Line) -> Option<&'static str> {
         self.doomed.get(&line).copied()

@@ -278,6 +278,7 @@ impl World {
         let after = self.state.lock().dice.between(500, 20_000);
         self.note(Some(process), "process", "crashed", after);
         self.send(Errand::Restart(process.replica, after));
+        self.state.lock().oracle.died(process.id);
         self.judge_all("died with its holder");
     }
 

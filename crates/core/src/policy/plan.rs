@@ -155,10 +155,17 @@ fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
     match record.lost_since.map(|since| since + DOUBT) {
         None => Step::Doubt,
         Some(end) if at.now < end => Step::Rest(end),
-        // Nobody noted a spend: the user may just be disabled, and be enabled again.
-        Some(_) if unsent(record, Slot::Current) => Step::Suspend,
-        Some(_) => Step::Finish(EndReason::SessionLost),
+        // Its owner may have spent what it deposited.
+        Some(_) if is_deposit(record) => Step::Finish(EndReason::SessionLost),
+        // The user may just be disabled, and be enabled again.
+        Some(_) => Step::Suspend,
     }
+}
+
+/// Whether the pair is still the one that was deposited.
+fn is_deposit(record: &Record) -> bool {
+    record.acquisition == Acquisition::Adopt
+        && record.pair.as_ref().is_some_and(|pair| pair.issued_at <= record.created_at)
 }
 
 /// A spend was declared and its outcome is not known: after a crash, a time-out, a 5xx or a cut answer.
