@@ -94,7 +94,7 @@ impl Naive {
             step @ (Step::Finish(_) | Step::Rest(_)) => return apply(progress, step, Outcome::Noted, &moment).record,
             Step::Done => return progress.record,
             Step::Revoke => {
-                let (client, token) = (self.client(&progress.record, rules), self.token(&progress.record));
+                let (client, token) = (client(&progress.record, rules), self.token(&progress.record));
                 if let Some(token) = token {
                     let revoked = self.parts.idp.revoke(&client, &token).await;
                     progress = apply(progress, Step::Revoke, Outcome::Revoked(revoked), &moment);
@@ -115,7 +115,7 @@ impl Naive {
     async fn refresh(&self, progress: Progress, rules: &TenantRules, moment: &Moment<'_>) -> Progress {
         let record = &progress.record;
         let Some(token) = self.token(record) else { return progress };
-        let outcome = match self.parts.idp.refresh(&self.client(record, rules), &token).await {
+        let outcome = match self.parts.idp.refresh(&client(record, rules), &token).await {
             Ok(grant) => Outcome::Issued(Box::new(Issued {
                 pair: self.parts.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
                 expires_in: grant.expires_in,
@@ -129,13 +129,6 @@ impl Naive {
         apply(progress, Step::Spend(Slot::Current), outcome, moment)
     }
 
-    fn client(&self, record: &Record, rules: &TenantRules) -> Client {
-        match &record.session {
-            Some(session) => Client { tenant: record.key.tenant.clone(), id: session.client.clone() },
-            None => rules.client.clone(),
-        }
-    }
-
     fn token(&self, record: &Record) -> Option<tokenvault_core::secret::RefreshToken> {
         self.parts.sealer(record).open_refresh(record, Slot::Current).ok()
     }
@@ -144,5 +137,12 @@ impl Naive {
         let write = Write::between(before, after, self.parts.attempt()).under(lease).releasing();
         // What cannot be written is forgotten: the record comes up again.
         let _ = self.parts.write(&write).await;
+    }
+}
+
+fn client(record: &Record, rules: &TenantRules) -> Client {
+    match &record.session {
+        Some(session) => Client { tenant: record.key.tenant.clone(), id: session.client.clone() },
+        None => rules.client.clone(),
     }
 }

@@ -41,15 +41,15 @@ const TOLD: u64 = 40;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Options { naive: arguments.naive, full: arguments.trace, brief: false };
-    let totals = if arguments.trace { replay(arguments.seed, &options) } else { go(&arguments, &options) };
+    let totals = if arguments.trace { replay(arguments.seed, options) } else { go(&arguments, options) };
     match arguments.output {
         Output::Json => println!("{}", serde_json::to_string(&totals).expect("counts serialize")),
     }
     if totals.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(seed: u64, options: &Options) -> Totals {
-    let outcome = run(seed, options);
+fn replay(seed: u64, options: Options) -> Totals {
+    let outcome = run(seed, &options);
     eprintln!("{}", outcome.full.as_deref().unwrap_or_default());
     let mut totals = Totals::default();
     totals.add(&outcome);
@@ -57,12 +57,12 @@ fn replay(seed: u64, options: &Options) -> Totals {
     totals
 }
 
-fn go(arguments: &Arguments, options: &Options) -> Totals {
+fn go(arguments: &Arguments, options: Options) -> Totals {
     let bar = ProgressBar::new(arguments.points);
     let style = "{elapsed_precise} {bar:30} {human_pos} of {human_len} points, {per_sec}, {eta} left {msg}";
     bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
     let mut bad = 0;
-    let totals = play(arguments.seed, arguments.points, options, |outcome, totals| {
+    let totals = play(arguments.seed, arguments.points, &options, |outcome, totals| {
         bar.set_position(totals.points);
         if !outcome.is_good() {
             bad += 1;

@@ -121,8 +121,7 @@ pub fn through_the_vault(import: &Import) -> Course {
         for child in children {
             child.await.expect("a child that does not panic");
         }
-        let course = site.course.lock().0.clone();
-        course
+        site.course.lock().0.clone()
     })
 }
 
@@ -170,8 +169,7 @@ pub fn with_a_plain_token(import: &Import) -> Course {
             site.save(&login.access);
             sleep(EVERY).await;
         }
-        let course = site.course.lock().0.clone();
-        course
+        site.course.lock().0.clone()
     })
 }
 

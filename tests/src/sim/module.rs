@@ -191,12 +191,11 @@ async fn live(desk: Arc<Desk>, wish: Wish) {
                 desk.world.state.lock().revived += 1;
                 desk.set_stage(wish.job, Stage::Registered);
             }
-            Ok(_) => {}
             Err(problem) if problem.code == Code::JobNotFound && forgotten(&desk.world, wish.job) => {
                 register(&desk, wish).await;
             }
             Err(problem) if tells_an_end(&problem) && !ended => desk.set_stage(wish.job, Stage::Ended(text(&problem))),
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
 }
@@ -229,14 +228,15 @@ async fn register(desk: &Arc<Desk>, wish: Wish) {
 async fn try_once(desk: &Arc<Desk>, wish: Wish, deposit: &mut Option<Login>) -> Option<Stage> {
     let world = &desk.world;
     let login = match wish.acquisition {
-        Acquisition::Adopt => match deposit {
-            Some(login) => login.clone(),
-            None => {
+        Acquisition::Adopt => {
+            if let Some(login) = deposit {
+                login.clone()
+            } else {
                 let login = world.log_in(wish.user)?;
                 world.state.lock().oracle.begin(login.hash(), &login.access, world.now());
                 deposit.insert(login).clone()
             }
-        },
+        }
         _ => world.proof(wish.user)?,
     };
     let adopted = wish.acquisition == Acquisition::Adopt;
