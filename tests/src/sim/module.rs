@@ -23,8 +23,6 @@ use super::world::{Job, Violation, World};
 const TRIES: usize = 30;
 /// How long a module waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// A registration that the store forgot with a rollback is found out within this, and made again.
-const FORGOTTEN_MS: u64 = 60_000;
 
 /// How far a module has come with its job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,7 +168,16 @@ pub fn begin(desk: &Arc<Desk>, user: usize, acquisitions: &[Acquisition]) {
         let watched = acquisition == Acquisition::Impersonate && state.dice.below(2) == 0;
         let name = JobId::parse(format!("job-{job}")).expect("a job's name");
         let key = JobKey::new(tenant(), name);
-        state.jobs.push(Job { user, key, acquisition, line: None, bound: None, created_at: 0, indistinct: false });
+        state.jobs.push(Job {
+            user,
+            key,
+            acquisition,
+            line: None,
+            bound: None,
+            created_at: 0,
+            forgotten: false,
+            indistinct: false,
+        });
         Wish { job, user, acquisition, on_logout: watched.then_some(OnLogout::Revoke) }
     };
     desk.world.remark(|| format!("{wish:?}"));
@@ -204,12 +211,10 @@ fn tells_an_end(problem: &Problem) -> bool {
     matches!(problem.code, Code::JobEnded | Code::SessionEnded | Code::ReauthRequired | Code::JobNotFound)
 }
 
-/// Whether the store may have forgotten a job's registration with its last rollback: no renewal could bring that back, and
-/// the module, which is told that there is no such job, registers it again.
+/// Whether the store forgot a job's registration in a rollback: no renewal could bring that back, and the module, which is
+/// told that there is no such job, registers it again.
 fn forgotten(world: &World, job: usize) -> bool {
-    let now = world.now();
-    let state = world.state.lock();
-    state.rolled_back_at.is_some() && now <= state.jobs[job].created_at + FORGOTTEN_MS
+    world.state.lock().jobs[job].forgotten
 }
 
 async fn register(desk: &Arc<Desk>, wish: Wish) {

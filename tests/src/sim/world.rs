@@ -79,6 +79,8 @@ pub struct Job {
     pub bound: Option<(String, u64)>,
     /// When its record was last created.
     pub created_at: u64,
+    /// Whether the store has forgotten that.
+    pub forgotten: bool,
     /// Whether its end could not be told from another: see [`World::given_up`].
     pub indistinct: bool,
 }
@@ -101,8 +103,6 @@ pub struct State {
     pub revived: u64,
     /// What must never be, and when it was.
     pub violations: Vec<(u64, Violation)>,
-    /// The last time the store went back.
-    pub rolled_back_at: Option<u64>,
     weather: Weather,
     calm: bool,
     store_back_at: u64,
@@ -146,7 +146,6 @@ impl World {
             gaps: 0,
             revived: 0,
             violations: Vec::new(),
-            rolled_back_at: None,
             weather,
             calm: false,
             store_back_at: 0,
@@ -306,7 +305,7 @@ impl World {
         let Some(at) = state.copies.iter().position(|(at, _)| *at >= to) else { return };
         let (then, copy) = state.copies[at].clone();
         state.copies.truncate(at);
-        state.rolled_back_at = Some(now);
+        state.jobs.iter_mut().filter(|job| job.created_at > then).for_each(|job| job.forgotten = true);
         drop(state);
         self.store.restore(copy);
         self.note(None, "store", "rolled-back", now - then);
@@ -351,7 +350,7 @@ impl World {
         let begun = line.and_then(|line| state.oracle.began(line)).unwrap_or(now);
         let bound = session.filter(|_| !alone).map(|session| (session.sid.as_str().to_owned(), begun));
         if let Some(job) = state.jobs.iter_mut().find(|job| job.key == *key) {
-            (job.line, job.bound, job.created_at) = (line, bound, now);
+            (job.line, job.bound, job.created_at, job.forgotten) = (line, bound, now, false);
         }
     }
 
