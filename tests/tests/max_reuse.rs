@@ -230,7 +230,7 @@ async fn a_thief_who_leaves_one_send_holds_the_older_token() -> Result<()> {
             matches!(&refused, Err(TokenError::Refused { description, .. }) if description == "Stale token"),
             "{refused:?}"
         );
-        assert_eq!(told(&lab.end_of("import", 0).await?), ("session_ended", "session_lost"));
+        assert_eq!(told(&lab.end_of("import", 0).await?), ("session_ended", "client_session_gone"));
         assert_eq!(lab.most_sends().await?, usize::try_from(max_reuse)? + 1);
         Ok(())
     }))

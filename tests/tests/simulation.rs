@@ -33,7 +33,7 @@ fn a_fresh_set_of_seeds_loses_nothing_that_could_be_saved() {
 
 #[test]
 fn a_naive_renewer_loses_jobs_and_sends_tokens_twice_in_the_same_storms() {
-    let totals = play(1, POINTS / 2, &Options { naive: true, ..Options::default() }, |_, _| {});
+    let totals = play(1, POINTS * 2, &Options { naive: true, ..Options::default() }, |_, _| {});
     assert!(totals.excess_loss > 0 && totals.double_spends > 0, "{totals:?}");
 }
 

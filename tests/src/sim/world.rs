@@ -305,7 +305,7 @@ impl World {
         let Some(at) = state.copies.iter().position(|(at, _)| *at >= to) else { return };
         let (then, copy) = state.copies[at].clone();
         state.copies.truncate(at);
-        state.jobs.iter_mut().filter(|job| job.created_at > then).for_each(|job| job.forgotten = true);
+        state.jobs.iter_mut().filter(|job| job.created_at >= then).for_each(|job| job.forgotten = true);
         drop(state);
         self.store.restore(copy);
         self.note(None, "store", "rolled-back", now - then);
