@@ -92,12 +92,12 @@ impl Metrics {
         metrics.register();
         // Counted from zero, so that the first one is seen as an increase.
         for why in Suspension::ALL {
-            metrics.suspended.get_or_create(&vec![("reason", why.code())]);
+            drop(metrics.suspended.get_or_create(&vec![("reason", why.code())]));
         }
         for reason in EndReason::ALL {
-            metrics.ended.get_or_create(&vec![("reason", reason.code())]);
+            drop(metrics.ended.get_or_create(&vec![("reason", reason.code())]));
         }
-        metrics.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]);
+        drop(metrics.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
         metrics
     }
 
