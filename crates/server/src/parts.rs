@@ -104,19 +104,15 @@ impl Parts {
     /// Notes that a job has come to live in its sessions. Where that fails, its neighbours wait a little longer before they
     /// exchange.
     pub async fn settle(&self, record: &Record) {
-        for session in record.session.iter().chain(record.anchor.iter().map(|anchor| &anchor.session)) {
-            let _ = self.store.settle_session(&record.session_key_of(session), &record.key.job).await;
+        for session in record.session_keys() {
+            let _ = self.store.settle_session(&session, &record.key.job).await;
         }
     }
 
     /// Takes an ended job out of the entries that gather jobs. What cannot be removed now is repaired by whoever finds
     /// it there, or expires.
     pub async fn retire(&self, record: &Record) {
-        if let Some(session) = record.session_key() {
-            let _ = self.store.leave_session(&session, &record.key.job).await;
-        }
-        if let Some(anchor) = &record.anchor {
-            let session = record.session_key_of(&anchor.session);
+        for session in record.session_keys() {
             let _ = self.store.leave_session(&session, &record.key.job).await;
         }
         if let Some(parent) = &record.parent {

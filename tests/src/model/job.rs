@@ -284,23 +284,7 @@ impl Job {
         if stands {
             return;
         }
-        self.record = Arc::new(Record {
-            state: held.state,
-            generation: held.generation,
-            session: held.session.clone(),
-            pair: held.pair.clone(),
-            spare: held.spare.clone(),
-            reserve: held.reserve.clone(),
-            anchor: held.anchor.clone(),
-            intent: None,
-            access_life: held.access_life,
-            session_ends_at: held.session_ends_at,
-            failures: 0,
-            lost_since: None,
-            renew_at: held.renew_at,
-            due_at: held.renew_at.or(held.due_at),
-            ..Record::clone(&self.record)
-        });
+        self.record = Arc::new(self.record.with_pair_of(held));
         (self.over, self.unheard) = (false, false);
     }
 }

@@ -137,11 +137,11 @@ async fn the_users_logout_ends_the_jobs_of_that_session_and_touches_no_others() 
 
     for job in ["exchanged", "child", "impersonated"] {
         let answer = ends(&module, job).await?;
-        assert_eq!(
-            (answer.code(), answer.body["reason"].as_str()),
-            ("session_ended", Some("session_not_active")),
-            "{job}"
-        );
+        // Keycloak detaches the clients of a session before it removes the session, and calls in between: whoever asks at
+        // once may be told either.
+        let reason = answer.body["reason"].as_str();
+        assert!(matches!(reason, Some("session_not_active" | "client_session_gone")), "{job}: {answer:?}");
+        assert_eq!(answer.code(), "session_ended", "{job}");
     }
     // Longer than until the first further look.
     tokio::time::sleep(Duration::from_millis(1_500)).await;

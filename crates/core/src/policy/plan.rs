@@ -11,8 +11,8 @@ const EXCHANGE_MARGIN: Duration = Duration::from_millis(300);
 /// How long an exchange waits for a registration in the same client session to be over.
 const JOINING_PAUSE: Duration = Duration::from_millis(300);
 
-/// How long a refresh token is dead before the job ends of it where the store may have lost a newer pair: whoever holds
-/// that one in memory writes it again meanwhile.
+/// How long a refresh token is dead before the job is suspended or ends of it, where the store may have lost a newer pair:
+/// whoever holds that one in memory writes it again meanwhile.
 const DOUBT: Duration = Duration::from_secs(5);
 
 /// Says what to do next. Calling it again without carrying the step out gives the same answer.

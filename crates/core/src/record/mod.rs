@@ -256,6 +256,35 @@ impl Record {
         SessionKey { tenant: self.key.tenant.clone(), sid: session.sid.clone(), client: session.client.clone() }
     }
 
+    /// The failure domains of the pair and of the anchor.
+    pub fn session_keys(&self) -> impl Iterator<Item = SessionKey> {
+        let anchor = self.anchor.as_ref().map(|anchor| &anchor.session);
+        self.session.iter().chain(anchor).map(|session| self.session_key_of(session))
+    }
+
+    /// This record, which stands at an older generation, with the pair of a newer one that was held elsewhere. What its
+    /// registrar may have changed meanwhile stays.
+    #[must_use]
+    pub fn with_pair_of(&self, held: &Self) -> Self {
+        Self {
+            state: held.state,
+            generation: held.generation,
+            session: held.session.clone(),
+            pair: held.pair.clone(),
+            spare: held.spare.clone(),
+            reserve: held.reserve.clone(),
+            anchor: held.anchor.clone(),
+            intent: None,
+            access_life: held.access_life,
+            session_ends_at: held.session_ends_at,
+            failures: 0,
+            lost_since: None,
+            renew_at: held.renew_at,
+            due_at: held.renew_at.or(held.due_at),
+            ..self.clone()
+        }
+    }
+
     /// Whether a module may read this job's tokens.
     pub fn may_read(&self, module: &ModuleName) -> bool {
         self.registrar == *module || self.readers.contains(module)

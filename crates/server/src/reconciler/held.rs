@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokenvault_core::ids::{ClientId, Generation, JobKey};
-use tokenvault_core::ports::{Client, Created, StoreError, Stored, Write};
+use tokenvault_core::ids::{Generation, JobKey};
+use tokenvault_core::ports::{Created, StoreError, Stored, Write};
 use tokenvault_core::record::{EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -138,28 +138,6 @@ fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
     }
 }
 
-/// A job that stands at an older generation, with the pair that it once had.
-fn restored(stored: &Record, held: &Record) -> Record {
-    Record {
-        state: held.state,
-        generation: held.generation,
-        session: held.session.clone(),
-        pair: held.pair.clone(),
-        spare: held.spare.clone(),
-        reserve: held.reserve.clone(),
-        anchor: held.anchor.clone(),
-        intent: None,
-        access_life: held.access_life,
-        session_ends_at: held.session_ends_at,
-        failures: 0,
-        lost_since: None,
-        renew_at: held.renew_at,
-        due_at: held.renew_at.or(held.due_at),
-        // What its registrar may have changed meanwhile.
-        ..stored.clone()
-    }
-}
-
 impl Reconciler {
     /// Looks after what is held, and which life the store is in, until told to stop.
     pub(super) async fn watch_held(&self, stop: CancellationToken) {
@@ -190,14 +168,15 @@ impl Reconciler {
             (Verdict::Keep, _) | (Verdict::Rewrite, None) => return Ok(()),
             (Verdict::Forget, _) => {
                 self.held.forget(&held.key, held.generation);
-                return self.drop_session(held, stored.as_ref()).await;
+                self.drop_session(held, stored.as_ref()).await;
+                return Ok(());
             }
             (Verdict::Rewrite, Some(stored)) => {
-                let after = restored(&stored.record, held);
+                let after = stored.record.with_pair_of(held);
                 parts.write(&Write::between(&stored.record, &after, parts.attempt())).await?.is_done()
             }
             (Verdict::Revive(replaces), stored) => {
-                let record = stored.as_ref().map_or_else(|| held.clone(), |stored| restored(&stored.record, held));
+                let record = stored.as_ref().map_or_else(|| held.clone(), |stored| stored.record.with_pair_of(held));
                 revive(parts, &record, replaces).await?
             }
         };
@@ -211,30 +190,23 @@ impl Reconciler {
     }
 
     /// A session of the vault's own that the job does not live in any more is given up.
-    async fn drop_session(&self, held: &Record, stored: Option<&Stored>) -> Result<(), StoreError> {
+    async fn drop_session(&self, held: &Record, stored: Option<&Stored>) {
         let lives_on = stored.is_some_and(|stored| stored.record.session_key() == held.session_key());
         if held.owns_session() && !lives_on {
             self.parts.abandon(held).await;
         }
-        Ok(())
     }
 }
 
 /// Puts a job back that has ended or vanished: its session and its user's list first, as at registration.
 async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
-    for session in [record.session.as_ref(), record.anchor.as_ref().map(|anchor| &anchor.session)].into_iter().flatten()
-    {
-        let key = client_of(record, &session.client).session(&session.sid);
-        parts.store.join_session(&key, &record.key.job, record.keep_until).await?;
+    for session in record.session_keys() {
+        parts.store.join_session(&session, &record.key.job, record.keep_until).await?;
     }
     parts.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
     let created = parts.store.create(record, replaces, parts.attempt()).await?;
     parts.settle(record).await;
     Ok(matches!(created, Created::Done | Created::AlreadyDone))
-}
-
-fn client_of(record: &Record, client: &ClientId) -> Client {
-    Client { tenant: record.key.tenant.clone(), id: client.clone() }
 }
 
 #[cfg(test)]

@@ -68,8 +68,7 @@ impl Vault {
             return Ok(());
         }
         let store = &self.parts.store;
-        for session in before.session.iter().chain(before.anchor.iter().map(|anchor| &anchor.session)) {
-            let session = before.session_key_of(session);
+        for session in before.session_keys() {
             store.join_session(&session, &before.key.job, terms.keep_until).await.map_err(store_problem)?;
         }
         self.parts.settle(before).await;
