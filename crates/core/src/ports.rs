@@ -3,11 +3,13 @@
 //! Adapters implement these traits: the store on Redis and the one in [`crate::memory`], the identity provider on
 //! Keycloak, the machine's clock and randomness. Nothing behind a port decides what to do next.
 
+mod fleet;
 mod idp;
 mod store;
 
 use crate::time::Timestamp;
 
+pub use fleet::{Census, Event, Filter, Fleet, Page, Pause, Promoted, ReplicaStatus, Resealing};
 pub use idp::{CallError, Cause, Client, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal};
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 

@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod entropy;
 pub mod http;
+pub mod journal;
 pub mod management;
 pub mod parts;
 pub mod problem;

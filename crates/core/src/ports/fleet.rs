@@ -1,0 +1,225 @@
+//! What replicas and operators tell each other through the store: who is alive and holds which keys, which key seals,
+//! whether renewal is paused, how far a re-sealing has come, and what happened lately. And the walk over all records that
+//! operators' lists and re-sealing need.
+//!
+//! Nothing here holds a token or a key; keys are known by their ids alone.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{StoreError, Stored};
+use crate::ids::{JobId, ReplicaId, TenantId, UserId};
+use crate::record::State;
+use crate::time::Timestamp;
+
+/// What a replica tells about itself every few seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// Its name.
+    pub id: ReplicaId,
+    /// The version it runs.
+    pub version: String,
+    /// The newest schema it knows.
+    pub schema: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it told this, by the store's clock.
+    pub seen_at: Timestamp,
+    /// The id of the key it seals with.
+    pub primary: String,
+    /// The ids of all keys it holds.
+    pub keys: BTreeSet<String>,
+    /// Renewals it has in hand.
+    pub renewing: u32,
+}
+
+/// Renewal stands still until a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when at most.
+    pub until: Timestamp,
+    /// The operator who asked for it.
+    pub by: String,
+    /// Why, in the operator's words.
+    pub reason: String,
+}
+
+/// What became of a promotion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promoted {
+    /// The key seals from now on.
+    Done,
+    /// It was the primary already.
+    Already,
+    /// These live replicas do not hold the key.
+    Missing(Vec<ReplicaId>),
+}
+
+/// A re-sealing of all records with the primary key. It can be taken up by any replica where another one left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resealing {
+    /// The key that everything is sealed with in the end.
+    pub key: String,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// When the last record was done.
+    pub finished_at: Option<Timestamp>,
+    /// How many records there were about when it started.
+    pub total: u64,
+    /// Records looked at.
+    pub seen: u64,
+    /// Records that were sealed anew.
+    pub resealed: u64,
+    /// Records that could not be opened; they are left as they are.
+    pub failed: u64,
+    /// Where to go on: what [`Fleet::walk`] answered last.
+    pub cursor: Option<String>,
+    /// Who is at it, and until when that holds.
+    pub worker: Option<(ReplicaId, Timestamp)>,
+}
+
+/// Which records a walk is to show. What is not given does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this tenant.
+    pub tenant: Option<TenantId>,
+    /// Of this user.
+    pub user: Option<UserId>,
+    /// In this state, by its code.
+    pub state: Option<&'static str>,
+    /// Whose access token expires before this moment.
+    pub expiring_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether a record is to be shown.
+    pub fn admits(&self, stored: &Stored) -> bool {
+        let record = &stored.record;
+        let expires = record.pair.as_ref().map(|pair| pair.access_expires_at);
+        self.tenant.as_ref().is_none_or(|tenant| *tenant == record.key.tenant)
+            && self.user.as_ref().is_none_or(|user| *user == record.user)
+            && self.state.is_none_or(|state| state == record.state.code())
+            && self.expiring_before.is_none_or(|moment| expires.is_some_and(|expires| expires < moment))
+    }
+}
+
+/// Part of a walk.
+#[derive(Debug)]
+pub struct Page {
+    /// Records; one may come twice in a walk, and one that came or went meanwhile may or may not be there.
+    pub records: Vec<Stored>,
+    /// Records that cannot be read.
+    pub unreadable: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Something that happened, for operators who watch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its place among all events, given by the store: events are told in this order. Empty until then.
+    #[serde(default)]
+    pub id: String,
+    /// When.
+    pub at: Timestamp,
+    /// What: `registered`, `renewed`, `suspended`, `ended`, `paused`, `resumed`, `promoted`, `reseal_started`,
+    /// `reseal_finished`.
+    pub kind: String,
+    /// Whose tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+    /// Which job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobId>,
+    /// The reason or the detail, a code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Which replica told it.
+    pub replica: ReplicaId,
+}
+
+/// How many records are in each state that has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Renewed and served.
+    pub active: u64,
+    /// Waiting for the user or the administrator.
+    pub suspended: u64,
+    /// Released, to be revoked at the identity provider still.
+    pub releasing: u64,
+}
+
+impl Census {
+    /// Counts one more record.
+    pub fn count(&mut self, state: State) {
+        match state {
+            State::Active => self.active += 1,
+            State::Suspended(_) => self.suspended += 1,
+            State::Releasing(_) => self.releasing += 1,
+            State::Ended(_) => {}
+        }
+    }
+}
+
+/// What is told through the store. All methods are safe to repeat.
+#[async_trait]
+pub trait Fleet: Send + Sync {
+    /// Tells what this replica is; forgotten after `keep` unless told again.
+    async fn announce(&self, status: &ReplicaStatus, keep: Duration) -> Result<(), StoreError>;
+
+    /// Forgets a replica that stops.
+    async fn depart(&self, replica: &ReplicaId) -> Result<(), StoreError>;
+
+    /// The live replicas, by name.
+    async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError>;
+
+    /// The key that was promoted, if one ever was; before that each replica seals with its file's primary.
+    async fn promoted_key(&self) -> Result<Option<String>, StoreError>;
+
+    /// Makes a key the one that seals, if every live replica holds it; compares and sets in one step.
+    async fn promote(&self, key: &str) -> Result<Promoted, StoreError>;
+
+    /// Stops renewal, or changes the pause there is.
+    async fn pause(&self, pause: &Pause) -> Result<(), StoreError>;
+
+    /// Goes on; whether there was a pause.
+    async fn resume(&self) -> Result<bool, StoreError>;
+
+    /// The pause, if one is in force at the store's time.
+    async fn paused(&self) -> Result<Option<Pause>, StoreError>;
+
+    /// Asks for a re-sealing, unless one to the same key is under way; answers with the one that stands.
+    async fn start_resealing(&self, resealing: &Resealing) -> Result<Resealing, StoreError>;
+
+    /// The last re-sealing.
+    async fn resealing(&self) -> Result<Option<Resealing>, StoreError>;
+
+    /// Takes the work of a re-sealing up, or keeps it, until `until`: only where nobody else has it at `now`. Answers with
+    /// where it stands.
+    async fn take_resealing(
+        &self,
+        replica: &ReplicaId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Resealing>, StoreError>;
+
+    /// Notes how far it has come; `false` if somebody else has the work, or it is another one, by now.
+    async fn note_resealing(&self, replica: &ReplicaId, progress: &Resealing) -> Result<bool, StoreError>;
+
+    /// Shows records in no order, about `count` at a time, from where the last page ended.
+    async fn walk(&self, filter: &Filter, from: Option<&str>, count: usize) -> Result<Page, StoreError>;
+
+    /// How many records there are about, ended ones included where that is what the store can tell cheaply.
+    async fn estimate(&self) -> Result<u64, StoreError>;
+
+    /// Tells what happened. The last ten thousand or so are kept.
+    async fn publish(&self, event: &Event) -> Result<(), StoreError>;
+
+    /// What happened after an event, or lately; at most `count`, oldest first.
+    async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, StoreError>;
+}
