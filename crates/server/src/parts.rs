@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::pair::Sealer;
-use tokenvault_core::ports::{Client, Clock, Entropy, IdentityProvider, StoreError, TokenStore, Write, Written};
+use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
 use tokenvault_core::seal::{Keyring, SealError};
 
+use crate::journal::Journal;
 use crate::tenants::Tenants;
 use crate::wake::Wake;
 
@@ -47,6 +48,8 @@ impl Observer for Unobserved {}
 pub struct Parts {
     /// Where records are kept.
     pub store: Arc<dyn TokenStore>,
+    /// The same place, as replicas and operators use it.
+    pub fleet: Arc<dyn Fleet>,
     /// Keycloak, or what stands in for it.
     pub idp: Arc<dyn IdentityProvider>,
     /// The keys records are sealed with.
@@ -61,6 +64,8 @@ pub struct Parts {
     pub wake: Arc<Wake>,
     /// The metrics.
     pub observer: Arc<dyn Observer>,
+    /// What is told about every act.
+    pub journal: Arc<dyn Journal>,
 }
 
 /// How often a write whose answer was lost is repeated before its caller is told.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Entropy, IdentityProvider, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
 use tokenvault_keycloak::{
     CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig, Trust,
 };
@@ -17,6 +17,7 @@ use tokenvault_redis::{RedisConfig, RedisStore};
 use crate::clock::SystemClock;
 use crate::config::{Config, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
+use crate::journal::Unwritten;
 use crate::parts::Parts;
 use crate::telemetry::metrics::{Metrics, MetricsObserver};
 use crate::tenants::{TenantRules, Tenants};
@@ -68,9 +69,9 @@ pub fn parts(
 ) -> Result<Wired, WiringError> {
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let store: Arc<dyn TokenStore> = match backing {
-        Backing::Redis => Arc::new(RedisStore::connect(&redis(config, secrets))?),
-        Backing::Memory => Arc::new(MemoryStore::new(Arc::clone(&clock))),
+    let (store, fleet) = match backing {
+        Backing::Redis => both(RedisStore::connect(&redis(config, secrets))?),
+        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock))),
     };
     let directory = directory(config, secrets)?;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
@@ -80,6 +81,7 @@ pub fn parts(
     let keycloak = Arc::new(keycloak);
     let parts = Parts {
         store,
+        fleet,
         idp: Arc::clone(&keycloak) as Arc<dyn IdentityProvider>,
         keyring: Arc::new(secrets.keyring.clone()),
         clock: Arc::clone(&clock),
@@ -87,8 +89,14 @@ pub fn parts(
         tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
         wake: Arc::new(Wake::default()),
         observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
+        journal: Arc::new(Unwritten),
     };
     Ok(Wired { parts, keycloak })
+}
+
+fn both<S: TokenStore + Fleet + 'static>(store: S) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>) {
+    let store = Arc::new(store);
+    (Arc::clone(&store) as Arc<dyn TokenStore>, store)
 }
 
 struct CountCalls(Arc<Metrics>);

@@ -11,6 +11,7 @@ use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Vault};
 use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, ReplicaId, TenantId};
+use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::testing::SeededEntropy;
 use tokenvault_core::ports::{Client, Clock};
@@ -114,11 +115,13 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
         store: Arc::new(FaultyStore { world: Arc::clone(world), process: Arc::clone(process) }),
         idp: Arc::new(provider),
         keyring: Arc::new(Keyring::new("k1", [key]).expect("a keyring")),
+        fleet: Arc::new(MemoryStore::new(Arc::clone(&clock))),
         clock,
         entropy,
         tenants: Arc::new(Tenants::new([rules(setup)])),
         wake: Arc::new(Wake::default()),
         observer: Arc::new(Unobserved),
+        journal: Arc::new(tokenvault::journal::Unwritten),
     }
 }
 

@@ -120,6 +120,7 @@ impl Stage {
             tenants: Arc::new(Tenants::new([rules(exchanging)?])),
             wake: Arc::new(Wake::default()),
             observer: Arc::clone(&heard) as Arc<dyn Observer>,
+            journal: Arc::new(tokenvault::journal::Unwritten),
         };
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };

@@ -120,6 +120,7 @@ fn parts(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Parts {
     let sealing = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
     Parts {
         store: store.clone(),
+        fleet: store.clone(),
         idp: Arc::new(idp),
         keyring: Arc::new(Keyring::new("k1", [sealing]).expect("a keyring")),
         clock: clock.clone(),
@@ -127,6 +128,7 @@ fn parts(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Parts {
         tenants: Arc::new(Tenants::new([rules("diku", "sub"), rules("folio", "user_id")])),
         wake: Arc::new(Wake::default()),
         observer: Arc::new(Unobserved),
+        journal: Arc::new(crate::journal::Unwritten),
     }
 }
 

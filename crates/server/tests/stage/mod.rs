@@ -18,7 +18,7 @@ use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, TokenStore};
 use tokenvault_core::record::{Acquisition, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
@@ -106,6 +106,7 @@ impl Stage {
         let key = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
+            fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             idp: Arc::new(provider(&keycloak, &time)),
             keyring: Arc::new(Keyring::new("k1", [key]).expect("a keyring")),
             clock: time,
@@ -113,6 +114,7 @@ impl Stage {
             tenants: Arc::new(Tenants::new([change(rules())])),
             wake: Arc::new(Wake::default()),
             observer: Arc::new(Unobserved),
+            journal: Arc::new(tokenvault::journal::Unwritten),
         };
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
