@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use figment::value::{Dict, Value};
+use figment::value::Dict;
 use serde::Deserialize;
 use tokenvault_core::ids::{ModuleName, TenantId};
 use tokenvault_core::record::Acquisition;
-use url::Url;
 
-use super::{CertificateNames, NameError};
+use super::{CertificateKey, CertificateNames, NameError, Roster};
 use crate::config::strict;
 use crate::config::{ConfigError, Finding};
 use crate::http::Action;
@@ -53,73 +52,23 @@ pub(super) struct Entry {
     watch: bool,
 }
 
-/// The names by which certificates are recognised; a certificate's kinds of name never stand in for each other.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Uri(String),
-    Dns(String),
-    Cn(String),
-}
-
 /// Who may do what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy(BTreeMap<Key, Arc<Module>>);
+pub struct Policy(BTreeMap<CertificateKey, Arc<Module>>);
 
-impl Policy {
-    /// Reads a policy file; everything wrong in it is told together.
-    pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let fail = |problem: String| ConfigError {
-            file: file.display().to_string(),
-            findings: vec![Finding::new("file", problem)],
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        Self::parse(&text).map_err(|findings| ConfigError { file: file.display().to_string(), findings })
-    }
+impl Roster for Policy {
+    const LIST: &'static str = "module";
 
-    /// Parses a policy.
-    pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
-        let root: Dict = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            vec![Finding::new(format!("line {line}"), format!("is not TOML: {}", error.message()))]
-        })?;
-        let mut findings: Vec<Finding> = root
-            .keys()
-            .filter(|key| *key != "module")
-            .map(|key| Finding::new(key, strict::unknown_key(key, &["module"])))
-            .collect();
-        let mut policy = Self::default();
-        let entries = match root.get("module") {
-            // An empty file is one that is just being written; that nobody may call is said by `module = []`.
-            None => {
-                findings.push(Finding::new("module", "there is none: add a table [[module]] for each"));
-                Vec::new()
-            }
-            Some(Value::Array(_, entries)) => entries.clone(),
-            Some(_) => {
-                findings.push(Finding::new("module", "must be a list of tables: [[module]]"));
-                Vec::new()
-            }
-        };
-        for (at, entry) in entries.into_iter().enumerate() {
-            policy.add(at, entry, &mut findings);
-        }
-        if findings.is_empty() { Ok(policy) } else { Err(findings) }
-    }
-
-    fn add(&mut self, at: usize, entry: Value, findings: &mut Vec<Finding>) {
-        let place = move |key: &str| format!("module {}: {key}", at + 1);
-        let Value::Dict(_, table) = entry else {
-            return findings.push(Finding::new(format!("module {}", at + 1), "must be a table"));
-        };
-        let unknown = strict::unknown_keys::<Entry>(&table, &place);
+    fn add(&mut self, table: &Dict, place: &dyn Fn(&str) -> String, findings: &mut Vec<Finding>) {
+        let unknown = strict::unknown_keys::<Entry>(table, place);
         if !unknown.is_empty() {
             return findings.extend(unknown);
         }
-        let entry = match strict::read::<Entry>(&table, &place) {
+        let entry = match strict::read::<Entry>(table, place) {
             Ok(entry) => entry,
             Err(finding) => return findings.push(finding),
         };
-        let key = match certificate_name(entry.uri_san, entry.dns_san, entry.cn) {
+        let key = match CertificateKey::only(entry.uri_san, entry.dns_san, entry.cn) {
             Ok(key) => key,
             Err((key, problem)) => return findings.push(Finding::new(place(key), problem)),
         };
@@ -142,6 +91,22 @@ impl Policy {
         }
     }
 
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Policy {
+    /// Reads a policy file; everything wrong in it is told together.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Roster::load(file)
+    }
+
+    /// Parses a policy.
+    pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
+        Roster::parse(text)
+    }
+
     /// How many modules are known.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -152,12 +117,14 @@ impl Policy {
         self.0.is_empty()
     }
 
+    /// The modules, in no particular order.
+    pub fn modules(&self) -> impl Iterator<Item = &Module> {
+        self.0.values().map(|module| &**module)
+    }
+
     /// The module a certificate belongs to. A certificate whose names match several modules belongs to none.
     pub fn module(&self, names: &CertificateNames) -> Option<&Arc<Module>> {
-        let keys = names.uri.iter().map(|uri| Key::Uri(uri.clone()));
-        let keys = keys.chain(names.dns.iter().map(|dns| Key::Dns(dns.to_ascii_lowercase())));
-        let keys = keys.chain(names.cn.iter().map(|cn| Key::Cn(cn.clone())));
-        let mut found = keys.filter_map(|key| self.0.get(&key));
+        let mut found = CertificateKey::all(names).filter_map(|key| self.0.get(&key));
         let first = found.next()?;
         found.all(|other| other.name == first.name).then_some(first)
     }
@@ -184,25 +151,6 @@ impl Policy {
             tenant: tenant_of(module, tenant)?,
             acquisitions: module.register.clone(),
         })
-    }
-}
-
-/// The one name a certificate must carry; otherwise the key that is wrong and what to say of it.
-fn certificate_name(
-    uri: Option<String>,
-    dns: Option<String>,
-    cn: Option<String>,
-) -> Result<Key, (&'static str, &'static str)> {
-    match (uri, dns, cn) {
-        (Some(uri), None, None) if uri.contains('*') => Err(("uri_san", "takes no wildcard")),
-        (Some(uri), None, None) if Url::parse(&uri).is_err() => Err(("uri_san", "must be a URI")),
-        (Some(uri), None, None) => Ok(Key::Uri(uri)),
-        (None, Some(dns), None) if dns.contains('*') => Err(("dns_san", "takes no wildcard")),
-        (None, Some(dns), None) if dns.is_empty() => Err(("dns_san", "must not be empty")),
-        (None, Some(dns), None) => Ok(Key::Dns(dns.to_ascii_lowercase())),
-        (None, None, Some(cn)) if cn.is_empty() => Err(("cn", "must not be empty")),
-        (None, None, Some(cn)) => Ok(Key::Cn(cn)),
-        _ => Err(("name", "give exactly one of uri_san, dns_san and cn")),
     }
 }
 

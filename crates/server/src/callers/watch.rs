@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 
-use super::{Peer, Policy};
+use super::{Peer, Policy, Roster};
 use crate::config::ConfigError;
 use crate::http::{Action, Callers};
 use crate::problem::Problem;
@@ -16,17 +16,17 @@ use crate::vault::Caller;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A policy and the file it comes from.
-pub struct PolicyFile {
+pub struct PolicyFile<P = Policy> {
     file: PathBuf,
-    policy: RwLock<Arc<Policy>>,
+    policy: RwLock<Arc<P>>,
 }
 
-impl PolicyFile {
+impl<P: Roster> PolicyFile<P> {
     /// Reads the file.
     pub fn load(file: &Path) -> Result<Arc<Self>, ConfigError> {
-        let policy = Policy::load(file)?;
+        let policy = P::load(file)?;
         if policy.is_empty() {
-            tracing::warn!("the policy names no module: nobody may call");
+            tracing::warn!(list = P::LIST, "the policy names nobody: nobody may call");
         }
         Ok(Arc::new(Self { file: file.to_owned(), policy: RwLock::new(Arc::new(policy)) }))
     }
@@ -52,19 +52,25 @@ impl PolicyFile {
     }
 
     /// Reads the file again and puts it in force if it is a policy.
-    pub(super) fn look(&self) -> Result<(), ConfigError> {
-        let policy = Policy::load(&self.file)?;
+    pub(crate) fn look(&self) -> Result<(), ConfigError> {
+        let policy = P::load(&self.file)?;
         if policy != **self.policy.read() {
-            tracing::info!(modules = policy.len(), "the policy was read again");
+            tracing::info!(list = P::LIST, entries = policy.len(), "the policy was read again");
             *self.policy.write() = Arc::new(policy);
         }
         Ok(())
     }
 }
 
+impl<P> PolicyFile<P> {
+    /// The policy that is in force.
+    pub fn current(&self) -> Arc<P> {
+        Arc::clone(&self.policy.read())
+    }
+}
+
 impl Callers for PolicyFile {
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
-        let policy = Arc::clone(&self.policy.read());
-        policy.admit(peer.names(), tenant, action)
+        self.current().admit(peer.names(), tenant, action)
     }
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::query::invalid;
 use crate::problem::{Code, Problem};
 
-pub(super) async fn json<T: DeserializeOwned>(
+pub(crate) async fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
     max: usize,

@@ -1,5 +1,6 @@
 //! The frame around every request: its id, its log line, its problem if it has one, and who is calling.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -12,6 +13,7 @@ use tracing::Instrument;
 use super::{App, answer};
 use crate::callers::Peer;
 use crate::problem::{Code, Problem};
+use crate::telemetry::metrics::Metrics;
 use crate::vault::Caller;
 
 const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
@@ -37,7 +39,7 @@ pub trait Callers: Send + Sync {
 
 /// The id of a request, as it was sent if it is fit to be echoed.
 #[derive(Debug, Clone)]
-struct RequestId(Arc<str>);
+pub(crate) struct RequestId(Arc<str>);
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
@@ -46,6 +48,12 @@ impl RequestId {
             Some(text) => Self(text.into()),
             None => Self(format!("{:016x}", fresh_bits()).into()),
         }
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -58,15 +66,16 @@ fn fresh_bits() -> u64 {
     tokenvault_core::ports::Entropy::bits(&crate::entropy::OsEntropy)
 }
 
-/// Frames a request.
-pub(super) async fn frame(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Frames a request; its id goes along as an extension.
+pub(crate) async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", http.request.method = %request.method(), http.route = route, request_id = &*id.0);
     let mut response = next.run(request).instrument(span.clone()).await;
     let problem = answer::problem_of(&mut response);
     if let Some(problem) = &problem {
-        app.metrics.rejected(problem.code.as_str());
+        metrics.rejected(problem.code.as_str());
         response = answer::write(problem, &id.0, response);
     }
     let code = problem.as_ref().map(|problem| problem.code.as_str());

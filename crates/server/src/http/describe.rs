@@ -17,7 +17,7 @@ use crate::problem::{Code, Problem};
         (status = "default", description = "A problem", body = super::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn describe(Path(code): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn describe(Path(code): Path<String>) -> Result<Response, Problem> {
     let codes: Vec<Code> = Code::ALL.iter().copied().filter(|one| one.as_str() == code).collect();
     let first = codes.first().ok_or_else(|| Problem::new(Code::NotFound, "There is no such problem."))?;
     let statuses: Vec<String> = codes.iter().map(|code| code.status().to_string()).collect();

@@ -33,7 +33,7 @@ pub(super) async fn guard(
 }
 
 /// A panic becomes a 500; what it said goes to the log of the panic hook and not to the caller.
-pub(super) async fn catch_panic(request: Request, next: Next) -> Response {
+pub(crate) async fn catch_panic(request: Request, next: Next) -> Response {
     match std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => Problem::new(Code::Internal, "Something went wrong inside the vault.").into_response(),

@@ -56,7 +56,8 @@ impl Jobs for Arc<Vault> {
     }
 }
 
-async fn detached<T: Send + 'static>(
+/// Runs to its end even if the caller hangs up.
+pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     let task = tokio::spawn(tracing::Instrument::in_current_span(work));

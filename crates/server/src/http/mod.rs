@@ -4,14 +4,14 @@
 //! knows the reconciler; the only place a token is written is the answer to a read.
 
 mod answer;
-mod body;
+pub(crate) mod body;
 mod context;
-mod describe;
+pub(crate) mod describe;
 mod guard;
 mod jobs;
 mod list;
-mod openapi;
-mod query;
+pub(crate) mod openapi;
+pub(crate) mod query;
 mod read;
 mod register;
 mod release;
@@ -27,6 +27,9 @@ use axum::routing::{get, put};
 use tokio::sync::Semaphore;
 
 pub use context::{Action, Callers};
+pub(crate) use context::{RequestId, frame};
+pub(crate) use guard::catch_panic;
+pub(crate) use jobs::detached;
 pub use jobs::Jobs;
 
 use crate::problem::{Code, Problem};
@@ -73,7 +76,7 @@ pub fn router(app: App) -> Router {
         .fallback(async || Problem::new(Code::NotFound, "No such resource; /openapi.json describes what there is."))
         .layer(from_fn_with_state((app.limits.request_timeout, places), guard::guard))
         .layer(from_fn(guard::catch_panic))
-        .layer(from_fn_with_state(app.clone(), context::frame))
+        .layer(from_fn_with_state(Arc::clone(&app.metrics), frame))
         .with_state(app)
 }
 

@@ -6,7 +6,7 @@ use utoipa::OpenApi;
 
 /// A problem (RFC 9457).
 #[derive(Serialize, utoipa::ToSchema)]
-pub(super) struct ProblemBody {
+pub(crate) struct ProblemBody {
     /// `/problems/<code>`.
     r#type: String,
     /// The stable code.

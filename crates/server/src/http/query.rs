@@ -3,7 +3,7 @@
 use crate::problem::{Code, Problem};
 
 /// The values of the known parameters, in the order they were asked for.
-pub(super) fn parse<const N: usize>(query: Option<&str>, known: [&str; N]) -> Result<[Option<String>; N], Problem> {
+pub(crate) fn parse<const N: usize>(query: Option<&str>, known: [&str; N]) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
     for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         let Some(at) = known.iter().position(|one| *one == name) else {
@@ -17,7 +17,7 @@ pub(super) fn parse<const N: usize>(query: Option<&str>, known: [&str; N]) -> Re
 }
 
 /// A number of seconds.
-pub(super) fn seconds(name: &str, value: Option<&str>, max: u64) -> Result<Option<std::time::Duration>, Problem> {
+pub(crate) fn seconds(name: &str, value: Option<&str>, max: u64) -> Result<Option<std::time::Duration>, Problem> {
     let Some(text) = value else { return Ok(None) };
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<u64>() {
@@ -26,6 +26,6 @@ pub(super) fn seconds(name: &str, value: Option<&str>, max: u64) -> Result<Optio
     }
 }
 
-pub(super) fn invalid(detail: impl Into<String>) -> Problem {
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidRequest, detail)
 }
