@@ -6,6 +6,7 @@
 
 mod due;
 mod entries;
+mod fleet;
 mod records;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use crate::ports::{
 use crate::record::Record;
 use crate::time::Timestamp;
 use entries::Entries;
+use fleet::FleetState;
 use records::Records;
 
 /// Everything a store held at one instant, to be put back: what a restart from an old copy does to Redis.
@@ -37,6 +39,7 @@ pub struct MemoryStore {
 struct State {
     records: Records,
     entries: Entries,
+    fleet: FleetState,
 }
 
 impl MemoryStore {
@@ -54,6 +57,10 @@ impl MemoryStore {
     pub fn restore(&self, snapshot: Snapshot) {
         *self.state().0 = snapshot.0;
         self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn epoch_number(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 
     /// The state and the time. A panic under the lock leaves whole entries behind, so a poisoned lock is still good.
@@ -113,7 +120,7 @@ impl TokenStore for MemoryStore {
     }
 
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        Ok(StoreEpoch(self.epoch.load(Ordering::SeqCst)))
+        Ok(StoreEpoch(self.epoch_number()))
     }
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {

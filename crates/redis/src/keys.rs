@@ -1,5 +1,5 @@
-//! The names of the keys. Every key but one carries its shard as hash tag, so that a script finds all it touches on one
-//! node of a cluster.
+//! The names of the keys. Every key but one carries a hash tag, its shard or the fleet, so that a script finds all it
+//! touches on one node of a cluster.
 //!
 //! Names never change without a schema step: a later version must find what an earlier one wrote.
 
@@ -7,8 +7,32 @@ use std::fmt::{Display, Write as _};
 
 use tokenvault_core::ids::{JobId, JobKey, SessionKey, Shard, TenantId, UserId};
 
-/// The key that holds the schema's number; the only one without a shard.
+/// The key that holds the schema's number; the only one without a hash tag.
 pub(crate) const SCHEMA: &str = "tv:schema";
+
+/// What live replicas told of themselves.
+pub(crate) const REPLICAS: &str = "tv:{fleet}:replicas";
+
+/// Until when each replica counts as alive.
+pub(crate) const REPLICAS_ALIVE: &str = "tv:{fleet}:alive";
+
+/// The id of the key that was promoted last.
+pub(crate) const PROMOTED: &str = "tv:{fleet}:promoted";
+
+/// The pause.
+pub(crate) const PAUSE: &str = "tv:{fleet}:pause";
+
+/// The last re-sealing.
+pub(crate) const RESEALING: &str = "tv:{fleet}:resealing";
+
+/// What was counted last.
+pub(crate) const CENSUS: &str = "tv:{fleet}:census";
+
+/// What happened lately.
+pub(crate) const EVENTS: &str = "tv:{fleet}:events";
+
+/// What the name of every record matches, and of nothing else, whatever users and sessions are called.
+pub(crate) const ANY_JOB: &str = "tv:{??}:job:*";
 
 /// The field of a session's entry that holds its incarnation.
 pub(crate) const INCARNATION: &str = "inc";

@@ -8,11 +8,15 @@
 mod config;
 mod entries;
 mod error;
+mod fleet;
+mod inspect;
 mod keys;
 mod link;
 mod records;
 mod scripts;
 mod store;
+mod walk;
 
 pub use config::RedisConfig;
+pub use inspect::{ServerFacts, inspect};
 pub use store::{RedisStore, SCHEMA};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleError, RecycleResult};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, RedisResult, ScriptInvocation};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
 use tokenvault_core::ports::StoreError;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
@@ -23,6 +23,8 @@ pub(crate) enum Call<'a> {
     Script(&'a ScriptInvocation<'a>),
     /// A command.
     Command(&'a Cmd),
+    /// Several commands in one go.
+    Commands(&'a Pipeline),
 }
 
 impl Call<'_> {
@@ -30,6 +32,7 @@ impl Call<'_> {
         match self {
             Self::Script(script) => script.invoke_async(connection).await,
             Self::Command(command) => command.query_async(connection).await,
+            Self::Commands(commands) => commands.query_async(connection).await,
         }
     }
 }
@@ -192,16 +195,25 @@ impl Reads {
     }
 
     pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        match self.attempt(command).await? {
-            Err(error) if was_closed(&error) => self.attempt(command).await?,
+        self.send(Call::Command(command)).await
+    }
+
+    /// Several commands in one go; answers in their order.
+    pub(crate) async fn all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
+        self.send(Call::Commands(commands)).await
+    }
+
+    async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, StoreError> {
+        match self.attempt(call).await? {
+            Err(error) if was_closed(&error) => self.attempt(call).await?,
             answer => answer,
         }
         .map_err(|error| unavailable(&error))
     }
 
-    async fn attempt<T: FromRedisValue>(&self, command: &Cmd) -> Result<RedisResult<T>, StoreError> {
+    async fn attempt<T: FromRedisValue>(&self, call: Call<'_>) -> Result<RedisResult<T>, StoreError> {
         let (mut connection, number) = self.connection().await?;
-        let answer = Call::Command(command).send(&mut connection).await;
+        let answer = call.send(&mut connection).await;
         if answer.as_ref().is_err_and(spoils_connection) {
             let mut current = self.current.lock().await;
             if current.number == number {

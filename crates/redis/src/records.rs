@@ -17,8 +17,11 @@ use crate::{keys, link::Call};
 /// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
 const LAST: u64 = 253_402_300_799_999;
 
-/// What a claim answers for one record: its fence, its due time and its fields.
-type Row = (u64, String, Fields);
+/// Said of a record that stands under another's name.
+const MISPLACED: &str = "a stored record is not the one its key names";
+
+/// What a claim answers for one record: its name, its fence, its due time and its fields.
+type Row = (String, u64, String, Fields);
 
 pub(crate) fn millis(at: Timestamp) -> u64 {
     at.as_millis().min(LAST)
@@ -38,17 +41,23 @@ fn field<T: std::str::FromStr>(fields: &Fields, name: &'static str) -> Result<Op
     parsed.map(Some).ok_or_else(|| StoreError::Corrupt(format!("the stored field {name} is malformed")))
 }
 
-fn stored(fields: &Fields) -> Result<Stored, StoreError> {
+pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
     let record = decode(fields).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let fence = Fence(field(fields, "fence")?.unwrap_or_default());
     let leased_until = field(fields, "lease_until")?.map(Timestamp::from_millis);
     Ok(Stored { record, fence, leased_until })
 }
 
+/// The same, which must be the record of that name: one that was copied elsewhere is not believed.
+fn stored_as(key: &JobKey, fields: &Fields) -> Result<Stored, StoreError> {
+    let stored = stored(fields)?;
+    if stored.record.key == *key { Ok(stored) } else { Err(StoreError::Corrupt(MISPLACED.to_owned())) }
+}
+
 impl RedisStore {
     pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
-        if fields.is_empty() { Ok(None) } else { stored(&fields).map(Some) }
+        if fields.is_empty() { Ok(None) } else { stored_as(key, &fields).map(Some) }
     }
 
     pub(crate) async fn create_record(
@@ -75,7 +84,7 @@ impl RedisStore {
             "exists" => {
                 let fields: BTreeMap<String, Vec<u8>> =
                     from_redis_value(Value::Array(answer.collect())).map_err(|_| report("protocol"))?;
-                stored(&fields).map(|stored| Created::Exists(Box::new(stored)))
+                stored_as(&record.key, &fields).map(|stored| Created::Exists(Box::new(stored)))
             }
             _ => Err(report("protocol")),
         }
@@ -154,7 +163,7 @@ fn verdict(value: Option<Value>) -> Result<String, StoreError> {
 }
 
 /// One that cannot be read keeps its lease, so that it blocks nobody, and is left out.
-fn claimed((fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
+fn claimed((name, fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
     let record = match decode(&fields) {
         Ok(record) => record,
         Err(error) => {
@@ -162,6 +171,10 @@ fn claimed((fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
             return None;
         }
     };
+    if record.key.to_string() != name {
+        tracing::error!("a due record cannot be read: {MISPLACED}");
+        return None;
+    }
     let due_at = Timestamp::from_millis(due.parse().unwrap_or_default());
     Some(Claimed { lease: Lease { key: record.key.clone(), fence: Fence(fence), until }, record, due_at })
 }

@@ -107,7 +107,7 @@ impl CallObserver for CountCalls {
     }
 }
 
-fn redis(config: &Config, secrets: &Secrets) -> RedisConfig {
+pub(crate) fn redis(config: &Config, secrets: &Secrets) -> RedisConfig {
     let redis = &config.redis;
     RedisConfig {
         url: redis.url.clone(),
@@ -161,6 +161,11 @@ fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Ar
         directory.insert(id.clone(), Arc::new(built));
     }
     Ok(directory)
+}
+
+/// One tenant by itself, for who examines it.
+pub(crate) fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
+    keycloak(tenant, secrets, quarantine, &mut Pools::new())
 }
 
 fn keycloak(

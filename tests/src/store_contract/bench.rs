@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokenvault_core::ids::{AttemptId, JobKey, ReplicaId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::testing::ManualClock;
-use tokenvault_core::ports::{Claim, Claimed, Clock as _, Created, Stored, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claim, Claimed, Clock as _, Created, Fleet, Stored, TokenStore, Write, Written};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 use tokenvault_redis::{RedisConfig, RedisStore};
@@ -23,6 +23,8 @@ pub const LEASE: Duration = Duration::from_secs(30);
 pub struct Bench {
     /// The store.
     pub store: Arc<dyn TokenStore>,
+    /// The same one, as replicas and operators use it.
+    pub fleet: Arc<dyn Fleet>,
     /// The Redis it is on, if it is on one.
     pub redis: Option<Redis>,
     clock: Option<Arc<ManualClock>>,
@@ -47,8 +49,11 @@ impl Bench {
         Ok(Self::new(Arc::new(store), None, Some(redis)))
     }
 
-    fn new(store: Arc<dyn TokenStore>, clock: Option<Arc<ManualClock>>, redis: Option<Redis>) -> Self {
-        Self { store, redis, clock, attempts: AtomicU64::new(1) }
+    fn new<S>(store: Arc<S>, clock: Option<Arc<ManualClock>>, redis: Option<Redis>) -> Self
+    where
+        S: TokenStore + Fleet + 'static,
+    {
+        Self { fleet: Arc::clone(&store) as Arc<dyn Fleet>, store, redis, clock, attempts: AtomicU64::new(1) }
     }
 
     /// The Redis it is on.

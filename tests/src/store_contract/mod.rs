@@ -9,6 +9,7 @@ pub mod bench;
 pub mod creation;
 pub mod entries;
 pub mod expiry;
+pub mod fleet;
 pub mod history;
 pub mod leases;
 pub mod samples;
@@ -63,6 +64,16 @@ macro_rules! for_each_store_rule {
             expiry::a_write_moves_the_expiry,
             expiry::an_entry_lives_as_long_as_its_longest_member,
             expiry::children_expire_with_their_parent,
+            fleet::replicas_are_known_while_they_tell_of_themselves,
+            fleet::a_key_is_promoted_when_every_live_replica_holds_it,
+            fleet::a_replica_that_fell_silent_holds_up_no_promotion,
+            fleet::a_pause_ends_when_it_is_lifted_and_by_itself,
+            fleet::a_resealing_under_way_is_not_started_again,
+            fleet::a_resealing_has_one_worker_and_is_taken_up_where_it_was_left,
+            fleet::a_walk_comes_by_every_record,
+            fleet::a_walk_shows_what_is_asked_for,
+            fleet::records_are_counted_by_state_and_the_count_is_shared,
+            fleet::events_are_told_in_order_from_any_place,
         }
     };
 }

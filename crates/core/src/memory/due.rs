@@ -35,6 +35,10 @@ impl Due {
         self.keys.get(member).map(|(_, key)| (*at, key.clone()))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn count(&self, now: Timestamp) -> usize {
         self.order.iter().take_while(|(at, _)| *at <= now).count()
     }

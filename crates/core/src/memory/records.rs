@@ -129,6 +129,31 @@ impl Records {
         Ok(Created::Done)
     }
 
+    /// The records after a name, in order of their names, and the last name where there are more.
+    pub(super) fn page(
+        &self,
+        after: Option<&str>,
+        count: usize,
+        now: Timestamp,
+    ) -> (Vec<Result<Stored, StoreError>>, Option<String>) {
+        let live = self.entries.iter().filter(|(_, entry)| entry.keep_until > now);
+        let mut names: Vec<(String, &Entry)> = live.map(|(key, entry)| (key.to_string(), entry)).collect();
+        names.retain(|(name, _)| after.is_none_or(|after| name.as_str() > after));
+        names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let next = (names.len() > count).then(|| names[count - 1].0.clone());
+        (names.into_iter().take(count).map(|(_, entry)| entry.stored()).collect(), next)
+    }
+
+    /// The codes of all records' states.
+    pub(super) fn states(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        self.entries.values().filter(move |entry| entry.keep_until > now).filter_map(|entry| entry.text("state"))
+    }
+
+    /// How many records have an entry in the due index.
+    pub(super) fn in_due_index(&self) -> u64 {
+        self.due.values().map(|index| index.len() as u64).sum()
+    }
+
     /// Forgets expired records that nobody asks for; the cost of looking is spread over as many creations.
     fn sweep(&mut self, now: Timestamp) {
         if self.entries.len() >= self.sweep_at {

@@ -2,9 +2,10 @@
 //! whether renewal is paused, how far a re-sealing has come, and what happened lately. And the walk over all records that
 //! operators' lists and re-sealing need.
 //!
-//! Nothing here holds a token or a key; keys are known by their ids alone.
+//! Nothing here holds a token or a key: a key is known by its id, and told from another of that id by a check value.
+//! Time is the store's own, except where a re-sealing is taken up.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{StoreError, Stored};
 use crate::ids::{JobId, ReplicaId, TenantId, UserId};
-use crate::record::State;
 use crate::time::Timestamp;
 
 /// What a replica tells about itself every few seconds.
@@ -26,12 +26,13 @@ pub struct ReplicaStatus {
     pub schema: u32,
     /// When it started.
     pub started_at: Timestamp,
-    /// When it told this, by the store's clock.
+    /// When it told this; set by the store.
     pub seen_at: Timestamp,
     /// The id of the key it seals with.
     pub primary: String,
-    /// The ids of all keys it holds.
-    pub keys: BTreeSet<String>,
+    /// The ids of all keys it holds, each with what tells it from another key of the same id
+    /// ([`Keyring::check`](crate::seal::Keyring::check)).
+    pub keys: BTreeMap<String, String>,
     /// Renewals it has in hand.
     pub renewing: u32,
 }
@@ -56,8 +57,10 @@ pub enum Promoted {
     Done,
     /// It was the primary already.
     Already,
-    /// These live replicas do not hold the key.
+    /// These live replicas do not hold the key. None are named where no replica is alive.
     Missing(Vec<ReplicaId>),
+    /// All of these, the live replicas, hold a key of this id, but not all the same one.
+    Differs(Vec<ReplicaId>),
 }
 
 /// A re-sealing of all records with the primary key. It can be taken up by any replica where another one left it.
@@ -69,11 +72,12 @@ pub struct Resealing {
     pub started_at: Timestamp,
     /// When the last record was done.
     pub finished_at: Option<Timestamp>,
-    /// How many records there were about when it started.
+    /// How many records there were about when it started, ended ones left out.
     pub total: u64,
-    /// Records looked at.
+    /// Records looked at, ended ones left out.
     pub seen: u64,
-    /// Records that were sealed anew.
+    /// Records that were sealed anew. Those that another replica had done between its last note and its end are not
+    /// among them.
     pub resealed: u64,
     /// Records that could not be opened; they are left as they are.
     pub failed: u64,
@@ -143,8 +147,15 @@ pub struct Event {
     pub replica: ReplicaId,
 }
 
+/// Reads an event's id: a time and a number, as Redis numbers the entries of a stream.
+pub fn event_place(id: &str) -> Option<(u64, u64)> {
+    let (time, number) = id.split_once('-')?;
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok()).flatten();
+    Some((digits(time)?, digits(number)?))
+}
+
 /// How many records are in each state that has not ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
     /// Renewed and served.
     pub active: u64,
@@ -155,16 +166,19 @@ pub struct Census {
 }
 
 impl Census {
-    /// Counts one more record.
-    pub fn count(&mut self, state: State) {
+    /// Counts one more record, by its state's code ([`State::code`](crate::record::State::code)).
+    pub fn count(&mut self, state: &str) {
         match state {
-            State::Active => self.active += 1,
-            State::Suspended(_) => self.suspended += 1,
-            State::Releasing(_) => self.releasing += 1,
-            State::Ended(_) => {}
+            "active" => self.active += 1,
+            "suspended" => self.suspended += 1,
+            "releasing" => self.releasing += 1,
+            _ => {}
         }
     }
 }
+
+/// The most records looked at for one page of a walk.
+pub const LARGEST_PAGE: usize = 1_000;
 
 /// What is told through the store. All methods are safe to repeat.
 #[async_trait]
@@ -181,16 +195,16 @@ pub trait Fleet: Send + Sync {
     /// The key that was promoted, if one ever was; before that each replica seals with its file's primary.
     async fn promoted_key(&self) -> Result<Option<String>, StoreError>;
 
-    /// Makes a key the one that seals, if every live replica holds it; compares and sets in one step.
+    /// Makes a key the one that seals, if every live replica holds it, and the same one; compares and sets in one step.
     async fn promote(&self, key: &str) -> Result<Promoted, StoreError>;
 
-    /// Stops renewal, or changes the pause there is.
+    /// Stops renewal until the pause's end, or changes the pause there is.
     async fn pause(&self, pause: &Pause) -> Result<(), StoreError>;
 
     /// Goes on; whether there was a pause.
     async fn resume(&self) -> Result<bool, StoreError>;
 
-    /// The pause, if one is in force at the store's time.
+    /// The pause, if one is in force.
     async fn paused(&self) -> Result<Option<Pause>, StoreError>;
 
     /// Asks for a re-sealing, unless one to the same key is under way; answers with the one that stands.
@@ -208,18 +222,31 @@ pub trait Fleet: Send + Sync {
         until: Timestamp,
     ) -> Result<Option<Resealing>, StoreError>;
 
-    /// Notes how far it has come; `false` if somebody else has the work, or it is another one, by now.
+    /// Notes how far it has come; `false` if somebody else has the work, or it is another one, by now. Who is at it is
+    /// not changed.
     async fn note_resealing(&self, replica: &ReplicaId, progress: &Resealing) -> Result<bool, StoreError>;
 
-    /// Shows records in no order, about `count` at a time, from where the last page ended.
+    /// Shows records in no order, about `count` at a time (up to [`LARGEST_PAGE`]), from where the last page ended. A page
+    /// may be short or empty though others follow. Where `from` is not what this store answered in its present life, the
+    /// walk begins anew.
     async fn walk(&self, filter: &Filter, from: Option<&str>, count: usize) -> Result<Page, StoreError>;
 
-    /// How many records there are about, ended ones included where that is what the store can tell cheaply.
+    /// How many records there are about that have not ended.
     async fn estimate(&self) -> Result<u64, StoreError>;
 
-    /// Tells what happened. The last ten thousand or so are kept.
+    /// Counts the records by their state. Looks at all of them: for one replica, now and then.
+    async fn count_states(&self) -> Result<Census, StoreError>;
+
+    /// Lets the other replicas know what was counted, for as long as `keep`.
+    async fn share_census(&self, census: &Census, keep: Duration) -> Result<(), StoreError>;
+
+    /// What was counted last, unless that is too long ago.
+    async fn census(&self) -> Result<Option<Census>, StoreError>;
+
+    /// Tells what happened. The last ten thousand or so are kept; published twice, it is told twice.
     async fn publish(&self, event: &Event) -> Result<(), StoreError>;
 
-    /// What happened after an event, or lately; at most `count`, oldest first.
+    /// The first `count` that happened after an event; without one, or with one this store cannot have told, the last
+    /// `count`. Oldest first.
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, StoreError>;
 }

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 due set
 -- ARGV  1 prefix of the shard's record keys   2 now (ms)   3 end of the lease (ms)   4 who asks   5 at most this many
--- Answers a list of {fence, due (ms), names and values of the fields}.
+-- Answers a list of {member of the due set, fence, due (ms), names and values of the fields}.
 --
 -- The record keys are made of the shard's own prefix, so that they carry the same hash tag as KEYS[1].
 local due, prefix, now, lease_until, holder = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -22,7 +22,7 @@ while #claimed < limit do
       fence = string.format('%.0f', math.max(fence, tonumber(now)))
       redis.call('HSET', job, 'fence', fence, 'lease_holder', holder, 'lease_until', lease_until)
       redis.call('ZADD', due, lease_until, member)
-      table.insert(claimed, {fence, found[i + 1], redis.call('HGETALL', job)})
+      table.insert(claimed, {member, fence, found[i + 1], redis.call('HGETALL', job)})
     end
   end
 end

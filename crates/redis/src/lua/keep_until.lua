@@ -1,0 +1,7 @@
+-- Sets a value that is forgotten at an instant; at once, if that has passed.
+--
+-- KEYS  1 key
+-- ARGV  1 value   2 instant (ms)
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('PEXPIREAT', KEYS[1], ARGV[2])
+return 1

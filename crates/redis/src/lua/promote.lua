@@ -1,0 +1,33 @@
+-- Makes a key the one that seals, if every live replica holds it, and the same one.
+--
+-- KEYS  1 what replicas told   2 until when each counts as alive   3 the promoted key's id
+-- ARGV  1 key id
+-- Answers {'done'}, {'already'}, {'missing', replica, ...} or {'differs', replica, ...}.
+if redis.call('GET', KEYS[3]) == ARGV[1] then
+  return {'already'}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local live = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
+table.sort(live)
+local missing, check, differs = {'missing'}, false, false
+for _, replica in ipairs(live) do
+  local told = redis.call('HGET', KEYS[1], replica)
+  local own = told and cjson.decode(string.match(told, '^%d+ (.*)$')).keys[ARGV[1]]
+  if not own then
+    table.insert(missing, replica)
+  elseif check and check ~= own then
+    differs = true
+  else
+    check = own
+  end
+end
+if #missing > 1 or #live == 0 then
+  return missing
+end
+if differs then
+  table.insert(live, 1, 'differs')
+  return live
+end
+redis.call('SET', KEYS[3], ARGV[1])
+return {'done'}
