@@ -13,6 +13,7 @@ mod assertion;
 mod claims;
 mod flight;
 mod http;
+mod inspect;
 mod jwks;
 mod logout;
 mod observe;
@@ -28,6 +29,7 @@ mod words;
 
 pub use assertion::{InvalidKey, SigningKey};
 pub use http::{HttpAnswer, HttpClient, TransportFailure};
+pub use inspect::{Inspector, OwnSession, ServiceAccount, Unlearnt};
 pub use logout::{LogoutError, LogoutToken};
 pub use observe::{CallObserver, NoObserver};
 pub use provider::KeycloakProvider;

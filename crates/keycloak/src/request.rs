@@ -56,7 +56,7 @@ pub struct HttpRequest {
     pub url: Url,
     /// The form of a POST.
     pub form: Vec<Param>,
-    /// Headers beyond those that HTTP itself needs. None is secret.
+    /// Headers beyond those that HTTP itself needs. One that is secret is marked as sensitive.
     pub headers: HeaderMap,
     /// How long the answer is waited for, where that is not the client's usual time.
     pub patience: Option<Duration>,
@@ -177,9 +177,16 @@ impl Caller<'_> {
     }
 }
 
+impl HttpRequest {
+    /// Asks for a document.
+    pub(crate) fn get(url: &Url) -> Self {
+        Self::new(Method::GET, url, Vec::new())
+    }
+}
+
 /// The realm's key set (RFC 7517).
 pub fn jwks(endpoints: &Endpoints) -> HttpRequest {
-    HttpRequest::new(Method::GET, &endpoints.jwks, Vec::new())
+    HttpRequest::get(&endpoints.jwks)
 }
 
 #[cfg(test)]

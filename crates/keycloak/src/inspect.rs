@@ -1,0 +1,211 @@
+//! What a realm tells about itself to the vault's own client, for whoever examines a set-up.
+//!
+//! Every act here is harmless to users: it asks for tokens of the client's service account alone, and what it opens it
+//! revokes. Nothing here is part of serving a job.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, header};
+use serde_json::Value;
+use tokenvault_core::ids::Subject;
+use tokenvault_core::ports::{Clock, Entropy};
+use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_core::time::Timestamp;
+use url::Url;
+
+use crate::claims::{self, Claims};
+use crate::http::{HttpClient, TransportFailure};
+use crate::request::{Caller, ClientAuth, HttpRequest};
+use crate::tenant::{Credentials, TenantConfig};
+
+/// Why something was not learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unlearnt {
+    /// There was no answer.
+    Transport(TransportFailure),
+    /// Keycloak said no, in these words.
+    Refused {
+        /// The status code.
+        status: u16,
+        /// OAuth's error code, or nothing.
+        error: String,
+        /// Keycloak's own words, or nothing.
+        description: String,
+    },
+    /// An answer that Keycloak would not give.
+    Unintelligible,
+}
+
+impl fmt::Display for Unlearnt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(failure) => failure.fmt(f),
+            Self::Refused { status, error, description } if description.is_empty() => write!(f, "{status} {error}"),
+            Self::Refused { status, description, .. } => write!(f, "{status} \"{description}\""),
+            Self::Unintelligible => f.write_str("an answer that is not Keycloak's"),
+        }
+    }
+}
+
+/// The service account's token and what it shows. `Debug` shows no token.
+#[derive(Debug, Clone)]
+pub struct ServiceAccount {
+    /// The token.
+    pub token: AccessToken,
+    /// Its life, which is that of every access token of the client.
+    pub expires_in: Duration,
+    /// Keycloak's clock when it was issued, in whole seconds.
+    pub issued_at: Option<Timestamp>,
+    /// Whose it is.
+    pub subject: Option<Subject>,
+    /// The realm's roles in it.
+    pub realm_roles: Vec<String>,
+    /// Whether it names the role `realm-management/impersonation`.
+    pub names_impersonation: bool,
+}
+
+/// A session that the client opened for its own service account. `Debug` shows no token.
+#[derive(Debug, Clone)]
+pub struct OwnSession {
+    /// Its refresh token.
+    pub refresh: RefreshToken,
+    /// That token's life: how long the session may idle, or last if that is shorter.
+    pub refresh_expires_in: Duration,
+}
+
+/// A tenant's realm, as its client sees it.
+pub struct Inspector<'a> {
+    tenant: &'a TenantConfig,
+    http: Arc<dyn HttpClient>,
+    clock: &'a dyn Clock,
+    entropy: &'a dyn Entropy,
+}
+
+impl<'a> Inspector<'a> {
+    /// Of a tenant that has an HTTP client of its own; `None` for one that has not.
+    pub fn new(tenant: &'a TenantConfig, clock: &'a dyn Clock, entropy: &'a dyn Entropy) -> Option<Self> {
+        let http = Arc::clone(tenant.http.as_ref()?);
+        Some(Self { tenant, http, clock, entropy })
+    }
+
+    /// The issuer that the realm's discovery document names.
+    pub async fn issuer(&self) -> Result<String, Unlearnt> {
+        let url = self.beside(|realm| format!("{realm}/.well-known/openid-configuration"))?;
+        let document = self.ask(HttpRequest::get(&url)).await?;
+        document["issuer"].as_str().map(str::to_owned).ok_or(Unlearnt::Unintelligible)
+    }
+
+    /// A token of the service account's.
+    pub async fn service_account(&self) -> Result<ServiceAccount, Unlearnt> {
+        let answer = self.as_client(|caller| caller.service_account()).await?;
+        let token = AccessToken::new(text(&answer, "access_token")?);
+        let claims = claims::unverified(token.expose()).ok_or(Unlearnt::Unintelligible)?;
+        Ok(ServiceAccount {
+            token,
+            expires_in: seconds(&answer, "expires_in")?,
+            issued_at: claims.get("iat").and_then(Value::as_u64).map(Timestamp::from_secs),
+            subject: claims::text(&claims, "sub").and_then(|sub| Subject::parse(sub).ok()),
+            realm_roles: roles(claims.get("realm_access")),
+            names_impersonation: impersonates(&claims),
+        })
+    }
+
+    /// Asks for a refresh token in exchange for the service account's access token, which the standard exchange
+    /// refuses: its words tell whether it is there.
+    pub async fn exchange_for_refresh(&self, account: &ServiceAccount) -> Result<(), Unlearnt> {
+        self.as_client(|caller| caller.exchange(&account.token, None)).await.map(drop)
+    }
+
+    /// Opens a session of the service account's by impersonation, as the vault does for a user.
+    pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, Unlearnt> {
+        let subject = account.subject.as_ref().ok_or(Unlearnt::Unintelligible)?;
+        let answer = self.as_client(|caller| caller.impersonate(&account.token, subject, None)).await?;
+        session(&answer)
+    }
+
+    /// Spends a refresh token of such a session.
+    pub async fn refresh(&self, token: &RefreshToken) -> Result<OwnSession, Unlearnt> {
+        let answer = self.as_client(|caller| caller.refresh(token)).await?;
+        session(&answer)
+    }
+
+    /// Ends such a session.
+    pub async fn revoke(&self, token: &RefreshToken) -> Result<(), Unlearnt> {
+        match self.as_client(|caller| caller.revoke(token)).await {
+            // RFC 7009: the answer to a revocation has no body.
+            Ok(_) | Err(Unlearnt::Unintelligible) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A resource of the realm's admin API; `path` begins with a slash or is empty.
+    pub async fn admin(&self, administrator: &AccessToken, path: &str) -> Result<Value, Unlearnt> {
+        let below = |realm: &str| {
+            let (server, name) = realm.rsplit_once("/realms/").unwrap_or((realm, ""));
+            format!("{server}/admin/realms/{name}{path}")
+        };
+        let mut request = HttpRequest::get(&self.beside(below)?);
+        let bearer = HeaderValue::from_str(&format!("Bearer {}", administrator.expose()));
+        let mut bearer = bearer.map_err(|_| Unlearnt::Unintelligible)?;
+        bearer.set_sensitive(true);
+        request.headers.insert(header::AUTHORIZATION, bearer);
+        self.ask(request).await
+    }
+
+    fn beside(&self, path: impl FnOnce(&str) -> String) -> Result<Url, Unlearnt> {
+        let token = self.tenant.endpoints().token.as_str();
+        let realm = token.strip_suffix("/protocol/openid-connect/token").ok_or(Unlearnt::Unintelligible)?;
+        Url::parse(&path(realm)).map_err(|_| Unlearnt::Unintelligible)
+    }
+
+    async fn as_client(&self, build: impl FnOnce(Caller<'_>) -> HttpRequest) -> Result<Value, Unlearnt> {
+        let (tenant, now) = (self.tenant, self.clock.now());
+        let auth = match &tenant.credentials {
+            Credentials::Secret(secret) => ClientAuth::Secret(secret.clone()),
+            Credentials::PrivateKeyJwt(key) => {
+                let assertion = key.assert(&tenant.client_id, tenant.issuer(), now, self.entropy);
+                ClientAuth::Assertion(assertion.map_err(|_| Unlearnt::Unintelligible)?)
+            }
+        };
+        let caller = Caller { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
+        self.ask(build(caller)).await
+    }
+
+    async fn ask(&self, request: HttpRequest) -> Result<Value, Unlearnt> {
+        let answer = self.http.send(request).await.map_err(Unlearnt::Transport)?;
+        let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
+        if answer.status == 200 {
+            return body.ok_or(Unlearnt::Unintelligible);
+        }
+        let member = |name: &str| {
+            body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        let (error, description) = (member("error"), member("error_description"));
+        Err(Unlearnt::Refused { status: answer.status, error, description })
+    }
+}
+
+fn session(answer: &Value) -> Result<OwnSession, Unlearnt> {
+    let refresh = RefreshToken::new(text(answer, "refresh_token")?);
+    Ok(OwnSession { refresh, refresh_expires_in: seconds(answer, "refresh_expires_in")? })
+}
+
+fn text<'a>(answer: &'a Value, name: &str) -> Result<&'a str, Unlearnt> {
+    answer[name].as_str().ok_or(Unlearnt::Unintelligible)
+}
+
+fn seconds(answer: &Value, name: &str) -> Result<Duration, Unlearnt> {
+    answer[name].as_u64().map(Duration::from_secs).ok_or(Unlearnt::Unintelligible)
+}
+
+fn roles(access: Option<&Value>) -> Vec<String> {
+    let roles = access.and_then(|access| access.get("roles")).and_then(Value::as_array);
+    roles.into_iter().flatten().filter_map(|role| role.as_str().map(str::to_owned)).collect()
+}
+
+fn impersonates(claims: &Claims) -> bool {
+    let management = claims.get("resource_access").and_then(|access| access.get("realm-management"));
+    roles(management).iter().any(|role| role == "impersonation")
+}

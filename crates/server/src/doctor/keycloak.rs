@@ -1,0 +1,288 @@
+//! Keycloak, as far as the vault's own client can see it: whether it answers, as whom, and what that client may do.
+
+use std::time::Duration;
+
+use tokenvault_core::ids::TenantId;
+use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::time::Timestamp;
+use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
+
+use super::{Examination, Report, session, settings};
+use crate::callers::Policy;
+use crate::config::{Config, Tenant};
+use crate::wiring;
+
+/// Keycloak dates its tokens in whole seconds; what differs by more than this is not a matter of rounding.
+const MAX_SKEW: Duration = Duration::from_secs(5);
+
+const SETUP: &str = "deploy/keycloak/setup.sh sets it so";
+
+/// One tenant under examination.
+pub(super) struct Realm<'a> {
+    pub(super) config: &'a Config,
+    pub(super) id: &'a TenantId,
+    pub(super) tenant: &'a Tenant,
+    pub(super) inspector: Inspector<'a>,
+}
+
+impl Realm<'_> {
+    /// What its lines are about.
+    pub(super) fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+/// Examines every tenant's realm. `store_time` is Redis' clock a moment ago, which the vault goes by.
+pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Timestamp>, report: &mut Report) {
+    let store_behind = store_time.map(|store| (store, examination.clock.now()));
+    for (id, tenant) in &examination.config.tenants {
+        let Some(secrets) = examination.secrets.and_then(|secrets| secrets.tenants.get(id)) else {
+            let remedy = "see the lines on secrets";
+            report.unknown("keycloak", id.to_string(), "the client's credential could not be read", remedy);
+            continue;
+        };
+        let config = match wiring::tenant(tenant, secrets, examination.config.renewal.quarantine) {
+            Ok(config) => config,
+            Err(problem) => {
+                report.hazard(
+                    "keycloak",
+                    id.to_string(),
+                    problem,
+                    "correct the tenant's section; see `tokenvault check-config`",
+                );
+                continue;
+            }
+        };
+        let inspector = Inspector::new(&config, &*examination.clock, &*examination.entropy);
+        let inspector = inspector.expect("the wiring gives every tenant an HTTP client");
+        let realm = Realm { config: examination.config, id, tenant, inspector };
+        examine_realm(&realm, examination, store_behind, report).await;
+    }
+}
+
+async fn examine_realm(
+    realm: &Realm<'_>,
+    examination: &Examination<'_>,
+    store: Option<(Timestamp, Timestamp)>,
+    report: &mut Report,
+) {
+    if !issuer(realm, report).await {
+        return;
+    }
+    let asked = examination.clock.now();
+    let account = match realm.inspector.service_account().await {
+        Ok(account) => account,
+        Err(error) => return refused(realm, &error, report),
+    };
+    let client = realm.tenant.client_id.as_str();
+    report.fine(
+        "keycloak-client",
+        realm.name(),
+        format!("{client} is confidential, and Keycloak takes its credential"),
+    );
+    clock(realm, &account, asked, (store, examination.clock.now()), report);
+    lives(realm, account.expires_in, report);
+    exchange(realm, &account, report).await;
+    scope(realm, &account, report);
+    session::examine(realm, &account, wants_impersonation(realm), examination.administrator.is_some(), report).await;
+    match examination.administrator {
+        Some(administrator) => settings::examine(realm, administrator, report).await,
+        None => settings::untold(realm, report),
+    }
+}
+
+/// Whether it answers as who it should be.
+async fn issuer(realm: &Realm<'_>, report: &mut Report) -> bool {
+    let configured = realm.tenant.issuer.as_str();
+    match realm.inspector.issuer().await {
+        Ok(issuer) if issuer == configured => {
+            report.fine("keycloak", realm.name(), format!("answers at {}", realm.tenant.base_url));
+            report.fine("keycloak-issuer", realm.name(), issuer);
+            true
+        }
+        Ok(issuer) => {
+            report.fine("keycloak", realm.name(), format!("answers at {}", realm.tenant.base_url));
+            report.hazard(
+                "keycloak-issuer",
+                realm.name(),
+                format!("Keycloak calls itself {issuer}, the configuration {configured}: every proof would be refused"),
+                "set `issuer` to what Keycloak says (its `hostname` decides), and `base_url` to where the vault reaches it",
+            );
+            true
+        }
+        Err(error) => {
+            let remedy = match &error {
+                Unlearnt::Transport(_) => {
+                    "look at Keycloak and at what is between: name, port, `ca_file`. Registrations and renewals fail without it"
+                }
+                Unlearnt::Refused { status: 404, .. } => {
+                    "there is no such realm: correct the tenant's name, `issuer` or `base_url`"
+                }
+                _ => "something else than Keycloak answers there: correct `issuer` or `base_url`",
+            };
+            report.hazard("keycloak", realm.name(), format!("{}: {error}", realm.tenant.base_url), remedy);
+            false
+        }
+    }
+}
+
+/// Why the client got no token of its own.
+fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
+    let client = realm.tenant.client_id.as_str();
+    let says = |part: &str| matches!(error, Unlearnt::Refused { description, .. } if description.contains(part));
+    let code = |code: &str| matches!(error, Unlearnt::Refused { error, .. } if error == code);
+    let remedy = if says("Public client") {
+        format!(
+            "{client} is a public client: switch \"Client authentication\" on, and rotate what it was used for; {SETUP}"
+        )
+    } else if says("not enabled to retrieve service account") {
+        format!("switch \"Service accounts roles\" on for {client}; {SETUP}")
+    } else if code("invalid_client") {
+        format!("create or enable the client {client}, or correct `client_id`; {SETUP}")
+    } else if code("unauthorized_client") {
+        format!("put the secret of {client} into its file and restart; deploy/keycloak/setup.sh --secret-file does it")
+    } else {
+        format!("look at the client {client} in Keycloak's admin console and at Keycloak's log")
+    };
+    let finding = format!("Keycloak gives {client} no token: {error}");
+    if matches!(error, Unlearnt::Transport(_) | Unlearnt::Unintelligible) {
+        report.unknown("keycloak-client", realm.name(), finding, remedy);
+    } else {
+        report.hazard("keycloak-client", realm.name(), finding, remedy);
+    }
+}
+
+/// Keycloak's clock, by the date in the token, against Redis', or this machine's where that is not known.
+fn clock(
+    realm: &Realm<'_>,
+    account: &ServiceAccount,
+    asked: Timestamp,
+    (store, heard): (Option<(Timestamp, Timestamp)>, Timestamp),
+    report: &mut Report,
+) {
+    let Some(issued) = account.issued_at else {
+        return report.unknown(
+            "clock-keycloak",
+            realm.name(),
+            "its tokens carry no date",
+            "compare the clocks by hand",
+        );
+    };
+    let whose = if store.is_some() { "Redis'" } else { "this machine's" };
+    // What the other clock showed when the token was asked for, and when it was there. The date is rounded down.
+    let other = |mine: Timestamp| store.map_or(mine, |(store, then)| store + mine.since(then));
+    let late = issued.since(other(heard));
+    let early = other(asked).since(issued + Duration::from_secs(1));
+    let (skew, direction) = if early > late { (early, "behind") } else { (late, "ahead of") };
+    if skew > MAX_SKEW {
+        report.hazard(
+            "clock-keycloak",
+            realm.name(),
+            format!(
+                "Keycloak's clock is about {} s {direction} {whose}: proofs look too old or not yet made",
+                skew.as_secs()
+            ),
+            "let all of them follow the same time servers (chrony, timedatectl)",
+        );
+    } else {
+        report.fine("clock-keycloak", realm.name(), format!("Keycloak's clock agrees with {whose}, to a few seconds"));
+    }
+}
+
+/// An access token's life against the lease and what reads ask for.
+fn lives(realm: &Realm<'_>, life: Duration, report: &mut Report) {
+    let (lease, min_ttl) = (realm.config.renewal.lease, realm.config.server.default_min_ttl);
+    let life_s = life.as_secs();
+    if lease * 2 >= life {
+        report.hazard(
+            "lease",
+            realm.name(),
+            format!(
+                "`renewal.lease` is {} s, and access tokens live {life_s} s: a dead replica's jobs come up too late",
+                lease.as_secs_f64()
+            ),
+            "make the lease shorter than a quarter of an access token's life, or let access tokens live longer",
+        );
+    } else {
+        report.fine("lease", realm.name(), format!("{} s, of access tokens that live {life_s} s", lease.as_secs_f64()));
+    }
+    if min_ttl * 2 > life {
+        report.hazard(
+            "min-ttl",
+            realm.name(),
+            format!(
+                "`server.default_min_ttl` is {} s, and access tokens live {life_s} s: reads wait for renewals, or fail",
+                min_ttl.as_secs_f64()
+            ),
+            "keep it below half of an access token's life",
+        );
+    } else {
+        report.fine(
+            "min-ttl",
+            realm.name(),
+            format!("{} s, of access tokens that live {life_s} s", min_ttl.as_secs_f64()),
+        );
+    }
+}
+
+/// Whether the standard exchange is there, by the words in which it refuses a service account's token.
+async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+    let check = "keycloak-exchange";
+    let client = realm.tenant.client_id.as_str();
+    let legacy = Ok(());
+    let answer = realm.inspector.exchange_for_refresh(account).await;
+    let says = |part: &str| matches!(&answer, Err(Unlearnt::Refused { description, .. }) if description.contains(part));
+    if says("creating a new session is needed") {
+        report.fine(check, realm.name(), "standard token exchange, with refresh tokens in the user's session");
+    } else if says("requested_token_type unsupported") {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("{client} may exchange for access tokens only: no registration would succeed"),
+            format!("set \"Allow refresh token in Standard Token Exchange\" to \"Same session\"; {SETUP}"),
+        );
+    } else if answer == legacy || says("is not enabled for the requested client") {
+        report.hazard(
+            check,
+            realm.name(),
+            format!(
+                "standard token exchange is not enabled for {client}: renewals would spend refresh tokens, or fail"
+            ),
+            format!("switch \"Standard token exchange\" on for the client; {SETUP}. Keycloak must be 26.2 or later"),
+        );
+    } else {
+        let error = answer.err().map_or_else(String::new, |error| error.to_string());
+        let remedy = format!("look at \"Standard token exchange\" of the client {client}");
+        report.unknown(check, realm.name(), format!("Keycloak answered in other words than expected: {error}"), remedy);
+    }
+}
+
+/// What the vault's tokens carry.
+fn scope(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+    let check = "full-scope";
+    // Every user of a realm has its default roles, and so has the service account; a narrow client leaves them out.
+    if account.realm_roles.iter().any(|role| role.starts_with("default-roles-")) {
+        report.note(
+            check,
+            realm.name(),
+            "the vault's tokens carry every role of their users (\"Full scope allowed\")",
+            "switch it off for the client and give it the roles that modules need, if your modules can live with that",
+        );
+    } else {
+        report.fine(check, realm.name(), "the vault's tokens do not carry every role of their users");
+    }
+}
+
+/// Whether jobs of the tenant may want a session of their own.
+fn wants_impersonation(realm: &Realm<'_>) -> bool {
+    let granted = || {
+        Policy::load(&realm.config.policy.file).is_ok_and(|policy| {
+            policy
+                .modules()
+                .any(|module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate))
+        })
+    };
+    realm.tenant.default_acquisition == Acquisition::Impersonate
+        || realm.tenant.on_logout == OnLogout::Continue
+        || granted()
+}

@@ -1,0 +1,135 @@
+//! What a session of the vault's own tells: whether impersonation works, how long sessions idle, how tokens rotate.
+//!
+//! The session is the service account's, opened for this and revoked at the end: no user is touched, and what is spent here
+//! is nobody's.
+
+use std::time::Duration;
+
+use tokenvault_core::record::Acquisition;
+use tokenvault_keycloak::{OwnSession, ServiceAccount, Unlearnt};
+
+use super::Report;
+use super::keycloak::Realm;
+
+/// Keycloak books the use of refresh tokens in whole seconds.
+const BOOKED: Duration = Duration::from_millis(1100);
+/// More reuse than this is not tried out.
+const MOST_REUSE: u32 = 5;
+
+pub(super) async fn examine(
+    realm: &Realm<'_>,
+    account: &ServiceAccount,
+    wanted: bool,
+    settings_follow: bool,
+    report: &mut Report,
+) {
+    let check = "keycloak-impersonation";
+    if !wanted {
+        if !account.names_impersonation {
+            return report.fine(check, realm.name(), "not asked for, and not granted");
+        }
+        return report.note(
+            check,
+            realm.name(),
+            "granted to the vault's service account, and no job may ask for it",
+            "withdraw the role realm-management/impersonation: who holds the client's secret can become every user",
+        );
+    }
+    match realm.inspector.impersonate_itself(account).await {
+        Ok(session) => {
+            report.fine(check, realm.name(), "the vault can open sessions of its own");
+            idle(realm, &session, report);
+            if settings_follow {
+                return end(realm, &session, report).await;
+            }
+            rotation(realm, session, report).await;
+        }
+        Err(error @ Unlearnt::Refused { .. }) => impossible(realm, &error, report),
+        Err(error) => {
+            report.unknown(check, realm.name(), error.to_string(), "see the line on reaching Keycloak, and try again");
+        }
+    }
+}
+
+fn impossible(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
+    let check = "keycloak-impersonation";
+    let finding = format!("impersonation is not possible: {error}");
+    let remedy = "deploy/keycloak/setup.sh --impersonate grants the role; Keycloak needs --features=token-exchange:v1";
+    if realm.tenant.default_acquisition == Acquisition::Impersonate {
+        report.hazard(check, realm.name(), format!("{finding}; the tenant's jobs ask for it by default"), remedy);
+    } else {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("{finding}; the configuration or the policy lets jobs ask for it"),
+            remedy,
+        );
+    }
+}
+
+/// A refresh token's life is the time a session may idle, or what is left of it.
+fn idle(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
+    let check = "session-length";
+    let (life, job) = (session.refresh_expires_in, realm.tenant.max_job_life);
+    if life >= job {
+        report.fine(
+            check,
+            realm.name(),
+            format!("sessions last {} s at least, jobs {} s at most", life.as_secs(), job.as_secs()),
+        );
+    } else {
+        report.note(
+            check,
+            realm.name(),
+            format!("a session idles for {} s or lasts no longer; jobs may last {} s", life.as_secs(), job.as_secs()),
+            "run with --keycloak-admin-token to learn which; a session's maximum below a job's life ends jobs",
+        );
+    }
+}
+
+/// Sends one refresh token again and again until Keycloak refuses it, as often as the configuration says it may be sent.
+async fn rotation(realm: &Realm<'_>, session: OwnSession, report: &mut Report) {
+    let check = "rotation";
+    let configured = realm.tenant.refresh_token_max_reuse;
+    let mut sent = 0;
+    let refused = loop {
+        match realm.inspector.refresh(&session.refresh).await {
+            Ok(_) if sent > configured.min(MOST_REUSE) => break None,
+            Ok(_) => sent += 1,
+            Err(error) => break Some(error),
+        }
+        tokio::time::sleep(BOOKED).await;
+    };
+    let expected = configured + 1;
+    match refused {
+        Some(Unlearnt::Refused { description, .. }) if description.contains("reuse") && sent < expected => report.hazard(
+            check,
+            realm.name(),
+            format!("a refresh token may be sent {sent} times, and `refresh_token_max_reuse` lets the vault send it {expected} times: that ends sessions"),
+            "set `refresh_token_max_reuse` to the realm's \"Refresh Token Max Reuse\"",
+        ),
+        Some(Unlearnt::Refused { description, .. }) if description.contains("reuse") => {
+            report.fine(check, realm.name(), format!("a refresh token may be sent {sent} times, as configured"));
+        }
+        Some(error) => report.unknown(check, realm.name(), error.to_string(), "compare `refresh_token_max_reuse` with the realm by hand"),
+        None => report.note(
+            check,
+            realm.name(),
+            format!("a refresh token may be sent more than {expected} times"),
+            "no harm to the vault; switch \"Revoke Refresh Token\" on if stolen ones shall be noticed",
+        ),
+    }
+    end(realm, &session, report).await;
+}
+
+async fn end(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
+    if let Err(error) = realm.inspector.revoke(&session.refresh).await {
+        let finding = format!("the session opened for this examination could not be revoked: {error}");
+        report.note(
+            "keycloak-impersonation",
+            realm.name(),
+            finding,
+            "it ends by itself, or end it in the admin console: it is the service account's",
+        );
+    }
+}
