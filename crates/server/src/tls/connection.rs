@@ -1,7 +1,7 @@
 //! One connection, from its handshake to its end.
 //!
-//! It ends when it is quiet for too long, when the vault stops, or when its certificate would no longer be let in; each
-//! time requests in hand are finished first.
+//! It ends when it is quiet for too long or when the vault stops: requests in hand are finished first. It also ends when
+//! its certificate would no longer be let in; then it is told so at once, and cut a moment later whatever it has in hand.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,6 +34,11 @@ use crate::telemetry::metrics::Metrics;
 
 /// How long a closing connection without a request may take to go; a client that does not let it go is cut.
 const LINGER: Duration = Duration::from_secs(5);
+/// What is left to a connection whose certificate is not believed any more. Files are looked at each second, so such a
+/// one is gone within five seconds of their change.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Longer than this no certificate is believed without another look: the system's clock may have been set.
+const BELIEF: Duration = Duration::from_mins(1);
 /// A request's head: no route has a long path, and no header carries a token.
 const MAX_HEAD: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 64;
@@ -114,33 +119,51 @@ impl Connections {
         let service = service(self.router.clone(), peer, Arc::clone(&activity));
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
-        let mut closing = false;
+        let mut turn = pin!(tokio::time::sleep(trust.turn()));
+        let mut cut = pin!(tokio::time::sleep(FAREWELL));
+        let (mut closing, mut lost) = (false, false);
         loop {
-            let close = tokio::select! {
+            let next = tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         tracing::debug!(address = %trust.address, error, "a connection broke");
                     }
                     return;
                 }
-                () = self.stop.cancelled(), if !closing => true,
-                lost = trust.lost(), if !closing => lost,
+                () = cut.as_mut(), if lost => return,
+                () = self.stop.cancelled(), if !closing => Next::Close,
+                () = trust.changed(), if !lost => Next::Look,
+                () = turn.as_mut(), if !lost => Next::Look,
                 () = look.as_mut() => {
                     let quiet = activity.quiet_since_last_look();
                     if closing && quiet {
                         return;
                     }
                     look.set(tokio::time::sleep(if closing { LINGER } else { self.limits.idle_timeout }));
-                    quiet || !trust.holds()
+                    if quiet { Next::Close } else { Next::Stay }
                 }
             };
-            if close && !closing {
+            if matches!(next, Next::Look) {
+                turn.set(tokio::time::sleep(trust.turn()));
+                lost = !trust.holds();
+                cut.set(tokio::time::sleep(FAREWELL));
+            }
+            if !closing && (lost || matches!(next, Next::Close)) {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
                 look.set(tokio::time::sleep(LINGER));
             }
         }
     }
+}
+
+/// What is to be done with a connection after something has happened.
+enum Next {
+    Stay,
+    /// Look at its certificate again.
+    Look,
+    /// Let it end.
+    Close,
 }
 
 /// Why a connection was let in, and whether it still would be.
@@ -151,13 +174,17 @@ struct Trust {
 }
 
 impl Trust {
-    /// Waits for new settings; whether the certificate is refused by them.
-    async fn lost(&mut self) -> bool {
+    /// Waits for new settings.
+    async fn changed(&mut self) {
         if self.settings.changed().await.is_err() {
             // The settings are gone with the listener, which stops its connections by itself.
             std::future::pending::<()>().await;
         }
-        !self.holds()
+    }
+
+    /// After which time the certificate is to be looked at again.
+    fn turn(&self) -> Duration {
+        self.settings.borrow().admits_for(&self.chain).map_or(BELIEF, |time| time.min(BELIEF))
     }
 
     /// Whether the certificate would be let in now: it may have expired or been revoked, or its CA may have gone.

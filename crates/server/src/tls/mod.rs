@@ -13,8 +13,9 @@ mod reload;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 pub use accept::{Limits, serve};
 pub use files::{ClientFiles, Files};
 pub use reload::{FileWatch, Refreshed, TlsState};
-pub use settings::{TlsError, TlsSettings, not_after};
+pub use settings::{TlsError, TlsSettings, next_update, not_after};

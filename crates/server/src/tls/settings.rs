@@ -5,19 +5,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
-use rustls::{InconsistentKeys, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
 use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::files::{ClientFiles, Files};
+use super::verifier::{ClientTrust, Unusable};
 
 /// Why the listener's files cannot be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +51,9 @@ impl TlsError {
 /// What the listener's files say at one time.
 pub struct TlsSettings {
     server: Arc<ServerConfig>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    /// `None` where no client is asked for a certificate.
+    clients: Option<Arc<ClientTrust>>,
+    own_until: Option<Timestamp>,
     expiries: Vec<(&'static str, Timestamp)>,
 }
 
@@ -58,21 +62,30 @@ impl TlsSettings {
     pub fn load(files: &Files) -> Result<Self, TlsError> {
         let chain: Vec<CertificateDer<'static>> = pem(&files.cert_file, "certificate")?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut expiries = vec![(files.usage, chain.first().and_then(not_after))];
-        let verifier = match &files.clients {
+        let own_until = chain.first().and_then(not_after);
+        let mut expiries = vec![(files.usage, own_until)];
+        let clients = match &files.clients {
             Some(clients) => {
                 let authorities: Vec<CertificateDer<'static>> = pem(&clients.ca_file, "certificate")?;
                 let crls: Option<Vec<CertificateRevocationListDer<'static>>> =
                     clients.crl_file.as_deref().map(|file| pem(file, "certificate revocation list")).transpose()?;
-                expiries.push(("client_ca", authorities.iter().filter_map(not_after).min()));
-                expiries.push(("client_crl", crls.iter().flatten().filter_map(next_update).min()));
-                verifier(clients, authorities, crls, &provider)?
+                let (ca, crl) = match files.usage {
+                    "admin" => ("admin_client_ca", "admin_client_crl"),
+                    _ => ("client_ca", "client_crl"),
+                };
+                expiries.push((ca, authorities.iter().filter_map(not_after).min()));
+                expiries.push((crl, crls.iter().flatten().filter_map(next_update).min()));
+                Some(Arc::new(client_trust(clients, authorities, crls, &provider)?))
             }
+            None => None,
+        };
+        let verifier = match &clients {
+            Some(trust) => Arc::clone(trust) as Arc<dyn ClientCertVerifier>,
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let config = server_config(files, chain, Arc::clone(&verifier), provider)?;
+        let config = server_config(files, chain, verifier, provider)?;
         let expiries = expiries.into_iter().filter_map(|(usage, at)| Some((usage, at?))).collect();
-        Ok(Self { server: Arc::new(config), verifier, expiries })
+        Ok(Self { server: Arc::new(config), clients, own_until, expiries })
     }
 
     /// For rustls.
@@ -87,17 +100,37 @@ impl TlsSettings {
 
     /// Whether a client is known by its certificate here, and not let in without one.
     pub(super) fn wants_certificates(&self) -> bool {
-        self.verifier.offer_client_auth()
+        self.clients.is_some()
     }
 
     /// Whether a client with this chain, end entity first, would be let in now.
     pub(super) fn admits(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
-        if !self.wants_certificates() {
-            return Ok(());
-        }
+        let Some(clients) = &self.clients else { return Ok(()) };
         let (leaf, intermediates) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-        let now = self.server.time_provider.current_time().ok_or(rustls::Error::FailedToGetCurrentTime)?;
-        self.verifier.verify_client_cert(leaf, intermediates, now).map(|_| ())
+        clients.verify_client_cert(leaf, intermediates, self.now()?).map(|_| ())
+    }
+
+    /// How long at most what [`Self::admits`] says of this chain can stay true without a change of files: something of
+    /// the chain, of the authorities or of the lists expires then.
+    pub(super) fn admits_for(&self, chain: &[CertificateDer<'_>]) -> Option<Duration> {
+        let (clients, now) = (self.clients.as_ref()?, self.now().ok()?.as_secs());
+        let of_chain = chain.iter().filter_map(|one| Some(not_after(one)?.as_secs()));
+        // What holds until a second holds to the end of that second.
+        let turns = clients.turns().iter().copied().chain(of_chain).map(|turn| turn.saturating_add(1));
+        turns.filter(|turn| *turn > now).min().map(|turn| Duration::from_secs(turn - now))
+    }
+
+    /// Why nobody can call here now, whatever certificate they have.
+    pub fn deserted(&self) -> Option<&'static str> {
+        let now = self.now().ok()?;
+        if self.own_until.is_some_and(|until| now.as_secs() > until.as_secs()) {
+            return Some("the listener's certificate has expired");
+        }
+        self.clients.as_ref()?.trusts_anybody(now).err()
+    }
+
+    fn now(&self) -> Result<UnixTime, rustls::Error> {
+        self.server.time_provider.current_time().ok_or(rustls::Error::FailedToGetCurrentTime)
     }
 }
 
@@ -107,7 +140,8 @@ pub fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     timestamp(certificate.validity().not_after)
 }
 
-fn next_update(crl: &CertificateRevocationListDer<'_>) -> Option<Timestamp> {
+/// When a revocation list expires; `None` if it cannot be read or does not say.
+pub fn next_update(crl: &CertificateRevocationListDer<'_>) -> Option<Timestamp> {
     let (_, crl) = CertificateRevocationList::from_der(crl).ok()?;
     timestamp(crl.next_update()?)
 }
@@ -116,27 +150,15 @@ fn timestamp(time: ASN1Time) -> Option<Timestamp> {
     u64::try_from(time.timestamp()).ok().map(Timestamp::from_secs)
 }
 
-fn verifier(
+fn client_trust(
     clients: &ClientFiles,
     authorities: Vec<CertificateDer<'static>>,
     crls: Option<Vec<CertificateRevocationListDer<'static>>>,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for (index, authority) in authorities.into_iter().enumerate() {
-        let unusable = |_| format!("its certificate number {} cannot be read", index + 1);
-        roots.add(authority).map_err(unusable).map_err(|problem| TlsError::content(&clients.ca_file, problem))?;
-    }
-    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    if let Some(crls) = crls {
-        // Whoever is on no list of its CA's is refused, which is the builder's default.
-        builder = builder.with_crls(crls).only_check_end_entity_revocation().enforce_revocation_expiration();
-    }
-    builder.build().map_err(|error| match (error, &clients.crl_file) {
-        (VerifierBuilderError::InvalidCrl(error), Some(file)) => {
-            TlsError::content(file, format!("has a certificate revocation list that cannot be used: {error:?}"))
-        }
-        (error, _) => TlsError::content(&clients.ca_file, error.to_string()),
+) -> Result<ClientTrust, TlsError> {
+    ClientTrust::new(authorities, crls, provider).map_err(|unusable| match (unusable, &clients.crl_file) {
+        (Unusable::Lists(problem), Some(file)) => TlsError::content(file, problem),
+        (Unusable::Authorities(problem) | Unusable::Lists(problem), _) => TlsError::content(&clients.ca_file, problem),
     })
 }
 

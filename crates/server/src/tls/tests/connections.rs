@@ -195,6 +195,67 @@ async fn a_request_in_hand_is_finished_although_its_certificate_was_revoked() {
 }
 
 #[tokio::test]
+async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
+    let files = Files::new();
+    let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
+    let ask = async |over_http2, identity| {
+        let client = client(&files, Some(identity));
+        if over_http2 {
+            let mut sender = stage.http2(&client).await;
+            tokio::spawn(async move { get2(&mut sender, "/slow").await })
+        } else {
+            let mut sender = stage.http1(&client).await;
+            tokio::spawn(async move { get1(&mut sender, "/slow").await })
+        }
+    };
+    let (staying, leaving) =
+        ([ask(false, &good).await, ask(true, &good).await], [ask(false, &bad).await, ask(true, &bad).await]);
+    stage.slow.entered.acquire_many(4).await.unwrap().forget();
+
+    files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
+    stage.state.refresh();
+
+    stage.until_open(2).await;
+    for answer in leaving {
+        assert!(answer.await.unwrap().is_err());
+    }
+    stage.slow.leave.add_permits(4);
+    for answer in staying {
+        assert_eq!(answer.await.unwrap().unwrap(), b"done");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_with_its_certificate() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config()).await;
+    let module = files.authority.module(7, ends_in(3));
+    let mut sender = stage.http2(&client(&files, Some(&module))).await;
+    assert!(get2(&mut sender, "/whoami").await.is_ok());
+    stage.until_open(0).await;
+    assert!(get2(&mut sender, "/whoami").await.is_err());
+}
+
+#[tokio::test]
+async fn connections_end_with_the_revocation_list_that_let_them_in() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], ends_in(3)))).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let mut sender = stage.http1(&client).await;
+    assert!(get1(&mut sender, "/whoami").await.is_ok());
+    assert_eq!(stage.state.current().deserted(), None);
+
+    stage.until_open(0).await;
+
+    assert_eq!(stage.state.current().deserted(), Some("the revocation list has expired"));
+    files.write("crl.pem", &files.authority.crl(&[], valid()));
+    stage.state.refresh();
+    assert_eq!(stage.state.current().deserted(), None);
+    assert!(get1(&mut stage.http1(&client).await, "/whoami").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_connection_does_not_outlive_its_certificate_for_long() {
     let files = Files::new();
     let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
