@@ -1,16 +1,22 @@
 //! The vault as a server: HTTP for modules and operators, TLS, the reconciler and the command line around the core's
 //! decisions.
 
+pub mod admin;
 pub mod backchannel;
+pub mod bucket;
 pub mod callers;
 pub mod cli;
 pub mod clock;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod doctor;
+pub(crate) mod ending;
 pub mod entropy;
+pub mod fleet;
 pub mod http;
 pub mod journal;
+pub mod keyring;
 pub mod management;
 pub mod parts;
 pub mod problem;

@@ -49,12 +49,16 @@ codes! {
     TenantDenied = 403 "tenant_denied" "The tenant is not the caller's",
     /// No such route.
     NotFound = 404 "not_found" "There is nothing here",
+    /// No live replica holds such a key.
+    KeyNotFound = 404 "key_not_found" "There is no such key",
     /// No such job, or not for this caller.
     JobNotFound = 404 "job_not_found" "There is no such job",
     /// The route exists, the method does not.
     MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed",
     /// Another user or registrar has a job of this id.
     JobConflict = 409 "job_conflict" "The job id is taken",
+    /// A live replica lacks the key, or holds another one of its id.
+    KeyNotHeld = 409 "key_not_held" "Not every replica holds the key",
     /// The job is over; on registration: its id may not be used again yet.
     JobEnded = 410 "job_ended" "The job has ended",
     /// The same, for a registration.
@@ -85,6 +89,8 @@ codes! {
     IdpUnavailable = 503 "idp_unavailable" "The identity provider is unavailable",
     /// Redis did not answer.
     StoreUnavailable = 503 "store_unavailable" "The store is unavailable",
+    /// What is done must be recorded, and cannot be.
+    AuditUnavailable = 503 "audit_unavailable" "The audit log cannot be written",
     /// No fresh access token within the wait.
     TokenNotReady = 503 "token_not_ready" "A fresh access token is not ready yet",
 }

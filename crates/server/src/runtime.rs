@@ -3,21 +3,26 @@
 //! `serve`, `demo` and `dev` all start here; what differs is the configuration, and for demonstrations the store.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenvault_core::ids::{ReplicaId, Shard};
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ports::{Fleet, TokenStore};
+use tokenvault_redis::SCHEMA;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::{self, Office, Operators};
 use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
 use crate::clock::SystemClock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Admin, Config, ConfigError, Secrets};
+use crate::fleet::Member;
 use crate::http::{self, App};
+use crate::journal::{AuditLog, Events, Journal, Recorder};
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
@@ -43,6 +48,14 @@ pub enum StartError {
     /// The policy file.
     #[error("{0}")]
     Policy(String),
+    /// The audit log cannot be opened.
+    #[error("audit.file: {}: cannot be opened: {problem}", .file.display())]
+    Audit {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        problem: std::io::Error,
+    },
     /// An address cannot be listened on.
     #[error("{listener}: cannot listen on {address}: {problem}")]
     Listen {
@@ -61,6 +74,7 @@ pub struct Running {
     management_address: SocketAddr,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    journal: Arc<dyn Journal>,
     grace: Duration,
 }
 
@@ -83,7 +97,14 @@ impl Running {
     /// Stops and waits until everything is finished; `false` if something was not within the grace period.
     pub async fn finish(self) -> bool {
         self.stop();
-        tokio::time::timeout(self.grace, futures::future::join_all(self.tasks)).await.is_ok()
+        let finished = tokio::time::timeout(self.grace, futures::future::join_all(self.tasks)).await.is_ok();
+        self.journal.flush().await;
+        finished
+    }
+
+    /// Somebody has moved the audit log away: it is opened by its name again.
+    pub fn reopen(&self) {
+        self.journal.reopen();
     }
 }
 
@@ -108,14 +129,24 @@ where
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(SystemClock::start());
-    let Wired { parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
+    let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
     clock.sync(&*parts.store).await;
+    let renewing = reconciler_options(config, &parts);
+    let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
+    let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
+    if let Err(error) = member.hear().await {
+        tracing::debug!(%error, "what the fleet has decided will be heard later");
+    }
     let policy = PolicyFile::load(&config.policy.file).map_err(|error| StartError::Policy(error.to_string()))?;
     let tls = TlsState::load(&config.server)?;
     let modules = listen("server", config.server.listen).await?;
     let managers = listen("management", config.management.listen).await?;
     let idp = match &config.idp {
         Some(section) => Some((section, listen("idp", section.listen).await?, TlsState::load(section)?)),
+        None => None,
+    };
+    let desk = match &config.admin {
+        Some(section) => Some(Desk::open(section).await?),
         None => None,
     };
     let (address, management_address) =
@@ -125,18 +156,22 @@ where
     let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
     let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
     let app = App {
-        jobs: Arc::new(vault),
+        jobs: Arc::new(http::Recorded::new(vault, Arc::clone(&parts.journal))),
         callers: Arc::clone(&policy) as Arc<dyn http::Callers>,
         limits: Arc::new((&config.server).into()),
         metrics: Arc::clone(&metrics),
+        journal: Arc::clone(&parts.journal),
+        clock: Arc::clone(&parts.clock),
     };
-    let options = reconciler_options(config, &parts);
-    tracing::info!(replica = %options.replica, "leases are taken under this name");
+    let (options, journal) = (renewing, Arc::clone(&parts.journal));
+    let replica = options.replica.clone();
+    tracing::info!(%replica, "leases are taken under this name");
     let ready: Vec<Arc<dyn ReadyPart>> = vec![
-        Arc::new(Loaded("keyring")),
+        Arc::clone(&parts.keyring) as Arc<dyn ReadyPart>,
         Arc::new(Loaded("policy")),
-        Arc::new(Loaded("tls")),
+        Arc::new(TlsReady(Arc::clone(&tls))),
         Arc::new(StoreReady(Arc::clone(&parts.store))),
+        Arc::new(AuditReady(Arc::clone(&parts.journal))),
     ];
     let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), stop: stop.clone() };
     let limits = tls::Limits::from(&config.server);
@@ -154,8 +189,14 @@ where
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), policy.watch())),
         tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
+        tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&parts.fleet)))),
+        tokio::spawn(member.run(stop.clone())),
         tokio::spawn(until(stop.clone(), count_due(parts.clone(), Arc::clone(&metrics)))),
     ];
+    if let Some(desk) = desk {
+        let office = Office::new(parts.clone(), replica);
+        tasks.extend(desk.serve(office, &metrics, &stop));
+    }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
         let backchannel = BackChannel::new(section, parts, keycloak, Arc::clone(&metrics), stop.clone());
@@ -164,7 +205,61 @@ where
         tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
-    Ok(Running { address, management_address, stop, tasks, grace: config.server.shutdown_grace })
+    Ok(Running { address, management_address, stop, tasks, journal, grace: config.server.shutdown_grace })
+}
+
+/// Where operators call.
+struct Desk {
+    listener: TcpListener,
+    tls: Arc<TlsState>,
+    policy: Arc<PolicyFile<Operators>>,
+}
+
+impl Desk {
+    async fn open(section: &Admin) -> Result<Self, StartError> {
+        let policy = PolicyFile::load(&section.policy_file).map_err(|error| StartError::Policy(error.to_string()))?;
+        Ok(Self { listener: listen("admin", section.listen).await?, tls: TlsState::load(section)?, policy })
+    }
+
+    fn serve(self, office: Office, metrics: &Arc<Metrics>, stop: &CancellationToken) -> [JoinHandle<()>; 3] {
+        let Self { listener, tls, policy } = self;
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "operators may call");
+        }
+        let journal = office.journal();
+        let operators = Arc::clone(&policy) as Arc<dyn admin::Admits>;
+        let app = admin::App::new(Arc::new(office), operators, journal, Arc::clone(metrics), stop.clone());
+        [
+            tokio::spawn(tls::serve(listener, Arc::clone(&tls), app.router(), admin::limits(), None, stop.clone())),
+            tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics)))),
+            tokio::spawn(until(stop.clone(), policy.watch())),
+        ]
+    }
+}
+
+/// Gives the parts their journal; what it tells operators is for somebody to publish.
+fn recorder(
+    config: &Config,
+    secrets: &Secrets,
+    parts: &mut Parts,
+    replica: &ReplicaId,
+    metrics: &Arc<Metrics>,
+) -> Result<Events, StartError> {
+    let log = match (&config.audit.file, &secrets.audit_hash_key) {
+        (Some(file), Some(key)) => {
+            let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(metrics));
+            let log = AuditLog::open(file, &config.audit, key, replica.to_string(), clock, metrics);
+            Some(log.map_err(|problem| StartError::Audit { file: file.clone(), problem })?)
+        }
+        _ => None,
+    };
+    let (recorder, events) = Recorder::new(log, replica.clone(), Arc::clone(&parts.clock));
+    parts.journal = Arc::new(recorder);
+    Ok(events)
+}
+
+async fn publish(events: Events, fleet: Arc<dyn Fleet>) {
+    events.publish(&*fleet).await;
 }
 
 async fn listen(listener: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
@@ -229,6 +324,34 @@ impl ReadyPart for Loaded {
 
     async fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+/// Not ready where no module could get in, so that a balancer sends them elsewhere and an operator sees why.
+struct TlsReady(Arc<TlsState>);
+
+#[async_trait]
+impl ReadyPart for TlsReady {
+    fn name(&self) -> &'static str {
+        "tls"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.current().deserted().map_or(Ok(()), |why| Err(why.to_owned()))
+    }
+}
+
+/// Where everything must be recorded and cannot be, callers are better served elsewhere.
+struct AuditReady(Arc<dyn Journal>);
+
+#[async_trait]
+impl ReadyPart for AuditReady {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        self.0.ready().map_err(|error| error.to_string())
     }
 }
 

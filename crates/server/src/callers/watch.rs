@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
+use tokenvault_core::ids::ModuleName;
 
 use super::{Peer, Policy, Roster};
 use crate::config::ConfigError;
@@ -72,5 +73,9 @@ impl<P> PolicyFile<P> {
 impl Callers for PolicyFile {
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
         self.current().admit(peer.names(), tenant, action)
+    }
+
+    fn module(&self, peer: &Peer) -> Option<ModuleName> {
+        self.current().module(peer.names().ok()?).map(|module| module.name.clone())
     }
 }

@@ -1,5 +1,7 @@
 //! `tokenvault serve`: the service, until it is asked to stop.
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{ConfigFile, Failure, Stop};
 use crate::runtime::{self, Backing};
 use crate::telemetry::logs;
@@ -7,7 +9,8 @@ use crate::telemetry::logs;
 /// Run the vault
 ///
 /// Runs until SIGTERM or SIGINT, then takes no new requests, finishes what is in hand within `server.shutdown_grace`
-/// and exits. A second signal ends it at once. Logs go to standard error.
+/// and exits. A second signal ends it at once. SIGHUP opens the audit file again after it was moved. Logs go to standard
+/// error.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -24,7 +27,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
             () = stop.asked() => return Ok(()),
         };
-        stop.asked().await;
+        // Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
+        let mut moved = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                Some(()) = moved.recv() => running.reopen(),
+                () = stop.asked() => break,
+            }
+        }
         tracing::info!("stopping");
         running.stop();
         tokio::select! {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::sections::{Admin, Idp, Redis, Renewal, Server, Telemetry};
+use super::sections::{Admin, Audit, Idp, Redis, Renewal, Server, Telemetry};
 
 /// Collects what is wrong within one section: keys and what to say of them.
 #[derive(Default)]
@@ -43,6 +43,9 @@ impl Check {
         self.positive("idle_timeout", server.idle_timeout);
         self.counted("max_connections", server.max_connections);
         self.counted("max_concurrent_requests", server.max_concurrent_requests);
+        self.holds("caller_rate", server.caller_rate > 0, "must be at least 1");
+        self.holds("caller_burst", server.caller_burst > 0, "must be at least 1");
+        self.counted("caller_concurrency", server.caller_concurrency);
         self.holds("max_body", server.max_body >= 16 * 1024, "must be at least 16384: two tokens must fit");
         self.holds("default_wait", server.default_wait <= server.max_wait, "must not be above `max_wait`");
         self.holds("request_timeout", server.request_timeout > server.max_wait, "must be above `max_wait`");
@@ -96,6 +99,12 @@ impl Check {
         self.holds("retry_max", renewal.retry_max >= renewal.retry_min, "must not be below `retry_min`");
         self.positive("tombstone_ttl", renewal.tombstone_ttl);
         self.counted("spends_per_session", renewal.spends_per_session);
+    }
+
+    pub(super) fn audit(&mut self, audit: &Audit) {
+        let keyless = audit.file.is_some() && audit.hash_key_file.is_none();
+        self.holds("hash_key_file", !keyless, "is missing: users are recorded by a keyed hash, never by their ids");
+        self.holds("required", !audit.required || audit.file.is_some(), "needs `file`");
     }
 
     pub(super) fn telemetry(&mut self, telemetry: &Telemetry) {

@@ -23,7 +23,7 @@ use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 use tokenvault_core::ids::TenantId;
 
-pub use environment::Environment;
+pub use environment::{Environment, home};
 pub use error::{ConfigError, Finding};
 pub use secrets::{Secrets, TenantSecrets, VaultCredential, load_keyring, read_secret};
 pub use sections::{
@@ -152,7 +152,7 @@ impl Reader<'_> {
         let keyring = self.section("keyring", |check, keyring: &KeyringSection| check.given("file", &keyring.file));
         let policy = self.section("policy", |check, policy: &PolicySection| check.given("file", &policy.file));
         let renewal = self.section("renewal", Check::renewal);
-        let audit = self.section("audit", |_, _: &Audit| {});
+        let audit = self.section("audit", Check::audit);
         let telemetry = self.section("telemetry", Check::telemetry);
         let tenants = self.tenants(&place);
         let listeners = [

@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use super::tenant::Credential;
 use super::{Config, ConfigError, Finding};
 
+/// A key of the audit log's has at least so many bytes.
+const SHORTEST_HASH_KEY: usize = 32;
+
 /// How the vault's own client proves itself, read.
 #[derive(Debug, Clone)]
 pub enum VaultCredential {
@@ -39,6 +42,8 @@ pub struct Secrets {
     pub keyring: Keyring,
     /// The store's password.
     pub redis_password: Option<ClientSecret>,
+    /// What users' and sessions' ids are hashed with in the audit log.
+    pub audit_hash_key: Option<ClientSecret>,
     /// The tenants' client credentials.
     pub tenants: BTreeMap<TenantId, TenantSecrets>,
 }
@@ -49,6 +54,7 @@ impl Config {
         let mut findings = Vec::new();
         let keyring = load_keyring(&self.keyring.file).map_err(|finding| findings.push(finding)).ok();
         let redis_password = self.redis.password_file.as_ref().and_then(|file| keep(read_secret(file), &mut findings));
+        let audit_hash_key = self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
         for (id, tenant) in &self.tenants {
             let secret = keep(read_secret(tenant.credential.file()), &mut findings);
@@ -66,7 +72,9 @@ impl Config {
             }
         }
         match keyring {
-            Some(keyring) if findings.is_empty() => Ok(Secrets { keyring, redis_password, tenants }),
+            Some(keyring) if findings.is_empty() => {
+                Ok(Secrets { keyring, redis_password, audit_hash_key, tenants })
+            },
             _ => Err(ConfigError { file: self.file.display().to_string(), findings }),
         }
     }
@@ -92,6 +100,16 @@ pub fn read_secret(file: &Path) -> Result<ClientSecret, Finding> {
         return Err(Finding::new(file.display().to_string(), "is empty; it must hold a secret"));
     }
     Ok(ClientSecret::new(secret))
+}
+
+/// A key that could be guessed would name the users it is to hide.
+fn read_hash_key(file: &Path) -> Result<ClientSecret, Finding> {
+    let key = read_secret(file)?;
+    if key.expose().len() < SHORTEST_HASH_KEY {
+        let problem = format!("is too short: at least {SHORTEST_HASH_KEY} bytes of chance, such as `openssl rand -hex 32`");
+        return Err(Finding::new(file.display().to_string(), problem));
+    }
+    Ok(key)
 }
 
 #[derive(Deserialize)]

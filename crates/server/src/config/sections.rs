@@ -43,6 +43,12 @@ pub struct Server {
     pub max_connections: usize,
     /// Requests at a time, over all connections; more are answered 429.
     pub max_concurrent_requests: usize,
+    /// Requests a second of one module at this replica; more are answered 429.
+    pub caller_rate: u32,
+    /// Requests of one module at once, after a pause.
+    pub caller_burst: u32,
+    /// Requests of one module under way at a time, those that wait for a renewal included.
+    pub caller_concurrency: usize,
     /// A request body's limit in bytes.
     pub max_body: usize,
     /// The least life a read asks for when it does not say.
@@ -75,6 +81,9 @@ impl Default for Server {
             request_timeout: Duration::from_mins(1),
             max_connections: 4096,
             max_concurrent_requests: 4096,
+            caller_rate: 10_000,
+            caller_burst: 20_000,
+            caller_concurrency: 1024,
             max_body: 64 * 1024,
             default_min_ttl: Duration::from_secs(10),
             default_wait: Duration::from_secs(5),
@@ -84,7 +93,7 @@ impl Default for Server {
     }
 }
 
-/// `[admin]`: where operators call. Checked, but no such listener is opened yet.
+/// `[admin]`: where operators call. Without the section there is no such listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
@@ -96,6 +105,8 @@ pub struct Admin {
     pub key_file: PathBuf,
     /// The CAs that sign operators' certificates, PEM.
     pub client_ca_file: PathBuf,
+    /// Revoked operator certificates, PEM, as `server.client_crl_file`.
+    pub client_crl_file: Option<PathBuf>,
     /// Who may `view` and who may `operate`.
     pub policy_file: PathBuf,
 }
@@ -107,6 +118,7 @@ impl Default for Admin {
             cert_file: PathBuf::new(),
             key_file: PathBuf::new(),
             client_ca_file: PathBuf::new(),
+            client_crl_file: None,
             policy_file: PathBuf::new(),
         }
     }
@@ -266,12 +278,26 @@ impl Default for Renewal {
     }
 }
 
-/// `[audit]`: who did what to which job. Checked, but no audit events are written yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// `[audit]`: who did what to which job. Without a file nothing is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
-    /// Whether reads are audited beside registrations and releases.
+    /// Where the lines go: a file of this process's own, or `/dev/stdout`.
+    pub file: Option<PathBuf>,
+    /// The key users' and sessions' ids are hashed with: any text of at least 32 bytes.
+    pub hash_key_file: Option<PathBuf>,
+    /// Whether reads and lists are recorded beside everything else.
     pub reads: bool,
+    /// Whether what cannot be recorded is refused.
+    pub required: bool,
+    /// Whether each line is on the disk before it counts as written (`fdatasync`).
+    pub sync: bool,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { file: None, hash_key_file: None, reads: true, required: false, sync: false }
+    }
 }
 
 /// `[telemetry]`: how the process tells about itself.

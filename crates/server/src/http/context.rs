@@ -8,8 +8,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokenvault_core::ids::ModuleName;
 use tracing::Instrument;
 
+use super::jobs::Call;
+use super::recorded::Reached;
 use super::{App, answer};
 use crate::callers::Peer;
 use crate::problem::{Code, Problem};
@@ -18,7 +21,7 @@ use crate::vault::Caller;
 
 const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
 const REQUEST_ID: &str = "x-request-id";
-const TENANT: &str = "x-okapi-tenant";
+pub(super) const TENANT: &str = "x-okapi-tenant";
 
 /// What a caller wants to do; a policy grants each by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,14 @@ pub enum Action {
 pub trait Callers: Send + Sync {
     /// The caller, if it may do this in the tenant it names (or in its only one).
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem>;
+
+    /// The module a certificate belongs to, whatever it may do.
+    fn module(&self, peer: &Peer) -> Option<ModuleName>;
+}
+
+/// The module that sends a request.
+pub(super) fn module_of(app: &App, request: &Request) -> Option<ModuleName> {
+    app.callers.module(request.extensions().get::<Peer>()?)
 }
 
 /// The id of a request, as it was sent if it is fit to be echoed.
@@ -89,7 +100,7 @@ pub(crate) async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Requ
 }
 
 /// A caller that was admitted to an action: the extractor says which by its type parameter's constant.
-pub(super) struct Admitted<const ACTION: u8>(pub(super) Caller);
+pub(super) struct Admitted<const ACTION: u8>(pub(super) Call);
 
 pub(super) const REGISTER: u8 = 0;
 pub(super) const READ: u8 = 1;
@@ -114,7 +125,9 @@ impl<const ACTION: u8> FromRequestParts<App> for Admitted<ACTION> {
         };
         let caller = app.callers.admit(peer, tenant, action)?;
         tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
-        Ok(Self(caller))
+        let reached = parts.extensions.get::<Reached>().cloned().unwrap_or_default();
+        let request_id = parts.extensions.get::<RequestId>().map_or_else(|| "".into(), |id| Arc::clone(&id.0));
+        Ok(Self(Call { caller, request_id, reached }))
     }
 }
 

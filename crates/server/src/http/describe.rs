@@ -41,6 +41,8 @@ fn remedy(code: Code) -> &'static str {
         Code::JobNotFound => {
             "No job of this id exists in the tenant, or your module is neither its registrar nor one of its readers."
         }
+        Code::KeyNotFound => "Add the key to the keyring file of every replica; `tokenvault admin keys list` shows who holds what.",
+        Code::KeyNotHeld => "`replicas` names those that do not hold it. They read their keyring file again when it changes.",
         Code::MethodNotAllowed => "The header Allow names the methods there are.",
         Code::JobConflict => "Use another job id, or register with the module and the user that own it.",
         Code::JobEnded | Code::JobIdEnded => {
@@ -67,6 +69,9 @@ fn remedy(code: Code) -> &'static str {
             "The identity provider did not answer. Registrations can be repeated; reads go on from what is stored."
         }
         Code::StoreUnavailable => "Redis did not answer. The request can be repeated.",
+        Code::AuditUnavailable => {
+            "This replica must record what it does, and its audit log cannot be written. Ask again, or another replica; an operator must make room."
+        }
         Code::TokenNotReady => "A renewal is under way. Ask again, or with a longer `wait`.",
     }
 }

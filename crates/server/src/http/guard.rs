@@ -1,7 +1,7 @@
-//! What protects the process from its requests: a place for each, a time-out, and a net under a panic.
+//! What protects the process from its requests: a place for each, within its caller's share, a time-out, and a net under a
+//! panic.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::Method;
@@ -10,14 +10,36 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use tokio::sync::Semaphore;
 
+use super::App;
+use super::context::module_of;
+use super::limits::CallerLimits;
 use crate::problem::{Code, Problem};
 
-/// A place among the requests under way, and no longer than the time-out.
-pub(super) async fn guard(
-    State((timeout, places)): State<(Duration, Arc<Semaphore>)>,
-    request: Request,
-    next: Next,
-) -> Response {
+/// What guards the requests of a listener.
+#[derive(Clone)]
+pub(super) struct Guard {
+    app: App,
+    callers: Arc<CallerLimits>,
+    places: Arc<Semaphore>,
+}
+
+impl Guard {
+    pub(super) fn new(app: App) -> Self {
+        Self {
+            callers: Arc::new(CallerLimits::new(app.limits.caller)),
+            places: Arc::new(Semaphore::new(app.limits.max_concurrent_requests)),
+            app,
+        }
+    }
+}
+
+/// A place among the caller's requests and among all that are under way, and no longer than the time-out.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let Guard { app, callers, places } = guard;
+    let _share = match callers.enter(module_of(&app, &request).as_ref(), app.clock.now()) {
+        Ok(share) => share,
+        Err(problem) => return problem.into_response(),
+    };
     let Ok(_place) = places.try_acquire() else {
         return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
     };
@@ -26,7 +48,7 @@ pub(super) async fn guard(
         Method::GET => Code::TokenNotReady,
         _ => Code::StoreUnavailable,
     };
-    match tokio::time::timeout(timeout, next.run(request)).await {
+    match tokio::time::timeout(app.limits.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(code, "The request took too long.").into_response(),
     }

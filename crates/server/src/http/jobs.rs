@@ -5,55 +5,31 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokenvault_core::ids::{JobId, UserId};
 
+use super::recorded::Reached;
 use crate::problem::{Code, Problem};
-use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration, Vault};
+use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
+
+/// A request that was admitted.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// The request's id.
+    pub request_id: Arc<str>,
+    pub(super) reached: Reached,
+}
 
 /// What modules can ask for.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// See [`Vault::register`].
-    async fn register(&self, caller: Caller, job: JobId, request: Registration) -> Result<Registered, Problem>;
-    /// See [`Vault::read`].
-    async fn read(&self, caller: &Caller, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem>;
-    /// See [`Vault::release`].
-    async fn release(&self, caller: Caller, job: JobId) -> Result<(), Problem>;
-    /// See [`Vault::list`].
-    async fn list(
-        &self,
-        caller: &Caller,
-        user: &UserId,
-        after: Option<&JobId>,
-        limit: usize,
-    ) -> Result<JobPage, Problem>;
-}
-
-/// What changes something runs to its end even if the caller hangs up: a session that was acquired must not be forgotten
-/// half-way.
-#[async_trait]
-impl Jobs for Arc<Vault> {
-    async fn register(&self, caller: Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
-        let vault = Self::clone(self);
-        detached(async move { Vault::register(&vault, &caller, job, request).await }).await
-    }
-
-    async fn read(&self, caller: &Caller, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
-        Vault::read(self, caller, job, request).await
-    }
-
-    async fn release(&self, caller: Caller, job: JobId) -> Result<(), Problem> {
-        let vault = Self::clone(self);
-        detached(async move { Vault::release(&vault, &caller, &job).await }).await
-    }
-
-    async fn list(
-        &self,
-        caller: &Caller,
-        user: &UserId,
-        after: Option<&JobId>,
-        limit: usize,
-    ) -> Result<JobPage, Problem> {
-        Vault::list(self, caller, user, after, limit).await
-    }
+    /// See [`Vault::register`](crate::vault::Vault::register).
+    async fn register(&self, call: Call, job: JobId, request: Registration) -> Result<Registered, Problem>;
+    /// See [`Vault::read`](crate::vault::Vault::read).
+    async fn read(&self, call: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem>;
+    /// See [`Vault::release`](crate::vault::Vault::release).
+    async fn release(&self, call: Call, job: JobId) -> Result<(), Problem>;
+    /// See [`Vault::list`](crate::vault::Vault::list).
+    async fn list(&self, call: Call, user: &UserId, after: Option<&JobId>, limit: usize) -> Result<JobPage, Problem>;
 }
 
 /// Runs to its end even if the caller hangs up.

@@ -41,7 +41,7 @@ pub(super) struct PageBody {
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Admitted(caller): Admitted<READ>,
+    Admitted(call): Admitted<READ>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageBody>, Problem> {
     let [user, limit, after] = query::parse(query.as_deref(), ["user_id", "limit", "after"])?;
@@ -56,7 +56,7 @@ pub(super) async fn list(
             .ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_LIMIT}.")))?,
     };
     let after = after.map(|id| job_id(&id)).transpose()?;
-    let page = app.jobs.list(&caller, &user, after.as_ref(), limit).await?;
+    let page = app.jobs.list(call, &user, after.as_ref(), limit).await?;
     let jobs = page.jobs.into_iter().map(JobBody::from).collect();
     Ok(Json(PageBody { jobs, next: page.next.map(|id| id.to_string()) }))
 }

@@ -9,10 +9,12 @@ mod context;
 pub(crate) mod describe;
 mod guard;
 mod jobs;
+mod limits;
 mod list;
 pub(crate) mod openapi;
 pub(crate) mod query;
 mod read;
+mod recorded;
 mod register;
 mod release;
 #[cfg(test)]
@@ -24,14 +26,17 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, put};
-use tokio::sync::Semaphore;
+use tokenvault_core::ports::Clock;
 
 pub use context::{Action, Callers};
 pub(crate) use context::{RequestId, frame};
 pub(crate) use guard::catch_panic;
 pub(crate) use jobs::detached;
-pub use jobs::Jobs;
+pub use jobs::{Call, Jobs};
+pub use limits::Allowance;
+pub use recorded::Recorded;
 
+use crate::journal::Journal;
 use crate::problem::{Code, Problem};
 use crate::telemetry::metrics::Metrics;
 
@@ -46,6 +51,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How many requests may be under way at a time.
     pub max_concurrent_requests: usize,
+    /// What each caller is allowed.
+    pub caller: Allowance,
     /// How long a read waits where it does not say.
     pub default_wait: Duration,
     /// The longest a read may ask to wait.
@@ -63,19 +70,23 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// Where refusals are counted.
     pub metrics: Arc<Metrics>,
+    /// Where refusals are recorded.
+    pub journal: Arc<dyn Journal>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// The routes for modules.
 pub fn router(app: App) -> Router {
-    let places = Arc::new(Semaphore::new(app.limits.max_concurrent_requests));
     Router::new()
         .route("/tokens", get(list::list))
         .route("/tokens/{job_id}", put(register::register).get(read::read).delete(release::release))
         .route("/openapi.json", get(openapi::document))
         .route("/problems/{code}", get(describe::describe))
         .fallback(async || Problem::new(Code::NotFound, "No such resource; /openapi.json describes what there is."))
-        .layer(from_fn_with_state((app.limits.request_timeout, places), guard::guard))
+        .layer(from_fn_with_state(guard::Guard::new(app.clone()), guard::guard))
         .layer(from_fn(guard::catch_panic))
+        .layer(from_fn_with_state(app.clone(), recorded::refusals))
         .layer(from_fn_with_state(Arc::clone(&app.metrics), frame))
         .with_state(app)
 }
@@ -87,6 +98,11 @@ impl From<&crate::config::Server> for Limits {
             body_timeout: server.body_timeout,
             request_timeout: server.request_timeout,
             max_concurrent_requests: server.max_concurrent_requests,
+            caller: Allowance {
+                rate: server.caller_rate,
+                burst: server.caller_burst,
+                concurrency: server.caller_concurrency,
+            },
             default_wait: server.default_wait,
             max_wait: server.max_wait,
         }

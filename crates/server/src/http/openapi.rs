@@ -24,6 +24,8 @@ pub(crate) struct ProblemBody {
     max_ttl: Option<u64>,
     /// For `expires_at_too_late`: the latest end.
     latest: Option<String>,
+    /// For `key_not_held`: the replicas that do not hold it.
+    replicas: Option<Vec<String>>,
 }
 
 #[derive(OpenApi)]

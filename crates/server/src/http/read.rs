@@ -53,7 +53,7 @@ pub(super) struct TokenBody<'a> {
 )]
 pub(super) async fn read(
     State(app): State<App>,
-    Admitted(caller): Admitted<READ>,
+    Admitted(call): Admitted<READ>,
     path: Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
@@ -66,7 +66,7 @@ pub(super) async fn read(
         wait: wait.unwrap_or(app.limits.default_wait),
         known: known(&headers),
     };
-    match app.jobs.read(&caller, &job, request).await? {
+    match app.jobs.read(call, &job, request).await? {
         ReadAnswer::Token(token) => Ok(answer(&token)),
         ReadAnswer::NotModified(generation) => {
             Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response())

@@ -176,14 +176,14 @@ pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
 )]
 pub(super) async fn register(
     State(app): State<App>,
-    Admitted(caller): Admitted<REGISTER>,
+    Admitted(call): Admitted<REGISTER>,
     path: Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let job = job_id(&path)?;
     let parsed: RegisterBody = body::json(&headers, body, app.limits.max_body, app.limits.body_timeout).await?;
-    let registered = app.jobs.register(caller, job, parsed.parse()?).await?;
+    let registered = app.jobs.register(call, job, parsed.parse()?).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(JobBody::from(registered.job))).into_response())
 }

@@ -21,9 +21,9 @@ use crate::problem::Problem;
 )]
 pub(super) async fn release(
     State(app): State<App>,
-    Admitted(caller): Admitted<RELEASE>,
+    Admitted(call): Admitted<RELEASE>,
     path: Path<String>,
 ) -> Result<StatusCode, Problem> {
-    app.jobs.release(caller, job_id(&path)?).await?;
+    app.jobs.release(call, job_id(&path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 use tokenvault_core::ids::{Generation, JobId, ModuleName, TenantId, UserId};
+use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
@@ -18,25 +19,41 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::callers::Peer;
+use crate::journal::{Act, Actor, Entry, NotRecorded};
 use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
 
 #[derive(Default)]
 struct Notes {
     registered: Mutex<Vec<Registration>>,
     read: Mutex<Vec<ReadRequest>>,
+    journal: Mutex<Vec<Entry>>,
+}
+
+struct Noted(Arc<Notes>);
+
+#[async_trait]
+impl Journal for Noted {
+    async fn note(&self, entry: Entry) -> Result<(), NotRecorded> {
+        self.record(entry);
+        Ok(())
+    }
+
+    fn record(&self, entry: Entry) {
+        self.0.journal.lock().push(entry);
+    }
 }
 
 struct NotedJobs(Arc<Notes>);
 
 #[async_trait]
 impl Jobs for NotedJobs {
-    async fn register(&self, _: Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
+    async fn register(&self, _: Call, job: JobId, request: Registration) -> Result<Registered, Problem> {
         assert_ne!(job.as_str(), "panics", "told to");
         self.0.registered.lock().push(request);
         Ok(Registered { created: job.as_str() != "again", job: view(&job) })
     }
 
-    async fn read(&self, _: &Caller, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
+    async fn read(&self, _: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
         self.0.read.lock().push(request);
         match request.known {
             Some(generation) => Ok(ReadAnswer::NotModified(generation)),
@@ -52,11 +69,11 @@ impl Jobs for NotedJobs {
         }
     }
 
-    async fn release(&self, _: Caller, _: JobId) -> Result<(), Problem> {
+    async fn release(&self, _: Call, _: JobId) -> Result<(), Problem> {
         Ok(())
     }
 
-    async fn list(&self, _: &Caller, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
+    async fn list(&self, _: Call, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
         Ok(JobPage { jobs: Vec::new(), next: None })
     }
 }
@@ -76,6 +93,7 @@ fn view(job: &JobId) -> JobView {
         created_at: Timestamp::from_secs(1_700_000_000),
         expires_at: Timestamp::from_secs(1_700_086_400),
         session_expires_at: None,
+        session_id: None,
     }
 }
 
@@ -90,6 +108,10 @@ impl Callers for Everybody {
             acquisitions: [Acquisition::Exchange].into(),
         })
     }
+
+    fn module(&self, _: &Peer) -> Option<ModuleName> {
+        ModuleName::parse("mod-di").ok()
+    }
 }
 
 struct Stage {
@@ -98,12 +120,17 @@ struct Stage {
 }
 
 fn stage() -> Stage {
+    stage_with(Allowance { rate: 1_000, burst: 1_000, concurrency: 8 })
+}
+
+fn stage_with(caller: Allowance) -> Stage {
     let notes = Arc::new(Notes::default());
     let limits = Limits {
         max_body: 64 * 1024,
         body_timeout: Duration::from_millis(200),
         request_timeout: Duration::from_secs(5),
         max_concurrent_requests: 8,
+        caller,
         default_wait: Duration::from_secs(5),
         max_wait: Duration::from_secs(30),
     };
@@ -112,6 +139,8 @@ fn stage() -> Stage {
         callers: Arc::new(Everybody),
         limits: Arc::new(limits),
         metrics: Arc::new(Metrics::new()),
+        journal: Arc::new(Noted(Arc::clone(&notes))),
+        clock: Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000))),
     };
     Stage { router: router(app), notes }
 }
@@ -294,4 +323,70 @@ async fn a_body_that_dawdles_is_given_up() {
     let slow = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let (status, _, body) = send(&stage, put("/tokens/a", slow)).await;
     assert_eq!((status, body["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_request")));
+}
+
+#[tokio::test]
+async fn what_was_refused_before_it_came_to_a_use_case_is_recorded_once() {
+    let stage = stage();
+    let ok = r#"{"access_token":"x"}"#;
+    let requests = [
+        put("/tokens/a", "nonsense"),
+        put("/tokens/a", ok),
+        get("/tokens/a?wait=99"),
+        Request::get("/tokens/b").body(Body::empty()).expect("a request"),
+        get("/tokens"),
+        get("/nothing"),
+        get("/openapi.json"),
+    ];
+    for request in requests {
+        send(&stage, request).await;
+    }
+    let recorded: Vec<String> = stage.notes.journal.lock().iter().map(shown).collect();
+    let expected = [
+        "register invalid_request diku/a",
+        "read invalid_request diku/a",
+        "read tenant_missing ",
+        "list invalid_request ",
+    ];
+    assert_eq!(recorded, expected, "what the use cases are told they record themselves");
+    assert!(stage.notes.journal.lock().iter().all(|entry| entry.request_id.is_some()));
+    assert!(stage.notes.journal.lock().iter().all(|entry| entry.actor == Actor::Module("mod-di".to_owned())));
+}
+
+fn shown(entry: &Entry) -> String {
+    let job = entry.job.as_ref().map(|key| format!("{}/{}", key.tenant, key.job)).unwrap_or_default();
+    format!("{} {} {job}", entry.act.code(), entry.outcome)
+}
+
+#[tokio::test]
+async fn nobody_is_recorded_as_unknown() {
+    let stage = stage();
+    stage.router.clone().oneshot(get("/tokens/a")).await.expect("an answer");
+    let entry = stage.notes.journal.lock().remove(0);
+    assert_eq!((entry.act, entry.actor, entry.outcome), (Act::Read, Actor::Unknown, "caller_unknown"));
+}
+
+#[tokio::test]
+async fn one_too_many_is_told_when_to_come_again_and_leaves_no_line() {
+    let stage = stage_with(Allowance { rate: 1, burst: 2, concurrency: 8 });
+    for _ in 0..2 {
+        assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::OK);
+    }
+    let (status, headers, body) = send(&stage, get("/tokens/a")).await;
+    assert_eq!((status, body["code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("too_many_requests")));
+    assert_eq!(headers[header::RETRY_AFTER], "1");
+    assert!(stage.notes.journal.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_waits_keeps_its_place() {
+    let stage = stage_with(Allowance { rate: 100, burst: 100, concurrency: 1 });
+    let slow = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let mut waiting = put("/tokens/a", slow);
+    waiting.extensions_mut().insert(peer());
+    let waiting = tokio::spawn(stage.router.clone().oneshot(waiting));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::TOO_MANY_REQUESTS);
+    waiting.await.expect("a task").expect("an answer");
+    assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::OK);
 }

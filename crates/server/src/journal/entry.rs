@@ -106,17 +106,7 @@ pub struct Entry {
 impl Entry {
     /// An act of somebody's.
     pub fn new(act: Act, actor: Actor, outcome: &'static str) -> Self {
-        Self {
-            act,
-            actor,
-            outcome,
-            tenant: None,
-            job: None,
-            user: None,
-            session: None,
-            detail: None,
-            request_id: None,
-        }
+        Self { act, actor, outcome, tenant: None, job: None, user: None, session: None, detail: None, request_id: None }
     }
 
     /// Done to a job.

@@ -4,11 +4,20 @@
 //! a secret; it is made by whoever carries the act out (HTTP, reconciler, admin), and nothing here decides anything about a
 //! job. Telling must never hold up a renewal nor lose one.
 
+mod audit;
 mod entry;
+mod events;
+mod file;
+mod line;
+mod recorder;
+mod writer;
 
 use async_trait::async_trait;
 
+pub use audit::AuditLog;
 pub use entry::{Act, Actor, Entry};
+pub use events::Events;
+pub use recorder::Recorder;
 
 /// It cannot be recorded, and recording is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +38,11 @@ pub trait Journal: Send + Sync {
 
     /// Takes down what has happened already. Never waits and never fails: what cannot be written now is written later.
     fn record(&self, entry: Entry);
+
+    /// Where recording is required: waits until what was recorded is written. What it fails for is written later.
+    async fn settled(&self) -> Result<(), NotRecorded> {
+        Ok(())
+    }
 
     /// Waits, for a moment at most, until what was recorded is written.
     async fn flush(&self) {}

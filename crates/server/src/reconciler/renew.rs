@@ -18,6 +18,7 @@ use super::Reconciler;
 use super::neighbours::Neighbours;
 use super::traffic::Pass;
 use crate::entropy::roll;
+use crate::journal::{Act, Actor, Entry};
 use crate::tenants::TenantRules;
 
 /// More steps than any plan takes; a guard against a plan that does not end.
@@ -147,6 +148,9 @@ impl Renewal<'_> {
                 parts.abandon(&progress.record).await;
             }
             written?;
+            if progress.record.generation != before.generation {
+                self.told(&progress.record, Act::Renew, "ok", Some(step.code()));
+            }
             if matches!(step, Step::Spend(_)) {
                 place = None;
             }
@@ -178,6 +182,7 @@ impl Renewal<'_> {
         match (before.state, after.state) {
             (State::Active, State::Suspended(why)) => {
                 self.reconciler.parts.observer.suspended(why);
+                self.told(after, Act::Suspend, why.code(), None);
                 tracing::info!(reason = why.code(), "the job is suspended");
             }
             (State::Suspended(_), State::Active) => tracing::info!("the job goes on"),
@@ -185,6 +190,14 @@ impl Renewal<'_> {
             (before_it, State::Releasing(reason)) if before_it.is_live() => self.finished(before, after, reason).await,
             _ => {}
         }
+    }
+
+    /// Records what became of the job; never waits.
+    fn told(&self, record: &Record, act: Act, outcome: &'static str, step: Option<&'static str>) {
+        let mut entry = Entry::new(act, Actor::Vault, outcome).of(&record.key).user(&record.user);
+        entry.session = record.session.as_ref().map(|session| session.sid.clone());
+        entry.detail = step.map(|step| format!("{step}, generation {}", record.generation));
+        self.reconciler.parts.journal.record(entry);
     }
 
     fn settings(&self, record: &Record) -> Settings {
@@ -397,6 +410,7 @@ impl Renewal<'_> {
         let parts = &self.reconciler.parts;
         if before.state.is_live() {
             parts.observer.ended(reason);
+            self.told(before, Act::End, reason.code(), None);
             tracing::info!(reason = reason.code(), "the job ended");
         }
         // `SessionLost` is a guess, and of an adopted chain a wrong one as soon as its other holder rotates it.

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use tokenvault_core::ports::Census;
 use tokenvault_core::record::{EndReason, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
@@ -50,6 +51,12 @@ pub struct Metrics {
     keycloak_requests: Count,
     keycloak_duration: Spread,
     rejections: Count,
+    store_duration: Spread,
+    jobs: Family<Labels, Gauge>,
+    paused: Gauge,
+    keyring_refused: Gauge,
+    audit_entries: Count,
+    audit_up: Gauge,
     backchannel_logouts: Count,
     connections: Gauge,
     last_success: Gauge<f64, AtomicU64>,
@@ -84,6 +91,12 @@ impl Metrics {
             keycloak_requests: Count::default(),
             keycloak_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
             rejections: Count::default(),
+            store_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
+            jobs: Family::default(),
+            paused: Gauge::default(),
+            keyring_refused: Gauge::default(),
+            audit_entries: Count::default(),
+            audit_up: Gauge::default(),
             backchannel_logouts: Count::default(),
             connections: Gauge::default(),
             last_success: Gauge::default(),
@@ -98,6 +111,10 @@ impl Metrics {
             drop(metrics.ended.get_or_create(&vec![("reason", reason.code())]));
         }
         drop(metrics.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
+        for outcome in ["written", "refused", "lost"] {
+            drop(metrics.audit_entries.get_or_create(&vec![("outcome", outcome)]));
+        }
+        metrics.audit_well(true);
         metrics
     }
 
@@ -131,7 +148,21 @@ impl Metrics {
         r.register("seal_failures", "Sealed values that did not open, by kind", self.seal_failures.clone());
         r.register("keycloak_requests", "Requests to Keycloak by call and outcome", self.keycloak_requests.clone());
         r.register("keycloak_request_duration_seconds", "Time Keycloak took to answer", self.keycloak_duration.clone());
+        r.register(
+            "store_operation_duration_seconds",
+            "Time the store took to answer, by operation",
+            self.store_duration.clone(),
+        );
+        r.register("jobs", "Jobs by state, over all replicas", self.jobs.clone());
+        r.register("paused", "Whether an operator has paused renewal", self.paused.clone());
+        r.register(
+            "keyring_refused",
+            "Whether the keyring file cannot be used and an older ring stays in force",
+            self.keyring_refused.clone(),
+        );
         r.register("rejections", "Requests that were refused, by code", self.rejections.clone());
+        r.register("audit_entries", "Entries of the audit log, by what became of them", self.audit_entries.clone());
+        r.register("audit_up", "Whether the audit log can be written; 1 where none is kept", self.audit_up.clone());
         r.register(
             "backchannel_logouts",
             "Requests of the identity provider's listener, by outcome",
@@ -165,9 +196,43 @@ impl Metrics {
         self.keycloak_duration.get_or_create(&vec![("call", call)]).observe(took.as_secs_f64());
     }
 
+    /// The store was asked for something.
+    pub fn store_operation(&self, operation: &'static str, took: Duration) {
+        self.store_duration.get_or_create(&vec![("op", operation)]).observe(took.as_secs_f64());
+    }
+
+    /// How many jobs there are in each state.
+    pub fn set_jobs(&self, census: &Census) {
+        for (state, count) in
+            [("active", census.active), ("suspended", census.suspended), ("releasing", census.releasing)]
+        {
+            self.jobs.get_or_create(&vec![("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Whether renewal is paused.
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.set(i64::from(paused));
+    }
+
+    /// Whether the keyring file is such that an older ring stays in force.
+    pub fn set_keyring_refused(&self, refused: bool) {
+        self.keyring_refused.set(i64::from(refused));
+    }
+
     /// A request was refused with this problem code.
     pub fn rejected(&self, code: &'static str) {
         self.rejections.get_or_create(&vec![("reason", code)]).inc();
+    }
+
+    /// Entries of the audit log were `written`, `refused` (what they tell of was not done), or `lost`.
+    pub fn audit_entries(&self, outcome: &'static str, entries: usize) {
+        self.audit_entries.get_or_create(&vec![("outcome", outcome)]).inc_by(entries as u64);
+    }
+
+    /// Whether the audit log can be written.
+    pub fn audit_well(&self, well: bool) {
+        self.audit_up.set(i64::from(well));
     }
 
     /// A request of the identity provider's listener was answered.

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, TenantId, UserId};
+use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
 use tokenvault_core::ports::{StoreError, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
@@ -88,6 +88,8 @@ pub struct JobView {
     pub expires_at: Timestamp,
     /// When the session is expected to end, as far as Keycloak has told.
     pub session_expires_at: Option<Timestamp>,
+    /// The session its pair lives in: for the audit log alone.
+    pub session_id: Option<SessionId>,
 }
 
 /// The answer to a registration.
@@ -184,7 +186,7 @@ impl Vault {
 }
 
 /// What a caller is told when the store fails.
-fn store_problem(error: StoreError) -> Problem {
+pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
         StoreError::Unavailable(why) => {
             tracing::warn!(why, "the store is unavailable");
@@ -223,5 +225,6 @@ fn view(record: &Record) -> JobView {
         created_at: record.created_at,
         expires_at: record.expires_at,
         session_expires_at: session_end,
+        session_id: record.session.as_ref().map(|session| session.sid.clone()),
     }
 }
