@@ -3,20 +3,21 @@
 //! What the identity provider granted is sealed here before anything else is done with it, and opened again just before
 //! it is sent or served.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::{Entropy, Grant};
-use crate::record::{Pair, Record, RefreshSlot, Slot};
-use crate::seal::{Field, Keyring, Place, SealError};
+use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot};
+use crate::seal::{Field, Keyring, Place, SealError, Sealed};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::time::Timestamp;
 
 /// Seals and opens the tokens of one job.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Sealer<'a> {
     /// The keys.
-    pub keyring: &'a Keyring,
+    pub keyring: Arc<Keyring>,
     /// Salts come from here.
     pub entropy: &'a dyn Entropy,
     /// The job.
@@ -41,6 +42,15 @@ impl Kind {
             Self::Anchor => (Field::AnchorAccess, Field::AnchorRefresh),
         }
     }
+}
+
+/// A record sealed anew.
+#[derive(Debug)]
+pub struct Resealed {
+    /// The record with everything that opened under the key that seals now.
+    pub record: Record,
+    /// Why each of the others did not open; they are as they were.
+    pub failures: Vec<SealError>,
 }
 
 impl Sealer<'_> {
@@ -86,6 +96,33 @@ impl Sealer<'_> {
         };
         let place = self.place(anchor.pair.refresh.generation, Field::AnchorAccess);
         self.keyring.open(place, &anchor.pair.access).map(|text| AccessToken::new(text.as_str()))
+    }
+
+    /// Seals every token of a record anew for the place it has, unless the key that seals now has sealed it.
+    pub fn reseal(&self, record: &Record) -> Resealed {
+        let mut after = record.clone();
+        let mut failures = Vec::new();
+        let mut anew = |generation: Generation, field: Field, sealed: &mut Sealed| {
+            if sealed.key_id() == Some(self.keyring.primary()) {
+                return;
+            }
+            match self.keyring.open(self.place(generation, field), sealed) {
+                Ok(text) => *sealed = self.keyring.seal(self.place(generation, field), &text, self.entropy),
+                Err(error) => failures.push(error),
+            }
+        };
+        if let Some(pair) = &mut after.pair {
+            anew(record.generation, Field::Access, &mut pair.access);
+            anew(pair.refresh.generation, Field::Refresh, &mut pair.refresh.sealed);
+        }
+        for token in after.spare.iter_mut().chain(&mut after.reserve) {
+            anew(token.generation, Field::Refresh, &mut token.sealed);
+        }
+        if let Some(Anchor { pair, .. }) = &mut after.anchor {
+            anew(pair.refresh.generation, Field::AnchorAccess, &mut pair.access);
+            anew(pair.refresh.generation, Field::AnchorRefresh, &mut pair.refresh.sealed);
+        }
+        Resealed { record: after, failures }
     }
 
     /// Opens the refresh token of a slot.

@@ -142,11 +142,15 @@ fn write_call(write: &Write<'_>) -> ScriptInvocation<'static> {
         .arg(write.key.to_string())
         .arg(write.guard.generation.to_string())
         .arg(write.guard.state)
-        .arg(text(write.guard.fence))
+        .arg(text(write.guard.fence.or(write.guard.seen)))
         .arg(text(write.guard.intent))
         .arg(text(write.guard.incarnation))
         .arg(optional_millis(write.due_at))
-        .arg(u8::from(write.release_lease))
+        .arg(match (write.guard.fence, write.release_lease) {
+            (None, _) => "",
+            (Some(_), false) => "kept",
+            (Some(_), true) => "back",
+        })
         .arg(u8::from(touches_due))
         .arg(write.change.set.len());
     for (name, value) in &write.change.set {

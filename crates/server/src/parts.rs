@@ -7,9 +7,11 @@ use tokenvault_core::ids::AttemptId;
 use tokenvault_core::pair::Sealer;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
-use tokenvault_core::seal::{Keyring, SealError};
+use tokenvault_core::seal::SealError;
 
+use crate::fleet::Standing;
 use crate::journal::Journal;
+use crate::keyring::KeyringState;
 use crate::tenants::Tenants;
 use crate::wake::Wake;
 
@@ -53,7 +55,9 @@ pub struct Parts {
     /// Keycloak, or what stands in for it.
     pub idp: Arc<dyn IdentityProvider>,
     /// The keys records are sealed with.
-    pub keyring: Arc<Keyring>,
+    pub keyring: Arc<KeyringState>,
+    /// Whether renewal is paused, and what is in hand.
+    pub standing: Arc<Standing>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -75,7 +79,7 @@ const WRITE_PAUSE: Duration = Duration::from_millis(50);
 impl Parts {
     /// A sealer for a record's tokens.
     pub fn sealer<'a>(&'a self, record: &'a Record) -> Sealer<'a> {
-        Sealer { keyring: &self.keyring, entropy: &*self.entropy, key: &record.key, user: &record.user }
+        Sealer { keyring: self.keyring.current(), entropy: &*self.entropy, key: &record.key, user: &record.user }
     }
 
     /// A fresh attempt id.

@@ -18,8 +18,10 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
+use crate::keyring::KeyringState;
 use crate::parts::Parts;
 use crate::telemetry::metrics::{Metrics, MetricsObserver};
+use crate::telemetry::store::Measured;
 use crate::tenants::{TenantRules, Tenants};
 use crate::wake::Wake;
 
@@ -70,8 +72,8 @@ pub fn parts(
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
-        Backing::Redis => both(RedisStore::connect(&redis(config, secrets))?),
-        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock))),
+        Backing::Redis => both(RedisStore::connect(&redis(config, secrets))?, metrics),
+        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = directory(config, secrets)?;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
@@ -83,7 +85,8 @@ pub fn parts(
         store,
         fleet,
         idp: Arc::clone(&keycloak) as Arc<dyn IdentityProvider>,
-        keyring: Arc::new(secrets.keyring.clone()),
+        keyring: Arc::new(KeyringState::of_file(&config.keyring.file, secrets.keyring.clone())),
+        standing: Arc::default(),
         clock: Arc::clone(&clock),
         entropy,
         tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
@@ -94,9 +97,13 @@ pub fn parts(
     Ok(Wired { parts, keycloak })
 }
 
-fn both<S: TokenStore + Fleet + 'static>(store: S) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>) {
+fn both<S>(store: S, metrics: &Arc<Metrics>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)
+where
+    S: TokenStore + Fleet + 'static,
+{
     let store = Arc::new(store);
-    (Arc::clone(&store) as Arc<dyn TokenStore>, store)
+    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
+    (Arc::new(measured), store)
 }
 
 struct CountCalls(Arc<Metrics>);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment, RealmSettings, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
+use tokenvault::keyring::KeyringState;
 use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
 use tokenvault::tenants::TenantRules;
@@ -401,7 +402,7 @@ async fn a_replica_without_the_key_ends_nothing() {
     let stage = Stage::set().await;
     let ui = stage.login().await;
     let key = ("k2".to_owned(), zeroize::Zeroizing::new(vec![8; 32]));
-    let keyring = Arc::new(Keyring::new("k2", [key]).expect("a keyring"));
+    let keyring = Arc::new(KeyringState::fixed(Keyring::new("k2", [key]).expect("a keyring")));
     let newer = Parts { keyring, ..stage.parts.clone() };
     let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
     let vault = Vault::new(newer, options, CancellationToken::new());

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault::clock::SyncedClock;
+use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Parts, Unobserved};
 use tokenvault::reconciler::{self, Reconciler};
 use tokenvault::tenants::{TenantRules, Tenants};
@@ -114,7 +115,8 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
     Parts {
         store: Arc::new(FaultyStore { world: Arc::clone(world), process: Arc::clone(process) }),
         idp: Arc::new(provider),
-        keyring: Arc::new(Keyring::new("k1", [key]).expect("a keyring")),
+        keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
+        standing: Arc::default(),
         fleet: Arc::new(MemoryStore::new(Arc::clone(&clock))),
         clock,
         entropy,

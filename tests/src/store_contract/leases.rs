@@ -107,6 +107,27 @@ pub async fn an_old_fence_cannot_write(bench: &Bench) -> Result<()> {
     bench.done(&Write::between(&before, &renewed, bench.attempt()).under(&new)).await
 }
 
+pub async fn a_writer_without_a_lease_can_insist_that_nobody_claimed_since(bench: &Bench) -> Result<()> {
+    let before = record(&key("j"), after(300_000));
+    bench.create(&before).await?;
+    let read = bench.load(&key("j")).await?;
+    let mut changed = before.clone();
+    changed.readers.insert(ModuleName::parse("mod-other").expect("a module"));
+    bench.store.hasten(&key("j"), after(2)).await?;
+
+    bench.done(&Write::between(&before, &changed, bench.attempt()).unclaimed_since(&read)).await?;
+    assert_eq!(bench.due_from(&key("j")).await?, Some(after(2)), "it proves no lease, and undoes no hastening");
+    let lease = bench.claim_one(&key("j"), after(2)).await?.lease;
+    let late = Write::between(&changed, &before, bench.attempt()).unclaimed_since(&read);
+    assert_eq!(bench.store.write(&late).await?, Written::Conflict);
+
+    let read = bench.load(&key("j")).await?;
+    bench.done(&Write::between(&changed, &before, bench.attempt()).unclaimed_since(&read).releasing()).await?;
+    assert!(bench.store.holds(&lease).await?);
+    assert_eq!(bench.due_from(&key("j")).await?, Some(lease.until));
+    Ok(())
+}
+
 pub async fn a_lease_is_held_until_it_is_given_back_or_succeeded(bench: &Bench) -> Result<()> {
     let before = record(&key("j"), NOW);
     bench.create(&before).await?;

@@ -41,6 +41,7 @@ macro_rules! for_each_store_rule {
             leases::two_claimers_never_hold_the_same_record,
             leases::the_records_of_a_vanished_holder_come_up_again,
             leases::an_old_fence_cannot_write,
+            leases::a_writer_without_a_lease_can_insist_that_nobody_claimed_since,
             leases::a_lease_is_held_until_it_is_given_back_or_succeeded,
             leases::a_kept_lease_keeps_the_due_entry_at_its_end,
             leases::a_write_beside_a_lease_leaves_the_due_entry_at_its_end,

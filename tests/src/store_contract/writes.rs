@@ -91,6 +91,7 @@ pub async fn a_guard_that_does_not_hold_changes_nothing(bench: &Bench) -> Result
     let holds = Guard {
         generation: Generation(1),
         state: "active",
+        seen: None,
         fence: Some(claimed.lease.fence),
         intent: Some(spend),
         incarnation: Some(Incarnation(0)),

@@ -57,7 +57,7 @@ impl Entry {
             && same("state", (!guard.state.is_empty()).then(|| guard.state.to_owned()))
             && same("intent", guard.intent.map(|intent| intent.to_string()))
             && same("inc", guard.incarnation.map(|incarnation| incarnation.to_string()))
-            && guard.fence.is_none_or(|fence| fence == self.fence)
+            && guard.fence.or(guard.seen).is_none_or(|fence| fence == self.fence)
     }
 
     fn set(&mut self, write: &Write<'_>) {

@@ -93,6 +93,8 @@ pub struct Guard {
     /// The writer's fence, which must be the newest, whether or not that lease was given back since; `None` for writes
     /// that need no lease.
     pub fence: Option<Fence>,
+    /// The fence as it was read, by a writer who has no lease: the record must not have been claimed since.
+    pub seen: Option<Fence>,
     /// The intent that must be the one written: for committing the answer to a spend, whoever holds the lease by then.
     pub intent: Option<AttemptId>,
     /// The incarnation the pair must still be of.
@@ -145,6 +147,13 @@ impl<'a> Write<'a> {
     #[must_use]
     pub fn under(mut self, lease: &Lease) -> Self {
         self.guard.fence = Some(lease.fence);
+        self
+    }
+
+    /// Beside the lease: only if nobody has claimed the record since it was read.
+    #[must_use]
+    pub fn unclaimed_since(mut self, read: &Stored) -> Self {
+        self.guard.seen = Some(read.fence);
         self
     }
 

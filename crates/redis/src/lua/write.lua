@@ -3,13 +3,13 @@
 -- KEYS  1 record   2 due set of its shard   3 the record's children
 -- ARGV  1 attempt   2 member of the due set   3 generation
 --       4 state, 5 fence, 6 intent, 7 incarnation: what must still hold, each '' where it does not matter
---       8 due (ms), or ''   9 '1' if the lease is given back   10 '1' if the change touches `due`
+--       8 due (ms), or ''   9 what becomes of the writer's lease: 'kept', 'back', or '' where it has none   10 '1' if the change touches `due`
 --       11 how many fields are set   12.. their names and values, then the names of the fields to remove
 -- Answers 'done', 'already', 'conflict' or 'gone'.
 --
 -- The rules for the lease and the due entry are those of `Write` in tokenvault-core's ports.
 local job, due, children = KEYS[1], KEYS[2], KEYS[3]
-local attempt, member, due_at, fenced = ARGV[1], ARGV[2], ARGV[8], ARGV[5] ~= ''
+local attempt, member, due_at, fenced = ARGV[1], ARGV[2], ARGV[8], ARGV[9] ~= ''
 if redis.call('EXISTS', job) == 0 then
   return 'gone'
 end
@@ -38,7 +38,7 @@ end
 redis.call('HSET', job, 'attempts', string.sub(attempt .. ' ' .. attempts, 1, 16 * 17))
 
 local begins_release = not fenced and was ~= 'releasing' and redis.call('HGET', job, 'state') == 'releasing'
-if leased_until and (due_at == '' or begins_release or (fenced and ARGV[9] == '1')) then
+if leased_until and (due_at == '' or begins_release or ARGV[9] == 'back') then
   redis.call('HDEL', job, 'lease_holder', 'lease_until')
   leased_until = false
 end

@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::keyring::KeyringState;
 use crate::parts::Unobserved;
 use crate::tenants::{TenantRules, Tenants};
 use crate::wake::Wake;
@@ -122,7 +123,8 @@ fn parts(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Parts {
         store: store.clone(),
         fleet: store.clone(),
         idp: Arc::new(idp),
-        keyring: Arc::new(Keyring::new("k1", [sealing]).expect("a keyring")),
+        keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [sealing]).expect("a keyring"))),
+        standing: Arc::default(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(1)),
         tenants: Arc::new(Tenants::new([rules("diku", "sub"), rules("folio", "user_id")])),

@@ -103,8 +103,9 @@ impl Reconciler {
     }
 
     /// Claims what is due in every shard, as far as there are permits, starting anywhere so that no shard comes last.
+    /// A paused fleet claims nothing; what is in hand is finished.
     async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) {
-        if !self.parts.clock.is_sure() {
+        if !self.parts.clock.is_sure() || self.parts.standing.is_paused(self.parts.clock.now()) {
             return;
         }
         let first = usize::try_from(self.parts.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
@@ -118,6 +119,7 @@ impl Reconciler {
                     for (claim, permit) in claimed {
                         let this = Arc::clone(self);
                         tasks.spawn(async move {
+                            let _in_hand = this.parts.standing.take_in_hand();
                             this.renew(claim).await;
                             drop(permit);
                         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SystemClock};
 use serde_json::Value;
 use tokenvault::entropy::OsEntropy;
+use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Parts, Unobserved};
 use tokenvault::problem::Problem;
 use tokenvault::reconciler::{self, Reconciler};
@@ -108,7 +109,8 @@ impl Stage {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             idp: Arc::new(provider(&keycloak, &time)),
-            keyring: Arc::new(Keyring::new("k1", [key]).expect("a keyring")),
+            keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
+            standing: Arc::default(),
             clock: time,
             entropy: Arc::new(OsEntropy),
             tenants: Arc::new(Tenants::new([change(rules())])),

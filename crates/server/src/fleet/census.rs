@@ -1,0 +1,39 @@
+//! How many jobs there are in each state: one replica counts, and the others are told.
+
+use std::time::Duration;
+
+use tokenvault_core::ports::StoreError;
+
+use super::Member;
+use crate::entropy::roll;
+
+/// How long a count is good for.
+const KEEP: Duration = Duration::from_secs(30);
+/// How often it is looked whether there is one.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+impl Member {
+    /// Shows what was counted, and counts where nobody has lately. Two that count at a time do no harm.
+    pub(super) async fn count(&self) {
+        loop {
+            if let Err(error) = self.count_once().await {
+                tracing::debug!(%error, "the jobs could not be counted");
+            }
+            tokio::time::sleep(LOOK_EVERY.mul_f64(0.5 + roll(&*self.parts.entropy))).await;
+        }
+    }
+
+    async fn count_once(&self) -> Result<(), StoreError> {
+        let fleet = &self.parts.fleet;
+        let census = match fleet.census().await? {
+            Some(census) => census,
+            None => {
+                let census = fleet.count_states().await?;
+                fleet.share_census(&census, KEEP).await?;
+                census
+            }
+        };
+        self.metrics.set_jobs(&census);
+        Ok(())
+    }
+}

@@ -1,0 +1,110 @@
+//! This replica as a member of the fleet: it tells the others what it is, follows what operators have decided (which key
+//! seals, whether renewal is paused), takes part in re-sealing and lets one count for all.
+//!
+//! Nothing a reader or a renewal needs depends on it: where the store cannot be asked, what was heard last holds.
+
+mod census;
+mod reseal;
+mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenvault_core::ids::ReplicaId;
+use tokenvault_core::ports::{ReplicaStatus, StoreError};
+use tokenvault_core::time::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::parts::Parts;
+use crate::telemetry::metrics::Metrics;
+
+pub use standing::{InHand, Standing};
+
+/// How often a replica tells of itself, and asks what was decided.
+const RHYTHM: Duration = Duration::from_secs(2);
+/// How often it asks until it was answered once.
+const IMPATIENT: Duration = Duration::from_millis(200);
+/// A replica that was not heard of for so long is not alive.
+const KEEP: Duration = Duration::from_secs(15);
+/// How long to try to say good-bye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// This replica as a member of the fleet.
+#[derive(Clone)]
+pub struct Member {
+    parts: Parts,
+    metrics: Arc<Metrics>,
+    id: ReplicaId,
+    schema: u32,
+    started_at: Timestamp,
+}
+
+impl Member {
+    /// A member that the others have not heard of yet.
+    pub fn new(parts: Parts, metrics: Arc<Metrics>, id: ReplicaId, schema: u32) -> Self {
+        let started_at = parts.clock.now();
+        Self { parts, metrics, id, schema, started_at }
+    }
+
+    /// Follows what was decided. Before anything is sealed it should have been done once.
+    pub async fn hear(&self) -> Result<(), StoreError> {
+        let (fleet, now) = (&self.parts.fleet, self.parts.clock.now());
+        if let Some(key) = fleet.promoted_key().await? {
+            self.parts.keyring.follow(&key);
+        }
+        self.parts.standing.hear_pause(fleet.paused().await?.map(|pause| pause.until));
+        self.metrics.set_paused(self.parts.standing.is_paused(now));
+        Ok(())
+    }
+
+    /// Tells the others what this replica is. Follows first, so that what it tells is what it does.
+    async fn announce(&self) -> Result<(), StoreError> {
+        self.hear().await?;
+        let keyring = self.parts.keyring.current();
+        let status = ReplicaStatus {
+            id: self.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            schema: self.schema,
+            started_at: self.started_at,
+            seen_at: Timestamp::default(),
+            primary: keyring.primary().to_owned(),
+            keys: self.parts.keyring.checks(),
+            renewing: self.parts.standing.renewing(),
+        };
+        self.parts.fleet.announce(&status, KEEP).await
+    }
+
+    /// Keeps at it until told to stop, then says good-bye.
+    pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.keep_up() => {}
+            () = self.reseal_what_is_asked() => {}
+            () = self.count() => {}
+        }
+        drop(tokio::time::timeout(FAREWELL, self.parts.fleet.depart(&self.id)).await);
+    }
+
+    async fn keep_up(&self) {
+        let mut heard = false;
+        let mut silent = false;
+        loop {
+            let keyring = Arc::clone(&self.parts.keyring);
+            if let Err(error) = tokio::task::spawn_blocking(move || keyring.refresh()).await {
+                tracing::error!(%error, "the look at the keyring failed");
+            }
+            self.metrics.set_keyring_refused(self.parts.keyring.problem().is_some());
+            let told = self.announce().await;
+            match (&told, silent) {
+                (Err(error), false) => tracing::warn!(%error, "the other replicas cannot be told of this one"),
+                (Ok(()), true) => tracing::info!("the other replicas are told of this one again"),
+                _ => {}
+            }
+            silent = told.is_err();
+            heard |= told.is_ok();
+            self.metrics.set_paused(self.parts.standing.is_paused(self.parts.clock.now()));
+            tokio::time::sleep(if heard { RHYTHM } else { IMPATIENT }).await;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The store, with the time each of its operations takes. Changes nothing else about it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokenvault_core::ids::{
+    AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+};
+use tokenvault_core::ports::{
+    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+};
+use tokenvault_core::record::Record;
+use tokenvault_core::time::Timestamp;
+use tokio::time::Instant;
+
+use super::metrics::Metrics;
+
+/// A store whose operations are measured.
+pub struct Measured {
+    store: Arc<dyn TokenStore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Measured {
+    /// Measures a store.
+    pub fn new(store: Arc<dyn TokenStore>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics }
+    }
+}
+
+/// Hands each method on, and notes how long it took.
+macro_rules! hand_on {
+    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        #[async_trait]
+        impl TokenStore for Measured {
+            $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
+                let started = Instant::now();
+                let answer = self.store.$name($($argument),*).await;
+                self.metrics.store_operation(stringify!($name), started.elapsed());
+                answer
+            })*
+        }
+    };
+}
+
+hand_on! {
+    fn ready() -> ();
+    fn load(key: &JobKey) -> Option<Stored>;
+    fn create(record: &Record, replaces: Option<Generation>, attempt: AttemptId) -> Created;
+    fn write(write: &Write<'_>) -> Written;
+    fn claim(shard: Shard, claim: &Claim<'_>) -> Vec<Claimed>;
+    fn holds(lease: &Lease) -> bool;
+    fn hasten(key: &JobKey, now: Timestamp) -> ();
+    fn time() -> Timestamp;
+    fn epoch() -> StoreEpoch;
+    fn count_due(shard: Shard, now: Timestamp) -> u64;
+    fn join_session(session: &SessionKey, job: &JobId, keep_until: Timestamp) -> SessionEntry;
+    fn settle_session(session: &SessionKey, job: &JobId) -> ();
+    fn leave_session(session: &SessionKey, job: &JobId) -> ();
+    fn session(session: &SessionKey) -> Option<SessionEntry>;
+    fn supersede_session(session: &SessionKey, seen: Incarnation) -> Incarnation;
+    fn add_to_user(user: &UserId, key: &JobKey, keep_until: Timestamp) -> ();
+    fn remove_from_user(user: &UserId, key: &JobKey) -> ();
+    fn jobs_of_user(tenant: &TenantId, user: &UserId, after: Option<&JobId>, limit: usize) -> Vec<JobId>;
+    fn add_child(parent: &JobKey, child: &JobId, max: usize) -> bool;
+    fn remove_child(parent: &JobKey, child: &JobId) -> ();
+}
