@@ -11,7 +11,8 @@ use tokenvault_core::ports::Clock;
 use tokenvault_core::time::Timestamp;
 
 use super::{ConfigFile, Failure};
-use crate::callers::Policy;
+use crate::admin::Operators;
+use crate::callers::{Policy, Roster};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Credential, Finding};
 use crate::telemetry::metrics::Metrics;
@@ -105,9 +106,15 @@ impl Report {
     }
 
     fn policy(&mut self, config: &Config) {
-        let file = &config.policy.file;
-        match Policy::load(file) {
-            Ok(policy) => self.facts.push(format!("policy: {} certificates may call", policy.len())),
+        self.roster::<Policy>(&config.policy.file, "policy", "certificates may call");
+        if let Some(admin) = &config.admin {
+            self.roster::<Operators>(&admin.policy_file, "admin policy", "operators may call");
+        }
+    }
+
+    fn roster<R: Roster>(&mut self, file: &Path, what: &str, who: &str) {
+        match R::load(file) {
+            Ok(policy) => self.facts.push(format!("{what}: {} {who}", policy.len())),
             Err(error) => self.findings.extend(error.findings.into_iter().map(|finding| {
                 let place = format!("{}, {}", error.file, finding.place);
                 Finding::new(place, finding.problem)
@@ -124,6 +131,15 @@ impl Report {
             ("server.client_crl_file", server.client_crl_file.as_ref()),
         ];
         self.listener("server", of_server, server);
+        if let Some(admin) = &config.admin {
+            let of_admin = [
+                ("admin.cert_file", Some(&admin.cert_file)),
+                ("admin.key_file", Some(&admin.key_file)),
+                ("admin.client_ca_file", Some(&admin.client_ca_file)),
+                ("admin.client_crl_file", admin.client_crl_file.as_ref()),
+            ];
+            self.listener("admin", of_admin, admin);
+        }
         if let Some(idp) = &config.idp {
             self.listener("idp", [("idp.cert_file", Some(&idp.cert_file)), ("idp.key_file", Some(&idp.key_file))], idp);
         }
@@ -188,7 +204,7 @@ fn remedy(finding: &Finding) -> String {
         format!("set it, or the variable TOKENVAULT_{}", finding.place.replace('.', "__").to_ascii_uppercase())
     } else if problem.contains("keyring") || problem.contains("the key \"") || problem.contains("primary key") {
         "`tokenvault keygen` prints what belongs there".to_owned()
-    } else if finding.place == "server" || finding.place == "idp" {
+    } else if matches!(finding.place.as_str(), "server" | "admin" | "idp") {
         "certificates and keys are PEM files, and the key must be the first certificate's".to_owned()
     } else if is_key {
         "the sample deploy/tokenvault.toml explains this key".to_owned()

@@ -8,6 +8,8 @@ use crate::config::ConfigError;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
+const UNREACHABLE: u8 = 3;
+const NOT_FOUND: u8 = 4;
 
 /// A command failed.
 #[derive(Debug)]
@@ -30,6 +32,27 @@ impl Failure {
     /// The command line asks for something that cannot be.
     pub fn usage(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: USAGE }
+    }
+
+    /// Nobody answered.
+    pub fn unreachable(text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), status: UNREACHABLE }
+    }
+
+    /// Whether nobody answered.
+    pub fn is_unreachable(&self) -> bool {
+        self.status == UNREACHABLE
+    }
+
+    /// What it is about is not there.
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), status: NOT_FOUND }
+    }
+
+    /// The same, told by the command's own output already.
+    #[must_use]
+    pub fn already_told(self) -> Self {
+        Self { text: None, ..self }
     }
 
     /// The command's own output told it already.

@@ -4,12 +4,14 @@
 //! Results go to standard output, logs and failures to standard error. No command prints a secret, but `keygen`, whose
 //! purpose it is. Exit status: 0 done, 1 failed, 2 wrong usage.
 
+mod admin;
 mod check_config;
 mod completions;
 #[cfg(feature = "demo")]
 mod demo;
 #[cfg(feature = "demo")]
 mod dev;
+mod doctor;
 mod failure;
 mod healthcheck;
 #[cfg(feature = "demo")]
@@ -50,7 +52,9 @@ pub struct Cli {
 enum Command {
     Serve(serve::Args),
     CheckConfig(check_config::Args),
+    Doctor(doctor::Args),
     Keygen(keygen::Args),
+    Admin(admin::Args),
     Healthcheck(healthcheck::Args),
     #[cfg(feature = "demo")]
     Demo(demo::Args),
@@ -116,7 +120,9 @@ impl Command {
         match self {
             Self::Serve(args) => serve::run(args),
             Self::CheckConfig(args) => check_config::run(args, out),
+            Self::Doctor(args) => doctor::run(args, out),
             Self::Keygen(args) => keygen::run(args, out),
+            Self::Admin(args) => admin::run(args, console),
             Self::Healthcheck(args) => healthcheck::run(args, out),
             #[cfg(feature = "demo")]
             Self::Demo(args) => demo::run(args, console),

@@ -4,6 +4,7 @@
 //! `tokenvault`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use figment::value::{Dict, Value};
 
@@ -48,6 +49,11 @@ impl Environment {
         }
         root
     }
+}
+
+/// The home directory of whoever runs this process: operators keep their profiles there.
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| !home.as_os_str().is_empty())
 }
 
 fn insert(table: &mut Dict, key: &str, value: Value) {

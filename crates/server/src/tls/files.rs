@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Idp, Server};
+use crate::config::{Admin, Idp, Server};
 
 /// A listener's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,21 @@ impl From<&Server> for Files {
                 crl_file: server.client_crl_file.clone(),
             }),
             tls12: server.tls12,
+        }
+    }
+}
+
+impl From<&Admin> for Files {
+    fn from(admin: &Admin) -> Self {
+        Self {
+            usage: "admin",
+            cert_file: admin.cert_file.clone(),
+            key_file: admin.key_file.clone(),
+            clients: Some(ClientFiles {
+                ca_file: admin.client_ca_file.clone(),
+                crl_file: admin.client_crl_file.clone(),
+            }),
+            tls12: false,
         }
     }
 }

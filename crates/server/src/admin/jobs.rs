@@ -1,0 +1,176 @@
+//! `GET /admin/v1/jobs`, and one job: show, renew, revoke.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use tokenvault_core::ports::Filter;
+use tokenvault_core::time::Timestamp;
+
+use super::acts::JobsQuery;
+use super::admit::{Admitted, OPERATE, VIEW};
+use super::body::{JobBody, JobDetailBody, job_key, tenant_id, user_id};
+use super::deed::Deed;
+use super::{App, Cursor};
+use crate::http::query::{self, invalid};
+use crate::problem::Problem;
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 500;
+const STATES: &[&str] = &["active", "suspended", "releasing", "ended"];
+
+/// A page of jobs.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct JobsBody {
+    /// In no particular order; a job may come twice in all pages.
+    jobs: Vec<JobBody>,
+    /// How many records on the way could not be read.
+    unreadable: u64,
+    /// Where the next page starts: pass it as `after`. A page can be empty and not the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// The jobs that fulfil all conditions.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/jobs",
+    tag = "jobs",
+    params(
+        ("tenant" = Option<String>, Query, description = "Of this tenant"),
+        ("user_id" = Option<String>, Query, description = "Of this user; quick together with `tenant`, and then without the jobs that have ended unless `state` asks for those"),
+        ("state" = Option<String>, Query, description = "In this state: active, suspended, releasing or ended"),
+        ("expiring_before" = Option<String>, Query, format = DateTime, description = "Whose access token expires before, RFC 3339"),
+        ("limit" = Option<usize>, Query, description = "About this many, 1 to 500; 50 if not given", minimum = 1, maximum = 500),
+        ("after" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = JobsBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Admitted(by): Admitted<VIEW>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<JobsBody>, Problem> {
+    let query = parse(query.as_deref())?;
+    let deed = Deed::new("jobs list").to_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
+    let page = app.shown(&by, deed, app.acts.jobs(&query)).await?;
+    let jobs = page.jobs.iter().map(|stored| JobBody::from(&stored.record)).collect();
+    Ok(Json(JobsBody { jobs, unreadable: page.unreadable, next: page.next.map(|next| next.encode()) }))
+}
+
+fn parse(query: Option<&str>) -> Result<JobsQuery, Problem> {
+    let known = ["tenant", "user_id", "state", "expiring_before", "limit", "after"];
+    let [tenant, user, state, expiring_before, limit, after] = query::parse(query, known)?;
+    let state = state.map(|text| {
+        let known = STATES.iter().copied().find(|known| *known == text);
+        known.ok_or_else(|| invalid(format!("state is one of {}.", STATES.join(", "))))
+    });
+    let expiring_before = expiring_before
+        .map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(|| invalid("expiring_before is not an RFC 3339 time.")));
+    let filter = Filter {
+        tenant: tenant.map(tenant_id).transpose()?,
+        user: user.map(user_id).transpose()?,
+        state: state.transpose()?,
+        expiring_before: expiring_before.transpose()?,
+    };
+    let limit = match limit {
+        None => DEFAULT_LIMIT,
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_LIMIT}.")))?,
+    };
+    let after = after.map(|text| Cursor::decode(&text).ok_or_else(|| invalid("after is not the `next` of a page.")));
+    Ok(JobsQuery { filter, after: after.transpose()?, limit })
+}
+
+/// One job.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/jobs/{tenant}/{job_id}",
+    tag = "jobs",
+    params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
+    responses(
+        (status = 200, description = "The job, without its tokens", body = JobDetailBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(app): State<App>,
+    Admitted(by): Admitted<VIEW>,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<JobDetailBody>, Problem> {
+    let key = job_key(path)?;
+    let deed = Deed::new("jobs show").to_job(&key);
+    let stored = app.shown(&by, deed, app.acts.job(&key)).await?;
+    Ok(Json(JobDetailBody::from(&stored)))
+}
+
+/// A renewal that was asked for.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct RenewalBody {
+    /// The job whose pair is renewed: a child shares its parent's.
+    job_id: String,
+    /// The pair it has now; the next one is one more.
+    generation: u64,
+    /// Renewal is paused until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    paused_until: Option<String>,
+}
+
+/// Makes a job due now. The reconciler renews it as soon as it can.
+#[utoipa::path(
+    post,
+    path = "/admin/v1/jobs/{tenant}/{job_id}/renew",
+    tag = "jobs",
+    params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
+    responses(
+        (status = 202, description = "It is due now", body = RenewalBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn renew(
+    State(app): State<App>,
+    Admitted(by): Admitted<OPERATE>,
+    Path(path): Path<(String, String)>,
+) -> Result<(StatusCode, Json<RenewalBody>), Problem> {
+    let key = job_key(path)?;
+    let deed = Deed::new("jobs renew").to_job(&key);
+    let acts = app.acts.clone();
+    let renewal = app.done(by, deed, async move { acts.renew(&key).await }).await?;
+    let body = RenewalBody {
+        job_id: renewal.owner.record.key.job.to_string(),
+        generation: renewal.owner.record.generation.0,
+        paused_until: renewal.pause.map(|pause| pause.until.to_string()),
+    };
+    Ok((StatusCode::ACCEPTED, Json(body)))
+}
+
+/// Ends a job with the reason `revoked`: its tokens are erased, a session of the vault's own is revoked at the identity
+/// provider. One that has ended already stays as it is.
+#[utoipa::path(
+    delete,
+    path = "/admin/v1/jobs/{tenant}/{job_id}",
+    tag = "jobs",
+    params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
+    responses(
+        (status = 200, description = "What is left of it", body = JobDetailBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    Admitted(by): Admitted<OPERATE>,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<JobDetailBody>, Problem> {
+    let key = job_key(path)?;
+    let deed = Deed::new("jobs revoke").to_job(&key);
+    let (acts, on_behalf) = (app.acts.clone(), by.clone());
+    let stored = app.done(by, deed, async move { acts.revoke(&on_behalf, &key).await }).await?;
+    Ok(Json(JobDetailBody::from(&stored)))
+}

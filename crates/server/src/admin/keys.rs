@@ -1,0 +1,111 @@
+//! `GET /admin/v1/keys`, `POST /admin/v1/keys/{id}/promote`
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use serde::Serialize;
+
+use super::App;
+use super::admit::{Admitted, OPERATE, VIEW};
+use super::deed::Deed;
+use crate::http::query::{self, invalid};
+use crate::problem::Problem;
+
+/// The keys that tokens are sealed with, by their ids.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct KeysBody {
+    /// The key that seals: the promoted one, or else the one that all replicas' keyring files agree on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primary: Option<String>,
+    /// Whether it was promoted; a change of a keyring file's `primary` alone has no effect then.
+    promoted: bool,
+    keys: Vec<KeyBody>,
+}
+
+/// A key.
+#[derive(Serialize, utoipa::ToSchema)]
+struct KeyBody {
+    id: String,
+    primary: bool,
+    /// The live replicas that hold it.
+    replicas: Vec<String>,
+    /// Those that do not: it cannot be promoted until they do.
+    missing: Vec<String>,
+    /// In how many records something is sealed with it; absent where they were not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
+}
+
+/// Which replica holds which key, and which one seals.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/keys",
+    tag = "keys",
+    params(("count" = Option<bool>, Query, description = "Whether to count the records under each key, which means to look at all of them; done without being asked where there are few")),
+    responses(
+        (status = 200, description = "The keys", body = KeysBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(app): State<App>,
+    Admitted(by): Admitted<VIEW>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<KeysBody>, Problem> {
+    let [count] = query::parse(query.as_deref(), ["count"])?;
+    let count = match count.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(invalid("count is true or false.")),
+    };
+    let keys = app.shown(&by, Deed::new("keys list"), app.acts.keys(count)).await?;
+    let primary = keys.primary;
+    let body = keys.keys.into_iter().map(|key| KeyBody {
+        primary: primary.as_ref() == Some(&key.id),
+        replicas: key.replicas.iter().map(ToString::to_string).collect(),
+        missing: key.missing.iter().map(ToString::to_string).collect(),
+        records: key.records,
+        id: key.id,
+    });
+    Ok(Json(KeysBody { keys: body.collect(), primary, promoted: keys.promoted }))
+}
+
+/// A promotion.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct PromotedBody {
+    /// The key that seals from now on.
+    primary: String,
+    /// Whether it did not do so before.
+    changed: bool,
+}
+
+/// Makes a key the one that seals. Refused with 409 `key_not_held` while a live replica lacks it: `replicas` names those.
+#[utoipa::path(
+    post,
+    path = "/admin/v1/keys/{id}/promote",
+    tag = "keys",
+    params(("id" = String, Path, description = "The key's id")),
+    responses(
+        (status = 200, description = "It seals from now on; replicas follow within seconds", body = PromotedBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn promote(
+    State(app): State<App>,
+    Admitted(by): Admitted<OPERATE>,
+    Path(id): Path<String>,
+) -> Result<Json<PromotedBody>, Problem> {
+    let deed = Deed::new(if is_key_id(&id) { format!("keys promote {id}") } else { "keys promote".to_owned() });
+    let (acts, key) = (app.acts.clone(), id.clone());
+    let act = async move {
+        if !is_key_id(&key) {
+            return Err(invalid("A key's id is 1 to 32 letters, digits, '.', '_' or '-'."));
+        }
+        acts.promote(&key).await
+    };
+    let changed = app.done(by, deed, act).await?;
+    Ok(Json(PromotedBody { primary: id, changed }))
+}
+
+fn is_key_id(text: &str) -> bool {
+    (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}

@@ -1,0 +1,133 @@
+//! HTTP for operators: parse, call the use case, answer. One resource per file.
+//!
+//! The listener has authorities and a policy of its own: who may read tokens is nobody here. An operator sees which jobs
+//! there are and how they fare, and can renew, revoke, pause, promote a key and seal anew; no answer and no event holds a
+//! token, a key or the hash of one. Every act is told to the journal before it is done and after, under the operator's
+//! name.
+
+mod acts;
+mod admit;
+mod body;
+mod cursor;
+mod deed;
+mod events;
+mod jobs;
+mod keys;
+mod office;
+mod openapi;
+mod pause;
+mod policy;
+mod reseal;
+mod status;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+pub use acts::{Acts, By, Held, JobsPage, JobsQuery, Keys, Renewal, Revoked, Status};
+pub use admit::{Admits, Refused};
+pub use cursor::Cursor;
+pub use office::Office;
+pub use policy::{Operator, Operators, Role};
+
+use crate::http::frame;
+use crate::journal::Journal;
+use crate::problem::{Code, Problem};
+use crate::telemetry::metrics::Metrics;
+use crate::tls;
+
+/// For a whole request. Acts that change something go on to their end even where nobody waits for it any more.
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// Requests at a time; more are answered 429.
+const MAX_REQUESTS: usize = 32;
+/// Streams of events at a time.
+const MAX_WATCHERS: usize = 32;
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 128;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// A body's limit in bytes; none says more than a reason.
+const MAX_BODY: usize = 4 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct App {
+    acts: Arc<dyn Acts>,
+    operators: Arc<dyn Admits>,
+    journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
+    watchers: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Puts the handlers on what they need. Streams of events end with `stop`.
+    pub fn new(
+        acts: Arc<dyn Acts>,
+        operators: Arc<dyn Admits>,
+        journal: Arc<dyn Journal>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { acts, operators, journal, metrics, watchers: Arc::new(Semaphore::new(MAX_WATCHERS)), stop }
+    }
+
+    /// The routes for operators.
+    pub fn router(self) -> Router {
+        let places = Arc::new(Semaphore::new(MAX_REQUESTS));
+        Router::new()
+            .route("/admin/v1/status", get(status::status))
+            .route("/admin/v1/jobs", get(jobs::list))
+            .route("/admin/v1/jobs/{tenant}/{job_id}", get(jobs::show).delete(jobs::revoke))
+            .route("/admin/v1/jobs/{tenant}/{job_id}/renew", post(jobs::renew))
+            .route("/admin/v1/users/{tenant}/{user_id}/jobs", delete(users::revoke))
+            .route("/admin/v1/keys", get(keys::list))
+            .route("/admin/v1/keys/{id}/promote", post(keys::promote))
+            .route("/admin/v1/reseal", get(reseal::progress).post(reseal::start))
+            .route("/admin/v1/pause", post(pause::pause))
+            .route("/admin/v1/resume", post(pause::resume))
+            .route("/admin/v1/events", get(events::tail))
+            .route("/openapi.json", get(openapi::document))
+            .route("/problems/{code}", get(crate::http::describe::describe))
+            .fallback(async || Problem::new(Code::NotFound, "No such resource; /openapi.json describes what there is."))
+            .layer(from_fn_with_state(places, guard))
+            .layer(from_fn(crate::http::catch_panic))
+            .layer(from_fn_with_state(Arc::clone(&self.metrics), frame))
+            .with_state(self)
+    }
+}
+
+/// A place among the requests under way, and no longer than the time-out.
+async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let Ok(_place) = places.try_acquire() else {
+        return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
+    };
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            Problem::new(Code::StoreUnavailable, "The request took too long; look how far it came.").into_response()
+        }
+    }
+}
+
+/// What operators' connections are allowed.
+pub fn limits() -> tls::Limits {
+    tls::Limits {
+        max_connections: MAX_CONNECTIONS,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        header_timeout: HEADER_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+    }
+}

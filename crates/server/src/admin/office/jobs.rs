@@ -1,0 +1,96 @@
+//! Looking at jobs, and making one due.
+
+use std::time::Duration;
+
+use tokenvault_core::ids::{JobKey, TenantId, UserId};
+use tokenvault_core::ports::Stored;
+use tokenvault_core::record::State;
+
+use super::Office;
+use crate::admin::Cursor;
+use crate::admin::acts::{JobsPage, JobsQuery, Renewal};
+use crate::problem::{Code, Problem};
+use crate::vault::store_problem;
+
+/// How long a page is searched for. What was found by then is shown, and where to go on.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Office {
+    pub(super) async fn load(&self, key: &JobKey) -> Result<Stored, Problem> {
+        let stored = self.parts.store.load(key).await.map_err(store_problem)?;
+        stored.ok_or_else(not_found)
+    }
+
+    pub(super) async fn page(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
+        match (&query.filter.tenant, &query.filter.user, &query.after) {
+            (Some(tenant), Some(user), None | Some(Cursor::Job(_))) => self.of_user(tenant, user, query).await,
+            (_, _, None | Some(Cursor::Walk(_))) => self.walked(query).await,
+            (_, _, Some(Cursor::Job(_))) => {
+                Err(Problem::new(Code::InvalidRequest, "after is the `next` of another question."))
+            }
+        }
+    }
+
+    /// A user's jobs are entered under that user, but for those that have ended.
+    async fn of_user(&self, tenant: &TenantId, user: &UserId, query: &JobsQuery) -> Result<JobsPage, Problem> {
+        if query.filter.state == Some("ended") {
+            return self.walked(query).await;
+        }
+        let after = query.after.as_ref().and_then(|after| match after {
+            Cursor::Job(job) => Some(job),
+            Cursor::Walk(_) => None,
+        });
+        let store = &self.parts.store;
+        let ids = store.jobs_of_user(tenant, user, after, query.limit + 1).await.map_err(store_problem)?;
+        let next = (ids.len() > query.limit).then(|| ids.get(query.limit - 1).cloned()).flatten();
+        let mut page = JobsPage { next: next.map(Cursor::Job), ..JobsPage::default() };
+        for job in ids.into_iter().take(query.limit) {
+            let key = JobKey::new(tenant.clone(), job);
+            let stored = store.load(&key).await.map_err(store_problem)?;
+            page.jobs.extend(stored.filter(|stored| query.filter.admits(stored)));
+        }
+        Ok(page)
+    }
+
+    async fn walked(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
+        let started = self.parts.clock.now();
+        let mut place = match &query.after {
+            Some(Cursor::Walk(place)) => Some(place.clone()),
+            _ => None,
+        };
+        let mut page = JobsPage::default();
+        loop {
+            let walked = self.parts.fleet.walk(&query.filter, place.as_deref(), query.limit);
+            let walked = walked.await.map_err(store_problem)?;
+            page.jobs.extend(walked.records);
+            page.unreadable += walked.unreadable;
+            let Some(next) = walked.next else { return Ok(page) };
+            let enough = page.jobs.len() >= query.limit || self.parts.clock.now().since(started) >= PATIENCE;
+            if enough {
+                page.next = Some(Cursor::Walk(next));
+                return Ok(page);
+            }
+            place = Some(next);
+        }
+    }
+
+    pub(super) async fn hasten(&self, key: &JobKey) -> Result<Renewal, Problem> {
+        let mut owner = self.load(key).await?;
+        if let (true, Some(parent)) = (owner.record.state.is_live(), owner.record.parent.clone()) {
+            owner = self.load(&JobKey::new(key.tenant.clone(), parent)).await?;
+        }
+        if let State::Ended(reason) | State::Releasing(reason) = owner.record.state {
+            let over = Problem::new(Code::JobEnded, format!("The job {} is over.", owner.record.key.job));
+            return Err(over.with("reason", reason.code()));
+        }
+        let pause = self.parts.fleet.paused().await.map_err(store_problem)?;
+        let now = self.parts.clock.now();
+        self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
+        self.parts.wake.due();
+        Ok(Renewal { owner, pause })
+    }
+}
+
+pub(super) fn not_found() -> Problem {
+    Problem::new(Code::JobNotFound, "There is no such job in this tenant.")
+}

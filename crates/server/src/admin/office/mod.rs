@@ -1,0 +1,137 @@
+//! What the vault does for operators, through the core's ports. Nothing here opens a token, and nothing renews one:
+//! a renewal that is asked for makes the job due, and the reconciler does it.
+
+mod jobs;
+mod keys;
+mod revoke;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokenvault_core::ids::{JobKey, ReplicaId, Shard, TenantId, UserId};
+use tokenvault_core::ports::{Event, Pause, Resealing, Stored};
+
+use super::acts::{Acts, By, JobsPage, JobsQuery, Keys, Renewal, Revoked, Status};
+use crate::journal::Journal;
+use crate::parts::Parts;
+use crate::problem::Problem;
+use crate::vault::store_problem;
+
+/// The use cases on their parts.
+pub struct Office {
+    parts: Parts,
+    replica: ReplicaId,
+}
+
+impl Office {
+    /// Puts them there; the replica's name is the one it announces.
+    pub fn new(parts: Parts, replica: ReplicaId) -> Self {
+        Self { parts, replica }
+    }
+
+    /// Where acts are told.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        Arc::clone(&self.parts.journal)
+    }
+
+    /// Lets those who watch know. What cannot be told is in the journal all the same.
+    async fn tell(&self, kind: &str, reason: Option<String>) {
+        let event = Event {
+            id: String::new(),
+            at: self.parts.clock.now(),
+            kind: kind.to_owned(),
+            tenant: None,
+            job: None,
+            reason,
+            replica: self.replica.clone(),
+        };
+        if let Err(error) = self.parts.fleet.publish(&event).await {
+            tracing::warn!(%error, kind, "an event cannot be told");
+        }
+    }
+
+    async fn due(&self) -> Result<u64, Problem> {
+        let now = self.parts.clock.now();
+        let mut due = 0;
+        for shard in Shard::all() {
+            due += self.parts.store.count_due(shard, now).await.map_err(store_problem)?;
+        }
+        Ok(due)
+    }
+}
+
+#[async_trait]
+impl Acts for Office {
+    async fn status(&self) -> Result<Status, Problem> {
+        let fleet = &self.parts.fleet;
+        Ok(Status {
+            replica: self.replica.clone(),
+            now: self.parts.clock.now(),
+            replicas: fleet.replicas().await.map_err(store_problem)?,
+            records: fleet.estimate().await.map_err(store_problem)?,
+            census: fleet.census().await.map_err(store_problem)?,
+            due: self.due().await?,
+            promoted_key: fleet.promoted_key().await.map_err(store_problem)?,
+            pause: fleet.paused().await.map_err(store_problem)?,
+            resealing: fleet.resealing().await.map_err(store_problem)?,
+        })
+    }
+
+    async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
+        self.page(query).await
+    }
+
+    async fn job(&self, key: &JobKey) -> Result<Stored, Problem> {
+        self.load(key).await
+    }
+
+    async fn renew(&self, key: &JobKey) -> Result<Renewal, Problem> {
+        self.hasten(key).await
+    }
+
+    async fn revoke(&self, by: &By, key: &JobKey) -> Result<Stored, Problem> {
+        self.end(by, key).await
+    }
+
+    async fn revoke_user(&self, by: &By, tenant: &TenantId, user: &UserId) -> Result<Revoked, Problem> {
+        self.end_all(by, tenant, user).await
+    }
+
+    async fn keys(&self, count: bool) -> Result<Keys, Problem> {
+        self.held(count).await
+    }
+
+    async fn promote(&self, key: &str) -> Result<bool, Problem> {
+        self.make_primary(key).await
+    }
+
+    async fn reseal(&self) -> Result<Resealing, Problem> {
+        self.start_resealing().await
+    }
+
+    async fn resealing(&self) -> Result<Option<Resealing>, Problem> {
+        self.parts.fleet.resealing().await.map_err(store_problem)
+    }
+
+    async fn pause(&self, by: &By, time: Duration, reason: &str) -> Result<Pause, Problem> {
+        let now = self.parts.clock.now();
+        let pause = Pause { since: now, until: now + time, by: by.operator.clone(), reason: reason.to_owned() };
+        self.parts.fleet.pause(&pause).await.map_err(store_problem)?;
+        self.tell("paused", None).await;
+        Ok(pause)
+    }
+
+    async fn resume(&self) -> Result<bool, Problem> {
+        let resumed = self.parts.fleet.resume().await.map_err(store_problem)?;
+        if resumed {
+            self.tell("resumed", None).await;
+            self.parts.wake.due();
+        }
+        Ok(resumed)
+    }
+
+    async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, Problem> {
+        self.parts.fleet.events(after, count).await.map_err(store_problem)
+    }
+}

@@ -1,0 +1,85 @@
+//! Ending jobs at an operator's word.
+
+use std::time::Duration;
+
+use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
+use tokenvault_core::ports::Stored;
+use tokenvault_core::record::{EndReason, Record};
+
+use super::Office;
+use super::jobs::not_found;
+use crate::admin::acts::{By, Revoked};
+use crate::ending::{self, Ended};
+use crate::journal::{Act, Actor, Entry};
+use crate::problem::{Code, Problem};
+use crate::vault::store_problem;
+
+/// A user's jobs taken from the store at a time.
+const BATCH: usize = 200;
+/// How long a user's jobs are worked on; what is left then is to be asked for again. Below the request's own time-out.
+const PATIENCE: Duration = Duration::from_secs(50);
+
+impl Office {
+    pub(super) async fn end(&self, by: &By, key: &JobKey) -> Result<Stored, Problem> {
+        self.end_if(by, key, |_| true).await?;
+        self.load(key).await
+    }
+
+    /// Whether it ended now.
+    async fn end_if(&self, by: &By, key: &JobKey, may: impl Fn(&Record) -> bool) -> Result<bool, Problem> {
+        let unknown = || Problem::new(Code::Unsupported, "The tenant is not configured in this vault.");
+        let rules = self.parts.tenants.get(&key.tenant).ok_or_else(unknown)?;
+        let ended = ending::end(&self.parts, &rules.renewal, key, EndReason::Revoked, may).await;
+        match ended.map_err(store_problem)? {
+            Ended::Now(before) => {
+                tracing::info!(tenant = %key.tenant, job = %key.job, operator = by.operator, "the job was revoked");
+                self.parts.journal.record(entry(by, &before));
+                Ok(true)
+            }
+            Ended::Before => Ok(false),
+            Ended::NotFound => Err(not_found()),
+            Ended::Busy => {
+                Err(Problem::new(Code::StoreUnavailable, "The job changed again and again while it was being revoked."))
+            }
+        }
+    }
+
+    pub(super) async fn end_all(&self, by: &By, tenant: &TenantId, user: &UserId) -> Result<Revoked, Problem> {
+        let started = self.parts.clock.now();
+        let mut revoked = Revoked::default();
+        let mut after: Option<JobId> = None;
+        loop {
+            let ids =
+                self.parts.store.jobs_of_user(tenant, user, after.as_ref(), BATCH).await.map_err(store_problem)?;
+            after = ids.last().cloned();
+            for job in ids {
+                if self.parts.clock.now().since(started) >= PATIENCE {
+                    revoked.failed.push((job, Code::StoreUnavailable.as_str()));
+                    return Ok(revoked);
+                }
+                let key = JobKey::new(tenant.clone(), job.clone());
+                match self.end_if(by, &key, |record| record.user == *user).await {
+                    Ok(true) => revoked.revoked.push(job),
+                    // An entry whose job is over, or whose id is somebody else's by now.
+                    Ok(false) => {}
+                    Err(problem) if problem.code == Code::JobNotFound => {}
+                    Err(problem) => revoked.failed.push((job, problem.code.as_str())),
+                }
+            }
+            if after.is_none() {
+                return Ok(revoked);
+            }
+        }
+    }
+}
+
+fn entry(by: &By, record: &Record) -> Entry {
+    let entry = Entry::new(Act::End, Actor::Operator(by.operator.clone()), EndReason::Revoked.code())
+        .of(&record.key)
+        .user(&record.user)
+        .request(&*by.request_id);
+    match &record.session {
+        Some(session) => entry.session(&session.sid),
+        None => entry,
+    }
+}

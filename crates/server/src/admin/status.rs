@@ -1,0 +1,112 @@
+//! `GET /admin/v1/status`
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use tokenvault_core::ports::ReplicaStatus;
+
+use super::App;
+use super::admit::{Admitted, VIEW};
+use super::deed::Deed;
+use super::pause::PauseBody;
+use super::reseal::ResealingBody;
+use crate::problem::Problem;
+
+/// How the vault fares.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct StatusBody {
+    /// The replica that answers.
+    replica: String,
+    /// The time there.
+    #[schema(format = "date-time")]
+    now: String,
+    /// How many jobs there are about that have not ended.
+    jobs: u64,
+    /// How many of them are in each state, as counted some seconds ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    states: Option<StatesBody>,
+    /// How many of them are due for renewal.
+    due: u64,
+    /// The key that was promoted last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promoted_key: Option<String>,
+    /// The pause of renewal, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause: Option<PauseBody>,
+    /// The last re-sealing.
+    reseal: ResealingBody,
+    /// All live replicas.
+    replicas: Vec<ReplicaBody>,
+}
+
+/// How many jobs are in each state that has not ended.
+#[derive(Serialize, utoipa::ToSchema)]
+struct StatesBody {
+    active: u64,
+    suspended: u64,
+    releasing: u64,
+}
+
+/// A live replica, as it tells of itself.
+#[derive(Serialize, utoipa::ToSchema)]
+struct ReplicaBody {
+    id: String,
+    version: String,
+    /// The newest schema it knows.
+    schema: u32,
+    #[schema(format = "date-time")]
+    started_at: String,
+    /// When it told this.
+    #[schema(format = "date-time")]
+    seen_at: String,
+    /// The id of the key it seals with.
+    primary: String,
+    /// The ids of all keys it holds.
+    keys: Vec<String>,
+    /// Renewals it has in hand.
+    renewing: u32,
+}
+
+impl From<ReplicaStatus> for ReplicaBody {
+    fn from(replica: ReplicaStatus) -> Self {
+        Self {
+            id: replica.id.to_string(),
+            version: replica.version,
+            schema: replica.schema,
+            started_at: replica.started_at.to_string(),
+            seen_at: replica.seen_at.to_string(),
+            primary: replica.primary,
+            keys: replica.keys.into_keys().collect(),
+            renewing: replica.renewing,
+        }
+    }
+}
+
+/// How the vault fares: its replicas, what is due, and whether it is paused.
+#[utoipa::path(
+    get,
+    path = "/admin/v1/status",
+    tag = "status",
+    responses(
+        (status = 200, description = "How it fares", body = StatusBody),
+        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn status(State(app): State<App>, Admitted(by): Admitted<VIEW>) -> Result<Json<StatusBody>, Problem> {
+    let status = app.shown(&by, Deed::new("status"), app.acts.status()).await?;
+    Ok(Json(StatusBody {
+        replica: status.replica.to_string(),
+        now: status.now.to_string(),
+        jobs: status.records,
+        states: status.census.map(|census| StatesBody {
+            active: census.active,
+            suspended: census.suspended,
+            releasing: census.releasing,
+        }),
+        due: status.due,
+        promoted_key: status.promoted_key,
+        pause: status.pause.map(PauseBody::from),
+        reseal: ResealingBody::of(status.resealing),
+        replicas: status.replicas.into_iter().map(ReplicaBody::from).collect(),
+    }))
+}

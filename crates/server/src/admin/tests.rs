@@ -1,0 +1,1 @@
+//! The handlers on use cases that only take notes.

@@ -1,0 +1,325 @@
+//! `tokenvault admin jobs list|show|renew|revoke`
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::super::Failure;
+use super::show::{counted, list, moment, text};
+use super::table::Table;
+use super::{Desk, consent};
+
+/// Between two looks at a job whose renewal is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Jobs asked for at a time.
+const PAGE: usize = 500;
+
+/// Look at jobs, renew them, end them
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    List(ListArgs),
+    Show(ShowArgs),
+    Renew(RenewArgs),
+    Revoke(RevokeArgs),
+}
+
+/// List jobs
+///
+/// All that fulfil every condition given. Jobs that have ended are among them for as long as their ids are remembered.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Of this tenant
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Of this user; quick together with --tenant (ended ones then only with --state ended)
+    #[arg(long)]
+    user: Option<String>,
+    /// In this state
+    #[arg(long, value_parser = ["active", "suspended", "releasing", "ended"])]
+    state: Option<String>,
+    /// Whose access token expires before this moment, such as 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expiring_before: Option<String>,
+    /// At most this many; 0 for all
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+}
+
+/// Show all that is known of a job, but its tokens
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowArgs {
+    /// The tenant
+    tenant: String,
+    /// The job's id
+    job: String,
+}
+
+/// Renew jobs now
+///
+/// Makes them due; a replica renews each as soon as it can. A child's renewal is its parent's. Several at once ask first.
+#[derive(Debug, clap::Args)]
+pub(super) struct RenewArgs {
+    /// The tenant
+    tenant: String,
+    /// The jobs' ids
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<String>,
+    /// Wait until they are renewed, at most so many seconds for each
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+    #[command(flatten)]
+    consent: consent::Args,
+}
+
+/// End jobs, whoever registered them
+///
+/// Their tokens are erased, and sessions of the vault's own are revoked at the identity provider. Their modules are told
+/// 410 `job_ended` with the reason `revoked`. Several at once ask first.
+#[derive(Debug, clap::Args)]
+pub(super) struct RevokeArgs {
+    /// The tenant
+    tenant: String,
+    /// The jobs' ids
+    #[arg(required = true, value_name = "JOB")]
+    jobs: Vec<String>,
+    #[command(flatten)]
+    consent: consent::Args,
+}
+
+pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    match command {
+        Command::List(args) => show_list(args, desk).await,
+        Command::Show(args) => show(args, desk).await,
+        Command::Renew(args) => renew(args, desk).await,
+        Command::Revoke(args) => revoke(args, desk).await,
+    }
+}
+
+/// Jobs, each once, in order of their names.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) jobs: Vec<Value>,
+    unreadable: u64,
+    more: bool,
+}
+
+/// Goes through the pages until `limit` are found (0: all).
+pub(super) async fn find(desk: &Desk<'_, '_>, filter: &[(&str, String)], limit: usize) -> Result<Found, Failure> {
+    let mut jobs: BTreeMap<(String, String), Value> = BTreeMap::new();
+    let (mut unreadable, mut after) = (0, None::<String>);
+    loop {
+        let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()).clamp(1, PAGE) };
+        let mut query = filter.to_vec();
+        query.push(("limit", wanted.to_string()));
+        query.extend(after.take().map(|after| ("after", after)));
+        let page = desk.client.get(&["jobs"], &query).await?;
+        for job in list(&page, "jobs") {
+            jobs.insert((text(job, "tenant"), text(job, "job_id")), job.clone());
+        }
+        unreadable += page["unreadable"].as_u64().unwrap_or(0);
+        after = page["next"].as_str().map(str::to_owned);
+        let enough = limit > 0 && jobs.len() >= limit;
+        if after.is_none() || enough {
+            let more = after.is_some() || (limit > 0 && jobs.len() > limit);
+            let shown = jobs.into_values().take(if limit == 0 { usize::MAX } else { limit });
+            return Ok(Found { jobs: shown.collect(), unreadable, more });
+        }
+    }
+}
+
+async fn show_list(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let given = [
+        ("tenant", &args.tenant),
+        ("user_id", &args.user),
+        ("state", &args.state),
+        ("expiring_before", &args.expiring_before),
+    ];
+    let filter: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
+    let found = find(desk, &filter, args.limit).await?;
+    if desk.is_json() {
+        return desk.json(&json!({"jobs": found.jobs, "unreadable": found.unreadable, "more": found.more}));
+    }
+    desk.line(jobs_table(&found.jobs))?;
+    let count = counted(found.jobs.len(), "job");
+    let more = if found.more { "; there are more: --limit 0 shows all" } else { "" };
+    desk.line(format!("\n{count}{more}"))?;
+    if found.unreadable > 0 {
+        desk.line(format!(
+            "{} cannot be read",
+            counted(usize::try_from(found.unreadable).unwrap_or(usize::MAX), "record")
+        ))?;
+    }
+    Ok(())
+}
+
+/// Jobs for people.
+pub(super) fn jobs_table(jobs: &[Value]) -> Table {
+    let columns =
+        ["tenant", "job", "user", "state", "reason", "acquisition", "registrar", "gen", "token until", "ends"];
+    let mut table = Table::headed(&columns);
+    for job in jobs {
+        table.row([
+            text(job, "tenant"),
+            text(job, "job_id"),
+            text(job, "user_id"),
+            text(job, "state"),
+            text(job, "reason"),
+            text(job, "acquisition"),
+            text(job, "registrar"),
+            text(job, "generation"),
+            moment(job, "access_token_expires_at"),
+            moment(job, "expires_at"),
+        ]);
+    }
+    table
+}
+
+async fn show(args: &ShowArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let job = desk.client.get(&["jobs", &args.tenant, &args.job], &[]).await?;
+    if desk.is_json() {
+        return desk.json(&job);
+    }
+    desk.line(facts(&job))
+}
+
+fn facts(job: &Value) -> Table {
+    let session = |member: &str| match &job[member] {
+        Value::Object(_) => {
+            let session = &job[member];
+            let (sid, client, life) = (text(session, "sid"), text(session, "client"), text(session, "incarnation"));
+            format!("{sid} of {client}, its life {life}")
+        }
+        _ => String::new(),
+    };
+    let mut table = Table::plain();
+    for (name, member) in [
+        ("tenant", "tenant"),
+        ("job", "job_id"),
+        ("state", "state"),
+        ("reason", "reason"),
+        ("user", "user_id"),
+        ("subject", "subject"),
+        ("registrar", "registrar"),
+        ("readers", "readers"),
+        ("parent", "parent_job_id"),
+        ("acquisition", "acquisition"),
+        ("on logout", "on_logout"),
+        ("generation", "generation"),
+    ] {
+        table.fact(name, text(job, member));
+    }
+    table.fact("session", session("session"));
+    table.fact("watched", session("watched_session"));
+    for (name, member) in [
+        ("registered", "created_at"),
+        ("token until", "access_token_expires_at"),
+        ("renewal at", "renew_at"),
+        ("next look", "due_at"),
+        ("in hand until", "leased_until"),
+        ("session until", "session_expires_at"),
+        ("ends", "expires_at"),
+        ("kept until", "keep_until"),
+    ] {
+        table.fact(name, moment(job, member));
+    }
+    for (name, member) in [("failures", "failures"), ("spares", "spares"), ("sealed with", "sealed_with")] {
+        table.fact(name, text(job, member));
+    }
+    if job["spend_open"] == true {
+        table.fact("spend", "sent, and its answer is not known yet".to_owned());
+    }
+    table
+}
+
+async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    if args.jobs.len() > 1 && !args.consent.dry_run {
+        args.consent.ask(&format!("Renew {} of {}?", counted(args.jobs.len(), "job"), args.tenant), desk.console)?;
+    }
+    each(&args.jobs, desk, &args.consent, async |desk, job| {
+        if args.consent.dry_run {
+            let job = desk.client.get(&["jobs", &args.tenant, job], &[]).await?;
+            return Ok(
+                json!({"job_id": job["job_id"], "generation": job["generation"], "outcome": "would be renewed"}),
+            );
+        }
+        let asked = desk.client.post(&["jobs", &args.tenant, job, "renew"], None).await?;
+        let paused = text(&asked, "paused_until");
+        let outcome =
+            if paused.is_empty() { "due now".to_owned() } else { format!("due; renewal is paused until {paused}") };
+        if args.wait == 0 {
+            return Ok(json!({"job_id": job, "generation": asked["generation"], "outcome": outcome}));
+        }
+        let generation = waited(desk, args, &asked).await?;
+        Ok(json!({"job_id": job, "generation": generation, "outcome": "renewed"}))
+    })
+    .await
+}
+
+/// Waits until the pair that was there has been replaced.
+async fn waited(desk: &Desk<'_, '_>, args: &RenewArgs, asked: &Value) -> Result<u64, Failure> {
+    let (owner, before) = (text(asked, "job_id"), asked["generation"].as_u64().unwrap_or(0));
+    let look = async {
+        loop {
+            let job = desk.client.get(&["jobs", &args.tenant, &owner], &[]).await?;
+            let generation = job["generation"].as_u64().unwrap_or(0);
+            if generation > before {
+                return Ok(generation);
+            }
+            if !matches!(text(&job, "state").as_str(), "active" | "suspended") {
+                return Err(Failure::new(format!("{owner} has ended: {}", text(&job, "reason"))));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let late = |_| Failure::new(format!("{owner} was not renewed within {} s", args.wait));
+    tokio::time::timeout(Duration::from_secs(args.wait), look).await.map_err(late)?
+}
+
+async fn revoke(args: &RevokeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    if args.jobs.len() > 1 && !args.consent.dry_run {
+        args.consent.ask(&format!("Revoke {} of {}?", counted(args.jobs.len(), "job"), args.tenant), desk.console)?;
+    }
+    each(&args.jobs, desk, &args.consent, async |desk, job| {
+        let path = ["jobs", &args.tenant, job];
+        if args.consent.dry_run {
+            let job = desk.client.get(&path, &[]).await?;
+            return Ok(json!({"job_id": job["job_id"], "state": job["state"], "outcome": "would be revoked"}));
+        }
+        let left = desk.client.delete(&path).await?;
+        let reason = text(&left, "reason");
+        let outcome = if reason == "revoked" { reason } else { format!("had ended before: {reason}") };
+        Ok(json!({"job_id": job, "state": left["state"], "outcome": outcome}))
+    })
+    .await
+}
+
+/// Does something to one job after the other, and tells of each. One that fails does not keep the others from being
+/// done; the command fails as the first that failed.
+async fn each(
+    jobs: &[String],
+    desk: &mut Desk<'_, '_>,
+    consent: &consent::Args,
+    act: impl AsyncFn(&Desk<'_, '_>, &str) -> Result<Value, Failure>,
+) -> Result<(), Failure> {
+    let (mut done, mut failed) = (Vec::new(), None::<Failure>);
+    for job in jobs {
+        match act(desk, job).await {
+            Ok(outcome) => done.push(outcome),
+            Err(failure) if jobs.len() == 1 => return Err(failure),
+            Err(failure) => {
+                done.push(json!({"job_id": job, "outcome": failure.text().unwrap_or("failed")}));
+                failed.get_or_insert(failure);
+            }
+        }
+    }
+    if desk.is_json() {
+        desk.json(&json!({"jobs": done, "dry_run": consent.dry_run}))?;
+    } else {
+        for outcome in &done {
+            desk.line(format!("{}: {}", text(outcome, "job_id"), text(outcome, "outcome")))?;
+        }
+    }
+    failed.map_or(Ok(()), |failure| Err(failure.already_told()))
+}

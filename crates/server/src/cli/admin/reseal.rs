@@ -1,0 +1,88 @@
+//! `tokenvault admin reseal`
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
+
+use super::super::Failure;
+use super::show::text;
+use super::status::resealing;
+use super::{Desk, consent};
+
+/// Between two looks at the progress.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Seal every record with the key that seals now
+///
+/// After a promotion, so that the old key can be taken out of the keyring. Runs in the background, in whichever replica takes
+/// it up, and goes on where one that dies has left it; reads and renewals go on meanwhile. Asks first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Wait until it is finished, and show how far it has come
+    #[arg(long)]
+    wait: bool,
+    /// Start nothing; show how far the last one has come
+    #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
+    status: bool,
+    #[command(flatten)]
+    consent: consent::Args,
+}
+
+pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let mut progress = if args.status {
+        desk.client.get(&["reseal"], &[]).await?
+    } else {
+        let status = desk.client.get(&["status"], &[]).await?;
+        let records = text(&status, "jobs");
+        if args.consent.dry_run {
+            return would(&status, desk);
+        }
+        args.consent.ask(&format!("Seal about {records} records anew?"), desk.console)?;
+        desk.client.post(&["reseal"], None).await?
+    };
+    if args.wait {
+        progress = followed(progress, desk).await?;
+    }
+    if desk.is_json() {
+        desk.json(&progress)?;
+    } else {
+        desk.line(resealing(&progress))?;
+    }
+    match progress["failed"].as_u64() {
+        Some(failed) if failed > 0 && text(&progress, "state") == "finished" => {
+            Err(Failure::new(format!("{failed} records could not be opened; they are as they were")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn would(status: &Value, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    if desk.is_json() {
+        return desk.json(&serde_json::json!({"dry_run": true, "records": status["jobs"]}));
+    }
+    desk.line(format!("about {} records would be sealed anew", text(status, "jobs")))
+}
+
+/// Looks again and again until it is finished. On a terminal the progress is drawn.
+async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Failure> {
+    let target = if desk.console.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style());
+    loop {
+        let seen = progress["seen"].as_u64().unwrap_or(0);
+        bar.set_length(progress["total"].as_u64().unwrap_or(0).max(seen));
+        bar.set_position(seen);
+        bar.set_message(format!("{} sealed, {} failed", text(&progress, "resealed"), text(&progress, "failed")));
+        if text(&progress, "state") != "running" {
+            bar.finish_and_clear();
+            return Ok(progress);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        progress = desk.client.get(&["reseal"], &[]).await?;
+    }
+}
+
+fn style() -> ProgressStyle {
+    let template = "{bar:40} {pos}/{len} records, {msg}, {eta} left";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
