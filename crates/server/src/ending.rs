@@ -8,16 +8,29 @@ use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply};
 use tokenvault_core::ports::{StoreError, Write, Written};
 use tokenvault_core::record::{EndReason, Record, State};
 
+use crate::journal::{Act, Actor, Entry};
 use crate::parts::Parts;
 
 /// A renewal may change the record between the look and the write; it cannot do so for ever.
 const TRIES: u32 = 8;
 
+/// An end that somebody asks for.
+pub(crate) struct Ending<'a> {
+    /// Of which job.
+    pub(crate) key: &'a JobKey,
+    /// Why.
+    pub(crate) reason: EndReason,
+    /// Who says so.
+    pub(crate) actor: Actor,
+    /// In which request, if that is known.
+    pub(crate) request_id: Option<String>,
+}
+
 /// What became of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It ended now; this is what it was.
-    Now(Box<Record>),
+    /// It ended now.
+    Now,
     /// It had ended before.
     Before,
     /// There is no such job, or not for whoever asks.
@@ -30,35 +43,42 @@ pub(crate) enum Ended {
 pub(crate) async fn end(
     parts: &Parts,
     settings: &Settings,
-    key: &JobKey,
-    reason: EndReason,
+    ending: Ending<'_>,
     may: impl Fn(&Record) -> bool,
 ) -> Result<Ended, StoreError> {
     if !parts.clock.is_sure() {
         return Err(StoreError::Unavailable("its clock has not been heard yet"));
     }
     for _ in 0..TRIES {
-        let stored = parts.store.load(key).await?.filter(|stored| may(&stored.record));
-        let Some(stored) = stored else { return Ok(Ended::NotFound) };
-        if !stored.record.state.is_live() {
+        let stored = parts.store.load(ending.key).await?.filter(|stored| may(&stored.record));
+        let Some(before) = stored.map(|stored| stored.record) else { return Ok(Ended::NotFound) };
+        if !before.state.is_live() {
             return Ok(Ended::Before);
         }
-        let before = stored.record;
         let at = Moment { now: parts.clock.now(), roll: 0.0, settings };
         let progress = Progress::begin(before.clone(), None);
-        let after = apply(progress, Step::Finish(reason), Outcome::Noted, &at).record;
+        let after = apply(progress, Step::Finish(ending.reason), Outcome::Noted, &at).record;
         let write = Write::between(&before, &after, parts.attempt());
         match parts.write(&write).await? {
             Written::Done | Written::AlreadyDone => {
-                parts.observer.ended(reason);
+                tell(parts, ending, &before);
                 match after.state {
                     State::Ended(_) => parts.retire(&before).await,
                     _ => parts.wake.due(),
                 }
-                return Ok(Ended::Now(Box::new(before)));
+                return Ok(Ended::Now);
             }
             Written::Conflict | Written::Gone => {}
         }
     }
     Ok(Ended::Busy)
+}
+
+fn tell(parts: &Parts, ending: Ending<'_>, record: &Record) {
+    let Ending { key, reason, actor, request_id } = ending;
+    tracing::info!(tenant = %key.tenant, job = %key.job, reason = reason.code(), ?actor, "the job was ended");
+    parts.observer.ended(reason);
+    let session = record.session.as_ref().map(|session| session.sid.clone());
+    let entry = Entry::new(Act::End, actor, reason.code()).of(key).user(&record.user);
+    parts.journal.record(Entry { session, request_id, ..entry });
 }

@@ -15,7 +15,7 @@ use crate::doctor::{self, Line, Options, Report, Verdict};
 /// Asks what `serve` would ask, as the vault's own client, and changes nothing: no user's session is touched. Prints a line
 /// for each check; a hazard comes with its remedy. What the vault's client cannot see is called not checked; with
 /// `--keycloak-admin-token` the realms' settings are looked at, too. Where jobs may impersonate, a session of the
-/// service account's own is opened and revoked again. Exits 1 if there is a hazard.
+/// service account's own is opened and ended again. Exits 1 if there is a hazard.
 ///
 /// Run it as the user the vault runs as, on its machine: modes, limits and clocks are those of this process.
 #[derive(Debug, clap::Args)]

@@ -3,6 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigFile, Failure, Stop};
+use crate::hardening;
 use crate::runtime::{self, Backing};
 use crate::telemetry::logs;
 
@@ -20,6 +21,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
     logs::start(&config.telemetry);
+    hardening::apply();
     super::runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let starting = runtime::start(&config, Backing::Redis);

@@ -29,6 +29,7 @@ fn help_lists_every_command_with_a_line_about_it() {
         ("serve", "Run the vault"),
         ("check-config", "Check the configuration and every file it names"),
         ("keygen", "Print a fresh key for the keyring"),
+        ("admin", "Look after a running vault"),
         ("healthcheck", "Ask a running vault whether it is ready"),
         ("completions", "Print a completion script for a shell"),
         ("man", "Print the manual page, or write all of them into a directory"),

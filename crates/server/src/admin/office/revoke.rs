@@ -9,8 +9,8 @@ use tokenvault_core::record::{EndReason, Record};
 use super::Office;
 use super::jobs::not_found;
 use crate::admin::acts::{By, Revoked};
-use crate::ending::{self, Ended};
-use crate::journal::{Act, Actor, Entry};
+use crate::ending::{Ended, Ending, end};
+use crate::journal::Actor;
 use crate::problem::{Code, Problem};
 use crate::vault::store_problem;
 
@@ -29,13 +29,11 @@ impl Office {
     async fn end_if(&self, by: &By, key: &JobKey, may: impl Fn(&Record) -> bool) -> Result<bool, Problem> {
         let unknown = || Problem::new(Code::Unsupported, "The tenant is not configured in this vault.");
         let rules = self.parts.tenants.get(&key.tenant).ok_or_else(unknown)?;
-        let ended = ending::end(&self.parts, &rules.renewal, key, EndReason::Revoked, may).await;
-        match ended.map_err(store_problem)? {
-            Ended::Now(before) => {
-                tracing::info!(tenant = %key.tenant, job = %key.job, operator = by.operator, "the job was revoked");
-                self.parts.journal.record(entry(by, &before));
-                Ok(true)
-            }
+        let actor = Actor::Operator(by.operator.clone());
+        let request_id = Some(by.request_id.clone());
+        let ending = Ending { key, reason: EndReason::Revoked, actor, request_id };
+        match end(&self.parts, &rules.renewal, ending, may).await.map_err(store_problem)? {
+            Ended::Now => Ok(true),
             Ended::Before => Ok(false),
             Ended::NotFound => Err(not_found()),
             Ended::Busy => {
@@ -70,16 +68,5 @@ impl Office {
                 return Ok(revoked);
             }
         }
-    }
-}
-
-fn entry(by: &By, record: &Record) -> Entry {
-    let entry = Entry::new(Act::End, Actor::Operator(by.operator.clone()), EndReason::Revoked.code())
-        .of(&record.key)
-        .user(&record.user)
-        .request(&*by.request_id);
-    match &record.session {
-        Some(session) => entry.session(&session.sid),
-        None => entry,
     }
 }

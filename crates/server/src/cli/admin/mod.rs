@@ -15,8 +15,6 @@ mod reseal;
 mod show;
 mod status;
 mod table;
-#[cfg(test)]
-mod tests;
 mod users;
 
 use clap::{Subcommand, ValueEnum};
