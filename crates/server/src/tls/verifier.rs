@@ -25,22 +25,24 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 /// Verifies client certificates.
 #[derive(Debug)]
 pub(super) struct ClientTrust {
-    roots: Arc<RootCertStore>,
-    /// One for each of the roots, in their order.
     authorities: Vec<Authority>,
-    views: Vec<View>,
+    hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
+    lists_until: Vec<u64>,
     turns: Vec<u64>,
 }
 
-/// What a root certificate says of itself, which is lost where it is made a trust anchor. Times are seconds since the epoch.
+/// A root certificate, with what it says of itself and is lost where it is made a trust anchor. Times are seconds since
+/// the epoch.
 #[derive(Debug)]
 struct Authority {
+    root: Arc<RootCertStore>,
     subject: Vec<u8>,
     not_before: u64,
     not_after: u64,
     path_length: Option<u32>,
     signs_lists: bool,
+    views: Vec<View>,
 }
 
 /// The revocation lists in one order, and rustls's verifier with them: of several lists of one name it takes the first.
@@ -66,18 +68,20 @@ impl ClientTrust {
         lists: Option<Vec<CertificateRevocationListDer<'static>>>,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, Unusable> {
-        let mut roots = RootCertStore::empty();
-        let mut authorities = Vec::new();
+        let lists = newest_first(lists.unwrap_or_default());
+        let (mut hints, mut authorities) = (Vec::new(), Vec::new());
         for (index, certificate) in certificates.into_iter().enumerate() {
-            let wrong = |what: &str| Unusable::Authorities(format!("its certificate number {} {what}", index + 1));
-            authorities.push(Authority::read(&certificate).map_err(wrong)?);
-            roots.add(certificate).map_err(|_| wrong("cannot be read"))?;
+            let wrong = |what| Unusable::Authorities(format!("its certificate number {} {what}", index + 1));
+            let mut authority = Authority::read(certificate).map_err(wrong)?;
+            authority.views = views(&authority.root, &lists, provider)?;
+            hints.extend(authority.root.subjects());
+            authorities.push(authority);
         }
-        let (roots, lists) = (Arc::new(roots), newest_first(lists.unwrap_or_default()));
-        let mut turns: Vec<u64> = authorities.iter().map(|authority| authority.not_after).collect();
-        turns.extend(lists.iter().filter_map(next_update));
-        let views = views(&roots, &lists, provider)?;
-        let trust = Self { roots, authorities, views, algorithms: provider.signature_verification_algorithms, turns };
+        let lists_until: Vec<u64> = lists.iter().filter_map(next_update).collect();
+        let turns =
+            authorities.iter().map(|authority| authority.not_after).chain(lists_until.iter().copied()).collect();
+        let algorithms = provider.signature_verification_algorithms;
+        let trust = Self { authorities, hints, algorithms, lists_until, turns };
         trust.check_list_signers(&lists)?;
         Ok(trust)
     }
@@ -89,13 +93,11 @@ impl ClientTrust {
 
     /// Whether somebody could be let in at all.
     pub(super) fn trusts_anybody(&self, now: UnixTime) -> Result<(), &'static str> {
-        if !self.authorities.iter().any(|authority| authority.holds(now)) {
+        if !self.authorities.iter().any(|authority| authority.check(now).is_ok()) {
             return Err("no client CA is valid now");
         }
-        let lists = self.views.first().map_or(&[][..], |view| &view.lists);
-        // The lists' times stand after the authorities' ones.
-        let in_force = self.turns.iter().skip(self.authorities.len()).any(|until| *until > now.as_secs());
-        if lists.is_empty() || in_force { Ok(()) } else { Err("the revocation list has expired") }
+        let in_force = self.lists_until.iter().any(|until| *until > now.as_secs());
+        if in_force || self.lists_until.is_empty() { Ok(()) } else { Err("the revocation list has expired") }
     }
 
     fn check_list_signers(&self, lists: &[CertificateRevocationListDer<'_>]) -> Result<(), Unusable> {
@@ -110,66 +112,70 @@ impl ClientTrust {
         Ok(())
     }
 
-    fn look(
+    /// Looks for a way from the leaf to this authority.
+    fn way(
         &self,
-        view: &View,
+        authority: &Authority,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = view.stock.verify_client_cert(leaf, intermediates, now)?;
-        let (_, read) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
-        if !may(&read, |usage| usage.digital_signature()) {
-            return Err(CertificateError::InvalidPurpose.into());
+        let wrong_list = rustls::Error::from(CertRevocationListError::BadSignature);
+        let mut verdict = Err(wrong_list.clone());
+        for view in &authority.views {
+            verdict = view.stock.verify_client_cert(leaf, intermediates, now);
+            if verdict.is_ok() {
+                verdict = self.look_closer(authority, view, leaf, intermediates, now).and(verdict);
+            }
+            // Perhaps it is the list of a namesake: an authority keeps its name when it changes its key.
+            if verdict.as_ref().err() != Some(&wrong_list) {
+                break;
+            }
         }
-        let named = read.subject_alternative_name().map_err(|_| CertificateError::BadEncoding)?.is_some();
+        verdict
+    }
+
+    /// Looks at what rustls's verifier leaves out.
+    fn look_closer(
+        &self,
+        authority: &Authority,
+        view: &View,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
         let lists: Vec<&CertRevocationList<'_>> = view.lists.iter().collect();
-        // rustls's verifier has looked for the leaf on its authority's list, which must be there. An intermediate is
-        // refused if it stands on a list; that there be one for its authority too is not asked.
+        // The leaf was looked for on its authority's list, which must be there. An intermediate is refused if it stands on
+        // a list; that there be one for its authority too is not asked.
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
                 .with_status_policy(UnknownStatusPolicy::Allow)
                 .with_expiration_policy(ExpirationPolicy::Enforce)
                 .build()
         });
-        let judge = |path: &VerifiedPath<'_>| self.judge(path, named, now);
+        let named = names_itself(leaf)?;
+        let judge = |path: &VerifiedPath<'_>| authority.judge(path, named, now);
         let leaf = EndEntityCert::try_from(leaf).map_err(refusal)?;
-        leaf.verify_for_usage(
-            self.algorithms.all,
-            &self.roots.roots,
-            intermediates,
-            now,
-            KeyUsage::client_auth(),
-            revocation,
-            Some(&judge),
-        )
-        .map_err(refusal)?;
-        Ok(verified)
+        let (algorithms, roots) = (self.algorithms.all, &authority.root.roots);
+        let usage = KeyUsage::client_auth();
+        leaf.verify_for_usage(algorithms, roots, intermediates, now, usage, revocation, Some(&judge))
+            .map(drop)
+            .map_err(refusal)
     }
+}
 
-    /// Judges a path that webpki has verified.
-    fn judge(&self, path: &VerifiedPath<'_>, named: bool, now: UnixTime) -> Result<(), webpki::Error> {
-        let at = self.roots.roots.iter().position(|root| std::ptr::eq(root, path.anchor()));
-        let authority = at.and_then(|at| self.authorities.get(at)).ok_or(webpki::Error::UnknownIssuer)?;
-        authority.check(now)?;
-        let mut constrained = path.anchor().name_constraints.is_some();
-        let mut length = 0;
-        for intermediate in path.intermediate_certificates() {
-            let der = intermediate.der();
-            let (_, read) = X509Certificate::from_der(&der).map_err(|_| webpki::Error::BadDer)?;
-            if !may(&read, |usage| usage.key_cert_sign()) {
-                return Err(webpki::Error::EndEntityUsedAsCa);
-            }
-            constrained |= read.name_constraints().map_err(|_| webpki::Error::MalformedExtensions)?.is_some();
-            // RFC 5280 §6.1.4 (l): one that an authority issued to itself is not counted.
-            length += u32::from(intermediate.issuer() != intermediate.subject());
-        }
-        if authority.path_length.is_some_and(|allowed| length > allowed) {
-            return Err(webpki::Error::PathLenConstraintViolated);
-        }
-        // Name constraints are about alternative names: a common name would slip through below them.
-        if constrained && !named { Err(webpki::Error::NameConstraintViolation) } else { Ok(()) }
+/// Looks at a leaf by itself, and tells whether it has alternative names.
+fn names_itself(leaf: &CertificateDer<'_>) -> Result<bool, CertificateError> {
+    let (_, read) = X509Certificate::from_der(leaf).map_err(|_| CertificateError::BadEncoding)?;
+    // Without a serial number it could not be revoked. The map fails where an extension stands twice.
+    if read.raw_serial().is_empty() || read.extensions_map().is_err() {
+        return Err(CertificateError::BadEncoding);
     }
+    if !may(&read, |usage| usage.digital_signature()) {
+        return Err(CertificateError::InvalidPurpose);
+    }
+    let names = read.subject_alternative_name().map_err(|_| CertificateError::BadEncoding)?;
+    Ok(names.is_some())
 }
 
 impl View {
@@ -194,7 +200,7 @@ impl View {
 
 impl ClientCertVerifier for ClientTrust {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.views[0].stock.root_hint_subjects()
+        &self.hints
     }
 
     fn verify_client_cert(
@@ -203,16 +209,16 @@ impl ClientCertVerifier for ClientTrust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let wrong_list = rustls::Error::from(CertRevocationListError::BadSignature);
-        let mut verdict = Err(wrong_list.clone());
-        for view in &self.views {
-            verdict = self.look(view, leaf, intermediates, now);
-            // Perhaps it is the list of a namesake: an authority keeps its name when it changes its key.
-            if verdict.as_ref().err() != Some(&wrong_list) {
-                break;
+        let mut refused = rustls::Error::from(CertificateError::UnknownIssuer);
+        for authority in &self.authorities {
+            match self.way(authority, leaf, intermediates, now) {
+                Ok(verified) => return Ok(verified),
+                // Another authority's certificate says least about why it is refused, a namesake's little.
+                Err(error) if weight(&error) >= weight(&refused) => refused = error,
+                Err(_) => {}
             }
         }
-        verdict
+        Err(refused)
     }
 
     fn verify_tls12_signature(
@@ -221,7 +227,7 @@ impl ClientCertVerifier for ClientTrust {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.views[0].stock.verify_tls12_signature(message, leaf, signature)
+        rustls::crypto::verify_tls12_signature(message, leaf, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -230,35 +236,47 @@ impl ClientCertVerifier for ClientTrust {
         leaf: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.views[0].stock.verify_tls13_signature(message, leaf, signature)
+        rustls::crypto::verify_tls13_signature(message, leaf, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.views[0].stock.supported_verify_schemes()
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// How much a refusal says.
+fn weight(error: &rustls::Error) -> u8 {
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => 0,
+        rustls::Error::InvalidCertificate(CertificateError::BadSignature) => 1,
+        _ => 2,
     }
 }
 
 impl Authority {
     /// What the root certificate says, if it may sign certificates at all: with a module's own certificate in the file,
     /// whoever has its key could make all others.
-    fn read(certificate: &CertificateDer<'_>) -> Result<Self, &'static str> {
-        let (_, read) = X509Certificate::from_der(certificate).map_err(|_| "cannot be read")?;
-        let basics = read.basic_constraints().map_err(|_| "cannot be read")?.filter(|basics| basics.value.ca);
-        let Some(basics) = basics.filter(|_| may(&read, |usage| usage.key_cert_sign())) else {
-            return Err("is not that of an authority: its basic constraints or its key usage do not say so");
-        };
+    fn read(certificate: CertificateDer<'static>) -> Result<Self, &'static str> {
         let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
-        Ok(Self {
-            subject: read.subject().as_raw().to_vec(),
-            not_before: seconds(read.validity().not_before),
-            not_after: seconds(read.validity().not_after),
-            path_length: basics.value.path_len_constraint,
-            signs_lists: may(&read, |usage| usage.crl_sign()),
-        })
-    }
-
-    fn holds(&self, now: UnixTime) -> bool {
-        self.check(now).is_ok()
+        let mut root = RootCertStore::empty();
+        let authority = {
+            let (_, read) = X509Certificate::from_der(&certificate).map_err(|_| "cannot be read")?;
+            let basics = read.basic_constraints().map_err(|_| "cannot be read")?.filter(|basics| basics.value.ca);
+            let Some(basics) = basics.filter(|_| may(&read, |usage| usage.key_cert_sign())) else {
+                return Err("is not that of an authority: its basic constraints or its key usage do not say so");
+            };
+            Self {
+                root: Arc::new(RootCertStore::empty()),
+                subject: read.subject().as_raw().to_vec(),
+                not_before: seconds(read.validity().not_before),
+                not_after: seconds(read.validity().not_after),
+                path_length: basics.value.path_len_constraint,
+                signs_lists: may(&read, |usage| usage.crl_sign()),
+                views: Vec::new(),
+            }
+        };
+        root.add(certificate).map_err(|_| "cannot be read")?;
+        Ok(Self { root: Arc::new(root), ..authority })
     }
 
     fn check(&self, now: UnixTime) -> Result<(), webpki::Error> {
@@ -270,6 +288,28 @@ impl Authority {
             return Err(webpki::Error::CertExpired { time: now, not_after: at(self.not_after) });
         }
         Ok(())
+    }
+
+    /// Judges a path to this authority that webpki has verified.
+    fn judge(&self, path: &VerifiedPath<'_>, named: bool, now: UnixTime) -> Result<(), webpki::Error> {
+        self.check(now)?;
+        let mut constrained = path.anchor().name_constraints.is_some();
+        let mut length = 0;
+        for intermediate in path.intermediate_certificates() {
+            let der = intermediate.der();
+            let (_, read) = X509Certificate::from_der(&der).map_err(|_| webpki::Error::BadDer)?;
+            if !may(&read, |usage| usage.key_cert_sign()) {
+                return Err(webpki::Error::EndEntityUsedAsCa);
+            }
+            constrained |= read.name_constraints().map_err(|_| webpki::Error::MalformedExtensions)?.is_some();
+            // RFC 5280 §6.1.4 (l): one that an authority issued to itself is not counted.
+            length += u32::from(intermediate.issuer() != intermediate.subject());
+        }
+        if self.path_length.is_some_and(|allowed| length > allowed) {
+            return Err(webpki::Error::PathLenConstraintViolated);
+        }
+        // Name constraints are about alternative names: a common name would slip through below them.
+        if constrained && !named { Err(webpki::Error::NameConstraintViolation) } else { Ok(()) }
     }
 }
 
@@ -292,9 +332,14 @@ fn views(
     let orders = if issuers.len() < lists.len() { lists.len() } else { 1 };
     let in_order = |first| {
         let mut lists = lists.to_vec();
-        lists.rotate_left(first);
+        // The others stay as they are: newer before older ones.
+        let list = lists.remove(first);
+        lists.insert(0, list);
         View::new(roots, lists, provider)
     };
+    if lists.is_empty() {
+        return Ok(vec![View::new(roots, Vec::new(), provider)?]);
+    }
     (0..orders).map(in_order).collect()
 }
 
