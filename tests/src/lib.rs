@@ -10,6 +10,8 @@ pub mod chaos;
 pub mod harness;
 pub mod model;
 pub mod naive;
+pub mod replicas;
+pub mod reseal;
 pub mod scenario;
 pub mod sim;
 pub mod stage;

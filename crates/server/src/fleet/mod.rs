@@ -20,14 +20,27 @@ use crate::telemetry::metrics::Metrics;
 
 pub use standing::{InHand, Standing};
 
-/// How often a replica tells of itself, and asks what was decided.
-const RHYTHM: Duration = Duration::from_secs(2);
 /// How often it asks until it was answered once.
 const IMPATIENT: Duration = Duration::from_millis(200);
-/// A replica that was not heard of for so long is not alive.
-const KEEP: Duration = Duration::from_secs(15);
 /// How long to try to say good-bye.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How fast the fleet moves.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How often a replica tells of itself, asks what was decided, and looks for work.
+    pub rhythm: Duration,
+    /// A replica that was not heard of for so long is not alive.
+    pub keep: Duration,
+    /// How long a re-sealing is taken at a time: much longer than a page of it takes, held records included.
+    pub lease: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { rhythm: Duration::from_secs(2), keep: Duration::from_secs(15), lease: Duration::from_mins(1) }
+    }
+}
 
 /// This replica as a member of the fleet.
 #[derive(Clone)]
@@ -37,13 +50,21 @@ pub struct Member {
     id: ReplicaId,
     schema: u32,
     started_at: Timestamp,
+    pace: Pace,
 }
 
 impl Member {
     /// A member that the others have not heard of yet.
     pub fn new(parts: Parts, metrics: Arc<Metrics>, id: ReplicaId, schema: u32) -> Self {
         let started_at = parts.clock.now();
-        Self { parts, metrics, id, schema, started_at }
+        Self { parts, metrics, id, schema, started_at, pace: Pace::default() }
+    }
+
+    /// At another pace.
+    #[must_use]
+    pub fn at(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Follows what was decided. Before anything is sealed it should have been done once.
@@ -71,7 +92,7 @@ impl Member {
             keys: self.parts.keyring.checks(),
             renewing: self.parts.standing.renewing(),
         };
-        self.parts.fleet.announce(&status, KEEP).await
+        self.parts.fleet.announce(&status, self.pace.keep).await
     }
 
     /// Keeps at it until told to stop, then says good-bye.
@@ -104,7 +125,7 @@ impl Member {
             silent = told.is_err();
             heard |= told.is_ok();
             self.metrics.set_paused(self.parts.standing.is_paused(self.parts.clock.now()));
-            tokio::time::sleep(if heard { RHYTHM } else { IMPATIENT }).await;
+            tokio::time::sleep(if heard { self.pace.rhythm } else { IMPATIENT }).await;
         }
     }
 }

@@ -14,10 +14,6 @@ use tokenvault_core::record::State;
 
 use super::Member;
 
-/// How often it is looked whether there is work.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
-/// How long the work is taken at a time: much longer than a page takes, held records included.
-const LEASE: Duration = Duration::from_mins(1);
 /// Records looked at between two notes.
 const PAGE: usize = 200;
 /// Records worked on at a time: readers come first.
@@ -46,7 +42,7 @@ impl Member {
             if let Err(error) = self.reseal().await {
                 tracing::warn!(%error, "the re-sealing was interrupted");
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(self.pace.rhythm).await;
         }
     }
 
@@ -85,7 +81,7 @@ impl Member {
 
     async fn take(&self) -> Result<Option<Resealing>, StoreError> {
         let now = self.parts.clock.now();
-        self.parts.fleet.take_resealing(&self.id, now, now + LEASE).await
+        self.parts.fleet.take_resealing(&self.id, now, now + self.pace.lease).await
     }
 
     async fn everybody_seals_with(&self, key: &str) -> Result<bool, StoreError> {

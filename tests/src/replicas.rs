@@ -1,0 +1,238 @@
+//! Replicas of the vault inside the test's own process, on a real Redis, with an identity provider that grants at once:
+//! for what is about the store and the keys, over more records than a Keycloak has sessions.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokenvault::clock::SystemClock;
+use tokenvault::config::load_keyring;
+use tokenvault::entropy::OsEntropy;
+use tokenvault::fleet::{Member, Pace};
+use tokenvault::journal::Unwritten;
+use tokenvault::keyring::KeyringState;
+use tokenvault::parts::{Observer, Parts};
+use tokenvault::problem::Problem;
+use tokenvault::reconciler::{self, Reconciler};
+use tokenvault::telemetry::metrics::Metrics;
+use tokenvault::tenants::{TenantRules, Tenants};
+use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Vault};
+use tokenvault::wake::Wake;
+use tokenvault_core::ids::{ClientId, JobId, ModuleName, ReplicaId, Subject, TenantId, UserId};
+use tokenvault_core::policy::Settings;
+use tokenvault_core::ports::{
+    CallError, Client, Clock, Fleet, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal, TokenStore,
+};
+use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::seal::SealError;
+use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Failure, Result};
+use crate::store_contract::samples::tenant;
+
+/// The module that has registered all jobs.
+pub const REGISTRAR: &str = "mod-data-import";
+
+/// What an access token of these tests begins with: whose it is.
+pub fn token_of(user: &UserId) -> String {
+    format!("at.{user}.")
+}
+
+/// A pair for a user, as large as Keycloak's are.
+pub fn grant(user: &UserId, life: Duration) -> Grant {
+    static ISSUED: AtomicU64 = AtomicU64::new(0);
+    let number = ISSUED.fetch_add(1, Ordering::Relaxed);
+    let padding = "x".repeat(1_000);
+    Grant {
+        access: AccessToken::new(format!("{}{number}.{padding}", token_of(user))),
+        expires_in: life,
+        refresh: RefreshToken::new(format!("rt.{user}.{number}.{padding}")),
+        refresh_expires_in: Some(Duration::from_hours(10)),
+        scope: "openid".to_owned(),
+        subject: Subject::parse(format!("sub-{user}")).ok(),
+        user: Some(user.clone()),
+        sid: None,
+        privileged: false,
+    }
+}
+
+/// Grants whatever is asked for, to whoever the token belongs to.
+struct Granting(Duration);
+
+impl Granting {
+    fn grant(&self, token: &str) -> std::result::Result<Grant, GrantError> {
+        let user = token.split('.').nth(1).and_then(|user| UserId::parse(user).ok());
+        user.map(|user| grant(&user, self.0)).ok_or(GrantError::Refused(Refusal::SubjectInvalid))
+    }
+}
+
+#[async_trait]
+impl IdentityProvider for Granting {
+    async fn verify(&self, _: &TenantId, _: &AccessToken) -> std::result::Result<Proof, ProofError> {
+        Err(ProofError::Malformed)
+    }
+
+    async fn exchange(&self, _: &Client, subject: &AccessToken) -> std::result::Result<Grant, GrantError> {
+        self.grant(subject.expose())
+    }
+
+    async fn refresh(&self, _: &Client, token: &RefreshToken) -> std::result::Result<Grant, GrantError> {
+        self.grant(token.expose())
+    }
+
+    async fn impersonate(&self, _: &Client, _: &Subject) -> std::result::Result<Grant, GrantError> {
+        Err(GrantError::Refused(Refusal::NotAllowed))
+    }
+
+    async fn probe(&self, _: &Client, _: &RefreshToken) -> std::result::Result<bool, CallError> {
+        Ok(true)
+    }
+
+    async fn revoke(&self, _: &Client, _: &RefreshToken) -> std::result::Result<(), CallError> {
+        Ok(())
+    }
+}
+
+/// What was noticed by the replicas of a test, all of them together.
+#[derive(Debug, Default)]
+pub struct Noticed {
+    /// Seals that did not open.
+    pub seal_failures: AtomicU64,
+    /// Records found at an older generation than was seen.
+    pub rollbacks: AtomicU64,
+    /// New pairs.
+    pub renewals: AtomicU64,
+}
+
+impl Observer for Noticed {
+    fn seal_failure(&self, _: SealError) {
+        self.seal_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn rolled_back(&self) {
+        self.rollbacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn renewal_step(&self, step: &'static str, outcome: &'static str, _: Duration) {
+        if step == "exchange" && outcome == "ok" {
+            self.renewals.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A running replica.
+pub struct Replica {
+    /// Its name.
+    pub id: ReplicaId,
+    /// Its use cases.
+    pub vault: Arc<Vault>,
+    /// Its parts.
+    pub parts: Parts,
+    /// Its keyring's file.
+    pub keyring_file: PathBuf,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Replica {
+    /// Starts a replica. Access tokens that it renews live for `life`.
+    pub async fn start(
+        name: &str,
+        redis: &str,
+        keyring_file: &Path,
+        life: Duration,
+        noticed: &Arc<Noticed>,
+    ) -> Result<Self> {
+        let id = ReplicaId::parse(name)?;
+        let clock = Arc::new(SystemClock::start());
+        let store = Arc::new(RedisStore::connect(&RedisConfig::new(redis))?);
+        store.ready().await?;
+        clock.sync(&*store).await;
+        let ring = load_keyring(keyring_file).map_err(|finding| Failure::new(finding.to_string()))?;
+        let parts = Parts {
+            store: Arc::clone(&store) as Arc<dyn TokenStore>,
+            fleet: store as Arc<dyn Fleet>,
+            idp: Arc::new(Granting(life)),
+            keyring: Arc::new(KeyringState::of_file(keyring_file, ring)),
+            standing: Arc::default(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            entropy: Arc::new(OsEntropy),
+            tenants: Arc::new(Tenants::new([rules()])),
+            wake: Arc::new(Wake::default()),
+            observer: Arc::clone(noticed) as Arc<dyn Observer>,
+            journal: Arc::new(Unwritten),
+        };
+        let stop = CancellationToken::new();
+        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
+        let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+        let pace =
+            Pace { rhythm: Duration::from_millis(200), keep: Duration::from_secs(2), lease: Duration::from_secs(3) };
+        let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), SCHEMA).at(pace);
+        member.hear().await?;
+        let tasks = vec![
+            tokio::spawn(Reconciler::new(parts.clone(), reconciler_options(&id)).run(stop.clone())),
+            tokio::spawn(member.run(stop.clone())),
+        ];
+        Ok(Self { id, vault, parts, keyring_file: keyring_file.to_owned(), stop, tasks })
+    }
+
+    /// A live token of a job.
+    pub async fn read(&self, job: &JobId) -> std::result::Result<LiveToken, Problem> {
+        self.read_as(REGISTRAR, job, Duration::from_secs(5)).await
+    }
+
+    /// The same as another module, waiting for a while only.
+    pub async fn read_as(&self, module: &str, job: &JobId, wait: Duration) -> std::result::Result<LiveToken, Problem> {
+        let caller = Caller {
+            module: ModuleName::parse(module).expect("these names are fit for modules"),
+            tenant: tenant(),
+            acquisitions: BTreeSet::new(),
+        };
+        let request = ReadRequest { min_ttl: None, wait, known: None };
+        match self.vault.read(&caller, job, request).await? {
+            ReadAnswer::Token(token) => Ok(token),
+            ReadAnswer::NotModified(_) => unreachable!("no generation was named"),
+        }
+    }
+
+    /// Ends it as a kill would: nothing is finished, nobody is told.
+    pub fn kill(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
+    /// Stops it as a signal would.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        futures::future::join_all(self.tasks).await;
+    }
+}
+
+fn reconciler_options(replica: &ReplicaId) -> reconciler::Options {
+    reconciler::Options {
+        replica: replica.clone(),
+        lease: Duration::from_secs(5),
+        poll_interval: Duration::from_millis(200),
+        concurrency: 32,
+        spends_per_session: 8,
+    }
+}
+
+fn rules() -> TenantRules {
+    TenantRules {
+        client: Client { tenant: tenant(), id: ClientId::parse("vault").expect("a client") },
+        user_id_claim: "sub".to_owned(),
+        acquisition: Acquisition::Exchange,
+        on_logout: OnLogout::Revoke,
+        default_job_life: Duration::from_hours(24),
+        max_job_life: Duration::from_hours(24),
+        max_children: 10,
+        adopt_clients: BTreeSet::new(),
+        renewal: Settings::default(),
+    }
+}
