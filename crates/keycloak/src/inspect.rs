@@ -1,7 +1,7 @@
 //! What a realm tells about itself to the vault's own client, for whoever examines a set-up.
 //!
 //! Every act here is harmless to users: it asks for tokens of the client's service account alone, and what it opens it
-//! revokes. Nothing here is part of serving a job.
+//! ends. Nothing here is part of serving a job.
 
 use std::fmt;
 use std::sync::Arc;
@@ -131,11 +131,11 @@ impl<'a> Inspector<'a> {
         session(&answer)
     }
 
-    /// Ends such a session.
-    pub async fn revoke(&self, token: &RefreshToken) -> Result<(), Unlearnt> {
-        match self.as_client(|caller| caller.revoke(token)).await {
-            // RFC 7009: the answer to a revocation has no body.
-            Ok(_) | Err(Unlearnt::Unintelligible) => Ok(()),
+    /// Ends such a session. A revocation would leave an empty one behind where a reuse has detached the client.
+    pub async fn end(&self, session: &OwnSession) -> Result<(), Unlearnt> {
+        let url = self.beside(|realm| format!("{realm}/protocol/openid-connect/logout"))?;
+        match self.as_client(|caller| caller.logout(&url, &session.refresh)).await {
+            Ok(_) | Err(Unlearnt::Refused { status: 204, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

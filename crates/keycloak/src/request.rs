@@ -156,6 +156,11 @@ impl Caller<'_> {
         self.with_token(&self.endpoints.revocation, token)
     }
 
+    /// Keycloak's logout. It ends the whole session: only for one that the vault has opened for nobody but itself.
+    pub(crate) fn logout(&self, url: &Url, token: &RefreshToken) -> HttpRequest {
+        self.post(url, [Some(Param::new("refresh_token", token.expose()))])
+    }
+
     fn with_token(&self, url: &Url, token: &RefreshToken) -> HttpRequest {
         self.post(
             url,

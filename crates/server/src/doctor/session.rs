@@ -1,6 +1,6 @@
 //! What a session of the vault's own tells: whether impersonation works, how long sessions idle, how tokens rotate.
 //!
-//! The session is the service account's, opened for this and revoked at the end: no user is touched, and what is spent here
+//! The session is the service account's, opened for this and ended again: no user is touched, and what is spent here
 //! is nobody's.
 
 use std::time::Duration;
@@ -123,8 +123,8 @@ async fn rotation(realm: &Realm<'_>, session: OwnSession, report: &mut Report) {
 }
 
 async fn end(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
-    if let Err(error) = realm.inspector.revoke(&session.refresh).await {
-        let finding = format!("the session opened for this examination could not be revoked: {error}");
+    if let Err(error) = realm.inspector.end(session).await {
+        let finding = format!("the session opened for this examination could not be ended: {error}");
         report.note(
             "keycloak-impersonation",
             realm.name(),

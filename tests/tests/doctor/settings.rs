@@ -1,0 +1,51 @@
+//! The realm's settings, seen with an administrator's token.
+
+use serde_json::json;
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::realm::VAULT;
+
+use crate::stage::Stage;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_do_not_fit_the_configuration_are_hazards() -> Result<()> {
+    let mut stage = Stage::sound().await?;
+    let token = stage.administrator().await?;
+    let with_token = ["--keycloak-admin-token", token.as_str()];
+    let set = async |stage: &Stage, settings| stage.realm().admin().update_realm(stage.realm().name(), &settings).await;
+
+    stage.tenant("refresh_token_max_reuse", 1);
+    let found = stage.examine(&with_token)?;
+    found.expect_only("rotation", "the realm's max reuse is 0", "set `refresh_token_max_reuse` to 0")?;
+    stage.tenant("refresh_token_max_reuse", 0);
+
+    set(&stage, json!({ "ssoSessionMaxLifespan": 36_000 })).await?;
+    let found = stage.examine(&with_token)?;
+    found.expect_only("session-length", "sessions end after 36000 s", "SSO Session Max")?;
+    set(&stage, json!({ "ssoSessionMaxLifespan": 86_400 })).await?;
+
+    set(&stage, json!({ "ssoSessionIdleTimeout": 900 })).await?;
+    stage.examine(&with_token)?.expect_only("session-idle", "idle out after 900 s", "SSO Session Idle")?;
+    set(&stage, json!({ "ssoSessionIdleTimeout": 86_400 })).await?;
+
+    stage.tenant("user_id_claim", "folio_user");
+    stage.examine(&with_token)?.expect_only("claims", "does not map `folio_user`", "--user-id-claim")?;
+    stage.tenant("user_id_claim", "sub");
+    assert_eq!(stage.examine(&with_token)?.verdict("claims"), "fine");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_may_not_see_the_settings_leaves_them_unchecked() -> Result<()> {
+    let stage = Stage::sound().await?;
+    let weak = stage.realm().service_token(VAULT).await?;
+    stage.private("weak-token", &weak.access_token)?;
+    let file = stage.file("weak-token").display().to_string();
+
+    let found = stage.examine(&["--keycloak-admin-token", &file])?;
+
+    assert!(found.succeeded, "{found}");
+    for check in ["rotation", "session-length", "session-idle", "claims"] {
+        assert_eq!(found.verdict(check), "not_checked", "{found}");
+    }
+    Ok(())
+}
