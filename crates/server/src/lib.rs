@@ -14,6 +14,7 @@ pub mod doctor;
 pub(crate) mod ending;
 pub mod entropy;
 pub mod fleet;
+pub mod hardening;
 pub mod http;
 pub mod journal;
 pub mod keyring;

@@ -126,6 +126,8 @@ async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Nex
 pub fn limits() -> tls::Limits {
     tls::Limits {
         max_connections: MAX_CONNECTIONS,
+        max_handshakes: MAX_CONNECTIONS,
+        caller_connections: MAX_CONNECTIONS,
         handshake_timeout: HANDSHAKE_TIMEOUT,
         header_timeout: HEADER_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,

@@ -42,6 +42,8 @@ impl Check {
         self.positive("body_timeout", server.body_timeout);
         self.positive("idle_timeout", server.idle_timeout);
         self.counted("max_connections", server.max_connections);
+        self.counted("max_handshakes", server.max_handshakes);
+        self.counted("caller_connections", server.caller_connections);
         self.counted("max_concurrent_requests", server.max_concurrent_requests);
         self.holds("caller_rate", server.caller_rate > 0, "must be at least 1");
         self.holds("caller_burst", server.caller_burst > 0, "must be at least 1");

@@ -41,6 +41,10 @@ pub struct Server {
     pub request_timeout: Duration,
     /// Connections at a time.
     pub max_connections: usize,
+    /// TLS handshakes at a time, beside those; for one more, the oldest of the busiest address is cut.
+    pub max_handshakes: usize,
+    /// Connections at a time of one certificate's holder; more are closed.
+    pub caller_connections: usize,
     /// Requests at a time, over all connections; more are answered 429.
     pub max_concurrent_requests: usize,
     /// Requests a second of one module at this replica; more are answered 429.
@@ -80,6 +84,8 @@ impl Default for Server {
             idle_timeout: Duration::from_mins(1),
             request_timeout: Duration::from_mins(1),
             max_connections: 4096,
+            max_handshakes: 512,
+            caller_connections: 1024,
             max_concurrent_requests: 4096,
             caller_rate: 10_000,
             caller_burst: 20_000,

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Connections;
+use super::handshakes::Handshakes;
 use super::reload::TlsState;
 use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
@@ -24,8 +25,12 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What a client is allowed.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at a time, those in their handshake included. More wait in the system's queue.
+    /// Connections at a time, beside those in their handshake. More wait in the system's queue.
     pub max_connections: usize,
+    /// Handshakes at a time. For one more, the oldest of the busiest address is cut.
+    pub max_handshakes: usize,
+    /// Connections of one certificate's holder at a time. More are closed.
+    pub caller_connections: usize,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
     /// For a request's head with HTTP/1.1.
@@ -38,6 +43,8 @@ impl From<&Server> for Limits {
     fn from(server: &Server) -> Self {
         Self {
             max_connections: server.max_connections,
+            max_handshakes: server.max_handshakes,
+            caller_connections: server.caller_connections,
             handshake_timeout: server.handshake_timeout,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
@@ -56,25 +63,25 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+    let handshakes = Handshakes::new(limits.max_handshakes);
     let connections = Arc::new(Connections::new(state, router, limits, metrics, stop.clone()));
     let open = TaskTracker::new();
-    while let Some((stream, address, slot)) = stop.run_until_cancelled(next(&listener, &slots)).await {
-        let connections = Arc::clone(&connections);
-        open.spawn(async move {
-            connections.serve(stream, address).await;
-            drop(slot);
-        });
+    while let Some((stream, address)) = stop.run_until_cancelled(next(&listener, &slots)).await {
+        let (connections, slots) = (Arc::clone(&connections), Arc::clone(&slots));
+        let handshake = handshakes.begin(address.ip());
+        open.spawn(async move { connections.serve(stream, address, handshake, slots).await });
     }
     drop(listener);
     open.close();
     open.wait().await;
 }
 
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots).acquire_owned().await.expect("nobody closes the semaphore");
+/// The next connection, once there is room for one; who has only begun its handshake takes none of it.
+async fn next(listener: &TcpListener, slots: &Semaphore) -> (TcpStream, SocketAddr) {
+    drop(slots.acquire().await.expect("nobody closes the semaphore"));
     loop {
         match listener.accept().await {
-            Ok((stream, address)) => return (stream, address, slot),
+            Ok(accepted) => return accepted,
             Err(error) if of_one_connection(error.kind()) => {}
             Err(error) => {
                 tracing::error!(%error, "no connection can be accepted for now");

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +27,10 @@ use tower::ServiceExt;
 use super::accept::Limits;
 use super::activity;
 use super::activity::{Activity, Answer};
+use super::handshakes::Handshake;
 use super::reload::TlsState;
 use super::settings::TlsSettings;
+use super::shares::Shares;
 use crate::callers::Peer;
 use crate::telemetry::metrics::Metrics;
 
@@ -57,6 +59,7 @@ pub(super) struct Connections {
     metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
     http: Builder<TokioExecutor>,
+    shares: Arc<Shares>,
 }
 
 impl Connections {
@@ -67,24 +70,53 @@ impl Connections {
         metrics: Option<Arc<Metrics>>,
         stop: CancellationToken,
     ) -> Self {
-        let http = http(limits.header_timeout);
-        Self { state, router, limits, metrics, stop, http }
+        let (http, shares) = (http(limits.header_timeout), Shares::new(limits.caller_connections));
+        Self { state, router, limits, metrics, stop, http, shares }
     }
 
-    /// Serves a connection until it ends.
-    pub(super) async fn serve(&self, stream: TcpStream, address: SocketAddr) {
+    /// Serves a connection until it ends. Once its handshake is done it takes one of the slots.
+    pub(super) async fn serve(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        handshake: Handshake,
+        slots: Arc<Semaphore>,
+    ) {
         let _open = self.metrics.as_deref().map(Open::count);
         // Before the handshake, so that a change during it is noticed.
         let settings = self.state.subscribe();
-        let handshake = self.handshake(stream, address, settings.borrow().server_config());
-        let Some(Some(stream)) = self.stop.run_until_cancelled(handshake).await else { return };
+        let agreed = self.handshake(stream, address, settings.borrow().server_config());
+        let stream = tokio::select! {
+            stream = agreed => stream,
+            () = handshake.cut() => return self.refused("handshake_cut"),
+            () = self.stop.cancelled() => return,
+        };
+        let Some(stream) = stream else { return };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let peer = chain.first().cloned().map(Peer::new);
         // Impossible, as the verifier demands a certificate; and the door stays shut if it were not.
         if peer.is_none() && settings.borrow().wants_certificates() {
             return;
         }
+        let share = peer.as_ref().map(|peer| self.shares.take(peer));
+        if matches!(share, Some(None)) {
+            return self.refused("too_many_connections");
+        }
+        // Whoever finds none free is in its handshake still, and may be cut like any other.
+        let slot = tokio::select! {
+            slot = slots.acquire_owned() => slot,
+            () = handshake.cut() => return self.refused("handshake_cut"),
+            () = self.stop.cancelled() => return,
+        };
+        drop(handshake);
+        let _held = (share, slot);
         self.exchange(stream, peer, Trust { chain, settings, address }).await;
+    }
+
+    fn refused(&self, reason: &'static str) {
+        if let Some(metrics) = &self.metrics {
+            metrics.rejected(reason);
+        }
     }
 
     async fn handshake(

@@ -9,8 +9,10 @@ mod accept;
 mod activity;
 mod connection;
 mod files;
+mod handshakes;
 mod reload;
 mod settings;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod verifier;

@@ -119,12 +119,47 @@ async fn no_more_connections_are_served_than_the_limit() {
     let mut first = stage.http1(&client).await;
     assert!(get1(&mut first, "/whoami").await.is_ok());
 
-    let mut second = pin!(stage.http1(&client));
+    let mut second = pin!(async {
+        let mut second = stage.http1(&client).await;
+        get1(&mut second, "/whoami").await
+    });
     assert!(tokio::time::timeout(SHORT, &mut second).await.is_err(), "the second one has to wait");
     assert!(get1(&mut first, "/whoami").await.is_ok());
     drop(first);
 
-    assert!(get1(&mut second.await, "/whoami").await.is_ok());
+    assert!(second.await.is_ok());
+}
+
+#[tokio::test]
+async fn slow_handshakes_make_room_for_the_next_and_take_no_place_from_anybody() {
+    let files = Files::new();
+    let limits = Server { max_connections: 1, max_handshakes: 2, ..files.config() };
+    let stage = Stage::start(&limits).await;
+    let mut slow = Vec::new();
+    for _ in 0..5 {
+        slow.push(TcpStream::connect(stage.address).await.unwrap());
+    }
+    stage.until_open(2).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    assert!(get1(&mut stage.http1(&client).await, "/whoami").await.is_ok());
+    let mut first = slow.remove(0);
+    let mut byte = [0];
+    let ended = tokio::time::timeout(SHORT, tokio::io::AsyncReadExt::read(&mut first, &mut byte)).await;
+    assert!(matches!(ended, Ok(Ok(0) | Err(_))), "the oldest was cut");
+}
+
+#[tokio::test]
+async fn one_holders_connections_are_bounded_and_anothers_are_not_its_own() {
+    let files = Files::new();
+    let stage = Stage::start(&Server { caller_connections: 1, ..files.config() }).await;
+    let module = client(&files, Some(&files.authority.module(7, valid())));
+    let mut first = stage.http1(&module).await;
+    assert!(get1(&mut first, "/whoami").await.is_ok());
+    assert!(get1(&mut stage.http1(&module).await, "/whoami").await.is_err(), "one more of the same holder's");
+    assert!(get1(&mut first, "/whoami").await.is_ok());
+    drop(first);
+    stage.until_open(0).await;
+    assert!(get1(&mut stage.http1(&module).await, "/whoami").await.is_ok());
 }
 
 #[tokio::test]
