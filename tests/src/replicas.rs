@@ -39,6 +39,9 @@ use crate::store_contract::samples::tenant;
 /// The module that has registered all jobs.
 pub const REGISTRAR: &str = "mod-data-import";
 
+/// How long an access token lives here.
+pub const LIFE: Duration = Duration::from_mins(20);
+
 /// What an access token of these tests begins with: whose it is.
 pub fn token_of(user: &UserId) -> String {
     format!("at.{user}.")
@@ -141,12 +144,13 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts a replica. Access tokens that it renews live for `life`.
+    /// Starts a replica that tells of itself, and looks for work, in this rhythm. Access tokens that it renews live for
+    /// [`LIFE`].
     pub async fn start(
         name: &str,
         redis: &str,
         keyring_file: &Path,
-        life: Duration,
+        rhythm: Duration,
         noticed: &Arc<Noticed>,
     ) -> Result<Self> {
         let id = ReplicaId::parse(name)?;
@@ -158,7 +162,7 @@ impl Replica {
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
             fleet: store as Arc<dyn Fleet>,
-            idp: Arc::new(Granting(life)),
+            idp: Arc::new(Granting(LIFE)),
             keyring: Arc::new(KeyringState::of_file(keyring_file, ring)),
             standing: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -171,8 +175,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
-        let pace =
-            Pace { rhythm: Duration::from_millis(200), keep: Duration::from_secs(2), lease: Duration::from_secs(3) };
+        let pace = Pace { rhythm, keep: Duration::from_secs(4), lease: Duration::from_secs(3) };
         let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), SCHEMA).at(pace);
         member.hear().await?;
         let tasks = vec![

@@ -22,11 +22,9 @@ use tokenvault_core::time::Timestamp;
 use crate::harness::process::wait_until;
 use crate::harness::redis::Redis;
 use crate::harness::{Failure, Result};
-use crate::replicas::{Noticed, Replica, grant, token_of};
+use crate::replicas::{LIFE, Noticed, Replica, grant, token_of};
 use crate::store_contract::samples;
 
-/// How long an access token lives here.
-const LIFE: Duration = Duration::from_mins(20);
 /// The records are due over this long, so that some are renewed while others are sealed anew.
 const DUE_WITHIN: Duration = Duration::from_mins(10);
 /// Every so many records have a spare, a reserve and a watched pair too.
@@ -47,6 +45,8 @@ pub struct Report {
     pub resealed: u64,
     /// Records that could not be.
     pub failed: u64,
+    /// Whether the work was taken up again after its worker had been killed.
+    pub taken_up: bool,
     /// Sealed values that were left under the old key.
     pub left: u64,
     /// Pairs that were renewed meanwhile.
@@ -66,7 +66,9 @@ pub struct Report {
 impl Report {
     /// Whether nothing was lost.
     pub fn is_good(&self) -> bool {
-        self.failed + self.left + self.failed_reads + self.seal_failures == 0 && self.reads_after == self.records
+        self.failed + self.left + self.failed_reads + self.seal_failures == 0
+            && self.taken_up
+            && self.reads_after == self.records
     }
 }
 
@@ -181,19 +183,20 @@ async fn keep_reading(replica: &Replica, records: u64, seed: u64, reading: &Read
     }
 }
 
-/// Waits for the end of the re-sealing. Whoever has the work when a third of it is done is killed.
-async fn finished(steady: &Replica, victim: Replica, records: u64) -> Result<Resealing> {
-    let (fleet, mut victim) = (&steady.parts.fleet, Some(victim));
+/// Waits for the end of the re-sealing. The victim, who has the work, is killed when a third of it is done.
+async fn finished(steady: &Replica, victim: Replica, records: u64) -> Result<(Resealing, bool)> {
+    let (fleet, mut victim, mut killed_at_work) = (&steady.parts.fleet, Some(victim), false);
     let began = Instant::now();
     loop {
         let work = fleet.resealing().await?.ok_or_else(|| Failure::new("the re-sealing is forgotten"))?;
         if work.finished_at.is_some() {
-            return Ok(work);
+            return Ok((work, killed_at_work));
         }
         let worker = work.worker.as_ref().map(|(replica, _)| replica);
         let is_working = victim.as_ref().is_some_and(|victim| worker == Some(&victim.id));
-        if work.seen * 3 >= records && (is_working || work.seen * 3 >= records * 2) {
+        if is_working && work.seen * 3 >= records {
             victim.take().into_iter().for_each(Replica::kill);
+            killed_at_work = true;
         }
         if began.elapsed() > Duration::from_mins(30) {
             return Err(Failure::new("the re-sealing does not end"));
@@ -229,10 +232,10 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         keys.write(file, "k1", &["k1"])?;
     }
     let noticed = Arc::new(Noticed::default());
-    let steady = Replica::start("steady", &redis.url(), &files[0], LIFE, &noticed).await?;
+    let steady = Replica::start("steady", &redis.url(), &files[0], Duration::from_secs(1), &noticed).await?;
     tell("creating records");
     fill(&steady, records).await?;
-    let victim = Replica::start("victim", &redis.url(), &files[1], LIFE, &noticed).await?;
+    let victim = Replica::start("victim", &redis.url(), &files[1], Duration::from_millis(100), &noticed).await?;
     let reading = Reading::default();
     let (fleet, steady) = (Arc::clone(&steady.parts.fleet), &steady);
     let work = async {
@@ -261,14 +264,14 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
             worker: None,
         };
         fleet.start_resealing(&asked).await?;
-        let done = finished(steady, victim, records).await?;
+        let (done, taken_up) = finished(steady, victim, records).await?;
         let seconds = began.elapsed().as_secs_f64();
         tell("taking the old key away");
         let left = left_under("k1", steady).await?;
         keys.write(&files[0], "k2", &["k2"])?;
         wait_until("the old key to be gone", SOON, async || steady.parts.keyring.checks().len() == 1).await?;
         reading.over.store(true, Ordering::Relaxed);
-        Ok((done, left, seconds))
+        Ok((done, taken_up, left, seconds))
     };
     let readers = futures::future::join_all((0..READERS).map(|seed| keep_reading(steady, records, seed, &reading)));
     let work = async {
@@ -277,7 +280,7 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         outcome
     };
     let (outcome, _) = tokio::join!(work, readers);
-    let (done, left, seconds) = outcome?;
+    let (done, taken_up, left, seconds) = outcome?;
     tell("reading all");
     let all = futures::stream::iter(0..records).map(|number| reads_well(steady, number)).buffer_unordered(AT_ONCE);
     let (mut reads_after, mut failed_after) = (0, 0);
@@ -290,6 +293,7 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         records,
         resealed: done.resealed,
         failed: done.failed,
+        taken_up,
         left,
         renewed: noticed.renewals.load(Ordering::Relaxed),
         reads: reading.reads.load(Ordering::Relaxed),
