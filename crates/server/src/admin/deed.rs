@@ -86,10 +86,7 @@ impl App {
 
     async fn note(&self, entry: Entry) -> Result<(), Problem> {
         self.journal.note(entry).await.map_err(|_| {
-            Problem::new(
-                Code::Internal,
-                "It cannot be recorded in the audit log, and what is not recorded is not done.",
-            )
+            Problem::new(Code::AuditUnavailable, "It cannot be recorded, and what is not recorded is not done.")
         })
     }
 }

@@ -13,7 +13,7 @@ const PROFILES: &str = ".config/tokenvault/profiles.toml";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Connection")]
-pub(super) struct Args {
+pub(super) struct ConnectionArgs {
     /// The admin listener, such as https://vault.example.org:8444
     #[arg(long, global = true, value_name = "URL")]
     address: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     pub(super) key: PathBuf,
 }
 
-impl Args {
+impl ConnectionArgs {
     pub(super) fn resolve(&self) -> Result<Connection, Failure> {
         self.resolve_in(home().as_deref())
     }
@@ -103,7 +103,8 @@ mod tests {
         let home = home_with("this is no TOML");
         let path = |name: &str| Some(PathBuf::from(name));
         let (cacert, cert, key) = (path("ca"), path("cert"), path("key"));
-        let args = Args { address: Some("https://v:1".to_owned()), cacert, cert, key, ..Args::default() };
+        let args =
+            ConnectionArgs { address: Some("https://v:1".to_owned()), cacert, cert, key, ..ConnectionArgs::default() };
         let connection = args.resolve_in(Some(home.path())).unwrap();
         assert_eq!(connection.address.as_str(), "https://v:1/");
         assert_eq!(connection.key, PathBuf::from("key"));
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn a_profile_fills_in_and_its_files_are_found_beside_it() {
         let home = home_with(PROFILE);
-        let args = Args { cert: Some(PathBuf::from("other.pem")), ..Args::default() };
+        let args = ConnectionArgs { cert: Some(PathBuf::from("other.pem")), ..ConnectionArgs::default() };
         let connection = args.resolve_in(Some(home.path())).unwrap();
         assert_eq!(connection.address.as_str(), "https://vault:8444/");
         assert_eq!(connection.cacert, home.path().join(".config/tokenvault/ca.pem"));
@@ -122,11 +123,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_and_is_wrong_usage() {
         let empty = tempfile::tempdir().unwrap();
-        let failure = Args::default().resolve_in(Some(empty.path())).unwrap_err();
+        let failure = ConnectionArgs::default().resolve_in(Some(empty.path())).unwrap_err();
         assert!(failure.text().unwrap().starts_with("--address is missing"), "{failure:?}");
-        let http = Args { address: Some("http://v".to_owned()), ..Args::default() };
+        let http = ConnectionArgs { address: Some("http://v".to_owned()), ..ConnectionArgs::default() };
         assert!(http.resolve_in(None).unwrap_err().text().unwrap().contains("it is https://HOST:PORT"));
-        let absent = Args { profile: Some("x".to_owned()), ..Args::default() };
+        let absent = ConnectionArgs { profile: Some("x".to_owned()), ..ConnectionArgs::default() };
         assert!(absent.resolve_in(Some(empty.path())).unwrap_err().text().unwrap().contains("cannot be read"));
     }
 }

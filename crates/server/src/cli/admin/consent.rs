@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use super::super::{Console, Failure};
 
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Args {
+pub(super) struct Consent {
     /// Do it without asking
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
@@ -14,7 +14,7 @@ pub(super) struct Args {
     pub(super) dry_run: bool,
 }
 
-impl Args {
+impl Consent {
     /// Asks on the terminal unless the answer was given with the command. Whatever is not `yes` is a no.
     pub(super) fn ask(&self, question: &str, console: &mut Console<'_>) -> Result<(), Failure> {
         if self.yes {

@@ -7,9 +7,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::super::Failure;
+use super::Desk;
+use super::consent::Consent;
 use super::show::{counted, list, moment, text};
 use super::table::Table;
-use super::{Desk, consent};
 
 /// Between two looks at a job whose renewal is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -70,7 +71,7 @@ pub(super) struct RenewArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
     #[command(flatten)]
-    consent: consent::Args,
+    consent: Consent,
 }
 
 /// End jobs, whoever registered them
@@ -85,7 +86,7 @@ pub(super) struct RevokeArgs {
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
     #[command(flatten)]
-    consent: consent::Args,
+    consent: Consent,
 }
 
 pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
@@ -300,7 +301,7 @@ async fn revoke(args: &RevokeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failur
 async fn each(
     jobs: &[String],
     desk: &mut Desk<'_, '_>,
-    consent: &consent::Args,
+    consent: &Consent,
     act: impl AsyncFn(&Desk<'_, '_>, &str) -> Result<Value, Failure>,
 ) -> Result<(), Failure> {
     let (mut done, mut failed) = (Vec::new(), None::<Failure>);

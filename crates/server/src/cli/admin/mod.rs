@@ -22,16 +22,18 @@ use serde_json::Value;
 
 use super::{Console, Failure};
 use client::AdminClient;
+use connection::ConnectionArgs;
 
 /// Look after a running vault
 ///
-/// Calls the admin listener of one of its replicas, whichever: they all tell and do the same. Who you are is said by your
-/// client certificate, and what you may do by the vault's admin policy. Where the vault is comes from the options, or from a
-/// profile:
+/// Calls the admin listener of one of its replicas, whichever: they all tell and do the same.
+/// Who you are is said by your client certificate, and what you may do by the vault's admin
+/// policy. Where the vault is comes from the options, or from a profile, such as this one in
+/// ~/.config/tokenvault/profiles.toml (its file names are relative to it):
 ///
-///   [profile.production]                          in ~/.config/tokenvault/profiles.toml
+///   [profile.production]
 ///   address = "https://vault.example.org:8444"
-///   cacert = "vault-ca.pem"                       relative to that file
+///   cacert = "vault-ca.pem"
 ///   cert = "alice.pem"
 ///   key = "alice.key"
 #[derive(Debug, clap::Args)]
@@ -39,9 +41,9 @@ use client::AdminClient;
 #[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 the vault cannot be reached, 4 not found.")]
 pub(super) struct Args {
     #[command(flatten)]
-    connection: connection::Args,
+    connection: ConnectionArgs,
     /// How results are printed
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table, help_heading = "Output")]
     output: Output,
     #[command(subcommand)]
     command: Command,

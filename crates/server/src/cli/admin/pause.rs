@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::super::Failure;
+use super::Desk;
+use super::consent::Consent;
 use super::show::{moment, text};
-use super::{Desk, consent};
 
 /// Stop renewal for a while
 ///
@@ -19,7 +20,7 @@ pub(super) struct PauseArgs {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    consent: consent::Args,
+    consent: Consent,
 }
 
 /// Go on with renewal

@@ -6,9 +6,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use super::super::Failure;
+use super::Desk;
+use super::consent::Consent;
 use super::show::text;
 use super::status::resealing;
-use super::{Desk, consent};
 
 /// Between two looks at the progress.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
     status: bool,
     #[command(flatten)]
-    consent: consent::Args,
+    consent: Consent,
 }
 
 pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {

@@ -4,9 +4,10 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::super::Failure;
+use super::Desk;
+use super::consent::Consent;
 use super::jobs::{find, jobs_table};
 use super::show::{counted, list, text};
-use super::{Desk, consent};
 
 /// End what runs in a user's name
 #[derive(Debug, Subcommand)]
@@ -25,7 +26,7 @@ pub(super) struct RevokeArgs {
     /// The user's id, as jobs show it
     user: String,
     #[command(flatten)]
-    consent: consent::Args,
+    consent: Consent,
 }
 
 pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
