@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
-use super::certs::{Certificate, TestCa};
+use super::certs::{Certificate, TestCa, Validity};
 use super::client::Client;
 use super::keycloak::http_client;
 use super::policy::{self, Module};
@@ -119,6 +119,13 @@ impl VaultBuilder {
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.put(key, value);
         self
+    }
+
+    /// Holds modules' certificates against a revocation list, empty at first: [`TestCa::publish_crl`] writes the next one.
+    pub fn revocations(mut self) -> Result<Self> {
+        let file = self.ca.publish_crl(&[], Validity::Now)?;
+        self.put("server.client_crl_file", path(&file));
+        Ok(self)
     }
 
     /// Opens the operators' listener.

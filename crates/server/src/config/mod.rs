@@ -25,7 +25,7 @@ use tokenvault_core::ids::TenantId;
 
 pub use environment::{Environment, home};
 pub use error::{ConfigError, Finding};
-pub use secrets::{Secrets, TenantSecrets, VaultCredential, load_keyring, read_secret};
+pub use secrets::{Secrets, TenantSecrets, VaultCredential, load_keyring, parse_keyring, read_secret};
 pub use sections::{
     Admin, Audit, Idp, KeyringSection, LogFormat, Management, PolicySection, Redis, Renewal, Server, Telemetry,
 };
@@ -89,7 +89,8 @@ impl Config {
         Self::parse(&text, file, environment)
     }
 
-    fn parse(text: &str, file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+    /// Parses and checks what would stand in that file.
+    pub fn parse(text: &str, file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let one = |place: String, problem: String| ConfigError::one(file, Finding::new(place, problem));
         let written: Dict = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));

@@ -121,13 +121,16 @@ struct KeyringFile {
 
 /// Reads a keyring: TOML, `primary = "ID"` and under `[keys]` for each id 32 bytes in base64.
 pub fn load_keyring(file: &Path) -> Result<Keyring, Finding> {
-    let place = file.display().to_string();
-    let text = read_text(file)?;
+    parse_keyring(&read_text(file)?, &file.display().to_string())
+}
+
+/// Parses a keyring; `place` is what its findings call it.
+pub fn parse_keyring(text: &str, place: &str) -> Result<Keyring, Finding> {
     // The parser's own message may quote the line, which may hold a key.
-    let parsed: KeyringFile = toml::from_str(&text).map_err(|error| {
+    let parsed: KeyringFile = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
         Finding::new(
-            &place,
+            place,
             format!("line {line}: is not a keyring: `primary = \"ID\"`, then `[keys]` with `ID = \"BASE64\"`"),
         )
     })?;
@@ -135,8 +138,8 @@ pub fn load_keyring(file: &Path) -> Result<Keyring, Finding> {
     for (id, encoded) in parsed.keys {
         let encoded = Zeroizing::new(encoded);
         let key = STANDARD.decode(encoded.as_bytes()).map(Zeroizing::new);
-        let key = key.map_err(|_| Finding::new(&place, format!("the key {id:?} is not base64")))?;
+        let key = key.map_err(|_| Finding::new(place, format!("the key {id:?} is not base64")))?;
         keys.push((id, key));
     }
-    Keyring::new(&parsed.primary, keys).map_err(|error| Finding::new(&place, error.to_string()))
+    Keyring::new(&parsed.primary, keys).map_err(|error| Finding::new(place, error.to_string()))
 }
