@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         let begun = Instant::now();
         let rules = Rules { looks_again: !options.blind, ..Rules::default() };
         let world = start.world(rules, budget(&options.budget, start.budget));
-        let depth = options.depth.unwrap_or(start.quick);
+        let depth = options.depth.unwrap_or(start.deep);
         let found = explore(world, depth, |depth, states| eprint!("\r{}: depth {depth}, {states} states ", start.name));
         eprintln!();
         holds &= found.violations.is_empty();

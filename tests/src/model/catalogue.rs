@@ -17,8 +17,10 @@ pub struct Start {
     may_exchange: bool,
     /// What may happen in it, unless told otherwise.
     pub budget: Budget,
-    /// How deep it is explored in the time a test may take; the full depth is the binary's.
+    /// How many events deep it is explored in the time a test may take.
     pub quick: usize,
+    /// How deep the binary explores it: some ten seconds.
+    pub deep: usize,
 }
 
 const NOTHING: Budget = Budget { faults: 0, others: 0, newcomers: 0, releases: 0, rollbacks: 0 };
@@ -32,18 +34,27 @@ const JOB: Start = Start {
     may_exchange: true,
     budget: Budget { faults: 2, ..NOTHING },
     quick: 16,
+    deep: 26,
 };
 
 /// Every world.
 pub const STARTS: &[Start] = &[
     JOB,
-    Start { name: "spend", about: "one job whose client may not exchange", may_exchange: false, quick: 16, ..JOB },
+    Start {
+        name: "spend",
+        about: "one job whose client may not exchange",
+        may_exchange: false,
+        quick: 16,
+        deep: 26,
+        ..JOB
+    },
     Start {
         name: "adopt",
         about: "one adopted pair",
         acquisition: Acquisition::Adopt,
         may_exchange: false,
         quick: 16,
+        deep: 26,
         ..JOB
     },
     Start {
@@ -53,6 +64,7 @@ pub const STARTS: &[Start] = &[
         anchored: true,
         budget: Budget { faults: 2, others: 1, ..NOTHING },
         quick: 13,
+        deep: 20,
         ..JOB
     },
     Start {
@@ -62,6 +74,7 @@ pub const STARTS: &[Start] = &[
         may_exchange: false,
         budget: Budget { faults: 2, others: 1, releases: 1, ..NOTHING },
         quick: 11,
+        deep: 16,
         ..JOB
     },
     Start {
@@ -69,6 +82,7 @@ pub const STARTS: &[Start] = &[
         about: "one job; others revoke or reuse, and the user registers a second job",
         budget: Budget { faults: 1, others: 2, newcomers: 2, ..NOTHING },
         quick: 11,
+        deep: 15,
         ..JOB
     },
     Start {
@@ -77,6 +91,7 @@ pub const STARTS: &[Start] = &[
         may_exchange: false,
         budget: Budget { faults: 1, others: 1, newcomers: 1, ..NOTHING },
         quick: 11,
+        deep: 16,
         ..JOB
     },
     Start {
@@ -85,6 +100,7 @@ pub const STARTS: &[Start] = &[
         jobs: 2,
         budget: Budget { faults: 1, releases: 1, ..NOTHING },
         quick: 11,
+        deep: 16,
         ..JOB
     },
     Start {
@@ -94,6 +110,7 @@ pub const STARTS: &[Start] = &[
         may_exchange: false,
         budget: Budget { faults: 1, releases: 1, ..NOTHING },
         quick: 11,
+        deep: 15,
         ..JOB
     },
     Start {
@@ -102,6 +119,7 @@ pub const STARTS: &[Start] = &[
         jobs: 2,
         budget: Budget { faults: 1, others: 1, newcomers: 1, releases: 1, ..NOTHING },
         quick: 9,
+        deep: 13,
         ..JOB
     },
     Start {
@@ -109,6 +127,7 @@ pub const STARTS: &[Start] = &[
         about: "one job renewed by exchange; the store goes back to an older record",
         budget: Budget { faults: 1, rollbacks: 1, ..NOTHING },
         quick: 13,
+        deep: 18,
         ..JOB
     },
     Start {
@@ -118,6 +137,7 @@ pub const STARTS: &[Start] = &[
         may_exchange: false,
         budget: Budget { faults: 0, rollbacks: 1, ..NOTHING },
         quick: 11,
+        deep: 14,
         ..JOB
     },
 ];
