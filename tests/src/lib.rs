@@ -13,6 +13,7 @@ pub mod naive;
 pub mod replicas;
 pub mod reseal;
 pub mod scenario;
+pub mod siege;
 pub mod sim;
 pub mod stage;
 pub mod store_contract;

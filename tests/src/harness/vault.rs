@@ -336,6 +336,11 @@ impl Vault {
         &mut self.replicas
     }
 
+    /// The replicas' processes.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.replicas.iter().map(|replica| replica.process.id()).collect()
+    }
+
     /// A module's client for the first replica. The module is one the vault was built with.
     pub fn client(&self, module: &str) -> Result<Client> {
         self.client_of(module, 0)

@@ -1,0 +1,106 @@
+//! `siege`: a vault under thousands of slow connections and a rapid-reset flood, and its account as one line of JSON.
+//!
+//! Everything it needs it starts itself, and stops again. It must never be pointed at parts that somebody uses.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its two streams")]
+#![allow(clippy::disallowed_methods, reason = "it drives real processes, so it reads the environment")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::siege::attack::{self, Orders};
+use tokenvault_tests::siege::{Options, run};
+
+/// Besiege a vault and time a good caller's reads before and meanwhile
+///
+/// Builds on `cargo build --release -p tokenvault`, or `TOKENVAULT_BIN`. The status is 1 where a promise was broken: the
+/// slowest hundredth of the reads takes at most twice as long, and the vault's memory grows by less than 64 MiB.
+#[derive(Debug, Parser)]
+#[command(name = "siege", args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Slow connections: silent ones, slow handshakes, slow heads and slow bodies, a quarter each
+    #[arg(long, default_value_t = 5_000)]
+    connections: usize,
+    /// Connections that open streams and reset them
+    #[arg(long, default_value_t = 4)]
+    floods: usize,
+    /// How long each of the two measurements takes
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// What is printed in the end
+    #[arg(long, value_enum, default_value = "json")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The besiegers' own process
+    #[command(hide = true)]
+    Besiege {
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long)]
+        root: PathBuf,
+        /// A certificate and its key
+        #[arg(long, num_args = 2)]
+        rogue: Vec<PathBuf>,
+        #[arg(long)]
+        connections: usize,
+        #[arg(long)]
+        floods: usize,
+        #[arg(long)]
+        seconds: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let files = getrlimit(Resource::Nofile);
+    // With fewer there are fewer besiegers, as their account tells.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
+    let outcome = match args.command {
+        Some(command) => besiege(command).await,
+        None => siege(&args).await,
+    };
+    match outcome {
+        Ok((line, kept)) => {
+            println!("{line}");
+            ExitCode::from(u8::from(!kept))
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn siege(args: &Args) -> Result<(String, bool)> {
+    let Output::Json = args.output;
+    let options = Options {
+        connections: args.connections,
+        floods: args.floods,
+        seconds: args.seconds.max(1),
+        program: std::env::current_exe()?,
+    };
+    let report = run(&options).await?;
+    Ok((serde_json::to_string(&report)?, report.kept))
+}
+
+async fn besiege(command: Command) -> Result<(String, bool)> {
+    let Command::Besiege { address, root, rogue, connections, floods, seconds } = command;
+    let rogues = rogue.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    let orders = Orders { address, root, rogues, connections, floods, time: Duration::from_secs(seconds) };
+    Ok((serde_json::to_string(&attack::besiege(&orders).await?)?, true))
+}
