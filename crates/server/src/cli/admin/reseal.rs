@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::Failure;
 use super::Desk;
 use super::consent::Consent;
-use super::show::text;
+use super::show::{counted, text};
 use super::status::resealing;
 
 /// Between two looks at the progress.
@@ -35,11 +35,12 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
         desk.client.get(&["reseal"], &[]).await?
     } else {
         let status = desk.client.get(&["status"], &[]).await?;
-        let records = text(&status, "jobs");
+        let records = usize::try_from(status["jobs"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+        let records = format!("about {}", counted(records, "record"));
         if args.consent.dry_run {
-            return would(&status, desk);
+            return would(&status, &records, desk);
         }
-        args.consent.ask(&format!("Seal about {records} records anew?"), desk.console)?;
+        args.consent.ask(&format!("Seal {records} anew?"), desk.console)?;
         desk.client.post(&["reseal"], None).await?
     };
     if args.wait {
@@ -58,11 +59,11 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
     }
 }
 
-fn would(status: &Value, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+fn would(status: &Value, records: &str, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
     if desk.is_json() {
         return desk.json(&serde_json::json!({"dry_run": true, "records": status["jobs"]}));
     }
-    desk.line(format!("about {} records would be sealed anew", text(status, "jobs")))
+    desk.line(format!("{records} would be sealed anew"))
 }
 
 /// Looks again and again until it is finished. On a terminal the progress is drawn.
