@@ -16,6 +16,7 @@
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
 //! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
+//! | [`tools`] | the programs that check what is shipped beside the binary |
 //! | [`client`] | HTTP with a client certificate, as modules and operators call |
 
 pub mod admin;
@@ -33,6 +34,7 @@ pub mod realm;
 pub mod redis;
 mod representation;
 pub mod tokens;
+pub mod tools;
 pub mod vault;
 
 pub use failure::{Failure, Result};

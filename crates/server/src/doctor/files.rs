@@ -24,11 +24,15 @@ pub(super) fn examine(config: &Config, now: Timestamp, report: &mut Report) {
     certificate("server.cert_file", &server.cert_file, now, report);
     certificate("server.client_ca_file", &server.client_ca_file, now, report);
     if let Some(file) = &server.client_crl_file {
-        revocations(file, now, report);
+        revocations("server.client_crl_file", file, now, report);
     }
     if let Some(admin) = &config.admin {
+        pair("admin", admin, report);
         certificate("admin.cert_file", &admin.cert_file, now, report);
         certificate("admin.client_ca_file", &admin.client_ca_file, now, report);
+    }
+    if let Some(file) = config.admin.as_ref().and_then(|admin| admin.client_crl_file.as_ref()) {
+        revocations("admin.client_crl_file", file, now, report);
     }
     if let Some(idp) = &config.idp {
         pair("idp", idp, report);
@@ -85,14 +89,13 @@ fn certificate(key: &'static str, file: &Path, now: Timestamp, report: &mut Repo
     );
 }
 
-fn revocations(file: &Path, now: Timestamp, report: &mut Report) {
-    let key = "server.client_crl_file";
+fn revocations(key: &'static str, file: &Path, now: Timestamp, report: &mut Report) {
     let lists = CertificateRevocationListDer::pem_file_iter(file).into_iter().flatten().filter_map(Result::ok);
     let Some(end) = lists.filter_map(|der| next_update(&der)).min() else {
         let remedy = "see the line on this section's TLS files";
         return report.unknown("crl-expiry", key, format!("{} cannot be read", file.display()), remedy);
     };
-    let remedy = "publish a new list and replace the file: an expired one refuses every module";
+    let remedy = "publish a new list and replace the file: an expired one refuses everybody";
     // Lists are often published daily; one that lasts another hour is not late.
     until("crl-expiry", key, file, (end, Duration::from_hours(1), remedy), now, report);
 }

@@ -60,7 +60,8 @@ fn is_shared([first, second, ..]: [u8; 4]) -> bool {
 
 fn open_files(config: &Config, report: &mut Report) {
     let needed = (config.server.max_connections as u64) + (config.redis.pool_size as u64) + SPARE_FILES;
-    match getrlimit(Resource::Nofile).current {
+    // `serve` takes as many as it may have.
+    match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => report.hazard(
             "open-files",
             "ulimit -n",

@@ -110,6 +110,9 @@ impl Metrics {
         for reason in EndReason::ALL {
             drop(metrics.ended.get_or_create(&vec![("reason", reason.code())]));
         }
+        for error in [SealError::Malformed, SealError::UnknownKey, SealError::Forged] {
+            drop(metrics.seal_failures.get_or_create(&vec![("kind", error.code())]));
+        }
         drop(metrics.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
         for outcome in ["written", "refused", "lost"] {
             drop(metrics.audit_entries.get_or_create(&vec![("outcome", outcome)]));
