@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
+
 /// Hears of every call of Keycloak.
 pub trait CallObserver: Send + Sync {
     /// `call` is one of [`crate::answer::Call`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
     fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration);
+
+    /// Puts what a trace needs into the headers of a request that is about to be sent, inside its span.
+    fn carry(&self, _headers: &mut HeaderMap) {}
 }
 
 /// Hears nothing.

@@ -9,6 +9,8 @@ use tokenvault_core::ports::{
     CallError, Client, Clock, Entropy, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal,
 };
 use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::answer::{self, Answer, Call, cause_code};
 use crate::claims::Claims;
@@ -83,14 +85,24 @@ impl KeycloakProvider {
         &self,
         tenant: &TenantConfig,
         call: Call,
-        request: HttpRequest,
+        mut request: HttpRequest,
         classify: impl FnOnce(Answer) -> Result<T, E>,
         code: impl FnOnce(E) -> &'static str,
     ) -> Result<T, E> {
         let begun = self.clock.now();
         let http = tenant.http.as_ref().unwrap_or(&self.http);
-        let result = classify(http.send(request).await);
+        let span = span(&request);
+        span.in_scope(|| self.observer.carry(&mut request.headers));
+        let answer = http.send(request).instrument(span.clone()).await;
+        let status = answer.as_ref().ok().map(|answer| answer.status);
+        let result = classify(answer);
         let outcome = result.as_ref().map_or_else(|error| code(*error), |_| "ok");
+        if let Some(status) = status {
+            span.record("http.response.status_code", status);
+        }
+        if result.is_err() {
+            span.record("otel.status_code", "ERROR").record("error.type", outcome);
+        }
         let elapsed = self.clock.now().since(begun);
         tracing::debug!(call = call.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
         self.observer.call(call.as_str(), outcome, elapsed);
@@ -131,6 +143,18 @@ impl KeycloakProvider {
             other => other,
         })
     }
+}
+
+/// What a trace tells of a call: `OpenTelemetry`'s conventions for HTTP clients, with the realm left out of the path.
+fn span(request: &HttpRequest) -> tracing::Span {
+    let path = request.url.path().split_once("/protocol/").map_or("", |(_, path)| path);
+    tracing::info_span!(
+        target: "tokenvault::trace", "keycloak", otel.kind = "client",
+        otel.name = format!("{} /realms/{{realm}}/protocol/{path}", request.method), otel.status_code = Empty,
+        http.request.method = %request.method, url.template = format!("/realms/{{realm}}/protocol/{path}"),
+        server.address = request.url.host_str(), server.port = request.url.port_or_known_default(),
+        http.response.status_code = Empty, error.r#type = Empty,
+    )
 }
 
 /// Where a client stands: its tenant, and its proof for one request.

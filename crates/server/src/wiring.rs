@@ -112,6 +112,10 @@ impl CallObserver for CountCalls {
     fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration) {
         self.0.keycloak_request(call, outcome, elapsed);
     }
+
+    fn carry(&self, headers: &mut http::HeaderMap) {
+        crate::telemetry::traces::carry(headers);
+    }
 }
 
 pub(crate) fn redis(config: &Config, secrets: &Secrets) -> RedisConfig {

@@ -6,6 +6,7 @@ use super::{ConfigFile, Failure, Stop};
 use crate::hardening;
 use crate::runtime::{self, Backing};
 use crate::telemetry::logs;
+use crate::telemetry::traces::Traces;
 
 /// Run the vault
 ///
@@ -20,9 +21,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.config.load()?;
-    logs::start(&config.telemetry);
+    let runtime = super::runtime()?;
+    let traces = {
+        let _entered = runtime.enter();
+        Traces::of(&config.telemetry, &config.file)?
+    };
+    logs::start_with(&config.telemetry, &traces);
     hardening::apply();
-    super::runtime()?.block_on(async {
+    let served = runtime.block_on(async {
         let mut stop = Stop::listen()?;
         let starting = runtime::start(&config, Backing::Redis);
         let running = tokio::select! {
@@ -45,5 +51,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             else => tracing::warn!("stopped with something unfinished: `server.shutdown_grace` was over"),
         }
         Ok(())
-    })
+    });
+    traces.finish();
+    served
 }

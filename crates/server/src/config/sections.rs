@@ -307,18 +307,30 @@ impl Default for Audit {
 }
 
 /// `[telemetry]`: how the process tells about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
     /// The form of log lines.
     pub log_format: LogFormat,
     /// The least severe level that is logged, or `tracing` directives such as `info,tokenvault::http=debug`.
     pub log_level: String,
+    /// The collector that traces are told to (OTLP over HTTP); without it none are.
+    pub otlp_endpoint: Option<String>,
+    /// Headers for it, such as a token: `NAME: VALUE` lines.
+    pub otlp_headers_file: Option<PathBuf>,
+    /// The part of the traces that is told, where the caller has not decided already.
+    pub otlp_sample_ratio: f64,
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log_format: LogFormat::Json, log_level: "info".to_owned() }
+        Self {
+            log_format: LogFormat::Json,
+            log_level: "info".to_owned(),
+            otlp_endpoint: None,
+            otlp_headers_file: None,
+            otlp_sample_ratio: 1.0,
+        }
     }
 }
 

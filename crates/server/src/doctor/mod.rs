@@ -175,6 +175,7 @@ fn secret_files(config: &Config) -> Vec<(String, PathBuf)> {
         ("admin.key_file", config.admin.as_ref().map(|admin| &admin.key_file)),
         ("idp.key_file", config.idp.as_ref().map(|idp| &idp.key_file)),
         ("redis.password_file", config.redis.password_file.as_ref()),
+        ("telemetry.otlp_headers_file", config.telemetry.otlp_headers_file.as_ref()),
         ("audit.hash_key_file", config.audit.hash_key_file.as_ref()),
     ];
     files.extend(more.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file?.clone()))));

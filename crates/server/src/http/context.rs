@@ -17,6 +17,7 @@ use super::{App, answer};
 use crate::callers::Peer;
 use crate::problem::{Code, Problem};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces;
 use crate::vault::Caller;
 
 const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
@@ -83,7 +84,9 @@ pub(crate) async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Requ
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", http.request.method = %request.method(), http.route = route, request_id = &*id.0);
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let trace = traces::request(request.method(), &route, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).instrument(trace.clone()).await;
+    traces::answered(&trace, response.status().as_u16());
     let problem = answer::problem_of(&mut response);
     if let Some(problem) = &problem {
         metrics.rejected(problem.code.as_str());

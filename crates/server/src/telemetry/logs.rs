@@ -1,22 +1,29 @@
-//! Structured logs on standard error.
+//! Structured logs on standard error, and the traces beside them.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
+use super::traces::{TARGET, Traces};
 use crate::config::{LogFormat, Telemetry};
 
-/// Starts logging for the process. A second call in one process changes nothing.
+/// Starts logging for the process, without traces. A second call in one process changes nothing.
 pub fn start(telemetry: &Telemetry) {
+    start_with(telemetry, &Traces::default());
+}
+
+/// The same with traces.
+pub fn start_with(telemetry: &Telemetry, traces: &Traces) {
     let filter = EnvFilter::try_new(&telemetry.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let registry = tracing_subscriber::registry().with(filter);
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let started = match telemetry.log_format {
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
-        LogFormat::Text => registry.with(layer).try_init(),
+    let layer = match telemetry.log_format {
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Text => layer.boxed(),
     };
-    drop(started);
+    drop(tracing_subscriber::registry().with(layer.with_filter(filter)).with(traces.layer()).try_init());
 }

@@ -1,5 +1,6 @@
-//! What operators see: metrics and logs. No user, job or token ever becomes a label.
+//! What operators see: metrics, logs and traces. No user, job or token ever becomes a label.
 
 pub mod logs;
 pub mod metrics;
 pub mod store;
+pub mod traces;

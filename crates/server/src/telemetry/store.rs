@@ -12,8 +12,10 @@ use tokenvault_core::ports::{
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::metrics::Metrics;
+use super::traces;
 
 /// A store whose operations are measured.
 pub struct Measured {
@@ -35,7 +37,11 @@ macro_rules! hand_on {
         impl TokenStore for Measured {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
                 let started = Instant::now();
-                let answer = self.store.$name($($argument),*).await;
+                let span = traces::store(stringify!($name));
+                let answer = self.store.$name($($argument),*).instrument(span.clone()).await;
+                if let Err(error) = &answer {
+                    traces::store_failed(&span, error);
+                }
                 self.metrics.store_operation(stringify!($name), started.elapsed());
                 answer
             })*
