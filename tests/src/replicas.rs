@@ -47,11 +47,14 @@ pub fn token_of(user: &UserId) -> String {
     format!("at.{user}.")
 }
 
-/// A pair for a user, as large as Keycloak's are.
-pub fn grant(user: &UserId, life: Duration) -> Grant {
+/// What makes tokens as large as Keycloak's are.
+pub const AS_LARGE_AS_KEYCLOAKS: usize = 1_000;
+
+/// A pair for a user, with so many characters that mean nothing.
+pub fn grant(user: &UserId, life: Duration, padding: usize) -> Grant {
     static ISSUED: AtomicU64 = AtomicU64::new(0);
     let number = ISSUED.fetch_add(1, Ordering::Relaxed);
-    let padding = "x".repeat(1_000);
+    let padding = "x".repeat(padding);
     Grant {
         access: AccessToken::new(format!("{}{number}.{padding}", token_of(user))),
         expires_in: life,
@@ -71,7 +74,7 @@ struct Granting(Duration);
 impl Granting {
     fn grant(&self, token: &str) -> std::result::Result<Grant, GrantError> {
         let user = token.split('.').nth(1).and_then(|user| UserId::parse(user).ok());
-        user.map(|user| grant(&user, self.0)).ok_or(GrantError::Refused(Refusal::SubjectInvalid))
+        user.map(|user| grant(&user, self.0, AS_LARGE_AS_KEYCLOAKS)).ok_or(GrantError::Refused(Refusal::SubjectInvalid))
     }
 }
 
@@ -153,9 +156,21 @@ impl Replica {
         rhythm: Duration,
         noticed: &Arc<Noticed>,
     ) -> Result<Self> {
+        Self::speaking(SCHEMA, name, redis, keyring_file, rhythm, noticed).await
+    }
+
+    /// The same as a version that knows no newer schema.
+    pub async fn speaking(
+        schema: u32,
+        name: &str,
+        redis: &str,
+        keyring_file: &Path,
+        rhythm: Duration,
+        noticed: &Arc<Noticed>,
+    ) -> Result<Self> {
         let id = ReplicaId::parse(name)?;
         let clock = Arc::new(SystemClock::start());
-        let store = Arc::new(RedisStore::connect(&RedisConfig::new(redis))?);
+        let store = Arc::new(RedisStore::connect(&RedisConfig::new(redis))?.speaking(schema));
         store.ready().await?;
         clock.sync(&*store).await;
         let ring = load_keyring(keyring_file).map_err(|finding| Failure::new(finding.to_string()))?;
@@ -176,7 +191,7 @@ impl Replica {
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
         let pace = Pace { rhythm, keep: Duration::from_secs(4), lease: Duration::from_secs(3) };
-        let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), SCHEMA).at(pace);
+        let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), schema).at(pace);
         member.hear().await?;
         let tasks = vec![
             tokio::spawn(Reconciler::new(parts.clone(), reconciler_options(&id)).run(stop.clone())),

@@ -22,7 +22,7 @@ use tokenvault_core::time::Timestamp;
 use crate::harness::process::wait_until;
 use crate::harness::redis::Redis;
 use crate::harness::{Failure, Result};
-use crate::replicas::{LIFE, Noticed, Replica, grant, token_of};
+use crate::replicas::{AS_LARGE_AS_KEYCLOAKS, LIFE, Noticed, Replica, grant, token_of};
 use crate::store_contract::samples;
 
 /// The records are due over this long, so that some are renewed while others are sealed anew.
@@ -109,8 +109,13 @@ pub fn user(number: u64) -> UserId {
     UserId::parse(format!("user-{number}")).expect("a user")
 }
 
-/// An active record, sealed with what a replica seals with now.
-pub fn record(replica: &Replica, number: u64, now: Timestamp, due_at: Timestamp) -> Record {
+/// An active record, sealed with what a replica seals with now; a rich one has a spare, a reserve and an anchor too.
+pub fn record(
+    replica: &Replica,
+    number: u64,
+    (now, due_at): (Timestamp, Timestamp),
+    (rich, padding): (bool, usize),
+) -> Record {
     let key = JobKey::new(samples::tenant(), job(number));
     let user = user(number);
     let session = |sid: &str| SessionRef {
@@ -119,9 +124,8 @@ pub fn record(replica: &Replica, number: u64, now: Timestamp, due_at: Timestamp)
         incarnation: Incarnation(0),
     };
     let sealer = Sealer { keyring: replica.parts.keyring.current(), entropy: &OsEntropy, key: &key, user: &user };
-    let seal = |kind, generation| sealer.seal(&grant(&user, LIFE), kind, Generation(generation), now);
-    let rich = number.is_multiple_of(RICH);
-    Record {
+    let seal = |kind, generation| sealer.seal(&grant(&user, LIFE, padding), kind, Generation(generation), now);
+    let record = Record {
         subject: Subject::parse(format!("sub-{user}")).expect("a subject"),
         created_at: now,
         expires_at: now + Duration::from_hours(10),
@@ -135,7 +139,8 @@ pub fn record(replica: &Replica, number: u64, now: Timestamp, due_at: Timestamp)
         access_life: LIFE,
         user: user.clone(),
         ..samples::record(&key, due_at)
-    }
+    };
+    replica.parts.vouched(&record)
 }
 
 async fn fill(replica: &Replica, records: u64) -> Result<()> {
@@ -144,7 +149,7 @@ async fn fill(replica: &Replica, records: u64) -> Result<()> {
     let mut creations = futures::stream::iter(0..records)
         .map(async |number| {
             let due_at = now + apart * u32::try_from(number).unwrap_or(u32::MAX);
-            let record = record(replica, number, now, due_at);
+            let record = record(replica, number, (now, due_at), (number.is_multiple_of(RICH), AS_LARGE_AS_KEYCLOAKS));
             replica.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await
         })
         .buffer_unordered(AT_ONCE);
@@ -212,7 +217,8 @@ async fn left_under(key: &str, replica: &Replica) -> Result<u64> {
         for stored in &page.records {
             let record = &stored.record;
             let pairs = record.pair.iter().chain(record.anchor.as_ref().map(|anchor| &anchor.pair));
-            let sealed = pairs.map(|pair| &pair.access).chain(record.tokens().map(|token| &token.sealed));
+            let sealed =
+                pairs.map(|pair| &pair.access).chain(record.tokens().map(|token| &token.sealed)).chain(&record.terms);
             left += sealed.filter(|sealed| sealed.key_id() == Some(key)).count() as u64;
         }
         from = page.next;

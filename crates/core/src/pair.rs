@@ -3,12 +3,15 @@
 //! What the identity provider granted is sealed here before anything else is done with it, and opened again just before
 //! it is sent or served.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::{Entropy, Grant};
-use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot};
+use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot, State, terms};
 use crate::seal::{Field, Keyring, Place, SealError, Sealed};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::time::Timestamp;
@@ -42,6 +45,26 @@ impl Kind {
             Self::Anchor => (Field::AnchorAccess, Field::AnchorRefresh),
         }
     }
+}
+
+/// Terms stay the same from one pair to the next.
+const NO_GENERATION: Generation = Generation(0);
+
+/// Whether the vault vouched for a record's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vouched {
+    /// It did.
+    Yes,
+    /// The record says nothing of it: a version that did not know how wrote it, or somebody took it out.
+    Nobody,
+}
+
+fn digest(record: &Record) -> String {
+    let digest = Sha256::digest(terms(record));
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A record sealed anew.
@@ -80,6 +103,24 @@ impl Sealer<'_> {
         }
     }
 
+    /// Vouches for what a record says about whose it is and who may have it.
+    pub fn seal_terms(&self, record: &Record) -> Sealed {
+        self.keyring.seal(self.place(NO_GENERATION, Field::Terms), &digest(record), self.entropy)
+    }
+
+    /// Whether the vault vouched for what a record says about whose it is and who may have it. A tombstone needs nobody to
+    /// vouch for it: nothing is served for it.
+    pub fn check_terms(&self, record: &Record) -> Result<Vouched, SealError> {
+        match &record.terms {
+            _ if matches!(record.state, State::Ended(_)) => Ok(Vouched::Yes),
+            None => Ok(Vouched::Nobody),
+            Some(sealed) => {
+                let sealed = self.keyring.open(self.place(NO_GENERATION, Field::Terms), sealed)?;
+                if *sealed == digest(record) { Ok(Vouched::Yes) } else { Err(SealError::Forged) }
+            }
+        }
+    }
+
     /// Opens the access token reads are served from. Its generation must be the record's: a pair that was rolled back
     /// under a newer record does not open.
     pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
@@ -111,6 +152,9 @@ impl Sealer<'_> {
                 Err(error) => failures.push(error),
             }
         };
+        if let Some(terms) = &mut after.terms {
+            anew(NO_GENERATION, Field::Terms, terms);
+        }
         if let Some(pair) = &mut after.pair {
             anew(record.generation, Field::Access, &mut pair.access);
             anew(pair.refresh.generation, Field::Refresh, &mut pair.refresh.sealed);

@@ -64,6 +64,8 @@ pub enum Field {
     AnchorAccess,
     /// The refresh token of the watched pair in the user's session.
     AnchorRefresh,
+    /// No token: a digest of what a record says in the clear about whose it is and who may have it.
+    Terms,
 }
 
 impl Field {
@@ -73,6 +75,7 @@ impl Field {
             Self::Refresh => "refresh_token",
             Self::AnchorAccess => "anchor_access_token",
             Self::AnchorRefresh => "anchor_refresh_token",
+            Self::Terms => "terms",
         }
     }
 }

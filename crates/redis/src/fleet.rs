@@ -97,6 +97,10 @@ impl Fleet for RedisStore {
         self.run::<i64>(&call).await.map(drop)
     }
 
+    async fn schema(&self) -> Result<u32, StoreError> {
+        self.known_schema().await
+    }
+
     async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError> {
         let mut call = scripts::LIVE_REPLICAS.key(keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE);

@@ -28,6 +28,9 @@ pub(crate) const RESEALING: &str = "tv:{fleet}:resealing";
 /// What was counted last.
 pub(crate) const CENSUS: &str = "tv:{fleet}:census";
 
+/// The lock under which the schema is moved on.
+pub(crate) const MIGRATION: &str = "tv:{fleet}:migration";
+
 /// What happened lately.
 pub(crate) const EVENTS: &str = "tv:{fleet}:events";
 

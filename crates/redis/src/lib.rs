@@ -13,10 +13,11 @@ mod inspect;
 mod keys;
 mod link;
 mod records;
+mod schema;
 mod scripts;
 mod store;
 mod walk;
 
 pub use config::RedisConfig;
 pub use inspect::{ServerFacts, inspect};
-pub use store::{RedisStore, SCHEMA};
+pub use store::{OLDEST_SCHEMA, RedisStore, SCHEMA};

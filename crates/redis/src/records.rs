@@ -11,11 +11,17 @@ use tokenvault_core::time::Timestamp;
 use crate::error::report;
 use crate::link::Repeat;
 use crate::scripts;
-use crate::store::RedisStore;
+use crate::store::{RedisStore, SCHEMA};
 use crate::{keys, link::Call};
 
 /// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
 const LAST: u64 = 253_402_300_799_999;
+
+/// The field that schema 2 has brought.
+const TERMS: &str = "terms";
+
+/// No seal looks like this: there is none.
+const NO_TERMS: &[u8] = b"-";
 
 /// Said of a record that stands under another's name.
 const MISPLACED: &str = "a stored record is not the one its key names";
@@ -57,7 +63,7 @@ fn stored_as(key: &JobKey, fields: &Fields) -> Result<Stored, StoreError> {
 impl RedisStore {
     pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
-        if fields.is_empty() { Ok(None) } else { stored_as(key, &fields).map(Some) }
+        if fields.is_empty() { Ok(None) } else { stored_as(key, &self.known(fields)).map(Some) }
     }
 
     pub(crate) async fn create_record(
@@ -73,7 +79,7 @@ impl RedisStore {
             .arg(text(replaces))
             .arg(optional_millis(record.due_at))
             .arg(millis(record.keep_until));
-        for (name, value) in encode(record) {
+        for (name, value) in self.known(encode(record)) {
             call.arg(name).arg(value);
         }
         let answer: Vec<Value> = self.change(&call).await?;
@@ -91,7 +97,7 @@ impl RedisStore {
     }
 
     pub(crate) async fn write_record(&self, write: &Write<'_>) -> Result<Written, StoreError> {
-        let answer: String = self.change(&write_call(write)).await?;
+        let answer: String = self.change(&self.write_call(write)).await?;
         match answer.as_str() {
             "done" => Ok(Written::Done),
             "already" => Ok(Written::AlreadyDone),
@@ -111,7 +117,8 @@ impl RedisStore {
             .arg(claim.limit);
         // Sent twice, it would lease a second batch to nobody.
         let rows = self.writes.call::<Vec<Row>>(Call::Script(&call), Repeat::Never, None).await?.answer;
-        Ok(rows.into_iter().filter_map(|row| claimed(row, until)).collect())
+        let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
+        Ok(rows.into_iter().filter_map(|row| claimed(known(row), until)).collect())
     }
 
     pub(crate) async fn holds_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -128,38 +135,53 @@ impl RedisStore {
         self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
+    fn write_call(&self, write: &Write<'_>) -> ScriptInvocation<'static> {
+        let set = self.known(write.change.set.clone());
+        let touches_due = write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due");
+        let mut call = scripts::WRITE.key(keys::job(write.key));
+        call.key(keys::due(write.key.shard()))
+            .key(keys::children(write.key))
+            .arg(write.attempt.to_string())
+            .arg(write.key.to_string())
+            .arg(write.guard.generation.to_string())
+            .arg(write.guard.state)
+            .arg(text(write.guard.fence.or(write.guard.seen)))
+            .arg(text(write.guard.intent))
+            .arg(text(write.guard.incarnation))
+            .arg(match &write.guard.terms {
+                _ if self.speaks < SCHEMA => b"",
+                None => b"",
+                Some(None) => NO_TERMS,
+                Some(Some(sealed)) => sealed.as_bytes(),
+            })
+            .arg(optional_millis(write.due_at))
+            .arg(match (write.guard.fence, write.release_lease) {
+                (None, _) => "",
+                (Some(_), false) => "kept",
+                (Some(_), true) => "back",
+            })
+            .arg(u8::from(touches_due))
+            .arg(set.len());
+        for (name, value) in &set {
+            call.arg(name).arg(value.as_slice());
+        }
+        for name in &write.change.remove {
+            call.arg(name);
+        }
+        call
+    }
+
+    /// The fields that the schema this store speaks has.
+    fn known(&self, mut fields: Fields) -> Fields {
+        if self.speaks < SCHEMA {
+            fields.remove(TERMS);
+        }
+        fields
+    }
+
     pub(crate) async fn count_due_records(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
     }
-}
-
-fn write_call(write: &Write<'_>) -> ScriptInvocation<'static> {
-    let touches_due = write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due");
-    let mut call = scripts::WRITE.key(keys::job(write.key));
-    call.key(keys::due(write.key.shard()))
-        .key(keys::children(write.key))
-        .arg(write.attempt.to_string())
-        .arg(write.key.to_string())
-        .arg(write.guard.generation.to_string())
-        .arg(write.guard.state)
-        .arg(text(write.guard.fence.or(write.guard.seen)))
-        .arg(text(write.guard.intent))
-        .arg(text(write.guard.incarnation))
-        .arg(optional_millis(write.due_at))
-        .arg(match (write.guard.fence, write.release_lease) {
-            (None, _) => "",
-            (Some(_), false) => "kept",
-            (Some(_), true) => "back",
-        })
-        .arg(u8::from(touches_due))
-        .arg(write.change.set.len());
-    for (name, value) in &write.change.set {
-        call.arg(name).arg(value.as_slice());
-    }
-    for name in &write.change.remove {
-        call.arg(name);
-    }
-    call
 }
 
 fn verdict(value: Option<Value>) -> Result<String, StoreError> {

@@ -28,3 +28,6 @@ script!(START_RESEALING, "lua/start_resealing.lua");
 script!(TAKE_RESEALING, "lua/take_resealing.lua");
 script!(NOTE_RESEALING, "lua/note_resealing.lua");
 script!(PUBLISH, "lua/publish.lua");
+script!(LOCK, "lua/lock.lua");
+script!(UNLOCK, "lua/unlock.lua");
+script!(ADVANCE, "lua/advance.lua");

@@ -8,7 +8,7 @@ use tokenvault_core::ids::{
     AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::ports::{
-    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Created, Lease, NEWEST_SCHEMA, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -18,8 +18,10 @@ use crate::error::report;
 use crate::keys;
 use crate::link::{Acks, Call, Reads, Repeat, Writes};
 
-/// The schema this version reads and writes; its description is `migrations/0001_first_schema.md`.
-pub const SCHEMA: u32 = 1;
+/// The schema this version writes into an empty database; see `migrations/`.
+pub const SCHEMA: u32 = NEWEST_SCHEMA;
+/// The oldest schema this version serves, until it is migrated.
+pub const OLDEST_SCHEMA: u32 = 1;
 
 /// The store on Redis.
 pub struct RedisStore {
@@ -27,6 +29,8 @@ pub struct RedisStore {
     pub(crate) reads: Reads,
     acks: Option<Acks>,
     short_acks: AtomicU64,
+    /// The newest schema it knows.
+    pub(crate) speaks: u32,
 }
 
 impl RedisStore {
@@ -40,6 +44,7 @@ impl RedisStore {
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
+            speaks: SCHEMA,
         })
     }
 
@@ -56,18 +61,6 @@ impl RedisStore {
         }
         Ok(sent.answer)
     }
-
-    async fn schema(&self) -> Result<Option<String>, StoreError> {
-        self.reads.call(redis::cmd("GET").arg(keys::SCHEMA)).await
-    }
-
-    /// An empty database is of whichever schema finds it first.
-    async fn initialise(&self) -> Result<Option<String>, StoreError> {
-        let mut set = redis::cmd("SET");
-        set.arg(keys::SCHEMA).arg(SCHEMA).arg("NX");
-        let _ = self.writes.call::<Option<String>>(Call::Command(&set), Repeat::Once, None).await?;
-        self.schema().await
-    }
 }
 
 #[async_trait]
@@ -77,12 +70,7 @@ impl TokenStore for RedisStore {
         if pong != "PONG" {
             return Err(report("protocol"));
         }
-        let schema = match self.schema().await? {
-            Some(schema) => Some(schema),
-            None => self.initialise().await?,
-        };
-        let found = schema.unwrap_or_default();
-        if found == SCHEMA.to_string() { Ok(()) } else { Err(StoreError::Schema { found, known: SCHEMA }) }
+        self.known_schema().await.map(drop)
     }
 
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {

@@ -19,6 +19,7 @@ pub mod http;
 pub mod journal;
 pub mod keyring;
 pub mod management;
+pub mod migrate;
 pub mod parts;
 pub mod problem;
 pub mod reconciler;

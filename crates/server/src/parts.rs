@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::ids::AttemptId;
-use tokenvault_core::pair::Sealer;
+use tokenvault_core::pair::{Sealer, Vouched};
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
 use tokenvault_core::seal::SealError;
@@ -80,6 +80,26 @@ impl Parts {
     /// A sealer for a record's tokens.
     pub fn sealer<'a>(&'a self, record: &'a Record) -> Sealer<'a> {
         Sealer { keyring: self.keyring.current(), entropy: &*self.entropy, key: &record.key, user: &record.user }
+    }
+
+    /// Whether the vault vouched for what a record says about whose it is and who may have it.
+    pub fn vouch(&self, record: &Record) -> Result<(), SealError> {
+        match self.sealer(record).check_terms(record) {
+            Ok(Vouched::Yes) => return Ok(()),
+            Ok(Vouched::Nobody) if !self.standing.demands_terms() => return Ok(()),
+            Ok(Vouched::Nobody) => Err(SealError::Forged),
+            Err(error) => Err(error),
+        }
+        .inspect_err(|error| {
+            self.observer.seal_failure(*error);
+            tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "nobody of the vault wrote what this record says of itself");
+        })
+    }
+
+    /// The record with its terms vouched for.
+    #[must_use]
+    pub fn vouched(&self, record: &Record) -> Record {
+        Record { terms: Some(self.sealer(record).seal_terms(record)), ..record.clone() }
     }
 
     /// A fresh attempt id.

@@ -3,6 +3,7 @@
 use tokenvault_core::ids::{AttemptId, Fence, Generation, Incarnation, ModuleName};
 use tokenvault_core::ports::{Guard, Write, Written};
 use tokenvault_core::record::{Record, State, Suspension};
+use tokenvault_core::seal::Sealed;
 
 use super::bench::Bench;
 use super::samples::{NOW, after, declared, ended, key, record, releasing, rotated};
@@ -95,6 +96,7 @@ pub async fn a_guard_that_does_not_hold_changes_nothing(bench: &Bench) -> Result
         fence: Some(claimed.lease.fence),
         intent: Some(spend),
         incarnation: Some(Incarnation(0)),
+        terms: Some(None),
     };
     let attempt = bench.attempt();
     let write = |guard: Guard| Write { guard, ..Write::between(&before, &rotated(&before, after(50)), attempt) };
@@ -106,6 +108,7 @@ pub async fn a_guard_that_does_not_hold_changes_nothing(bench: &Bench) -> Result
         Guard { fence: Some(claimed.lease.fence.next()), ..holds.clone() },
         Guard { intent: Some(attempt), ..holds.clone() },
         Guard { incarnation: Some(Incarnation(1)), ..holds.clone() },
+        Guard { terms: Some(Some(Sealed::from_bytes(vec![1, 2]))), ..holds.clone() },
     ] {
         assert_eq!(bench.store.write(&write(guard.clone())).await?, Written::Conflict, "{guard:?}");
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SigningKey, SystemClock};
 use serde_json::Value;
 use tokenvault::entropy::OsEntropy;
+use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Observer, Parts};
 use tokenvault::problem::Problem;
 use tokenvault::reconciler::{self, Reconciler};
@@ -18,7 +19,7 @@ use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, TokenStore};
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
@@ -113,8 +114,13 @@ impl Stage {
         let (store, heard) = (Arc::new(MemoryStore::new(Arc::clone(&time))), Arc::new(Heard::default()));
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
+            fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             idp: Arc::new(provider(&keycloak, &proxy, &time)?),
-            keyring: Arc::new(Keyring::new("k1", [("k1".to_owned(), Zeroizing::new(vec![7; 32]))])?),
+            keyring: Arc::new(KeyringState::fixed(Keyring::new(
+                "k1",
+                [("k1".to_owned(), Zeroizing::new(vec![7; 32]))],
+            )?)),
+            standing: Arc::default(),
             clock: time,
             entropy: Arc::new(OsEntropy),
             tenants: Arc::new(Tenants::new([rules(exchanging)?])),

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::ids::ReplicaId;
 use crate::ports::{
-    Census, Event, Filter, Fleet, LARGEST_PAGE, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError,
-    event_place,
+    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
+    StoreError, event_place,
 };
 use crate::time::Timestamp;
 
@@ -115,6 +115,10 @@ impl Fleet for MemoryStore {
     async fn depart(&self, replica: &ReplicaId) -> Result<(), StoreError> {
         self.state().0.fleet.replicas.remove(replica);
         Ok(())
+    }
+
+    async fn schema(&self) -> Result<u32, StoreError> {
+        Ok(NEWEST_SCHEMA)
     }
 
     async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError> {

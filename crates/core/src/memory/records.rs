@@ -6,6 +6,7 @@ use super::due::Due;
 use crate::ids::{AttemptId, Fence, Generation, JobKey, ReplicaId, Shard};
 use crate::ports::{Claim, Claimed, Created, Guard, Lease, StoreError, Stored, Write, Written};
 use crate::record::{Fields, Record, decode, encode};
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 
 /// How many attempts are remembered for a record.
@@ -57,6 +58,10 @@ impl Entry {
             && same("state", (!guard.state.is_empty()).then(|| guard.state.to_owned()))
             && same("intent", guard.intent.map(|intent| intent.to_string()))
             && same("inc", guard.incarnation.map(|incarnation| incarnation.to_string()))
+            && guard
+                .terms
+                .as_ref()
+                .is_none_or(|terms| self.fields.get("terms").map(Vec::as_slice) == terms.as_ref().map(Sealed::as_bytes))
             && guard.fence.or(guard.seen).is_none_or(|fence| fence == self.fence)
     }
 

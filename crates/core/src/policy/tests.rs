@@ -65,6 +65,7 @@ fn record(acquisition: Acquisition) -> Record {
         access_life: LIFE,
         session_ends_at: None,
         failures: 0,
+        terms: None,
         lost_since: None,
         renew_at: Some(at(30)),
         due_at: Some(at(30)),

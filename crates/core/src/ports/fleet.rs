@@ -177,6 +177,9 @@ impl Census {
     }
 }
 
+/// The schema in which every record's terms are vouched for.
+pub const NEWEST_SCHEMA: u32 = 2;
+
 /// The most records looked at for one page of a walk.
 pub const LARGEST_PAGE: usize = 1_000;
 
@@ -188,6 +191,9 @@ pub trait Fleet: Send + Sync {
 
     /// Forgets a replica that stops.
     async fn depart(&self, replica: &ReplicaId) -> Result<(), StoreError>;
+
+    /// The number of the store's schema.
+    async fn schema(&self) -> Result<u32, StoreError>;
 
     /// The live replicas, by name.
     async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError>;

@@ -15,6 +15,7 @@ use crate::ids::{
     UserId,
 };
 use crate::record::{self, FieldsChange, Record};
+use crate::seal::Sealed;
 use crate::time::Timestamp;
 
 /// Why the store did not do something.
@@ -99,6 +100,8 @@ pub struct Guard {
     pub intent: Option<AttemptId>,
     /// The incarnation the pair must still be of.
     pub incarnation: Option<Incarnation>,
+    /// The seal on the terms (or its absence) that must still be there: for whoever changes them.
+    pub terms: Option<Option<Sealed>>,
 }
 
 /// One change of one record. An ended record is never changed again, whatever the guard says; only
@@ -154,6 +157,13 @@ impl<'a> Write<'a> {
     #[must_use]
     pub fn unclaimed_since(mut self, read: &Stored) -> Self {
         self.guard.seen = Some(read.fence);
+        self
+    }
+
+    /// Changes the terms: only if nobody else has since they were read.
+    #[must_use]
+    pub fn on_terms_of(mut self, before: &Record) -> Self {
+        self.guard.terms = Some(before.terms.clone());
         self
     }
 

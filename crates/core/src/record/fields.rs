@@ -100,14 +100,10 @@ pub fn encode(record: &Record) -> Fields {
     out.text("tenant", &record.key.tenant);
     out.text("job", &record.key.job);
     out.text("user", &record.user);
-    out.text("sub", &record.subject);
-    out.text("registrar", &record.registrar);
-    out.json("readers", &record.readers);
-    out.json("acquisition", &record.acquisition);
-    out.json("on_logout", &record.on_logout);
-    out.optional("parent", record.parent.as_ref());
-    out.text("created", record.created_at.as_millis());
-    out.text("expires", record.expires_at.as_millis());
+    out.terms(record);
+    if let Some(sealed) = &record.terms {
+        out.bytes("terms", sealed.as_bytes());
+    }
     out.text("keep", record.keep_until.as_millis());
     out.text("state", record.state.code());
     out.optional("reason", state_reason(record.state));
@@ -151,6 +147,19 @@ pub fn encode(record: &Record) -> Fields {
     out.0
 }
 
+/// What a record says about whose it is and who may have it, as bytes that say nothing else: each field's name and value
+/// with their lengths. Tenant, user and job are not among them; a seal is bound to those by itself.
+pub fn terms(record: &Record) -> Vec<u8> {
+    let mut fields = Writer(Fields::new());
+    fields.terms(record);
+    let mut out = Vec::new();
+    for part in fields.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        out.extend_from_slice(part);
+    }
+    out
+}
+
 /// Reads a record back. Unknown fields are left alone: a newer replica may have written them.
 pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
     let read = Reader(fields);
@@ -165,6 +174,7 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         parent: read.maybe("parent")?,
         created_at: read.time("created")?,
         expires_at: read.time("expires")?,
+        terms: if read.has("terms") { Some(read.sealed("terms")?) } else { None },
         keep_until: read.time("keep")?,
         state: read.state()?,
         generation: Generation(read.parsed("gen")?),
@@ -238,6 +248,18 @@ impl Writer {
     fn json(&mut self, name: &str, value: &impl Serialize) {
         let text = serde_json::to_vec(value).expect("these structures have only text keys and no failing Serialize");
         self.bytes(name, &text);
+    }
+
+    /// The order and spelling of these is part of what is sealed: changing it takes a schema step.
+    fn terms(&mut self, record: &Record) {
+        self.text("sub", &record.subject);
+        self.text("registrar", &record.registrar);
+        self.json("readers", &record.readers);
+        self.json("acquisition", &record.acquisition);
+        self.json("on_logout", &record.on_logout);
+        self.optional("parent", record.parent.as_ref());
+        self.text("created", record.created_at.as_millis());
+        self.text("expires", record.expires_at.as_millis());
     }
 
     fn pair(&mut self, [access, refresh, meta]: [&str; 3], pair: &Pair) {

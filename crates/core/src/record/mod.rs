@@ -9,7 +9,7 @@ mod reason;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode};
+pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode, terms};
 pub use reason::{EndKind, EndReason, Suspension};
 
 use crate::ids::{
@@ -188,6 +188,9 @@ pub struct Record {
     pub created_at: Timestamp,
     /// The job's hard end.
     pub expires_at: Timestamp,
+    /// Vouches for the terms above, from `subject` on: nobody without a key of the vault's can have written them. Absent
+    /// where a version that did not know it wrote the record.
+    pub terms: Option<Sealed>,
     /// When the store may forget the record altogether.
     pub keep_until: Timestamp,
     /// Where it stands.
@@ -302,5 +305,6 @@ impl Record {
         self.reserve.clear();
         self.anchor = None;
         self.intent = None;
+        self.terms = None;
     }
 }

@@ -2,34 +2,36 @@
 --
 -- KEYS  1 record   2 due set of its shard   3 the record's children
 -- ARGV  1 attempt   2 member of the due set   3 generation
---       4 state, 5 fence, 6 intent, 7 incarnation: what must still hold, each '' where it does not matter
---       8 due (ms), or ''   9 what becomes of the writer's lease: 'kept', 'back', or '' where it has none   10 '1' if the change touches `due`
---       11 how many fields are set   12.. their names and values, then the names of the fields to remove
+--       4 state, 5 fence, 6 intent, 7 incarnation, 8 seal on the terms ('-' for none): what must still hold, each ''
+--       where it does not matter
+--       9 due (ms), or ''   10 what becomes of the writer's lease: 'kept', 'back', or '' where it has none
+--       11 '1' if the change touches `due`
+--       12 how many fields are set   13.. their names and values, then the names of the fields to remove
 -- Answers 'done', 'already', 'conflict' or 'gone'.
 --
 -- The rules for the lease and the due entry are those of `Write` in tokenvault-core's ports.
 local job, due, children = KEYS[1], KEYS[2], KEYS[3]
-local attempt, member, due_at, fenced = ARGV[1], ARGV[2], ARGV[8], ARGV[9] ~= ''
+local attempt, member, due_at, fenced = ARGV[1], ARGV[2], ARGV[9], ARGV[10] ~= ''
 if redis.call('EXISTS', job) == 0 then
   return 'gone'
 end
-local old = redis.call('HMGET', job, 'attempts', 'gen', 'state', 'fence', 'intent', 'inc', 'lease_until')
-local attempts, was, leased_until = old[1] or '', old[3], old[7]
+local old = redis.call('HMGET', job, 'attempts', 'gen', 'state', 'fence', 'intent', 'inc', 'terms', 'lease_until')
+local attempts, was, leased_until = old[1] or '', old[3], old[8]
 if string.find(attempts, attempt, 1, true) then
   return 'already'
 end
 if was == 'ended' then
   return 'conflict'
 end
-for i = 3, 7 do
-  if ARGV[i] ~= '' and ARGV[i] ~= (old[i - 1] or (i == 5 and '0')) then
+for i = 3, 8 do
+  if ARGV[i] ~= '' and ARGV[i] ~= (old[i - 1] or (i == 5 and '0') or (i == 8 and '-')) then
     return 'conflict'
   end
 end
 
-local last_set = 11 + 2 * tonumber(ARGV[11])
-if last_set > 11 then
-  redis.call('HSET', job, unpack(ARGV, 12, last_set))
+local last_set = 12 + 2 * tonumber(ARGV[12])
+if last_set > 12 then
+  redis.call('HSET', job, unpack(ARGV, 13, last_set))
 end
 if #ARGV > last_set then
   redis.call('HDEL', job, unpack(ARGV, last_set + 1))
@@ -38,7 +40,7 @@ end
 redis.call('HSET', job, 'attempts', string.sub(attempt .. ' ' .. attempts, 1, 16 * 17))
 
 local begins_release = not fenced and was ~= 'releasing' and redis.call('HGET', job, 'state') == 'releasing'
-if leased_until and (due_at == '' or begins_release or ARGV[9] == 'back') then
+if leased_until and (due_at == '' or begins_release or ARGV[10] == 'back') then
   redis.call('HDEL', job, 'lease_holder', 'lease_until')
   leased_until = false
 end
@@ -47,7 +49,7 @@ if due_at == '' then
   redis.call('ZREM', due, member)
 elseif leased_until then
   redis.call('ZADD', due, 'NX', leased_until, member)
-elseif fenced or begins_release or ARGV[10] == '1' or not redis.call('ZSCORE', due, member) then
+elseif fenced or begins_release or ARGV[11] == '1' or not redis.call('ZSCORE', due, member) then
   redis.call('HSET', job, 'due', due_at)
   redis.call('ZADD', due, due_at, member)
 end

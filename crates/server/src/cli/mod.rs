@@ -18,6 +18,7 @@ mod healthcheck;
 mod idp_args;
 pub(crate) mod keygen;
 mod man;
+mod migrate;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ enum Command {
     Serve(serve::Args),
     CheckConfig(check_config::Args),
     Doctor(doctor::Args),
+    Migrate(migrate::Args),
     Keygen(keygen::Args),
     Admin(admin::Args),
     Healthcheck(healthcheck::Args),
@@ -121,6 +123,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::CheckConfig(args) => check_config::run(args, out),
             Self::Doctor(args) => doctor::run(args, out),
+            Self::Migrate(args) => migrate::run(args, out),
             Self::Keygen(args) => keygen::run(args, out),
             Self::Admin(args) => admin::run(args, console),
             Self::Healthcheck(args) => healthcheck::run(args, out),

@@ -28,6 +28,7 @@ fn help_lists_every_command_with_a_line_about_it() {
     for (command, about) in [
         ("serve", "Run the vault"),
         ("check-config", "Check the configuration and every file it names"),
+        ("migrate", "Move the store to the schema this version writes"),
         ("keygen", "Print a fresh key for the keyring"),
         ("admin", "Look after a running vault"),
         ("healthcheck", "Ask a running vault whether it is ready"),

@@ -70,6 +70,7 @@ impl Member {
     /// Follows what was decided. Before anything is sealed it should have been done once.
     pub async fn hear(&self) -> Result<(), StoreError> {
         let (fleet, now) = (&self.parts.fleet, self.parts.clock.now());
+        self.parts.standing.hear_schema(fleet.schema().await?);
         if let Some(key) = fleet.promoted_key().await? {
             self.parts.keyring.follow(&key);
         }

@@ -1,14 +1,27 @@
-//! What this replica knows of the fleet, for those who ask often: whether renewal is paused, and what it has in hand.
+//! What this replica knows of the fleet and of the records it has seen, for those who ask often.
+//!
+//! Nothing is taken back that was learnt here once: a store that suddenly knows less is not believed.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+use tokenvault_core::ids::{Generation, JobKey};
+use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
-/// Shared by the member of the fleet, which hears, and the reconciler, which asks.
+/// The first schema in which every record's terms are vouched for.
+const WITH_TERMS: u32 = 2;
+/// So many jobs' generations are remembered; then it is begun anew.
+const MOST_SEEN: usize = 100_000;
+
+/// Shared by the member of the fleet, which hears, and by the use cases and the reconciler, which ask.
 #[derive(Debug, Default)]
 pub struct Standing {
     paused_until: AtomicU64,
     renewing: AtomicU32,
+    demands_terms: AtomicBool,
+    seen: Mutex<HashMap<JobKey, (Timestamp, Generation)>>,
 }
 
 /// A renewal in hand, as long as this lives.
@@ -34,6 +47,35 @@ impl Standing {
     /// How many renewals are in hand.
     pub fn renewing(&self) -> u32 {
         self.renewing.load(Ordering::Relaxed)
+    }
+
+    /// Hears the store's schema.
+    pub fn hear_schema(&self, schema: u32) {
+        if schema >= WITH_TERMS {
+            self.demands_terms.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a record without a seal on its terms was tampered with.
+    pub fn demands_terms(&self) -> bool {
+        self.demands_terms.load(Ordering::Relaxed)
+    }
+
+    /// Remembers at which generation a record stands, unless it was seen at a newer one.
+    pub fn note(&self, record: &Record) {
+        let mut seen = self.seen.lock();
+        if seen.len() >= MOST_SEEN {
+            seen.clear();
+        }
+        let stands = (record.created_at, record.generation);
+        let newest = seen.entry(record.key.clone()).or_insert(stands);
+        *newest = stands.max(*newest);
+    }
+
+    /// Whether a newer record of this job was seen here before.
+    pub fn goes_back(&self, record: &Record) -> bool {
+        let stands = (record.created_at, record.generation);
+        self.seen.lock().get(&record.key).is_some_and(|newest| *newest > stands)
     }
 }
 

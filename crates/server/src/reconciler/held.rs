@@ -204,6 +204,9 @@ async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) ->
         parts.store.join_session(&session, &record.key.job, record.keep_until).await?;
     }
     parts.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
+    // It may have been held since before its terms were vouched for.
+    let vouched = record.terms.is_none().then(|| parts.vouched(record));
+    let record = vouched.as_ref().unwrap_or(record);
     let created = parts.store.create(record, replaces, parts.attempt()).await?;
     parts.settle(record).await;
     Ok(matches!(created, Created::Done | Created::AlreadyDone))
@@ -247,6 +250,7 @@ mod tests {
             access_life: Duration::from_mins(1),
             session_ends_at: None,
             failures: 0,
+            terms: None,
             lost_since: None,
             renew_at: None,
             due_at: None,

@@ -50,6 +50,10 @@ impl Reconciler {
     /// Renews a claimed record.
     pub(super) async fn renew(&self, claimed: Claimed) {
         let Claimed { lease, record, .. } = claimed;
+        if self.parts.vouch(&record).is_err() {
+            // It comes up again at the lease's end: perhaps an operator has put it right by then.
+            return;
+        }
         let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else {
             // Its tenant is no longer configured here; the record stays for a replica that knows it.
             return tracing::warn!(tenant = %record.key.tenant, "a due job belongs to a tenant that is not configured");
@@ -66,7 +70,8 @@ impl Reconciler {
             return self.put_back(&record, &lease).await;
         };
         let round = Renewal { reconciler: self, rules: &rules, lease: &lease, pass: &pass };
-        let result = tracing::Instrument::instrument(round.run(record), span.clone()).await;
+        let logged = tracing::Instrument::instrument(round.run(record), span.clone());
+        let result = tracing::Instrument::instrument(logged, crate::telemetry::traces::renewal()).await;
         let _entered = span.enter();
         match result {
             Ok(()) => {}
@@ -148,6 +153,7 @@ impl Renewal<'_> {
                 parts.abandon(&progress.record).await;
             }
             written?;
+            parts.standing.note(&progress.record);
             if progress.record.generation != before.generation {
                 self.told(&progress.record, Act::Renew, "ok", Some(step.code()));
             }
@@ -259,15 +265,21 @@ impl Renewal<'_> {
         Ok(Some(place))
     }
 
-    /// Whether the job's end was put off since the record was claimed; then the record is told.
+    /// Whether the job's end was put off since the record was claimed; then the record is told. Terms go together: a seal
+    /// vouches for all of them.
     async fn extended(&self, record: &mut Record) -> Result<bool, GivenUp> {
-        let stored = self.reconciler.parts.store.load(&record.key).await?;
-        let end = stored.map_or(record.expires_at, |stored| stored.record.expires_at);
-        let extended = end > record.expires_at;
-        if extended {
-            record.expires_at = end;
+        let parts = &self.reconciler.parts;
+        let Some(stored) = parts.store.load(&record.key).await? else { return Ok(false) };
+        let now = stored.record;
+        if now.expires_at <= record.expires_at {
+            return Ok(false);
         }
-        Ok(extended)
+        parts.vouch(&now).map_err(|_| GivenUp::Sealed)?;
+        if now.on_logout != record.on_logout {
+            return Err(GivenUp::Conflict);
+        }
+        (record.expires_at, record.readers, record.terms) = (now.expires_at, now.readers, now.terms);
+        Ok(true)
     }
 
     /// Sends a refresh token, once. The lease is checked right before the send.

@@ -3,7 +3,7 @@
 use tokenvault_core::ids::JobKey;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::ports::{Write, Written};
-use tokenvault_core::record::{Anchor, EndReason, OnLogout, Record};
+use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 
 use super::read::ended;
 use super::register::{Terms, Wanted, too_late, within};
@@ -45,7 +45,10 @@ impl Vault {
             _ => {}
         }
         if after != *before {
-            let write = Write::between(before, &after, self.parts.attempt());
+            if record::terms(&after) != record::terms(before) {
+                after = self.parts.vouched(&after);
+            }
+            let write = Write::between(before, &after, self.parts.attempt()).on_terms_of(before);
             match self.parts.write(&write).await.map_err(store_problem)? {
                 Written::Done | Written::AlreadyDone => {}
                 Written::Conflict | Written::Gone => return Ok(None),

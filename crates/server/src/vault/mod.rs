@@ -181,7 +181,13 @@ impl Vault {
         if !self.parts.clock.is_sure() {
             return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
         }
-        self.parts.store.load(key).await.map_err(store_problem)
+        let stored = self.parts.store.load(key).await.map_err(store_problem)?;
+        if let Some(stored) = &stored {
+            self.parts.vouch(&stored.record).map_err(|_| {
+                Problem::new(Code::Internal, "The stored record was altered by somebody else than the vault.")
+            })?;
+        }
+        Ok(stored)
     }
 }
 

@@ -36,12 +36,13 @@ impl Vault {
         request: ReadRequest,
         deadline: Timestamp,
     ) -> Result<ReadAnswer, Problem> {
-        let mut waiting = None;
+        let (mut waiting, mut rolled_back) = (None, false);
         loop {
             let owner = self.readable(caller, job).await?;
             let now = self.parts.clock.now();
             let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
             match serve(&owner.record, &ask, now) {
+                Serve::Token(_) if self.goes_back(&owner.record, &mut rolled_back) => {}
                 Serve::Token(left) => return self.token(job, &owner.record, left, request),
                 Serve::TooDemanding(most) => return Err(too_demanding(most)),
                 Serve::Ended(reason) => return Err(ended(reason)),
@@ -69,6 +70,19 @@ impl Vault {
                 () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
             }
         }
+    }
+
+    /// Whether a newer record was seen here before: the store has lost writes, or somebody has put an old one back. It is
+    /// renewed before it is served. Told once a read.
+    fn goes_back(&self, record: &Record, told: &mut bool) -> bool {
+        if !self.parts.standing.goes_back(record) {
+            return false;
+        }
+        if !std::mem::replace(told, true) {
+            self.parts.observer.rolled_back();
+            tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "a record is older than it was; it is renewed before it is served");
+        }
+        true
     }
 
     /// The record whose pair serves a job the caller may read: its own, or its parent's.
@@ -101,6 +115,8 @@ impl Vault {
             tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "a sealed access token does not open");
             Problem::new(Code::Internal, "The stored token could not be opened.")
         })?;
+        // Its seal says that it is of this generation; before it opened, nothing had.
+        self.parts.standing.note(record);
         let (expires_at, scope) =
             record.pair.as_ref().map(|pair| (pair.access_expires_at, pair.scope.clone())).unwrap_or_default();
         Ok(ReadAnswer::Token(LiveToken {

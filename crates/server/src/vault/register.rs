@@ -154,7 +154,7 @@ impl Vault {
 
     /// Enters a record under its user and creates it.
     async fn enter(&self, record: &Record, replaces: Option<Generation>) -> Result<Option<Registered>, Problem> {
-        let store = &self.parts.store;
+        let (store, record) = (&self.parts.store, &self.parts.vouched(record));
         store.add_to_user(&record.user, &record.key, record.keep_until).await.map_err(store_problem)?;
         let attempt = self.parts.attempt();
         let mut created = store.create(record, replaces, attempt).await;
@@ -367,6 +367,7 @@ fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record
         access_life: std::time::Duration::ZERO,
         session_ends_at: None,
         failures: 0,
+        terms: None,
         lost_since: None,
         renew_at: None,
         due_at: None,

@@ -1,0 +1,8 @@
+-- Gives a lock back.
+--
+-- KEYS  1 lock
+-- ARGV  1 who
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return 1

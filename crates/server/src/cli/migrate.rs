@@ -1,0 +1,51 @@
+//! `tokenvault migrate`: moves the store to the schema this version writes.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokenvault_core::ids::AttemptId;
+use tokenvault_core::ports::{Entropy as _, Fleet as _};
+use tokenvault_redis::RedisStore;
+
+use super::{ConfigFile, Failure};
+use crate::entropy::OsEntropy;
+use crate::migrate::Migration;
+use crate::wiring;
+
+/// Move the store to the schema this version writes
+///
+/// Replicas go on serving while it runs. Run it once all replicas are of this version; where older ones are still alive it
+/// prepares everything, says which they are, and is to be run again. Stopped anywhere, it is run again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Only tell what there is to do
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = args.config.load()?;
+    let secrets = config.load_secrets()?;
+    let failed = |error: &dyn std::fmt::Display| Failure::because("cannot migrate", error.to_string());
+    super::runtime()?.block_on(async {
+        let store = RedisStore::connect(&wiring::redis(&config, &secrets)).map_err(|error| failed(&error))?;
+        let promoted = store.promoted_key().await.map_err(|error| failed(&error))?;
+        let keyring = match &promoted {
+            Some(key) => secrets
+                .keyring
+                .with_primary(key)
+                .ok_or_else(|| failed(&format!("the promoted key {key:?} is not in the keyring")))?,
+            None => secrets.keyring.clone(),
+        };
+        let migration = Migration {
+            store: Arc::new(store),
+            keyring: Arc::new(keyring),
+            entropy: Arc::new(OsEntropy),
+            name: format!("migrate-{}", AttemptId::from_bits(OsEntropy.bits())),
+        };
+        let told = migration.run(args.dry_run, |line| drop(writeln!(out, "{line}"))).await;
+        told.map(drop).map_err(|error| failed(&error))
+    })
+}

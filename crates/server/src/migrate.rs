@@ -1,0 +1,169 @@
+//! Moving the store from one schema to the next, while replicas serve.
+//!
+//! First everything that the next schema needs is added, which an older replica does not mind; then, when no older replica
+//! is alive, it is looked through once more and the number is moved on. Interrupted anywhere it is begun again: what is done
+//! is recognised. It must never move the number on while something is missing that the next schema demands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokenvault_core::ids::{AttemptId, ReplicaId};
+use tokenvault_core::pair::{Sealer, Vouched};
+use tokenvault_core::ports::{Entropy, Filter, Fleet, StoreError, Stored, TokenStore, Write};
+use tokenvault_core::record::{Record, State};
+use tokenvault_core::seal::Keyring;
+use tokenvault_redis::{RedisStore, SCHEMA};
+
+/// How long the lock outlives a migration that was killed.
+const LOCK: Duration = Duration::from_secs(20);
+/// Records looked at between two words on how far it has come.
+const PAGE: usize = 200;
+/// How often a record that changes meanwhile is tried.
+const TRIES: u32 = 8;
+
+/// Why a migration did not come to its end. Nothing is lost by any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The store.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// Another one is running.
+    #[error("another migration is running; where it was killed, its lock ends within {} s", LOCK.as_secs())]
+    Locked,
+    /// Older replicas are alive.
+    #[error("these replicas do not know schema {SCHEMA}: {}; run this again when they are gone", names(.0))]
+    OldReplicas(Vec<ReplicaId>),
+    /// Records cannot be brought to the next schema.
+    #[error("{0} records cannot be read or vouched for; put the missing keys back, or end those jobs")]
+    Unreadable(u64),
+}
+
+fn names(replicas: &[ReplicaId]) -> String {
+    replicas.iter().map(ReplicaId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// How far a pass over all records has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pass {
+    /// Records looked at.
+    pub seen: u64,
+    /// Records that were, or with a dry run would have been, changed.
+    pub changed: u64,
+    /// Records that cannot be changed.
+    pub failed: u64,
+}
+
+/// What a migration works with.
+pub struct Migration {
+    /// The store.
+    pub store: Arc<RedisStore>,
+    /// The keys, with the primary that the fleet seals with.
+    pub keyring: Arc<Keyring>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Names this run.
+    pub name: String,
+}
+
+impl Migration {
+    /// Does what there is to do, or only tells what that is. Answers with the schema afterwards.
+    pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&str)) -> Result<u32, MigrateError> {
+        let schema = self.store.schema().await?;
+        if schema == SCHEMA {
+            tell(&format!("schema {schema}: nothing to do"));
+            return Ok(schema);
+        }
+        if dry_run {
+            let pass = self.vouch_for_all(true, &mut tell).await?;
+            tell(&format!(
+                "schema {schema} would become {SCHEMA}: {} of {} records to change",
+                pass.changed, pass.seen
+            ));
+            return Ok(schema);
+        }
+        self.keep_lock().await?;
+        let moved = self.move_on(schema, &mut tell).await;
+        let _ = self.store.unlock_migration(&self.name).await;
+        moved
+    }
+
+    async fn keep_lock(&self) -> Result<(), MigrateError> {
+        if self.store.lock_migration(&self.name, LOCK).await? { Ok(()) } else { Err(MigrateError::Locked) }
+    }
+
+    async fn move_on(&self, schema: u32, tell: &mut impl FnMut(&str)) -> Result<u32, MigrateError> {
+        tell(&format!("schema {schema}: vouching for the terms of all records"));
+        self.vouch_for_all(false, tell).await?;
+        let replicas = self.store.replicas().await?;
+        let old: Vec<ReplicaId> =
+            replicas.into_iter().filter(|replica| replica.schema < SCHEMA).map(|replica| replica.id).collect();
+        if !old.is_empty() {
+            return Err(MigrateError::OldReplicas(old));
+        }
+        tell("no older replica is alive: looking through all records once more");
+        let last = self.vouch_for_all(false, tell).await?;
+        if last.failed > 0 {
+            return Err(MigrateError::Unreadable(last.failed));
+        }
+        self.keep_lock().await?;
+        self.store.advance_schema(schema).await?;
+        tell(&format!("schema {SCHEMA}: done"));
+        Ok(SCHEMA)
+    }
+
+    async fn vouch_for_all(&self, dry_run: bool, tell: &mut impl FnMut(&str)) -> Result<Pass, MigrateError> {
+        let (mut pass, mut from) = (Pass::default(), None);
+        loop {
+            let page = self.store.walk(&Filter::default(), from.as_deref(), PAGE).await?;
+            pass.failed += page.unreadable;
+            for stored in page.records {
+                self.vouch_for(stored, dry_run, &mut pass).await?;
+            }
+            if !dry_run {
+                self.keep_lock().await?;
+            }
+            from = page.next;
+            tell(&format!("  {} records seen, {} changed, {} failed", pass.seen, pass.changed, pass.failed));
+            if from.is_none() {
+                return Ok(pass);
+            }
+        }
+    }
+
+    async fn vouch_for(&self, stored: Stored, dry_run: bool, pass: &mut Pass) -> Result<(), StoreError> {
+        pass.seen += 1;
+        let key = stored.record.key.clone();
+        let mut found = Some(stored);
+        for _ in 0..TRIES {
+            let Some(before) = found.map(|stored| stored.record) else { return Ok(()) };
+            if matches!(before.state, State::Ended(_)) {
+                return Ok(());
+            }
+            let sealer = Sealer {
+                keyring: Arc::clone(&self.keyring),
+                entropy: &*self.entropy,
+                key: &before.key,
+                user: &before.user,
+            };
+            // In schema 1 nobody vouches for anything, so what is found there is taken for true: an older replica that changes
+            // the terms leaves the old seal on them.
+            if sealer.check_terms(&before) == Ok(Vouched::Yes) {
+                return Ok(());
+            }
+            if sealer.open_access(&before).is_err() && before.pair.is_some() {
+                pass.failed += 1;
+                return Ok(());
+            }
+            let after = Record { terms: Some(sealer.seal_terms(&before)), ..before.clone() };
+            let attempt = AttemptId::from_bits(self.entropy.bits());
+            let write = Write::between(&before, &after, attempt).on_terms_of(&before);
+            if dry_run || self.store.write(&write).await?.is_done() {
+                pass.changed += 1;
+                return Ok(());
+            }
+            found = self.store.load(&key).await?;
+        }
+        pass.failed += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Whoever can write to Redis without a key of the vault's gains no token: what they change is noticed, counted, and never
+//! served.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tokenvault::problem::Code;
+use tokenvault_core::ids::{AttemptId, JobKey};
+use tokenvault_core::pair::Sealer;
+use tokenvault_core::ports::{Created, StoreError, Write};
+use tokenvault_core::record::{Fields, Record, decode, encode};
+use tokenvault_core::seal::{Field, Place, Sealed};
+use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
+use tokenvault_tests::reseal::{Keys, job, record};
+use tokenvault_tests::store_contract::samples::tenant;
+
+/// The sealed fields of a rich record.
+const SEALED: [&str; 8] = ["at", "rt", "spare", "spare2", "spare3", "anchor_at", "anchor_rt", "terms"];
+/// A module that may read nothing.
+const STRANGER: &str = "mod-stranger";
+const NO_WAIT: Duration = Duration::ZERO;
+
+struct Stage {
+    replica: Replica,
+    redis: Redis,
+    noticed: Arc<Noticed>,
+    _dir: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn set() -> Result<Self> {
+        let redis = Redis::start().await?;
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("keyring.toml");
+        Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+        let noticed = Arc::new(Noticed::default());
+        let replica = Replica::start("r", &redis.url(), &file, Duration::from_millis(100), &noticed).await?;
+        Ok(Self { replica, redis, noticed, _dir: dir })
+    }
+
+    /// A job that is not due for long, with everything a record can have.
+    async fn job(&self, number: u64) -> Result<Record> {
+        let now = self.replica.parts.clock.now();
+        let record = record(&self.replica, number, (now, now + Duration::from_hours(5)), (true, 8));
+        let created = self.replica.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await?;
+        assert_eq!(created, Created::Done);
+        Ok(record)
+    }
+
+    async fn connection(&self) -> Result<MultiplexedConnection> {
+        self.redis.connection().await
+    }
+
+    fn failures(&self) -> u64 {
+        self.noticed.seal_failures.load(Ordering::Relaxed)
+    }
+
+    /// The access token as the sealer has it, or why not; as the vault would read it.
+    async fn refused(&self, module: &str, number: u64) -> Option<Code> {
+        self.replica.read_as(module, &job(number), NO_WAIT).await.err().map(|problem| problem.code)
+    }
+}
+
+fn name(number: u64) -> String {
+    let key = JobKey::new(tenant(), job(number));
+    format!("tv:{{{}}}:job:{key}", key.shard())
+}
+
+async fn hset(redis: &mut MultiplexedConnection, number: u64, field: &str, value: &[u8]) -> Result<()> {
+    Ok(redis::cmd("HSET").arg(name(number)).arg(field).arg(value).query_async(redis).await?)
+}
+
+async fn hget(redis: &mut MultiplexedConnection, number: u64, field: &str) -> Result<Vec<u8>> {
+    Ok(redis::cmd("HGET").arg(name(number)).arg(field).query_async(redis).await?)
+}
+
+/// Whether one sealed field of a stored record opens at its place.
+fn opens(sealer: &Sealer<'_>, fields: &Fields, name: &str) -> bool {
+    let Ok(record) = decode(fields) else { return false };
+    let open = |field, generation, sealed: &Sealed| {
+        let place = Place { key: sealer.key, user: sealer.user, generation, field };
+        sealer.keyring.open(place, sealed).is_ok()
+    };
+    let (pair, anchor) = (record.pair.as_ref(), record.anchor.as_ref().map(|anchor| &anchor.pair));
+    let refresh = |slot: Option<&tokenvault_core::record::RefreshSlot>, field| {
+        slot.is_some_and(|slot| open(field, slot.generation, &slot.sealed))
+    };
+    match name {
+        "at" => sealer.open_access(&record).is_ok(),
+        "rt" => refresh(pair.map(|pair| &pair.refresh), Field::Refresh),
+        "spare" => refresh(record.spare.as_ref(), Field::Refresh),
+        "spare2" => refresh(record.reserve.first(), Field::Refresh),
+        "spare3" => refresh(record.reserve.get(1), Field::Refresh),
+        "anchor_at" => anchor.is_some_and(|pair| open(Field::AnchorAccess, pair.refresh.generation, &pair.access)),
+        "anchor_rt" => refresh(anchor.map(|pair| &pair.refresh), Field::AnchorRefresh),
+        _ => sealer.check_terms(&record).is_ok(),
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_bit_and_every_truncation_of_every_sealed_field_is_noticed() -> Result<()> {
+    let stage = Stage::set().await?;
+    let record = stage.job(1).await?;
+    let sealer = stage.replica.parts.sealer(&record);
+    let fields = encode(&record);
+    for name in SEALED {
+        assert!(opens(&sealer, &fields, name), "{name} opens untouched");
+        let sealed = &fields[name];
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let fields = with(&fields, name, flipped);
+            assert!(!opens(&sealer, &fields, name), "bit {bit} of {name}");
+        }
+        for length in 0..sealed.len() {
+            let fields = with(&fields, name, sealed[..length].to_vec());
+            assert!(!opens(&sealer, &fields, name), "{length} bytes of {name}");
+        }
+        for other in SEALED.into_iter().filter(|other| *other != name) {
+            let fields = with(&fields, name, fields[other].clone());
+            assert!(!opens(&sealer, &fields, name), "{other} in the place of {name}");
+        }
+    }
+    Ok(())
+}
+
+fn with(fields: &Fields, name: &str, value: Vec<u8>) -> Fields {
+    let mut fields = fields.clone();
+    fields.insert(name.to_owned(), value);
+    fields
+}
+
+#[tokio::test]
+async fn a_damaged_token_in_redis_is_counted_and_not_served() -> Result<()> {
+    let stage = Stage::set().await?;
+    stage.job(1).await?;
+    assert_eq!(stage.refused(REGISTRAR, 1).await, None);
+    let mut redis = stage.connection().await?;
+    for field in ["at", "terms"] {
+        let sealed = hget(&mut redis, 1, field).await?;
+        let last = sealed.len() - 1;
+        for at in [0, 3, 4, 7, 20, last / 2, last] {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 4;
+            let before = stage.failures();
+            hset(&mut redis, 1, field, &damaged).await?;
+            assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::Internal), "byte {at} of {field}");
+            hset(&mut redis, 1, field, &sealed[..at]).await?;
+            assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::Internal), "{at} bytes of {field}");
+            assert_eq!(stage.failures(), before + 2, "each is counted");
+        }
+        hset(&mut redis, 1, field, &sealed).await?;
+        assert_eq!(stage.refused(REGISTRAR, 1).await, None, "put right again");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_record_says_of_itself_cannot_be_rewritten() -> Result<()> {
+    let stage = Stage::set().await?;
+    let (first, second) = (stage.job(1).await?, stage.job(2).await?);
+    let mut redis = stage.connection().await?;
+    let later = (first.expires_at + Duration::from_hours(100)).as_millis().to_string();
+    let earlier = (first.created_at - Duration::from_hours(100)).as_millis().to_string();
+    let mine = format!("[\"{STRANGER}\"]");
+    for (field, value) in [
+        ("registrar", STRANGER),
+        ("readers", mine.as_str()),
+        ("user", second.user.as_str()),
+        ("sub", second.subject.as_str()),
+        ("expires", later.as_str()),
+        ("created", earlier.as_str()),
+        ("acquisition", "\"impersonate\""),
+        ("on_logout", "\"continue\""),
+        ("gen", "4"),
+        ("gen", "6"),
+        ("tenant", "other"),
+        ("job", "job-2"),
+        ("parent", "job-2"),
+    ] {
+        let was: Option<Vec<u8>> = redis::cmd("HGET").arg(name(1)).arg(field).query_async(&mut redis).await?;
+        hset(&mut redis, 1, field, value.as_bytes()).await?;
+        for module in [REGISTRAR, STRANGER] {
+            let refused = stage.refused(module, 1).await;
+            assert!(refused.is_some(), "{field} = {value} gives {module} a token");
+        }
+        match was {
+            Some(was) => hset(&mut redis, 1, field, &was).await?,
+            None => redis::cmd("HDEL").arg(name(1)).arg(field).query_async(&mut redis).await?,
+        }
+        assert_eq!(stage.refused(REGISTRAR, 1).await, None, "{field} put right again");
+    }
+    assert_eq!(stage.refused(STRANGER, 1).await, Some(Code::JobNotFound));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_without_the_seal_on_its_terms_is_refused() -> Result<()> {
+    let stage = Stage::set().await?;
+    stage.job(1).await?;
+    let mut redis = stage.connection().await?;
+
+    redis::cmd("HDEL").arg(name(1)).arg("terms").query_async::<()>(&mut redis).await?;
+    assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::Internal));
+    // Nor does it help to make the store look older than it is while a replica runs.
+    redis::cmd("SET").arg("tv:schema").arg(1).query_async::<()>(&mut redis).await?;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::Internal));
+    assert!(stage.failures() >= 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_or_a_token_that_is_put_in_anothers_place_is_refused() -> Result<()> {
+    let stage = Stage::set().await?;
+    let (first, _) = (stage.job(1).await?, stage.job(2).await?);
+    let mut redis = stage.connection().await?;
+    let own = hget(&mut redis, 2, "at").await?;
+    let foreign = hget(&mut redis, 1, "at").await?;
+    hset(&mut redis, 2, "at", &foreign).await?;
+    assert_eq!(stage.refused(REGISTRAR, 2).await, Some(Code::Internal), "another job's token");
+    hset(&mut redis, 2, "at", &own).await?;
+
+    let copy: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
+    redis::cmd("RESTORE").arg(name(2)).arg(0).arg(copy).arg("REPLACE").query_async::<()>(&mut redis).await?;
+    assert_eq!(stage.refused(REGISTRAR, 2).await, Some(Code::Internal), "another job's whole record");
+    let loaded = stage.replica.parts.store.load(&JobKey::new(tenant(), job(2))).await;
+    assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{loaded:?}");
+    assert_eq!(stage.refused(REGISTRAR, 1).await, None);
+    assert_eq!(stage.replica.parts.store.load(&first.key).await?.map(|stored| stored.record), Some(first));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
+    let stage = Stage::set().await?;
+    let first = stage.job(1).await?;
+    let mut redis = stage.connection().await?;
+    let old: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
+    stage.replica.parts.store.hasten(&first.key, stage.replica.parts.clock.now()).await?;
+    let newest = loop {
+        let token = stage.replica.read(&job(1)).await.expect("it is live");
+        if token.generation > first.generation {
+            break token.generation;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let written = stage.replica.parts.store.load(&first.key).await?.expect("it is there");
+
+    redis::cmd("RESTORE").arg(name(1)).arg(0).arg(old).arg("REPLACE").query_async::<()>(&mut redis).await?;
+    assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::TokenNotReady), "not before it is renewed");
+    let token = stage.replica.read(&job(1)).await.expect("it is renewed while the reader waits");
+
+    assert!(token.generation >= newest, "{} was served after {newest}", token.generation);
+    assert!(stage.noticed.rollbacks.load(Ordering::Relaxed) > 0, "it is counted");
+    // And what was written meanwhile, by a holder of the newer record, is still a conflict.
+    let late = Write::between(&written.record, &written.record, AttemptId::from_bits(99)).unclaimed_since(&written);
+    assert!(!stage.replica.parts.store.write(&late).await?.is_done());
+    Ok(())
+}
