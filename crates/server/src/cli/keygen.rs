@@ -19,7 +19,8 @@ use crate::entropy::OsEntropy;
 ///
 ///   tokenvault keygen --primary > keyring.toml && chmod 600 keyring.toml
 ///
-/// A further key, without sealing with it yet (append it on every replica first, then change `primary`):
+/// A further key, to be promoted by `tokenvault admin keys promote` once every replica has it. Make it once, and append the
+/// same line to the keyring of each:
 ///
 ///   tokenvault keygen --id k2027-01 >> keyring.toml
 #[derive(Debug, clap::Args)]
