@@ -207,13 +207,23 @@ impl Replica {
 
     /// The same as another module, waiting for a while only.
     pub async fn read_as(&self, module: &str, job: &JobId, wait: Duration) -> std::result::Result<LiveToken, Problem> {
+        self.read_for(module, job, None, wait).await
+    }
+
+    /// The same for at least so long.
+    pub async fn read_for(
+        &self,
+        module: &str,
+        job: &JobId,
+        min_ttl: Option<Duration>,
+        wait: Duration,
+    ) -> std::result::Result<LiveToken, Problem> {
         let caller = Caller {
             module: ModuleName::parse(module).expect("these names are fit for modules"),
             tenant: tenant(),
             acquisitions: BTreeSet::new(),
         };
-        let request = ReadRequest { min_ttl: None, wait, known: None };
-        match self.vault.read(&caller, job, request).await? {
+        match self.vault.read(&caller, job, ReadRequest { min_ttl, wait, known: None }).await? {
             ReadAnswer::Token(token) => Ok(token),
             ReadAnswer::NotModified(_) => unreachable!("no generation was named"),
         }

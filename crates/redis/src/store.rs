@@ -15,7 +15,6 @@ use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
 use crate::error::report;
-use crate::keys;
 use crate::link::{Acks, Call, Reads, Repeat, Writes};
 
 /// The schema this version writes into an empty database; see `migrations/`.
