@@ -58,24 +58,27 @@ async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
 async fn the_slow_are_ended_and_the_good_are_served_meanwhile() -> Result<()> {
     let mut stage = impatient().await?;
     let address = stage.address()?;
+    let good = stage.good()?;
+    good.get(JOB).await?.expect_status(200)?;
     let mut slow = tokio::task::JoinSet::new();
-    for _ in 0..20 {
-        slow.spawn(async move { drop(attack::silent(address).await) });
-        slow.spawn(async move { drop(attack::slow_handshake(address).await) });
-    }
     for _ in 0..3 {
         let (head, body, mut idle) =
             (rogue(&stage, b"http/1.1").await?, rogue(&stage, b"http/1.1").await?, rogue(&stage, b"h2").await?);
         slow.spawn(async move { drop(attack::slow_head(head).await) });
         slow.spawn(async move { drop(attack::slow_body(body).await) });
-        slow.spawn(async move { drop(idle.read(&mut [0; 1024]).await) });
+        slow.spawn(async move { while idle.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} });
+    }
+    for _ in 0..20 {
+        slow.spawn(async move { drop(attack::silent(address).await) });
+        slow.spawn(async move { drop(attack::slow_handshake(address).await) });
     }
     let begun = Instant::now();
     while slow.try_join_next().is_some() || !slow.is_empty() {
-        assert_served(&stage).await?;
+        good.get(JOB).await?.expect_status(200)?;
         assert!(begun.elapsed() < SOON, "{} slow ones are left", slow.len());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    assert_served(&stage).await?;
     let away = stage.turned_away().await?;
     assert!(away.get("handshake_cut").copied().unwrap_or_default() >= 12.0, "{away:?}");
     Ok(())
@@ -191,7 +194,8 @@ async fn requests_that_take_long_take_their_callers_places_and_no_others() -> Re
     let good = stage.good()?;
     let second = stage.vault.client_with(&stage.rogues[1], 0)?;
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..2 {
+    // More than there are places: a look at them takes one for a moment.
+    for _ in 0..6 {
         let body = connected(&stage, 1, b"http/1.1").await?;
         waiting.spawn(async move { drop(attack::slow_body(body).await) });
     }

@@ -19,7 +19,6 @@ use hyper_util::server::conn::auto::Builder;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -27,6 +26,7 @@ use tower::ServiceExt;
 use super::accept::Limits;
 use super::activity;
 use super::activity::{Activity, Answer};
+use super::doorkeeper::Doorkeeper;
 use super::handshakes::Handshake;
 use super::reload::TlsState;
 use super::settings::TlsSettings;
@@ -60,6 +60,7 @@ pub(super) struct Connections {
     stop: CancellationToken,
     http: Builder<TokioExecutor>,
     shares: Arc<Shares>,
+    doorkeeper: Doorkeeper,
 }
 
 impl Connections {
@@ -71,7 +72,7 @@ impl Connections {
         stop: CancellationToken,
     ) -> Self {
         let (http, shares) = (http(limits.header_timeout), Shares::new(limits.caller_connections));
-        Self { state, router, limits, metrics, stop, http, shares }
+        Self { state, router, limits, metrics, stop, http, shares, doorkeeper: Doorkeeper::start() }
     }
 
     /// Serves a connection until it ends. Once its handshake is done it takes one of the slots.
@@ -127,7 +128,7 @@ impl Connections {
     ) -> Option<TlsStream<TcpStream>> {
         // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
         stream.set_nodelay(true).ok();
-        let accepted = tokio::time::timeout(self.limits.handshake_timeout, TlsAcceptor::from(config).accept(stream));
+        let accepted = tokio::time::timeout(self.limits.handshake_timeout, self.doorkeeper.agree(config, stream));
         match accepted.await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {

@@ -8,6 +8,7 @@
 mod accept;
 mod activity;
 mod connection;
+mod doorkeeper;
 mod files;
 mod handshakes;
 mod reload;
