@@ -59,6 +59,8 @@ pub struct Report {
     pub failed_reads: u64,
     /// Seals that did not open.
     pub seal_failures: u64,
+    /// Microseconds to see that a record's terms are the vault's and that it is no older than it was: what a read takes for it.
+    pub check_micros: f64,
     /// From the promotion to the last record, the kill and its aftermath included.
     pub seconds: f64,
 }
@@ -228,6 +230,22 @@ async fn left_under(key: &str, replica: &Replica) -> Result<u64> {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+async fn check_micros(replica: &Replica) -> Result<f64> {
+    const TIMES: u32 = 5_000;
+    let key = JobKey::new(samples::tenant(), job(0));
+    let stored = replica.parts.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
+    let began = Instant::now();
+    for _ in 0..TIMES {
+        let well = replica.parts.vouch(&stored.record).is_ok() && !replica.parts.standing.goes_back(&stored.record);
+        replica.parts.standing.note(&stored.record);
+        if !well {
+            return Err(Failure::new("a record is not believed"));
+        }
+    }
+    Ok(began.elapsed().as_micros() as f64 / f64::from(TIMES))
+}
+
 /// Fills a Redis, promotes a key and seals all anew while it is read.
 pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
     let redis = Redis::start().await?;
@@ -295,8 +313,10 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         reads_after += 1;
         failed_after += u64::from(!well);
     }
+    let check_micros = check_micros(steady).await?;
     Ok(Report {
         records,
+        check_micros,
         resealed: done.resealed,
         failed: done.failed,
         taken_up,

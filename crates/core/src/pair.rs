@@ -109,7 +109,7 @@ impl Sealer<'_> {
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. A tombstone needs nobody to
-    /// vouch for it: nothing is served for it.
+    /// vouch for it: nothing is served for it, and the key of its seal may be gone.
     pub fn check_terms(&self, record: &Record) -> Result<Vouched, SealError> {
         match &record.terms {
             _ if matches!(record.state, State::Ended(_)) => Ok(Vouched::Yes),

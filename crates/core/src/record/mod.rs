@@ -305,6 +305,5 @@ impl Record {
         self.reserve.clear();
         self.anchor = None;
         self.intent = None;
-        self.terms = None;
     }
 }

@@ -5,15 +5,19 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tokenvault_core::ids::{Generation, JobKey};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
 /// The first schema in which every record's terms are vouched for.
 const WITH_TERMS: u32 = 2;
-/// So many jobs' generations are remembered; then it is begun anew.
-const MOST_SEEN: usize = 100_000;
+/// What was seen is kept in so many parts, that readers do not wait for each other.
+const PARTS: usize = 16;
+/// So many jobs' generations are remembered in each; then it is begun anew.
+const MOST_SEEN: usize = 100_000 / PARTS;
+
+type Seen = HashMap<JobKey, (Timestamp, Generation)>;
 
 /// Shared by the member of the fleet, which hears, and by the use cases and the reconciler, which ask.
 #[derive(Debug, Default)]
@@ -21,7 +25,7 @@ pub struct Standing {
     paused_until: AtomicU64,
     renewing: AtomicU32,
     demands_terms: AtomicBool,
-    seen: Mutex<HashMap<JobKey, (Timestamp, Generation)>>,
+    seen: [RwLock<Seen>; PARTS],
 }
 
 /// A renewal in hand, as long as this lives.
@@ -63,11 +67,16 @@ impl Standing {
 
     /// Remembers at which generation a record stands, unless it was seen at a newer one.
     pub fn note(&self, record: &Record) {
-        let mut seen = self.seen.lock();
+        let stands = (record.created_at, record.generation);
+        let part = self.part(&record.key);
+        // Most reads find what the one before them left.
+        if part.read().get(&record.key).is_some_and(|newest| *newest >= stands) {
+            return;
+        }
+        let mut seen = part.write();
         if seen.len() >= MOST_SEEN {
             seen.clear();
         }
-        let stands = (record.created_at, record.generation);
         let newest = seen.entry(record.key.clone()).or_insert(stands);
         *newest = stands.max(*newest);
     }
@@ -75,7 +84,13 @@ impl Standing {
     /// Whether a newer record of this job was seen here before.
     pub fn goes_back(&self, record: &Record) -> bool {
         let stands = (record.created_at, record.generation);
-        self.seen.lock().get(&record.key).is_some_and(|newest| *newest > stands)
+        self.part(&record.key).read().get(&record.key).is_some_and(|newest| *newest > stands)
+    }
+
+    fn part(&self, key: &JobKey) -> &RwLock<Seen> {
+        let sum =
+            key.job.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        &self.seen[sum % PARTS]
     }
 }
 

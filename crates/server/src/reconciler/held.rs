@@ -80,6 +80,13 @@ impl Held {
         }
     }
 
+    /// Seals what is held anew, while the key it was sealed with is still there.
+    fn seal_anew(&self, parts: &Parts) {
+        for kept in self.kept.lock().values_mut() {
+            kept.record = parts.sealer(&kept.record).reseal(&kept.record).record;
+        }
+    }
+
     fn take_due(&self, now: Timestamp) -> Vec<Record> {
         let mut kept = self.kept.lock();
         kept.retain(|_, kept| now.since(kept.since) < KEEP);
@@ -141,7 +148,13 @@ fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
 impl Reconciler {
     /// Looks after what is held, and which life the store is in, until told to stop.
     pub(super) async fn watch_held(&self, stop: CancellationToken) {
+        let mut sealing = String::new();
         while !stop.is_cancelled() {
+            let keyring = self.parts.keyring.current();
+            if keyring.primary() != sealing {
+                keyring.primary().clone_into(&mut sealing);
+                self.held.seal_anew(&self.parts);
+            }
             if let Ok(epoch) = self.parts.store.epoch().await {
                 *self.epoch.lock() = Some(epoch);
             }
