@@ -85,7 +85,7 @@ pub(crate) async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Requ
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", http.request.method = %request.method(), http.route = route, request_id = &*id.0);
     let trace = traces::request(request.method(), &route, request.headers());
-    let mut response = next.run(request).instrument(span.clone()).instrument(trace.clone()).await;
+    let mut response = traces::within(&trace, next.run(request).instrument(span.clone())).await;
     traces::answered(&trace, response.status().as_u16());
     let problem = answer::problem_of(&mut response);
     if let Some(problem) = &problem {

@@ -7,6 +7,7 @@ use tokenvault_core::ids::{JobId, UserId};
 
 use super::recorded::Reached;
 use crate::problem::{Code, Problem};
+use crate::telemetry::traces;
 use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
 
 /// A request that was admitted.
@@ -36,6 +37,6 @@ pub trait Jobs: Send + Sync {
 pub(crate) async fn detached<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let task = tokio::spawn(tracing::Instrument::in_current_span(work));
+    let task = tokio::spawn(traces::along(work));
     task.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "Something went wrong inside the vault.")))
 }

@@ -24,6 +24,7 @@ use opentelemetry_sdk::trace::{
 use tokenvault_core::ports::StoreError;
 use tokio::runtime::Handle;
 use tracing::field::Empty;
+use tracing::instrument::{Instrument, Instrumented};
 use tracing::{Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::Layer;
@@ -207,6 +208,23 @@ pub fn answered(span: &Span, status: u16) {
     if status >= 500 {
         span.record("otel.status_code", "ERROR").record("error.type", status);
     }
+}
+
+tokio::task_local! {
+    /// The span of the request in hand.
+    static REQUEST: Span;
+}
+
+/// Carries a request out inside its span.
+pub async fn within<F: Future>(request: &Span, work: F) -> F::Output {
+    REQUEST.scope(request.clone(), work.instrument(request.clone())).await
+}
+
+/// Lets work that goes on in a task of its own belong to the request it comes from, in the log and in the trace: each of the
+/// two sees its own spans only.
+pub fn along<F: Future>(work: F) -> Instrumented<Instrumented<F>> {
+    let request = REQUEST.try_with(Span::clone).unwrap_or_else(|_| Span::none());
+    work.in_current_span().instrument(request)
 }
 
 /// A renewal, which begins a trace of its own.
