@@ -151,10 +151,11 @@ impl Reconciler {
                 Err(_) => break,
             }
         }
-        if permits.is_empty() {
+        let now = self.parts.clock.now();
+        // Asked again for each shard: a pause may be heard of in the middle of a sweep.
+        if permits.is_empty() || self.parts.standing.is_paused(now) {
             return Ok(Vec::new());
         }
-        let now = self.parts.clock.now();
         let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: permits.len() };
         let claimed = self.parts.store.claim(shard, &claim).await?;
         for record in &claimed {
