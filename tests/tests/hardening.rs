@@ -54,7 +54,10 @@ fn as_nobody() -> Result<String> {
         return Ok(String::new());
     }
     let program = find_program("setpriv").ok_or_else(|| Failure::new("setpriv is missing: install util-linux"))?;
-    Ok(format!("{} --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs --bounding-set=-all", program.display()))
+    Ok(format!(
+        "{} --reuid={NOBODY} --regid={NOBODY} --clear-groups --no-new-privs --bounding-set=-all",
+        program.display()
+    ))
 }
 
 /// Runs a command with the vault's own user id and no privileges.
@@ -114,9 +117,11 @@ async fn it_runs_as_nobody_on_a_read_only_root_and_has_no_file_to_write() -> Res
     let dir = tempfile::tempdir()?;
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
     let read_only = "mount --make-rprivate / && mount --rbind / / && mount -o remount,bind,ro /";
-    let own_mounts = is_root() && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success());
+    let own_mounts =
+        is_root() && Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|it| it.success());
     let program = if own_mounts {
-        let inner = wrapper(dir.path(), &format!("{read_only}\n! touch /tokenvault-was-here 2>/dev/null"), &as_nobody()?)?;
+        let inner =
+            wrapper(dir.path(), &format!("{read_only}\n! touch /tokenvault-was-here 2>/dev/null"), &as_nobody()?)?;
         let outer = dir.path().join("own-mounts.sh");
         fs::write(&outer, format!("#!/bin/sh\nexec unshare --mount {} \"$@\"\n", inner.display()))?;
         fs::set_permissions(&outer, fs::Permissions::from_mode(0o755))?;

@@ -43,7 +43,7 @@ async fn assert_search_reaches(stage: &Stage, places: &[(String, Vec<u8>)]) -> R
     known.add("job", &stage.job);
     let found: Vec<&str> =
         places.iter().filter(|(_, bytes)| !known.seen_in(bytes).is_empty()).map(|(place, _)| place.as_str()).collect();
-    assert_eq!(found, ["the log", "the answers", "the store"]);
+    assert_eq!(found, ["the log", "the answers", "the store", "the audit log"]);
 
     let log = String::from_utf8_lossy(&places[0].1).into_owned();
     let logged = |level: &str, target: &str| log.lines().any(|line| line.contains(level) && line.contains(target));

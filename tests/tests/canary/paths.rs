@@ -53,6 +53,7 @@ pub(crate) async fn walk(stage: &mut Stage) -> Result<String> {
     refuse(stage, &mut told).await?;
     lose_keycloak(stage, &mut told).await?;
     lose_redis(stage, &mut told).await?;
+    operate(stage, &mut told, &jobs).await?;
     let client = client(stage)?;
     // One job is left behind, so that the store is not empty when it is searched.
     for (job, tenant) in jobs.iter().filter(|(job, _)| *job != stage.job) {
@@ -117,6 +118,23 @@ async fn renew(stage: &Stage, told: &mut Told, jobs: &[(String, String)]) -> Res
         let page = told.call(&client, Method::GET, &format!("/tokens?user_id={owner}"), None).await?;
         page.expect_status(200)?;
     }
+    Ok(())
+}
+
+/// An operator looks at everything, and renews.
+async fn operate(stage: &Stage, told: &mut Told, jobs: &[(String, String)]) -> Result<()> {
+    let operator = stage.vault.operator("operate", 0)?;
+    let api = "/admin/v1";
+    for path in ["status", "jobs", "keys", "jobs?state=active", "nothing", &stage.login.access_token] {
+        told.call(&operator, Method::GET, &format!("{api}/{path}"), None).await?;
+    }
+    for (job, tenant) in jobs {
+        let path = format!("{api}/jobs/{tenant}/{job}");
+        told.call(&operator, Method::GET, &path, None).await?.expect_status(200)?;
+        told.call(&operator, Method::POST, &format!("{path}/renew"), None).await?;
+    }
+    let pause = json!({ "reason": "the canary's", "seconds": 1, "token": stage.login.access_token });
+    told.call(&operator, Method::POST, &format!("{api}/pause"), Some(&pause)).await?;
     Ok(())
 }
 

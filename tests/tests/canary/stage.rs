@@ -1,6 +1,7 @@
 //! A vault whose every secret is known, and everything that can be seen of it.
 
 use std::fs;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -40,6 +41,8 @@ pub(crate) struct Stage {
     pub(crate) more: Vec<(String, String)>,
     redis_password: String,
     signing_key: String,
+    hash_key: String,
+    audit: PathBuf,
     config: Table,
     _dir: TempDir,
 }
@@ -56,6 +59,9 @@ impl Stage {
         let proxy = Proxy::to(keycloak.url().trim_start_matches("http://")).await?;
         let dir = tempfile::tempdir()?;
         let (key_file, adoptable) = (dir.path().join("signing.pem"), dir.path().join("login-app.secret"));
+        let (audit, hash_key_file) = (dir.path().join("audit.log"), dir.path().join("audit-hash-key"));
+        let hash_key = unique();
+        fs::write(&hash_key_file, &hash_key)?;
         fs::write(&key_file, &signing_key)?;
         fs::write(&adoptable, realm.secret(LOGIN_APP))?;
         let adoptable: Table = [(LOGIN_APP.to_owned(), adoptable.display().to_string().into())].into_iter().collect();
@@ -72,6 +78,10 @@ impl Stage {
             .set(&signer("private_key_jwt_file"), key_file.display().to_string())
             .set(&signer("user_id_claim"), "user_id")
             .set(&signer("accepted_clients"), vec![LOGIN_APP])
+            .set("audit.file", audit.display().to_string())
+            .set("audit.hash_key_file", hash_key_file.display().to_string())
+            .set("audit.required", true)
+            .admin()?
             .set("telemetry.log_level", "trace")
             .set("telemetry.log_format", log_format)
             .module(Module::new("mod-di").register(&all))
@@ -92,6 +102,8 @@ impl Stage {
             more,
             redis_password,
             signing_key,
+            hash_key,
+            audit,
             config,
             _dir: dir,
         })
@@ -109,6 +121,7 @@ impl Stage {
         canaries.add("the store's password", &self.redis_password);
         canaries.add("the vault's client secret", self.realm.secret(VAULT));
         canaries.add("the adopted client's secret", self.realm.secret(LOGIN_APP));
+        canaries.add("the key of the audit log", &self.hash_key);
         canaries.add_pem("the signing key", &self.signing_key);
         canaries.add_pem("the server's key", &fs::read_to_string(self.file("server", "key_file"))?);
         let keyring: Table = toml::from_str(&fs::read_to_string(self.file("keyring", "file"))?)?;
@@ -134,13 +147,19 @@ impl Stage {
         let metrics = replica.metrics().await?;
         let process = replica.process();
         let system = |name: &str| fs::read(format!("/proc/{}/{name}", process.id()));
+        // The system shows it to root alone, and there is nothing to search where it does not.
+        let environment = system("environ").or_else(|error| match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Ok(b"not shown".to_vec()),
+            _ => Err(error),
+        });
         Ok([
             ("the log", process.log().into_bytes()),
             ("the answers", told.into_bytes()),
             ("the store", store),
+            ("the audit log", fs::read(&self.audit)?),
             ("the metrics", metrics.into_bytes()),
             ("the command line", system("cmdline")?),
-            ("the environment", system("environ")?),
+            ("the environment", environment?),
             ("what check-config says", [checked.stdout, checked.stderr].concat()),
         ]
         .map(|(place, bytes)| (place.to_owned(), bytes))

@@ -7,11 +7,12 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokenvault_core::ids::{JobId, ModuleName, UserId};
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
+use zeroize::Zeroizing;
 
 use super::context::{Admitted, REGISTER};
 use super::query::invalid;
@@ -41,16 +42,33 @@ pub(super) enum OnLogoutBody {
     Revoke,
 }
 
+/// A member that is wiped however the request ends.
+struct Hidden(Zeroizing<String>);
+
+impl Hidden {
+    fn take(mut self) -> String {
+        std::mem::take(&mut *self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
 /// A registration.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterBody {
     /// The user's live access token.
-    access_token: String,
+    #[schema(value_type = String)]
+    access_token: Hidden,
     /// If given, it must be what the access token says.
     user_id: Option<String>,
     /// The refresh token to adopt.
-    refresh_token: Option<String>,
+    #[schema(value_type = Option<String>)]
+    refresh_token: Option<Hidden>,
     acquisition: Option<AcquisitionBody>,
     /// The job whose pair is to be shared.
     parent_job_id: Option<String>,
@@ -123,7 +141,7 @@ const MAX_READERS: usize = 64;
 
 impl RegisterBody {
     fn parse(self) -> Result<Registration, Problem> {
-        if self.access_token.is_empty() {
+        if self.access_token.0.is_empty() {
             return Err(invalid("access_token is empty."));
         }
         let readers = self.readers.unwrap_or_default();
@@ -137,9 +155,9 @@ impl RegisterBody {
             Timestamp::parse_rfc3339(&text).ok_or_else(|| invalid("expires_at is not an RFC 3339 time."))
         };
         Ok(Registration {
-            access_token: AccessToken::new(self.access_token),
+            access_token: AccessToken::new(self.access_token.take()),
             user_id: self.user_id.map(UserId::parse).transpose().map_err(|error| invalid(format!("{error}.")))?,
-            refresh_token: self.refresh_token.map(RefreshToken::new),
+            refresh_token: self.refresh_token.map(|token| RefreshToken::new(token.take())),
             acquisition: self.acquisition.map(|acquisition| match acquisition {
                 AcquisitionBody::Exchange => Acquisition::Exchange,
                 AcquisitionBody::Impersonate => Acquisition::Impersonate,
