@@ -32,7 +32,7 @@ fn block(name: &str) -> Result<String> {
 struct Operator {
     exports: String,
     path: std::ffi::OsString,
-    listen: [String; 2],
+    listen: [String; 3],
     realm: LabRealm,
     dir: tempfile::TempDir,
     _redis: Redis,
@@ -40,7 +40,7 @@ struct Operator {
 
 impl Operator {
     async fn new() -> Result<Self> {
-        let (keycloak, redis) = (keycloak().await?, Redis::start().await?);
+        let (keycloak, redis) = (keycloak().await?, Redis::options().append_only().start().await?);
         let representation = json!({
             "realm": unique_name(),
             "enabled": true,
@@ -61,7 +61,7 @@ impl Operator {
         let dir = tempfile::Builder::new().prefix("tokenvault-test-readme-").tempdir()?;
         let admin = dir.path().join("keycloak-admin");
         fs::write(&admin, keycloak.admin_password())?;
-        let [module_port, management_port] = [ports::free()?, ports::free()?];
+        let [module_port, management_port, admin_port] = [ports::free()?, ports::free()?, ports::free()?];
         let own = BTreeMap::from([
             ("DIR", dir.path().join("etc").display().to_string()),
             ("KEYCLOAK", keycloak.base_url().to_owned()),
@@ -70,12 +70,13 @@ impl Operator {
             ("REDIS", redis.url()),
             ("VAULT_HOST", "localhost".to_owned()),
             ("VAULT", format!("https://localhost:{module_port}")),
+            ("ADMIN", format!("https://localhost:{admin_port}")),
             ("KEYCLOAK_ADMIN_PASSWORD_FILE", admin.display().to_string()),
         ]);
         Ok(Self {
             exports: exports(&block("yours")?, &own)?,
             path: path_with(binary()?.parent().unwrap_or(Path::new("/")))?,
-            listen: [format!("127.0.0.1:{module_port}"), format!("127.0.0.1:{management_port}")],
+            listen: [module_port, management_port, admin_port].map(|port| format!("127.0.0.1:{port}")),
             realm,
             dir,
             _redis: redis,
@@ -90,6 +91,7 @@ impl Operator {
         // Two tests at once cannot share the sample's ports; the README names this way of changing them.
         command.env("TOKENVAULT_SERVER__LISTEN", &self.listen[0]);
         command.env("TOKENVAULT_MANAGEMENT__LISTEN", &self.listen[1]);
+        command.env("TOKENVAULT_ADMIN__LISTEN", &self.listen[2]);
         command
     }
 
@@ -142,6 +144,7 @@ async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job() -> R
     let mut operator = Operator::new().await?;
     let prepared = run(operator.script(&block("prepare")?))?;
     assert!(prepared.contains("ok       keyring") && !prepared.contains("problem"), "{prepared}");
+    assert!(prepared.contains(" checks: 0 hazards, "), "{prepared}");
     let mut vault = operator.serve().await?;
     let block = block("try")?;
     let (kept, release) = block.split_once("# 204\n").ok_or_else(|| Failure::new("no release in the README"))?;
@@ -160,10 +163,14 @@ async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job() -> R
     let ((_, registered), (token, read)) = (answer(registered)?, answer(read)?);
     let token = token["access_token"].as_str().unwrap_or_default();
     let described = operator.realm.introspect(VAULT, token, "access_token").await?;
+    let looked = run(operator.script(&self::block("admin")?))?;
     let released = run(operator.script(&format!("{function}\n{release}")))?;
 
     assert_eq!((registered, read), ("201", "200"));
     assert!(token != proof, "the vault hands out a pair of its own");
+    let line = |start: &str, end: &str| looked.lines().any(|line| line.starts_with(start) && line.ends_with(end));
+    assert!(line("state ", " active") && line("renewal ", " running") && line("1 job", ""), "{looked}");
+    assert!(!looked.contains(token), "no token is shown to operators");
     assert_eq!((&described["active"], &described["azp"]), (&json!(true), &json!(VAULT)));
     assert_eq!(answer(released.trim_end_matches('\n').lines().last().unwrap_or_default())?.1, "204");
     assert!(vault.terminate(Duration::from_secs(25)).await?.success());
