@@ -30,13 +30,13 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
             Some(facts.time)
         }
         Err(error) => {
-            unreachable(url, error, report);
+            unreachable(url, &error, report);
             None
         }
     }
 }
 
-fn unreachable(url: &str, error: StoreError, report: &mut Report) {
+fn unreachable(url: &str, error: &StoreError, report: &mut Report) {
     let remedy = match error {
         StoreError::Unavailable("authentication") => {
             "`redis.username` and the password in `redis.password_file` must be a user's of that server"
@@ -179,7 +179,7 @@ fn schema(found: Option<&str>, report: &mut Report) {
     match found.map(|text| (text, text.parse::<u32>())) {
         None => report.fine("redis-schema", "tv:schema", "an empty database: the first replica claims it"),
         Some((_, Ok(found))) if found == SCHEMA => {
-            report.fine("redis-schema", "tv:schema", format!("{found}, as this version writes"))
+            report.fine("redis-schema", "tv:schema", format!("{found}, as this version writes"));
         }
         Some((_, Ok(found))) if found < SCHEMA => report.hazard(
             "redis-schema",
