@@ -35,10 +35,10 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Parses an RFC 3339 time stamp with any offset.
+    /// Parses an RFC 3339 time stamp with any offset. What lies before the epoch is read as the epoch: long ago.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let instant: jiff::Timestamp = text.parse().ok()?;
-        u64::try_from(instant.as_millisecond()).ok().map(Self)
+        Some(Self(u64::try_from(instant.as_millisecond()).unwrap_or(0)))
     }
 }
 
@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(instant.to_string(), "2024-10-24T14:33:28.25Z");
         assert_eq!(Timestamp::parse_rfc3339(&instant.to_string()), Some(instant));
         assert_eq!(Timestamp::parse_rfc3339("2024-10-24T16:33:28.250+02:00"), Some(instant));
+        assert_eq!(Timestamp::parse_rfc3339("0136-04-06T15:15:05Z"), Some(Timestamp::from_millis(0)));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
     }
 

@@ -187,9 +187,9 @@ fn keycloak(
 ) -> Result<TenantConfig, String> {
     let credentials = match &secrets.credential {
         VaultCredential::Secret(secret) => Credentials::Secret(secret.clone()),
-        VaultCredential::PrivateKeyPem(pem) => {
-            Credentials::PrivateKeyJwt(SigningKey::from_pem(pem, None, None).map_err(|error| error.to_string())?)
-        }
+        VaultCredential::PrivateKeyPem(pem) => Credentials::PrivateKeyJwt(
+            SigningKey::from_pem(pem, None, tenant.private_key_jwt_kid.clone()).map_err(|error| error.to_string())?,
+        ),
     };
     let base_url = Some(tenant.base_url.as_str()).filter(|url| *url != tenant.issuer);
     let mut keycloak = TenantConfig::new(&tenant.issuer, base_url, tenant.client_id.clone(), credentials)

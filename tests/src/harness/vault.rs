@@ -128,6 +128,20 @@ impl VaultBuilder {
         Ok(self)
     }
 
+    /// Takes a key back by its dotted name.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> Self {
+        let (tables, name) = key.rsplit_once('.').unwrap_or(("", key));
+        let table = tables
+            .split('.')
+            .filter(|table| !table.is_empty())
+            .try_fold(&mut self.config, |table, name| table.get_mut(name)?.as_table_mut());
+        if let Some(table) = table {
+            table.remove(name);
+        }
+        self
+    }
+
     /// Opens the operators' listener.
     pub fn admin(mut self) -> Result<Self> {
         let server = self.ca.server()?;

@@ -33,6 +33,7 @@ use crate::http::openapi::ProblemBody;
 struct Description;
 
 /// The description.
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Description::openapi())
+pub(super) async fn document() -> Json<serde_json::Value> {
+    let state = serde_json::json!({"enum": ["active", "suspended", "releasing", "ended"]});
+    Json(crate::http::constraints::add(&Description::openapi(), &[("state", state)]))
 }

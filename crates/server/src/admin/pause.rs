@@ -28,7 +28,11 @@ pub(super) struct PauseRequest {
     #[schema(minimum = 1, maximum = 86_400)]
     seconds: u64,
     /// Why, for the others who look.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     reason: String,
 }
 

@@ -26,6 +26,8 @@ pub struct Tenant {
     pub client_id: ClientId,
     /// How that client proves itself.
     pub credential: Credential,
+    /// What Keycloak calls the key that signs assertions; needed where it knows several of the client's.
+    pub private_key_jwt_kid: Option<String>,
     /// The claim its users are known by.
     pub user_id_claim: String,
     /// Clients whose access tokens are accepted as proofs.
@@ -91,6 +93,7 @@ pub(super) struct Keys {
     client_id: String,
     client_secret_file: Option<PathBuf>,
     private_key_jwt_file: Option<PathBuf>,
+    private_key_jwt_kid: Option<String>,
     user_id_claim: String,
     accepted_clients: BTreeSet<ClientId>,
     #[serde(deserialize_with = "super::seconds::deserialize")]
@@ -121,6 +124,7 @@ impl Default for Keys {
             client_id: String::new(),
             client_secret_file: None,
             private_key_jwt_file: None,
+            private_key_jwt_kid: None,
             user_id_claim: "sub".to_owned(),
             accepted_clients: BTreeSet::new(),
             max_proof_age: Duration::from_mins(5),
@@ -142,7 +146,7 @@ impl Default for Keys {
 pub(super) fn overlay(common: &Dict, own: &Dict) -> Dict {
     let mut merged = common.clone();
     // One way of proving itself replaces the other; both at once would be a contradiction only within one table.
-    let credentials = ["client_secret_file", "private_key_jwt_file"];
+    let credentials = ["client_secret_file", "private_key_jwt_file", "private_key_jwt_kid"];
     if credentials.iter().any(|key| own.contains_key(*key)) {
         for key in credentials {
             merged.remove(key);
@@ -181,6 +185,7 @@ pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> Strin
             ca_file: keys.ca_file.as_deref().map(|file| named.path(file)),
             client_id,
             credential,
+            private_key_jwt_kid: keys.private_key_jwt_kid,
             user_id_claim: keys.user_id_claim,
             accepted_clients: keys.accepted_clients,
             max_proof_age: keys.max_proof_age,
@@ -251,6 +256,8 @@ impl Findings<'_> {
         ] {
             self.check(key, !value.is_zero(), "must be more than 0");
         }
+        let stray = keys.private_key_jwt_kid.is_some() && keys.private_key_jwt_file.is_none();
+        self.check("private_key_jwt_kid", !stray, "is the id of the key in `private_key_jwt_file`, which is missing");
         let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);
         self.check("max_job_life", !too_long, "must not be below `default_job_life`");
     }

@@ -5,6 +5,7 @@
 
 mod answer;
 pub(crate) mod body;
+pub(crate) mod constraints;
 mod context;
 pub(crate) mod describe;
 mod guard;

@@ -1,8 +1,12 @@
 //! `GET /openapi.json`: the API's own description, made from the types that are served.
 
 use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
+
+use super::{App, constraints};
 
 /// A problem (RFC 9457).
 #[derive(Serialize, utoipa::ToSchema)]
@@ -47,6 +51,11 @@ pub(crate) struct ProblemBody {
 struct Description;
 
 /// The description.
-pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
-    Json(Description::openapi())
+pub(super) async fn document(State(app): State<App>) -> Json<Value> {
+    let more = [
+        ("min_ttl", json!({"maximum": super::read::MAX_MIN_TTL})),
+        ("wait", json!({"maximum": app.limits.max_wait.as_secs()})),
+        ("after", json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
+    ];
+    Json(constraints::add(&Description::openapi(), &more))
 }
