@@ -10,7 +10,8 @@ mod store;
 use crate::time::Timestamp;
 
 pub use fleet::{
-    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing, event_place,
+    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
+    event_place,
 };
 pub use idp::{CallError, Cause, Client, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal};
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};

@@ -10,7 +10,7 @@ use tokenvault_core::time::Timestamp;
 
 use super::bench::{Bench, replica};
 use super::samples::{NOW, after, ended, job, key, record, releasing, tenant};
-use crate::harness::Result;
+use crate::harness::{Failure, Result};
 
 const LONG: Duration = Duration::from_mins(10);
 const SHORT: Duration = Duration::from_millis(200);
@@ -178,7 +178,7 @@ async fn walk(bench: &Bench, filter: &Filter, count: usize) -> Result<Vec<JobKey
             return Ok(found.into_iter().collect());
         }
     }
-    panic!("the walk does not end");
+    Err(Failure::new("the walk does not end"))
 }
 
 pub async fn a_walk_comes_by_every_record(bench: &Bench) -> Result<()> {

@@ -25,13 +25,12 @@ impl Member {
 
     async fn count_once(&self) -> Result<(), StoreError> {
         let fleet = &self.parts.fleet;
-        let census = match fleet.census().await? {
-            Some(census) => census,
-            None => {
-                let census = fleet.count_states().await?;
-                fleet.share_census(&census, KEEP).await?;
-                census
-            }
+        let census = if let Some(census) = fleet.census().await? {
+            census
+        } else {
+            let census = fleet.count_states().await?;
+            fleet.share_census(&census, KEEP).await?;
+            census
         };
         self.metrics.set_jobs(&census);
         Ok(())
