@@ -111,6 +111,25 @@ const EVERYTHING: &[&str] = &[
     "--set=networkPolicy.identityProvider[0].podSelector.matchLabels.app=keycloak",
 ];
 
+/// The Prometheus operator's kinds, of which Kubernetes has no schemas: what must be right in them.
+fn watched(documents: &[Value]) -> Result<()> {
+    let (monitor, rule) = (of(documents, "ServiceMonitor"), of(documents, "PrometheusRule"));
+    let service = documents.iter().find(|document| document["metadata"]["name"] == "v-tokenvault-internal");
+    let labels = service.map(|service| &service["metadata"]["labels"]).and_then(Value::as_object);
+    for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten() {
+        assert_eq!(labels.and_then(|labels| labels.get(name)), Some(value), "the monitor finds the service");
+    }
+    assert_eq!(monitor["spec"]["endpoints"][0]["port"], "management");
+    assert_eq!(
+        labels.and_then(|labels| labels.get("app.kubernetes.io/name")),
+        Some(&json!("tokenvault")),
+        "the job's name"
+    );
+    let (alerts, _) = yaml(&root().join("deploy/prometheus/alerts.yaml"))?;
+    assert_eq!(rule["spec"], alerts[0], "the chart ships the alerts that are tested");
+    Ok(())
+}
+
 #[test]
 fn the_chart_renders_to_what_kubernetes_accepts() -> Result<()> {
     let dir = temporary()?;
@@ -122,6 +141,9 @@ fn the_chart_renders_to_what_kubernetes_accepts() -> Result<()> {
         let (valid, words) =
             said(Command::new(tool("kubernetes-validate")?).args(["-k", "1.31", "--strict"]).arg(&file))?;
         assert!(valid && words.matches(" passed for resource ").count() == 7, "{words}");
+        if !values.is_empty() {
+            watched(&documents)?;
+        }
         let extra = documents.len() - 7;
         assert_eq!(extra, if values.is_empty() { 0 } else { 2 }, "beside those, ServiceMonitor and PrometheusRule");
     }
