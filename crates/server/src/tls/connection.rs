@@ -16,9 +16,11 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustls::server::Acceptor;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -86,7 +88,7 @@ impl Connections {
         let _open = self.metrics.as_deref().map(Open::count);
         // Before the handshake, so that a change during it is noticed.
         let settings = self.state.subscribe();
-        let agreed = self.handshake(stream, address, settings.borrow().server_config());
+        let agreed = self.agree(stream, address, settings.borrow().server_config(), &handshake);
         let stream = tokio::select! {
             stream = agreed => stream,
             () = handshake.cut() => return self.refused("handshake_cut"),
@@ -120,15 +122,20 @@ impl Connections {
         }
     }
 
-    async fn handshake(
+    async fn agree(
         &self,
         stream: TcpStream,
         address: SocketAddr,
         config: Arc<rustls::ServerConfig>,
+        handshake: &Handshake,
     ) -> Option<TlsStream<TcpStream>> {
         // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
         stream.set_nodelay(true).ok();
-        let accepted = tokio::time::timeout(self.limits.handshake_timeout, self.doorkeeper.agree(config, stream));
+        let accepted = tokio::time::timeout(self.limits.handshake_timeout, async {
+            let greeting = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            handshake.greeted();
+            self.doorkeeper.agree(config, greeting).await
+        });
         match accepted.await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -26,9 +26,13 @@ impl Doorkeeper {
         Self(runtime.map_err(|error| tracing::warn!(%error, "handshakes have no thread of their own")).ok())
     }
 
-    /// Agrees with a client. Dropped, it is given up.
-    pub(super) async fn agree(&self, config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let handshake = TlsAcceptor::from(config).accept(stream);
+    /// Agrees with a client that has greeted. Dropped, it is given up.
+    pub(super) async fn agree(
+        &self,
+        config: Arc<ServerConfig>,
+        greeting: StartHandshake<TcpStream>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let handshake = greeting.into_stream(config);
         let handle = self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
         AbortOnDropHandle::new(handle.spawn(handshake)).await.map_err(io::Error::other)?
     }
@@ -47,7 +51,8 @@ impl Drop for Doorkeeper {
 #[cfg(target_os = "linux")]
 fn give_way() {
     // Where that is refused, handshakes have as much as everybody else.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let usual = rustix::process::getpriority_process(None).unwrap_or_default();
+    let _ = rustix::process::setpriority_process(None, usual + NICENESS);
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,8 +1,8 @@
 //! Connections that have not shown who they are yet: so many and no more, and none of them in another's way.
 //!
-//! Where there is no room for one more, the one that has waited longest of the address with the most is cut. A client that
-//! means it is done within milliseconds, so slow strangers cut each other, and a flood from one place leaves all other places
-//! alone.
+//! Where there is no room for one more, the one that has waited longest of the address with the most is cut, and first of all
+//! one that has not even greeted: a client that means it does so within milliseconds, and what comes after is for the vault to
+//! do. So slow strangers cut each other, and a flood from one place leaves all other places alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -21,8 +21,40 @@ pub(super) struct Handshakes {
 struct Table {
     begun: u64,
     under_way: usize,
-    /// The oldest of each address first.
-    by_address: HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>,
+    /// Those whose greeting (`ClientHello`) is not there yet.
+    silent: Queues,
+    /// Those who wait for the vault.
+    greeted: Queues,
+}
+
+/// The oldest of each address first.
+#[derive(Default)]
+struct Queues(HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>);
+
+impl Queues {
+    fn push(&mut self, address: IpAddr, number: u64, cut: CancellationToken) {
+        let queue = self.0.entry(address).or_default();
+        // Numbers grow, but a greeting may come out of turn.
+        let at = queue.partition_point(|(other, _)| *other < number);
+        queue.insert(at, (number, cut));
+    }
+
+    fn take(&mut self, address: IpAddr, number: u64) -> Option<CancellationToken> {
+        let queue = self.0.get_mut(&address)?;
+        let at = queue.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        let taken = queue.remove(at);
+        if queue.is_empty() {
+            self.0.remove(&address);
+        }
+        taken.map(|(_, cut)| cut)
+    }
+
+    /// The oldest of the address with the most.
+    fn take_oldest(&mut self) -> Option<CancellationToken> {
+        let (address, queue) = self.0.iter().max_by_key(|(_, queue)| queue.len())?;
+        let (address, number) = (*address, queue.front()?.0);
+        self.take(address, number)
+    }
 }
 
 /// One handshake; over when it is dropped.
@@ -49,36 +81,29 @@ impl Handshakes {
         table.begun += 1;
         table.under_way += 1;
         let number = table.begun;
-        table.by_address.entry(address).or_default().push_back((number, cut.clone()));
+        table.silent.push(address, number, cut.clone());
         Handshake { number, address, cut, all: Arc::clone(self) }
     }
 }
 
 impl Table {
     fn cut_one(&mut self) {
-        let heaviest =
-            self.by_address.iter().max_by_key(|(_, handshakes)| handshakes.len()).map(|(address, _)| *address);
-        let Some(address) = heaviest else { return };
-        if let Some((number, cut)) = self.by_address.get(&address).and_then(|handshakes| handshakes.front().cloned()) {
+        if let Some(cut) = self.silent.take_oldest().or_else(|| self.greeted.take_oldest()) {
             cut.cancel();
-            self.remove(address, number);
-        }
-    }
-
-    fn remove(&mut self, address: IpAddr, number: u64) {
-        let Some(handshakes) = self.by_address.get_mut(&address) else { return };
-        // Numbers only grow, so they stand in their order.
-        if let Ok(at) = handshakes.binary_search_by_key(&number, |(number, _)| *number) {
-            handshakes.remove(at);
             self.under_way -= 1;
-        }
-        if handshakes.is_empty() {
-            self.by_address.remove(&address);
         }
     }
 }
 
 impl Handshake {
+    /// The client has said what it wants; from here on it waits for the vault.
+    pub(super) fn greeted(&self) {
+        let mut table = self.all.table.lock();
+        if let Some(cut) = table.silent.take(self.address, self.number) {
+            table.greeted.push(self.address, self.number, cut);
+        }
+    }
+
     /// Until it has to go.
     pub(super) async fn cut(&self) {
         self.cut.cancelled().await;
@@ -87,7 +112,10 @@ impl Handshake {
 
 impl Drop for Handshake {
     fn drop(&mut self) {
-        self.all.table.lock().remove(self.address, self.number);
+        let mut table = self.all.table.lock();
+        let Table { silent, greeted, .. } = &mut *table;
+        let held = silent.take(self.address, self.number).or_else(|| greeted.take(self.address, self.number));
+        table.under_way -= usize::from(held.is_some());
     }
 }
 
@@ -135,7 +163,22 @@ mod tests {
         assert!(is_cut(&next) && !is_cut(&cut));
         drop((next, cut));
         assert_eq!(all.table.lock().under_way, 0);
-        assert!(all.table.lock().by_address.is_empty());
+        assert!(all.table.lock().silent.0.is_empty() && all.table.lock().greeted.0.is_empty());
+    }
+
+    #[test]
+    fn the_silent_go_before_those_who_wait_for_the_vault() {
+        let all = Handshakes::new(3);
+        let polite: Vec<Handshake> = (0..2).map(|_| all.begin(address("10.0.0.1"))).collect();
+        polite.iter().for_each(Handshake::greeted);
+        let silent: Vec<Handshake> = (0..5).map(|_| all.begin(address("10.0.0.2"))).collect();
+        assert!(!polite.iter().any(is_cut));
+        assert_eq!(silent.iter().filter(|one| is_cut(one)).count(), 4);
+        silent[4].greeted();
+        let _next = all.begin(address("10.0.0.3"));
+        assert!(is_cut(&polite[0]), "where everybody has greeted, the heaviest address gives way");
+        drop((polite, silent));
+        assert_eq!(all.table.lock().under_way, 1);
     }
 
     #[test]
