@@ -38,12 +38,11 @@ impl<const ROLE: u8> FromRequestParts<App> for Admitted<ROLE> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let request_id = parts.extensions.get::<RequestId>().map(ToString::to_string).unwrap_or_default();
         let needed = if ROLE == VIEW { Role::View } else { Role::Operate };
-        let admitted = match parts.extensions.get::<Peer>() {
-            Some(peer) => app.operators.admit(peer, needed),
-            None => {
-                let problem = Problem::new(Code::CallerUnknown, "The connection has no client certificate.");
-                Err(Refused { operator: None, problem })
-            }
+        let admitted = if let Some(peer) = parts.extensions.get::<Peer>() {
+            app.operators.admit(peer, needed)
+        } else {
+            let problem = Problem::new(Code::CallerUnknown, "The connection has no client certificate.");
+            Err(Refused { operator: None, problem })
         };
         match admitted {
             Ok(operator) => Ok(Self(By { operator, request_id })),

@@ -27,14 +27,14 @@ impl Deed {
     }
 
     /// To a job.
-    pub(super) fn to_job(mut self, key: &JobKey) -> Self {
+    pub(super) fn on_job(mut self, key: &JobKey) -> Self {
         self.tenant = Some(key.tenant.clone());
         self.job = Some(key.clone());
         self
     }
 
     /// To a user.
-    pub(super) fn to_user(mut self, tenant: Option<&TenantId>, user: Option<&UserId>) -> Self {
+    pub(super) fn on_user(mut self, tenant: Option<&TenantId>, user: Option<&UserId>) -> Self {
         self.tenant = tenant.cloned();
         self.user = user.cloned();
         self

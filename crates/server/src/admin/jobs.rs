@@ -55,7 +55,7 @@ pub(super) async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<JobsBody>, Problem> {
     let query = parse(query.as_deref())?;
-    let deed = Deed::new("jobs list").to_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
+    let deed = Deed::new("jobs list").on_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
     let page = app.shown(&by, deed, app.acts.jobs(&query)).await?;
     let jobs = page.jobs.iter().map(|stored| JobBody::from(&stored.record)).collect();
     Ok(Json(JobsBody { jobs, unreadable: page.unreadable, next: page.next.map(|next| next.encode()) }))
@@ -105,7 +105,7 @@ pub(super) async fn show(
     Path(path): Path<(String, String)>,
 ) -> Result<Json<JobDetailBody>, Problem> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs show").to_job(&key);
+    let deed = Deed::new("jobs show").on_job(&key);
     let stored = app.shown(&by, deed, app.acts.job(&key)).await?;
     Ok(Json(JobDetailBody::from(&stored)))
 }
@@ -140,7 +140,7 @@ pub(super) async fn renew(
     Path(path): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<RenewalBody>), Problem> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs renew").to_job(&key);
+    let deed = Deed::new("jobs renew").on_job(&key);
     let acts = app.acts.clone();
     let renewal = app.done(by, deed, async move { acts.renew(&key).await }).await?;
     let body = RenewalBody {
@@ -169,7 +169,7 @@ pub(super) async fn revoke(
     Path(path): Path<(String, String)>,
 ) -> Result<Json<JobDetailBody>, Problem> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs revoke").to_job(&key);
+    let deed = Deed::new("jobs revoke").on_job(&key);
     let (acts, on_behalf) = (app.acts.clone(), by.clone());
     let stored = app.done(by, deed, async move { acts.revoke(&on_behalf, &key).await }).await?;
     Ok(Json(JobDetailBody::from(&stored)))

@@ -45,7 +45,7 @@ pub(super) async fn revoke(
     Path((tenant, user)): Path<(String, String)>,
 ) -> Result<Json<RevokedBody>, Problem> {
     let (tenant, user) = (tenant_id(tenant)?, user_id(user)?);
-    let deed = Deed::new("users revoke").to_user(Some(&tenant), Some(&user));
+    let deed = Deed::new("users revoke").on_user(Some(&tenant), Some(&user));
     let (acts, on_behalf) = (app.acts.clone(), by.clone());
     let revoked = app.done(by, deed, async move { acts.revoke_user(&on_behalf, &tenant, &user).await }).await?;
     let failed = revoked.failed.into_iter();

@@ -14,7 +14,7 @@ const PROFILES: &str = ".config/tokenvault/profiles.toml";
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct ConnectionArgs {
-    /// The admin listener, such as https://vault.example.org:8444
+    /// The admin listener, such as `vault.example.org:8444`
     #[arg(long, global = true, value_name = "URL")]
     address: Option<String>,
     /// The CAs that sign the listener's certificate, PEM; the only ones trusted

@@ -32,7 +32,7 @@ use connection::ConnectionArgs;
 /// ~/.config/tokenvault/profiles.toml (its file names are relative to it):
 ///
 ///   [profile.production]
-///   address = "https://vault.example.org:8444"
+///   address = "vault.example.org:8444"
 ///   cacert = "vault-ca.pem"
 ///   cert = "alice.pem"
 ///   key = "alice.key"

@@ -25,14 +25,14 @@ fn facts(status: &Value) -> Table {
     let mut table = Table::plain();
     table.fact("answered by", text(status, "replica"));
     table.fact("time", moment(status, "now"));
-    let states = match &status["states"] {
-        Value::Object(states) => {
-            let counted: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    let counts = match &status["states"] {
+        Value::Object(by_state) => {
+            let counted: Vec<String> = by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
             format!(" ({})", counted.join(", "))
         }
         _ => String::new(),
     };
-    table.fact("jobs", format!("{}{states}", text(status, "jobs")));
+    table.fact("jobs", format!("{}{counts}", text(status, "jobs")));
     table.fact("due", text(status, "due"));
     table.fact("renewal", renewal(&status["pause"]));
     let promoted = text(status, "promoted_key");
