@@ -17,8 +17,8 @@ pub(crate) const MODULE: &str = "mod-data-import";
 pub(crate) struct Stage {
     pub(crate) vault: Vault,
     pub(crate) realm: LabRealm,
-    /// The store, which must live as long as the vault.
-    pub(crate) redis: Redis,
+    // The store lives as long as the vault.
+    _redis: Redis,
     operator: Certificate,
 }
 
@@ -56,7 +56,7 @@ impl Stage {
             .start()
             .await?;
         let operator = vault.operator_certificate("operate")?;
-        Ok(Self { vault, realm, redis, operator })
+        Ok(Self { vault, realm, _redis: redis, operator })
     }
 
     pub(crate) fn module(&self) -> Result<Client> {
