@@ -16,17 +16,17 @@ struct Stage {
     _dir: tempfile::TempDir,
 }
 
-fn stage(settings: Audit) -> Stage {
+fn stage(settings: &Audit) -> Stage {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("audit.log");
     open(dir, path, settings)
 }
 
-fn open(dir: tempfile::TempDir, path: PathBuf, settings: Audit) -> Stage {
+fn open(dir: tempfile::TempDir, path: PathBuf, settings: &Audit) -> Stage {
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
     let key = ClientSecret::new("a key of the test's that is long enough");
-    let log = AuditLog::open(&path, &settings, &key, "replica-1".to_owned(), clock, Arc::clone(&metrics));
+    let log = AuditLog::open(&path, settings, &key, "replica-1".to_owned(), clock, Arc::clone(&metrics));
     Stage { log: log.expect("a log"), path, metrics, _dir: dir }
 }
 
@@ -50,14 +50,14 @@ fn acts(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn what_is_noted_is_in_the_file_when_its_giver_goes_on() {
-    let stage = stage(required());
+    let stage = stage(&required());
     stage.log.note(entry(Act::Read, "a")).await.expect("recorded");
     assert_eq!(acts(&stage), ["read a"]);
 }
 
 #[tokio::test]
 async fn what_has_happened_is_written_in_its_order_and_numbered_without_a_gap() {
-    let stage = stage(Audit::default());
+    let stage = stage(&Audit::default());
     let jobs: Vec<String> = (0..1_000).map(|number| format!("job-{number}")).collect();
     for job in &jobs {
         stage.log.record(entry(Act::Renew, job));
@@ -70,7 +70,7 @@ async fn what_has_happened_is_written_in_its_order_and_numbered_without_a_gap() 
 
 #[tokio::test]
 async fn reads_are_left_out_only_where_nobody_wants_them() {
-    let stage = stage(Audit { reads: false, ..required() });
+    let stage = stage(&Audit { reads: false, ..required() });
     for act in Act::ALL {
         stage.log.note(entry(*act, "a")).await.expect("recorded or not wanted");
     }
@@ -78,7 +78,7 @@ async fn reads_are_left_out_only_where_nobody_wants_them() {
 }
 
 /// A file on a device that takes nothing; when told to, its name becomes a file that does.
-fn full(settings: Audit) -> Stage {
+fn full(settings: &Audit) -> Stage {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("audit.log");
     std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
@@ -91,7 +91,7 @@ fn make_room(stage: &Stage) {
 
 #[tokio::test]
 async fn with_a_full_disk_nothing_is_handed_out_and_what_has_happened_is_written_later() {
-    let stage = full(required());
+    let stage = full(&required());
     assert_eq!(stage.log.ready(), Ok(()), "nothing was tried yet");
     assert_eq!(stage.log.note(entry(Act::Read, "refused")).await, Err(NotRecorded));
     assert_eq!(stage.log.ready(), Err(NotRecorded));
@@ -117,7 +117,7 @@ async fn with_a_full_disk_nothing_is_handed_out_and_what_has_happened_is_written
 
 #[tokio::test]
 async fn where_recording_is_not_required_a_full_disk_refuses_nothing() {
-    let stage = full(Audit::default());
+    let stage = full(&Audit::default());
     stage.log.note(entry(Act::Read, "a")).await.expect("handed out");
     stage.log.flush().await;
     assert_eq!(stage.log.ready(), Ok(()));
@@ -130,7 +130,7 @@ async fn where_recording_is_not_required_a_full_disk_refuses_nothing() {
 
 #[tokio::test]
 async fn what_is_too_much_to_keep_is_counted_and_told() {
-    let stage = full(Audit::default());
+    let stage = full(&Audit::default());
     stage.log.record(entry(Act::Renew, "first"));
     stage.log.flush().await;
     for _ in 0..12_000 {
@@ -152,7 +152,7 @@ async fn what_is_too_much_to_keep_is_counted_and_told() {
 
 #[tokio::test]
 async fn lines_go_on_in_the_new_file_whether_or_not_a_signal_tells_of_it() {
-    let stage = stage(required());
+    let stage = stage(&required());
     stage.log.note(entry(Act::Read, "a")).await.expect("recorded");
     for (number, signal) in [(1, false), (2, true)] {
         let old = stage.path.with_extension(number.to_string());
