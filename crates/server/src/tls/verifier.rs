@@ -20,6 +20,7 @@ use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList, RevocationOptionsBuilder,
     UnknownStatusPolicy, VerifiedPath,
 };
+use x509_parser::extensions::KeyUsage as Usage;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 /// Verifies client certificates.
@@ -171,7 +172,7 @@ fn names_itself(leaf: &CertificateDer<'_>) -> Result<bool, CertificateError> {
     if read.raw_serial().is_empty() || read.extensions_map().is_err() {
         return Err(CertificateError::BadEncoding);
     }
-    if !may(&read, |usage| usage.digital_signature()) {
+    if !may(&read, Usage::digital_signature) {
         return Err(CertificateError::InvalidPurpose);
     }
     let names = read.subject_alternative_name().map_err(|_| CertificateError::BadEncoding)?;
@@ -262,7 +263,7 @@ impl Authority {
         let authority = {
             let (_, read) = X509Certificate::from_der(&certificate).map_err(|_| "cannot be read")?;
             let basics = read.basic_constraints().map_err(|_| "cannot be read")?.filter(|basics| basics.value.ca);
-            let Some(basics) = basics.filter(|_| may(&read, |usage| usage.key_cert_sign())) else {
+            let Some(basics) = basics.filter(|_| may(&read, Usage::key_cert_sign)) else {
                 return Err("is not that of an authority: its basic constraints or its key usage do not say so");
             };
             Self {
@@ -271,7 +272,7 @@ impl Authority {
                 not_before: seconds(read.validity().not_before),
                 not_after: seconds(read.validity().not_after),
                 path_length: basics.value.path_len_constraint,
-                signs_lists: may(&read, |usage| usage.crl_sign()),
+                signs_lists: may(&read, Usage::crl_sign),
                 views: Vec::new(),
             }
         };
@@ -298,7 +299,7 @@ impl Authority {
         for intermediate in path.intermediate_certificates() {
             let der = intermediate.der();
             let (_, read) = X509Certificate::from_der(&der).map_err(|_| webpki::Error::BadDer)?;
-            if !may(&read, |usage| usage.key_cert_sign()) {
+            if !may(&read, Usage::key_cert_sign) {
                 return Err(webpki::Error::EndEntityUsedAsCa);
             }
             constrained |= read.name_constraints().map_err(|_| webpki::Error::MalformedExtensions)?.is_some();
@@ -314,7 +315,7 @@ impl Authority {
 }
 
 /// Whether a key may be used so: everything is allowed where there is no key usage (RFC 5280 §4.2.1.3).
-fn may(certificate: &X509Certificate<'_>, so: impl Fn(&x509_parser::extensions::KeyUsage) -> bool) -> bool {
+fn may(certificate: &X509Certificate<'_>, so: fn(&Usage) -> bool) -> bool {
     match certificate.key_usage() {
         Ok(Some(usage)) => so(usage.value),
         Ok(None) => true,
