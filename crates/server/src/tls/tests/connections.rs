@@ -234,6 +234,7 @@ async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
     let files = Files::new();
     let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
     let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
+    #[allow(clippy::async_yields_async, reason = "the request goes on while the files change")]
     let ask = async |over_http2, identity| {
         let client = client(&files, Some(identity));
         if over_http2 {
