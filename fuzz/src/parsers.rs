@@ -36,8 +36,11 @@ use tokenvault_keycloak::{
 };
 use tower::ServiceExt as _;
 
+/// What parses bytes.
+pub type Target = fn(&[u8]);
+
 /// Every target's name and function; the seeds of each are in `fuzz/seeds/NAME`.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("policy", policy),
     ("keyring", keyring),

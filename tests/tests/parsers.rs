@@ -47,7 +47,9 @@ fn changed(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
 fn no_parser_stumbles_over_a_seed_or_a_changed_one() {
     for (target, parse) in parsers::TARGETS {
         let seeds = seeds(target);
-        seeds.iter().for_each(|seed| parse(seed));
+        for seed in &seeds {
+            parse(seed);
+        }
         let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
         let outcome = runner.run(&changed(seeds), |bytes| {
             parse(&bytes);

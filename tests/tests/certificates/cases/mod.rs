@@ -52,8 +52,7 @@ impl Must {
     pub(crate) fn is_betrayed_by(&self, outcome: &Outcome) -> bool {
         match (self, outcome) {
             (Self::Admit(module), Outcome::Module(came)) => module != came,
-            (_, Outcome::Module(_)) => true,
-            (Self::NotLoad(_) | Self::Refuse(_) | Self::Drop, Outcome::Nobody) => true,
+            (_, Outcome::Module(_)) | (Self::NotLoad(_) | Self::Refuse(_) | Self::Drop, Outcome::Nobody) => true,
             _ => false,
         }
     }

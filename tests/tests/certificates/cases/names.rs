@@ -12,6 +12,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// A certificate with exactly these alternative names.
+#[allow(clippy::needless_pass_by_value, reason = "so that the cases read well")]
 fn named(name: &'static str, must: Must, names: Vec<Vec<u8>>) -> Case {
     below_root(name, must, |spec| bare(spec).named(&names))
 }
