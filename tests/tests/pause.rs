@@ -38,7 +38,7 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
     parts.store.create(&due, None, AttemptId::from_bits(1)).await?;
 
     assert!(replica.read(&job(1)).await.is_ok(), "reads go on");
-    let fresh = LIFE - Duration::from_secs(30);
+    let fresh = LIFE.saturating_sub(Duration::from_secs(30));
     let refused = replica.read_for(REGISTRAR, &job(1), Some(fresh), A_WHILE).await.err();
     assert_eq!(refused.map(|problem| problem.code), Some(Code::TokenNotReady));
     let stored = parts.store.load(&due.key).await?.expect("it is there");

@@ -109,15 +109,15 @@ async fn every_flipped_bit_and_every_truncation_of_every_sealed_field_is_noticed
     let fields = encode(&record);
     for name in SEALED {
         assert!(opens(&sealer, &fields, name), "{name} opens untouched");
-        let sealed = &fields[name];
-        for bit in 0..sealed.len() * 8 {
-            let mut flipped = sealed.clone();
+        let whole = &fields[name];
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let fields = with(&fields, name, flipped);
             assert!(!opens(&sealer, &fields, name), "bit {bit} of {name}");
         }
-        for length in 0..sealed.len() {
-            let fields = with(&fields, name, sealed[..length].to_vec());
+        for length in 0..whole.len() {
+            let fields = with(&fields, name, whole[..length].to_vec());
             assert!(!opens(&sealer, &fields, name), "{length} bytes of {name}");
         }
         for other in SEALED.into_iter().filter(|other| *other != name) {

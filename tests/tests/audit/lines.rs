@@ -13,7 +13,7 @@ use crate::stage::{HASH_KEY, SOON, Stage};
 fn name_of(kind: &str, tenant: &str, id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, HASH_KEY.as_bytes());
     let tag = hmac::sign(&key, format!("{kind}\0{tenant}\0{id}").as_bytes());
-    tag.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    tag.as_ref()[..16].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 #[tokio::test]

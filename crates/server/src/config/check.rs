@@ -114,10 +114,17 @@ impl Check {
         self.holds("log_level", understood, "must be a level (error, warn, info, debug, trace) or target=level pairs");
         let endpoint = telemetry.otlp_endpoint.as_deref().map(Url::parse);
         let plain = |url: &Url| {
-            matches!(url.scheme(), "http" | "https") && url.has_host() && url.username().is_empty() && url.password().is_none()
+            matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
         };
         let usable = endpoint.is_none_or(|url| url.is_ok_and(|url| plain(&url)));
-        self.holds("otlp_endpoint", usable, "must be an http or https URL without credentials: use `otlp_headers_file`");
+        self.holds(
+            "otlp_endpoint",
+            usable,
+            "must be an http or https URL without credentials: use `otlp_headers_file`",
+        );
         let useless = telemetry.otlp_headers_file.is_some() && telemetry.otlp_endpoint.is_none();
         self.holds("otlp_headers_file", !useless, "has no effect without `otlp_endpoint`");
         self.holds("otlp_sample_ratio", (0.0..=1.0).contains(&telemetry.otlp_sample_ratio), "must be from 0 to 1");

@@ -54,7 +54,8 @@ impl Config {
         let mut findings = Vec::new();
         let keyring = load_keyring(&self.keyring.file).map_err(|finding| findings.push(finding)).ok();
         let redis_password = self.redis.password_file.as_ref().and_then(|file| keep(read_secret(file), &mut findings));
-        let audit_hash_key = self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
+        let audit_hash_key =
+            self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
         for (id, tenant) in &self.tenants {
             let secret = keep(read_secret(tenant.credential.file()), &mut findings);
@@ -72,9 +73,7 @@ impl Config {
             }
         }
         match keyring {
-            Some(keyring) if findings.is_empty() => {
-                Ok(Secrets { keyring, redis_password, audit_hash_key, tenants })
-            },
+            Some(keyring) if findings.is_empty() => Ok(Secrets { keyring, redis_password, audit_hash_key, tenants }),
             _ => Err(ConfigError { file: self.file.display().to_string(), findings }),
         }
     }
@@ -106,7 +105,8 @@ pub fn read_secret(file: &Path) -> Result<ClientSecret, Finding> {
 fn read_hash_key(file: &Path) -> Result<ClientSecret, Finding> {
     let key = read_secret(file)?;
     if key.expose().len() < SHORTEST_HASH_KEY {
-        let problem = format!("is too short: at least {SHORTEST_HASH_KEY} bytes of chance, such as `openssl rand -hex 32`");
+        let problem =
+            format!("is too short: at least {SHORTEST_HASH_KEY} bytes of chance, such as `openssl rand -hex 32`");
         return Err(Finding::new(file.display().to_string(), problem));
     }
     Ok(key)

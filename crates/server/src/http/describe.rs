@@ -41,8 +41,12 @@ fn remedy(code: Code) -> &'static str {
         Code::JobNotFound => {
             "No job of this id exists in the tenant, or your module is neither its registrar nor one of its readers."
         }
-        Code::KeyNotFound => "Add the key to the keyring file of every replica; `tokenvault admin keys list` shows who holds what.",
-        Code::KeyNotHeld => "`replicas` names those that do not hold it. They read their keyring file again when it changes.",
+        Code::KeyNotFound => {
+            "Add the key to the keyring file of every replica; `tokenvault admin keys list` shows who holds what."
+        }
+        Code::KeyNotHeld => {
+            "`replicas` names those that do not hold it. They read their keyring file again when it changes."
+        }
         Code::MethodNotAllowed => "The header Allow names the methods there are.",
         Code::JobConflict => "Use another job id, or register with the module and the user that own it.",
         Code::JobEnded | Code::JobIdEnded => {
