@@ -10,7 +10,7 @@ use tokenvault_tests::harness::keycloak::{FEATURES, Keycloak, VERSION, keycloak}
 use tokenvault_tests::harness::process::{Process, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, TokenError, VAULT, claims};
-use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::redis::{Redis, patient};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -83,7 +83,7 @@ async fn an_append_only_redis_keeps_its_data_over_a_kill() -> Result<()> {
 async fn a_redis_with_a_password_refuses_strangers() -> Result<()> {
     let redis = Redis::options().password("p4ss").start().await?;
     let stranger = redis::Client::open(redis.url())?;
-    let mut connection = stranger.get_multiplexed_async_connection().await?;
+    let mut connection = patient(&stranger).await?;
 
     let refused = redis::cmd("PING").query_async::<String>(&mut connection).await;
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{IntoConnectionInfo, RedisConnectionInfo};
+use redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisConnectionInfo};
 use tempfile::TempDir;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
@@ -150,9 +150,10 @@ impl Redis {
         self.dir.path().join("password")
     }
 
-    /// A connection of its own, authenticated.
+    /// A connection of its own, authenticated, and patient: the library's own half a second is soon over where every write
+    /// waits for a busy disk.
     pub async fn connection(&self) -> Result<MultiplexedConnection> {
-        Ok(self.client()?.get_multiplexed_async_connection().await?)
+        patient(&self.client()?).await
     }
 
     /// Makes such connections.
@@ -229,6 +230,12 @@ impl Redis {
             _ => e,
         })
     }
+}
+
+/// A connection that waits for its answers as long as a server may take to start.
+pub async fn patient(client: &redis::Client) -> Result<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(START)).set_response_timeout(Some(START));
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
 }
 
 #[allow(clippy::print_stderr, reason = "the substitution must be seen in the test's output")]
