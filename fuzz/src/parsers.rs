@@ -104,16 +104,18 @@ pub fn sealed(data: &[u8]) {
         LazyLock::new(|| known(Keyring::new("k1", [("k1".to_owned(), vec![7; 32].into())])));
     let key = JobKey::new(known(TenantId::parse("diku")), known(JobId::parse("job")));
     let user = known(UserId::parse("user"));
-    let place = Place { key: &key, user: &user, generation: Generation(3), field: Field::Access };
-    let good = RING.seal(place, "an access token", &Counting);
-    let mut changed = good.as_bytes().to_vec();
-    for change in data.chunks_exact(2) {
-        let at = usize::from(change[0]) % changed.len();
-        changed[at] ^= change[1];
-    }
-    for bytes in [data, &changed, &good.as_bytes()[..data.len().min(good.as_bytes().len())]] {
-        let opened = RING.open(place, &Sealed::from_bytes(bytes.to_vec()));
-        assert_eq!(opened.is_ok(), bytes == good.as_bytes(), "{bytes:02x?}");
+    for beside in [None, Some(b"until noon".as_slice())] {
+        let place = Place { key: &key, user: &user, generation: Generation(3), field: Field::Access, beside };
+        let good = RING.seal(place, "an access token", &Counting);
+        let mut changed = good.as_bytes().to_vec();
+        for change in data.chunks_exact(2) {
+            let at = usize::from(change[0]) % changed.len();
+            changed[at] ^= change[1];
+        }
+        for bytes in [data, &changed, &good.as_bytes()[..data.len().min(good.as_bytes().len())]] {
+            let opened = RING.open(place, &Sealed::from_bytes(bytes.to_vec()));
+            assert_eq!(opened.is_ok(), bytes == good.as_bytes(), "{bytes:02x?}");
+        }
     }
 }
 

@@ -119,7 +119,7 @@ impl Naive {
             Ok(grant) => Outcome::Issued(Box::new(Issued {
                 pair: self.parts.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
                 expires_in: grant.expires_in,
-                same_user: grant.is_of(&record.subject, &record.user),
+                identity: grant.identity(&record.subject, &record.user),
                 session: None,
             })),
             Err(GrantError::Refused(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),

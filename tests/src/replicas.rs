@@ -100,6 +100,10 @@ impl IdentityProvider for Granting {
         Ok(true)
     }
 
+    async fn is_live(&self, _: &Client, _: &AccessToken) -> std::result::Result<bool, CallError> {
+        Ok(true)
+    }
+
     async fn revoke(&self, _: &Client, _: &RefreshToken) -> std::result::Result<(), CallError> {
         Ok(())
     }

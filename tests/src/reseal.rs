@@ -125,7 +125,8 @@ pub fn record(
         client: ClientId::parse("vault").expect("a client"),
         incarnation: Incarnation(0),
     };
-    let sealer = Sealer { keyring: replica.parts.keyring.current(), entropy: &OsEntropy, key: &key, user: &user };
+    let keyring = replica.parts.keyring.current();
+    let sealer = Sealer { keyring, entropy: &OsEntropy, key: &key, user: &user, binds: true };
     let seal = |kind, generation| sealer.seal(&grant(&user, LIFE, padding), kind, Generation(generation), now);
     let record = Record {
         subject: Subject::parse(format!("sub-{user}")).expect("a subject"),

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::{Entropy, Grant};
 use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot, State, terms};
 use crate::seal::{Field, Keyring, Place, SealError, Sealed};
-use crate::secret::{AccessToken, RefreshToken};
+use crate::secret::{AccessToken, RefreshToken, TokenHash};
 use crate::time::Timestamp;
 
 /// Seals and opens the tokens of one job.
@@ -27,6 +28,8 @@ pub struct Sealer<'a> {
     pub key: &'a JobKey,
     /// Its user.
     pub user: &'a UserId,
+    /// Whether seals bind what stands beside a token: so from schema 2 on, whose replicas can all open them.
+    pub binds: bool,
 }
 
 /// Which of a record's two pairs is meant.
@@ -45,6 +48,21 @@ impl Kind {
             Self::Anchor => (Field::AnchorAccess, Field::AnchorRefresh),
         }
     }
+}
+
+/// What is said of an access token in the clear: from when and until when it lives, and for what it is good.
+fn beside_access(pair: &Pair) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + pair.scope.len());
+    out.extend_from_slice(&pair.issued_at.as_millis().to_be_bytes());
+    out.extend_from_slice(&pair.access_expires_at.as_millis().to_be_bytes());
+    out.extend_from_slice(pair.scope.as_bytes());
+    out
+}
+
+/// What is said of a refresh token in the clear and stays as it is: its hash and its end. How often it was sent does not.
+fn beside_refresh(hash: TokenHash, expires_at: Option<Timestamp>) -> Vec<u8> {
+    let end = expires_at.map_or(u64::MAX, Timestamp::as_millis);
+    [hash.to_string().as_bytes(), &end.to_be_bytes()].concat()
 }
 
 /// Terms stay the same from one pair to the next.
@@ -78,7 +96,21 @@ pub struct Resealed {
 
 impl Sealer<'_> {
     fn place(&self, generation: Generation, field: Field) -> Place<'_> {
-        Place { key: self.key, user: self.user, generation, field }
+        Place { key: self.key, user: self.user, generation, field, beside: None }
+    }
+
+    /// Seals a token together with what stands beside it.
+    fn seal_beside(&self, place: Place<'_>, text: &str, beside: &[u8]) -> Sealed {
+        self.keyring.seal(Place { beside: self.binds.then_some(beside), ..place }, text, self.entropy)
+    }
+
+    fn open_beside(&self, place: Place<'_>, sealed: &Sealed, beside: &[u8]) -> Result<Zeroizing<String>, SealError> {
+        self.keyring.open(Place { beside: Some(beside), ..place }, sealed)
+    }
+
+    fn open_of_pair(&self, pair: &Pair, generation: Generation, field: Field) -> Result<AccessToken, SealError> {
+        self.open_beside(self.place(generation, field), &pair.access, &beside_access(pair))
+            .map(|text| AccessToken::new(text.as_str()))
     }
 
     /// Seals what was granted. `asked_at` is the instant before the request was sent: lives are counted from there, and
@@ -86,21 +118,21 @@ impl Sealer<'_> {
     /// the vault believes a token dead a little before Keycloak does, never after.
     pub fn seal(&self, grant: &Grant, kind: Kind, generation: Generation, asked_at: Timestamp) -> Pair {
         let (access, refresh) = kind.fields();
-        Pair {
-            access: self.keyring.seal(self.place(generation, access), grant.access.expose(), self.entropy),
+        let hash = grant.refresh.hash();
+        let expires_at = grant.refresh_expires_in.map(|life: Duration| asked_at + life);
+        let beside = beside_refresh(hash, expires_at);
+        let sealed = self.seal_beside(self.place(generation, refresh), grant.refresh.expose(), &beside);
+        let mut pair = Pair {
+            access: Sealed::from_bytes(Vec::new()),
             access_expires_at: Timestamp::from_secs(asked_at.as_secs()) + grant.expires_in,
             issued_at: asked_at,
             scope: grant.scope.clone(),
             rotated: false,
             epoch: None,
-            refresh: RefreshSlot {
-                sealed: self.keyring.seal(self.place(generation, refresh), grant.refresh.expose(), self.entropy),
-                hash: grant.refresh.hash(),
-                generation,
-                expires_at: grant.refresh_expires_in.map(|life: Duration| asked_at + life),
-                sends: 0,
-            },
-        }
+            refresh: RefreshSlot { sealed, hash, generation, expires_at, sends: 0 },
+        };
+        pair.access = self.seal_beside(self.place(generation, access), grant.access.expose(), &beside_access(&pair));
+        pair
     }
 
     /// Vouches for what a record says about whose it is and who may have it.
@@ -125,9 +157,7 @@ impl Sealer<'_> {
     /// under a newer record does not open.
     pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
         let pair = record.pair.as_ref().ok_or(SealError::Malformed)?;
-        self.keyring
-            .open(self.place(record.generation, Field::Access), &pair.access)
-            .map(|text| AccessToken::new(text.as_str()))
+        self.open_of_pair(pair, record.generation, Field::Access)
     }
 
     /// Opens the access token that belongs to a slot, to be exchanged.
@@ -135,36 +165,44 @@ impl Sealer<'_> {
         let Some(anchor) = record.anchor.as_ref().filter(|_| slot == Slot::Anchor) else {
             return self.open_access(record);
         };
-        let place = self.place(anchor.pair.refresh.generation, Field::AnchorAccess);
-        self.keyring.open(place, &anchor.pair.access).map(|text| AccessToken::new(text.as_str()))
+        self.open_of_pair(&anchor.pair, anchor.pair.refresh.generation, Field::AnchorAccess)
     }
 
     /// Seals every token of a record anew for the place it has, unless the key that seals now has sealed it.
     pub fn reseal(&self, record: &Record) -> Resealed {
         let mut after = record.clone();
         let mut failures = Vec::new();
-        let mut anew = |generation: Generation, field: Field, sealed: &mut Sealed| {
+        let mut anew = |generation: Generation, field: Field, sealed: &mut Sealed, beside: Option<Vec<u8>>| {
             if sealed.key_id() == Some(self.keyring.primary()) {
                 return;
             }
-            match self.keyring.open(self.place(generation, field), sealed) {
-                Ok(text) => *sealed = self.keyring.seal(self.place(generation, field), &text, self.entropy),
+            let place = Place { beside: beside.as_deref(), ..self.place(generation, field) };
+            match self.keyring.open(place, sealed) {
+                Ok(text) => {
+                    let place = Place { beside: place.beside.filter(|_| self.binds), ..place };
+                    *sealed = self.keyring.seal(place, &text, self.entropy);
+                }
                 Err(error) => failures.push(error),
             }
         };
         if let Some(terms) = &mut after.terms {
-            anew(NO_GENERATION, Field::Terms, terms);
+            anew(NO_GENERATION, Field::Terms, terms, None);
         }
         if let Some(pair) = &mut after.pair {
-            anew(record.generation, Field::Access, &mut pair.access);
-            anew(pair.refresh.generation, Field::Refresh, &mut pair.refresh.sealed);
-        }
-        for token in after.spare.iter_mut().chain(&mut after.reserve) {
-            anew(token.generation, Field::Refresh, &mut token.sealed);
+            let beside = beside_access(pair);
+            anew(record.generation, Field::Access, &mut pair.access, Some(beside));
         }
         if let Some(Anchor { pair, .. }) = &mut after.anchor {
-            anew(pair.refresh.generation, Field::AnchorAccess, &mut pair.access);
-            anew(pair.refresh.generation, Field::AnchorRefresh, &mut pair.refresh.sealed);
+            let beside = beside_access(pair);
+            anew(pair.refresh.generation, Field::AnchorAccess, &mut pair.access, Some(beside));
+            let token = &mut pair.refresh;
+            let beside = beside_refresh(token.hash, token.expires_at);
+            anew(token.generation, Field::AnchorRefresh, &mut token.sealed, Some(beside));
+        }
+        let own = after.pair.as_mut().map(|pair| &mut pair.refresh);
+        for token in own.into_iter().chain(&mut after.spare).chain(&mut after.reserve) {
+            let beside = beside_refresh(token.hash, token.expires_at);
+            anew(token.generation, Field::Refresh, &mut token.sealed, Some(beside));
         }
         Resealed { record: after, failures }
     }
@@ -173,8 +211,8 @@ impl Sealer<'_> {
     pub fn open_refresh(&self, record: &Record, slot: Slot) -> Result<RefreshToken, SealError> {
         let token = record.slot(slot).ok_or(SealError::Malformed)?;
         let field = if slot == Slot::Anchor { Field::AnchorRefresh } else { Field::Refresh };
-        self.keyring
-            .open(self.place(token.generation, field), &token.sealed)
+        let beside = beside_refresh(token.hash, token.expires_at);
+        self.open_beside(self.place(token.generation, field), &token.sealed, &beside)
             .map(|text| RefreshToken::new(text.as_str()))
     }
 }

@@ -13,7 +13,7 @@ pub use fleet::{
     Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
     event_place,
 };
-pub use idp::{CallError, Cause, Client, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal};
+pub use idp::{CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Proof, ProofError, Refusal};
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
 /// Tells the time.

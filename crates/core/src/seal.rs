@@ -2,9 +2,11 @@
 //!
 //! AES-256-GCM under a key derived by HKDF-SHA-256 (RFC 5869) for each write from a keyring key and a fresh 32-byte
 //! salt, so a nonce can never repeat under one key. Associated data bind a sealed token to its place: header, tenant,
-//! user, job, generation and field, each length-prefixed; moved anywhere else it does not open.
+//! user, job, generation and field, each length-prefixed; moved anywhere else it does not open. What stands beside it in
+//! the clear (when it dies, what it is good for) is bound as well: rewritten, the token does not open.
 //!
-//! Layout: `TV`, version 1, length of the key id, key id, salt (32 bytes), ciphertext with its 16-byte tag.
+//! Layout: `TV`, format, length of the key id, key id, salt (32 bytes), ciphertext with its 16-byte tag. Format 2 binds
+//! what stands beside the value, format 1 does not.
 //!
 //! A seal is opened with the key that its header names and no other; keys are never tried in turn.
 
@@ -20,7 +22,13 @@ use zeroize::Zeroizing;
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::Entropy;
 
-const MAGIC: &[u8; 3] = b"TV\x01";
+const MAGIC: &[u8; 2] = b"TV";
+/// Bound to its place.
+const PLACED: u8 = 1;
+/// Bound to its place and to what stands beside it.
+const BESIDE: u8 = 2;
+/// The magic, the format and the length of the key id.
+const FIXED: usize = MAGIC.len() + 2;
 const SALT: usize = 32;
 const TAG: usize = 16;
 const KEY: usize = 32;
@@ -91,6 +99,8 @@ pub struct Place<'a> {
     pub generation: Generation,
     /// The field.
     pub field: Field,
+    /// What stands beside it in the clear and is to be believed only if this opens. With `None` format 1 is sealed.
+    pub beside: Option<&'a [u8]>,
 }
 
 /// Why something could not be opened (or sealed).
@@ -210,15 +220,16 @@ impl Keyring {
     pub fn seal(&self, place: Place<'_>, text: &str, entropy: &dyn Entropy) -> Sealed {
         let id = self.primary.as_bytes();
         let key = self.keys.get(&self.primary).expect("the constructor checked that the primary is present");
-        let mut out = Vec::with_capacity(MAGIC.len() + 1 + id.len() + SALT + text.len() + TAG);
+        let mut out = Vec::with_capacity(FIXED + id.len() + SALT + text.len() + TAG);
         out.extend_from_slice(MAGIC);
+        out.push(if place.beside.is_some() { BESIDE } else { PLACED });
         out.push(u8::try_from(id.len()).expect("the constructor limits key ids to 32 bytes"));
         out.extend_from_slice(id);
         let header = out.len();
         let mut salt = [0; SALT];
         entropy.fill(&mut salt);
         out.extend_from_slice(&salt);
-        let aad = associated_data(&out[..header], place);
+        let aad = associated_data(&out[..header], place, place.beside);
         let (cipher, nonce) = derive(key, &salt);
         let sealed = cipher
             .encrypt(&Nonce::from(*nonce), Payload { msg: text.as_bytes(), aad: &aad })
@@ -231,7 +242,11 @@ impl Keyring {
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<String>, SealError> {
         let parts = split(&sealed.0)?;
         let key = self.keys.get(parts.key_id).ok_or(SealError::UnknownKey)?;
-        let aad = associated_data(parts.header, place);
+        let beside = match parts.format {
+            BESIDE => Some(place.beside.ok_or(SealError::Forged)?),
+            _ => None,
+        };
+        let aad = associated_data(parts.header, place, beside);
         let (cipher, nonce) = derive(key, parts.salt);
         let bytes = cipher
             .decrypt(&Nonce::from(*nonce), Payload { msg: parts.ciphertext, aad: &aad })
@@ -245,6 +260,7 @@ impl Keyring {
 
 struct Parts<'a> {
     header: &'a [u8],
+    format: u8,
     key_id: &'a str,
     salt: &'a [u8],
     ciphertext: &'a [u8],
@@ -252,6 +268,10 @@ struct Parts<'a> {
 
 fn split(bytes: &[u8]) -> Result<Parts<'_>, SealError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(SealError::Malformed)?;
+    let (&format, rest) = rest.split_first().ok_or(SealError::Malformed)?;
+    if !matches!(format, PLACED | BESIDE) {
+        return Err(SealError::Malformed);
+    }
     let (&id_length, rest) = rest.split_first().ok_or(SealError::Malformed)?;
     let (id, rest) = rest.split_at_checked(usize::from(id_length)).ok_or(SealError::Malformed)?;
     let (salt, ciphertext) = rest.split_at_checked(SALT).ok_or(SealError::Malformed)?;
@@ -259,7 +279,8 @@ fn split(bytes: &[u8]) -> Result<Parts<'_>, SealError> {
         return Err(SealError::Malformed);
     }
     Ok(Parts {
-        header: &bytes[..MAGIC.len() + 1 + id.len()],
+        header: &bytes[..FIXED + id.len()],
+        format,
         key_id: std::str::from_utf8(id).map_err(|_| SealError::Malformed)?,
         salt,
         ciphertext,
@@ -278,7 +299,7 @@ fn derive(key: &[u8; KEY], salt: &[u8]) -> (Aes256Gcm, Zeroizing<[u8; NONCE]>) {
     (Aes256Gcm::new(&Key::<Aes256Gcm>::from(*derived)), nonce)
 }
 
-fn associated_data(header: &[u8], place: Place<'_>) -> Vec<u8> {
+fn associated_data(header: &[u8], place: Place<'_>, beside: Option<&[u8]>) -> Vec<u8> {
     let generation = place.generation.0.to_be_bytes();
     let parts: [&[u8]; 6] = [
         header,
@@ -288,9 +309,10 @@ fn associated_data(header: &[u8], place: Place<'_>) -> Vec<u8> {
         &generation,
         place.field.name().as_bytes(),
     ];
-    let mut out = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
-    for part in parts {
-        let length = u32::try_from(part.len()).expect("ids are at most 255 bytes");
+    let all = || parts.into_iter().chain(beside);
+    let mut out = Vec::with_capacity(all().map(|part| part.len() + 4).sum());
+    for part in all() {
+        let length = u32::try_from(part.len()).expect("ids are at most 255 bytes, and no scope is 4 GiB long");
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(part);
     }
@@ -309,40 +331,76 @@ mod tests {
     }
 
     fn key(job: &str) -> JobKey {
-        JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse(job).expect("job"))
+        key_in("diku", job)
+    }
+
+    fn key_in(tenant: &str, job: &str) -> JobKey {
+        JobKey::new(TenantId::parse(tenant).expect("tenant"), JobId::parse(job).expect("job"))
+    }
+
+    /// A seal of either format at its place.
+    fn formats() -> [Option<&'static [u8]>; 2] {
+        [None, Some(b"until noon")]
     }
 
     #[test]
     fn what_was_sealed_opens_at_its_place_and_nowhere_else() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(1));
-        let (here, there) = (key("a"), key("b"));
+        let (here, there, abroad) = (key("a"), key("b"), key_in("other", "a"));
         let (alice, bob) = (UserId::parse("alice").expect("user"), UserId::parse("bob").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(3), field: Field::Access };
-        let sealed = ring.seal(place, "token", &entropy);
-        assert_eq!(ring.open(place, &sealed).as_deref().map(String::as_str), Ok("token"));
-        for elsewhere in [
-            Place { key: &there, ..place },
-            Place { user: &bob, ..place },
-            Place { generation: Generation(2), ..place },
-            Place { field: Field::Refresh, ..place },
-        ] {
-            assert_eq!(ring.open(elsewhere, &sealed).err(), Some(SealError::Forged), "{elsewhere:?}");
+        for beside in formats() {
+            let place = Place { key: &here, user: &alice, generation: Generation(3), field: Field::Access, beside };
+            let sealed = ring.seal(place, "token", &entropy);
+            assert_eq!(ring.open(place, &sealed).as_deref().map(String::as_str), Ok("token"));
+            for elsewhere in [
+                Place { key: &there, ..place },
+                Place { key: &abroad, ..place },
+                Place { user: &bob, ..place },
+                Place { generation: Generation(2), ..place },
+                Place { generation: Generation(4), ..place },
+                Place { field: Field::Refresh, ..place },
+            ] {
+                assert_eq!(ring.open(elsewhere, &sealed).err(), Some(SealError::Forged), "{elsewhere:?}");
+            }
         }
+    }
+
+    #[test]
+    fn what_stands_beside_a_token_cannot_be_rewritten_under_it() {
+        let (ring, entropy) = (ring("k1"), SeededEntropy::new(5));
+        let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
+        let until = |beside: Option<&'static [u8]>| Place {
+            key: &here,
+            user: &alice,
+            generation: Generation(3),
+            field: Field::Access,
+            beside,
+        };
+        let sealed = ring.seal(until(Some(b"until noon")), "token", &entropy);
+        assert!(ring.open(until(Some(b"until noon")), &sealed).is_ok());
+        for other in [Some(b"until midnight".as_slice()), Some(b""), None] {
+            assert_eq!(ring.open(until(other), &sealed).err(), Some(SealError::Forged), "{other:?}");
+        }
+        // What was sealed before there was a format 2 says nothing of it.
+        let older = ring.seal(until(None), "token", &entropy);
+        assert!(ring.open(until(Some(b"until midnight")), &older).is_ok());
     }
 
     #[test]
     fn every_flipped_bit_and_every_truncation_is_noticed() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(2));
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access };
-        let sealed = ring.seal(place, "a token", &entropy);
-        for bit in 0..sealed.0.len() * 8 {
-            let mut flipped = sealed.clone();
-            flipped.0[bit / 8] ^= 1 << (bit % 8);
-            assert!(ring.open(place, &flipped).is_err(), "bit {bit}");
-        }
-        for length in 0..sealed.0.len() {
-            assert!(ring.open(place, &Sealed(sealed.0[..length].to_vec())).is_err(), "{length} bytes");
+        for beside in formats() {
+            let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside };
+            let sealed = ring.seal(place, "a token", &entropy);
+            for bit in 0..sealed.0.len() * 8 {
+                let mut flipped = sealed.clone();
+                flipped.0[bit / 8] ^= 1 << (bit % 8);
+                assert!(ring.open(place, &flipped).is_err(), "bit {bit}");
+            }
+            for length in 0..sealed.0.len() {
+                assert!(ring.open(place, &Sealed(sealed.0[..length].to_vec())).is_err(), "{length} bytes");
+            }
         }
     }
 
@@ -350,7 +408,7 @@ mod tests {
     fn a_new_primary_seals_and_the_old_key_still_opens() {
         let entropy = SeededEntropy::new(3);
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Refresh };
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Refresh, beside: None };
         let old = ring("k1").seal(place, "old", &entropy);
         let new = ring("k2").seal(place, "new", &entropy);
         assert_eq!((old.key_id(), new.key_id()), (Some("k1"), Some("k2")));
@@ -363,7 +421,7 @@ mod tests {
     fn two_seals_of_the_same_text_differ() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(4));
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access };
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside: None };
         assert_ne!(ring.seal(place, "x", &entropy), ring.seal(place, "x", &entropy));
     }
 

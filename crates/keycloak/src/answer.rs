@@ -32,6 +32,8 @@ pub enum Call {
     ServiceAccount,
     /// Introspection of a refresh token.
     Probe,
+    /// Introspection of an access token.
+    Introspect,
     /// Revocation.
     Revoke,
     /// The key set.
@@ -47,6 +49,7 @@ impl Call {
             Self::Impersonate => "impersonate",
             Self::ServiceAccount => "service_account",
             Self::Probe => "probe",
+            Self::Introspect => "introspect",
             Self::Revoke => "revoke",
             Self::Jwks => "jwks",
         }
@@ -154,8 +157,8 @@ pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
 }
 
 /// Whether the introspected token is active.
-pub fn probe(answer: Answer) -> Result<bool, CallError> {
-    let answer = success(Call::Probe, answer).and_then(|body| json::<IntrospectionAnswer>(&body));
+pub fn introspection(call: Call, answer: Answer) -> Result<bool, CallError> {
+    let answer = success(call, answer).and_then(|body| json::<IntrospectionAnswer>(&body));
     match answer {
         Ok(answer) => Ok(answer.active),
         Err(GrantError::Refused(Refusal::TokenInvalid)) => Ok(false),
@@ -188,6 +191,8 @@ fn success(call: Call, answer: Answer) -> Result<Bytes, GrantError> {
     })?;
     match answer.status {
         200 => Ok(answer.body),
+        // Whoever stands in between may have sent it once and been turned away with its own second try.
+        429 if call == Call::Refresh => Err(GrantError::Unknown(Cause::Throttled)),
         429 => Err(GrantError::Unsent(Cause::Throttled)),
         500.. => Err(GrantError::Unknown(Cause::ServerError)),
         400 | 401 | 403 => Err(refusal(call, &answer)),

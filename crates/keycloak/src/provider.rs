@@ -114,6 +114,10 @@ impl KeycloakProvider {
         self.call(&place.tenant, call, request, classify, grant_code).await
     }
 
+    async fn introspection(&self, place: &Place, call: Call, request: HttpRequest) -> Result<bool, CallError> {
+        self.call(&place.tenant, call, request, |answer| answer::introspection(call, answer), call_code).await
+    }
+
     /// The tenant and the proof for the client's next request. A tenant or client that is not configured (any more) is a
     /// refusal of the client, which says nothing about any token.
     fn place(&self, client: &Client) -> Result<Place, Refusal> {
@@ -208,7 +212,13 @@ impl IdentityProvider for KeycloakProvider {
     async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError> {
         let place = self.place(client).map_err(CallError::Refused)?;
         let request = place.caller().probe(token);
-        self.call(&place.tenant, Call::Probe, request, answer::probe, call_code).await
+        self.introspection(&place, Call::Probe, request).await
+    }
+
+    async fn is_live(&self, client: &Client, token: &AccessToken) -> Result<bool, CallError> {
+        let place = self.place(client).map_err(CallError::Refused)?;
+        let request = place.caller().introspect(token);
+        self.introspection(&place, Call::Introspect, request).await
     }
 
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError> {

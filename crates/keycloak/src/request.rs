@@ -151,6 +151,12 @@ impl Caller<'_> {
         self.with_token(&self.endpoints.introspection, token)
     }
 
+    /// Introspection of an access token (RFC 7662 §2.1).
+    pub fn introspect(&self, token: &AccessToken) -> HttpRequest {
+        let form = [("token", token.expose()), ("token_type_hint", "access_token")];
+        self.post(&self.endpoints.introspection, form.map(|(name, value)| Some(Param::new(name, value))))
+    }
+
     /// Revocation of a refresh token (RFC 7009 §2.1).
     pub fn revoke(&self, token: &RefreshToken) -> HttpRequest {
         self.with_token(&self.endpoints.revocation, token)
@@ -241,6 +247,13 @@ mod tests {
         let (path, form) = form(|caller| caller.probe(&RefreshToken::new("rt")));
         assert_eq!(path, "/realms/lab/protocol/openid-connect/token/introspect");
         assert_eq!(form, format!("{CLIENT}&token=rt&token_type_hint=refresh_token"));
+    }
+
+    #[test]
+    fn an_introspection_gives_the_hint_as_well() {
+        let (path, form) = form(|caller| caller.introspect(&AccessToken::new("at")));
+        assert_eq!(path, "/realms/lab/protocol/openid-connect/token/introspect");
+        assert_eq!(form, format!("{CLIENT}&token=at&token_type_hint=access_token"));
     }
 
     #[test]

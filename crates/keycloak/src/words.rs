@@ -31,12 +31,12 @@ const fn word(calls: &'static [Call], status: u16, error: &'static str, says: Sa
 }
 
 const ALL: &[Call] =
-    &[Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Revoke];
+    &[Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Introspect, Call::Revoke];
 const REFRESH: &[Call] = &[Call::Refresh];
 const EXCHANGE: &[Call] = &[Call::Exchange];
 const IMPERSONATE: &[Call] = &[Call::Impersonate];
 const EITHER_EXCHANGE: &[Call] = &[Call::Exchange, Call::Impersonate];
-const PROBE: &[Call] = &[Call::Probe];
+const INTROSPECTION: &[Call] = &[Call::Probe, Call::Introspect];
 const REVOKE: &[Call] = &[Call::Revoke];
 
 /// The client session was re-created after the token had been issued.
@@ -56,6 +56,8 @@ static WORDS: &[Word] = {
         word(ALL, 403, "invalid_request", Is("HTTPS required"), R::ClientRejected), // read in the source
         word(EITHER_EXCHANGE, 400, "invalid_client", Is("Client requires user consent"), R::NotAllowed), // source
         word(ALL, 400, "invalid_client", Any, R::ClientRejected),
+        // Keycloak goes by another name than when the token was issued; put right again, the token is good again.
+        word(REFRESH, 400, "invalid_grant", Starts("Invalid token issuer"), R::ClientRejected), // read in the source
         // The refresh grant.
         word(REFRESH, 400, "invalid_grant", Is("Session not active"), R::SessionNotActive),
         word(REFRESH, 400, "invalid_grant", Is("Offline session not active"), R::SessionNotActive), // source
@@ -80,7 +82,7 @@ static WORDS: &[Word] = {
         // Not in the audience; or no role, no such user, a disabled user: deliberately the same words for all of them.
         word(EITHER_EXCHANGE, 403, "access_denied", Any, R::NotAllowed),
         // What the probe says of a session of the vault's own once its client session is detached.
-        word(PROBE, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
+        word(INTROSPECTION, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
         // A token of another client's.
         word(REVOKE, 400, "invalid_request", Is("Unmatching clients"), R::TokenInvalid),
         word(ALL, 400, "unauthorized_client", Any, R::NotAllowed),

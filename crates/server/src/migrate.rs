@@ -144,6 +144,8 @@ impl Migration {
                 entropy: &*self.entropy,
                 key: &before.key,
                 user: &before.user,
+                // Only terms are sealed here.
+                binds: false,
             };
             // In schema 1 nobody vouches for anything, so what is found there is taken for true: an older replica that changes
             // the terms leaves the old seal on them.

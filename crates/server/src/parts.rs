@@ -79,7 +79,13 @@ const WRITE_PAUSE: Duration = Duration::from_millis(50);
 impl Parts {
     /// A sealer for a record's tokens.
     pub fn sealer<'a>(&'a self, record: &'a Record) -> Sealer<'a> {
-        Sealer { keyring: self.keyring.current(), entropy: &*self.entropy, key: &record.key, user: &record.user }
+        Sealer {
+            keyring: self.keyring.current(),
+            entropy: &*self.entropy,
+            key: &record.key,
+            user: &record.user,
+            binds: self.standing.demands_terms(),
+        }
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. Before the store's schema

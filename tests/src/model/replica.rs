@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenvault_core::ids::AttemptId;
 
 use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
-use tokenvault_core::ports::{CallError, Cause, GrantError, Refusal};
+use tokenvault_core::ports::{CallError, Cause, GrantError, Identity, Refusal};
 use tokenvault_core::record::{EndReason, Record, Slot, State};
 
 use super::job::{Named, Phase, Request, Worker, number, pair, session, subject};
@@ -128,7 +128,7 @@ impl World {
                 Outcome::Issued(Box::new(Issued {
                     pair: pair(id, request.since, record.generation.next(), 0),
                     expires_in: super::keycloak::LIFE,
-                    same_user: true,
+                    identity: Identity::Same,
                     session: own.then(|| session("o", tokenvault_core::ids::Incarnation::default())),
                 }))
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Issued, Moment, Outcome, Progress, Round, Step};
 use crate::ids::AttemptId;
-use crate::ports::{CallError, Cause, GrantError, Refusal};
+use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
 use crate::record::{EndReason, Intent, MOST_IN_RESERVE, Record, RefreshSlot, Slot, State, Suspension};
 use crate::time::Timestamp;
 
@@ -36,20 +36,25 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
             None => fail(record, round, at),
         },
         (Step::Declare(slot), Outcome::Declared(attempt)) => declare(record, round, slot, attempt, at),
+        // Nothing was consumed, and the pair that is there names its user.
+        (Step::Exchange(_), Outcome::Issued(issued)) if issued.identity == Identity::Missing => fail(record, round, at),
         (Step::Exchange(Slot::Anchor) | Step::Spend(Slot::Anchor), Outcome::Issued(issued)) => {
             hold_anchor(record, round, step, *issued);
         }
         (Step::Exchange(_) | Step::Spend(_) | Step::Impersonate, Outcome::Issued(issued)) => {
-            let same_user = issued.same_user;
+            let identity = issued.identity;
             rotate(record, step, *issued, at);
             if let (Step::Spend(_), Some(known), Some(session)) = (step, round.incarnation, &mut record.session) {
                 // What a refresh brings is of the life the client session is in.
                 session.incarnation = session.incarnation.max(known);
             }
             settle(record, round);
-            if !same_user {
+            match identity {
+                Identity::Same => {}
+                // The only pair there is: kept, and not served before one says whose it is.
+                Identity::Missing => suspend(record, round, Suspension::IdentityMissing, at),
                 // In the same write: a pair of somebody else's is never there to be served.
-                finish(record, EndReason::IdentityChanged, at);
+                Identity::Another => finish(record, EndReason::IdentityChanged, at),
             }
         }
         (Step::Exchange(slot), Outcome::Failed(error)) => exchange_failed(record, round, slot, error, at),
@@ -133,7 +138,7 @@ fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issue
     round.anchored = true;
     record.intent = None;
     round.declared = None;
-    if !issued.same_user {
+    if issued.identity == Identity::Another {
         round.verdict = Some(EndReason::IdentityChanged);
     } else if let Some(anchor) = &mut record.anchor {
         anchor.pair = issued.pair;
@@ -144,7 +149,7 @@ fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issue
 }
 
 fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
-    let Issued { mut pair, expires_in, session, same_user: _ } = issued;
+    let Issued { mut pair, expires_in, session, identity: _ } = issued;
     pair.rotated = matches!(step, Step::Spend(_));
     let previous = record.pair.take().map(|pair| pair.refresh);
     let unspent = |token: &RefreshSlot| token.sends == 0;
@@ -273,6 +278,14 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
             let disabled = refusal == Refusal::UserDisabled;
             suspend(record, round, if disabled { Suspension::UserDisabled } else { Suspension::ConsentMissing }, at);
         }
+        // Not in Keycloak's known words about a token: somebody's gateway, a client whose rights were taken for a while.
+        // That it was sent stays noted; the probe tells what became of it.
+        Refusal::Other | Refusal::NotAllowed | Refusal::SubjectInvalid => {
+            suspend(record, round, Suspension::Unclear, at);
+        }
+        Refusal::ClientSessionGone if is_of_an_earlier_life(record, round) => {
+            round.verdict = Some(EndReason::SessionRecreated);
+        }
         refusal => round.verdict = Some(verdict(refusal)),
     }
 }
@@ -290,6 +303,14 @@ fn impersonation_failed(record: &mut Record, round: &mut Round, error: GrantErro
             _ if record.pair.as_ref().is_some_and(|pair| at.now < pair.access_expires_at) => fail(record, round, at),
             _ => suspend(record, round, Suspension::ImpersonationRefused, at),
         },
+    }
+}
+
+/// Whether the pair may be of an earlier life of its client session than the one known by now.
+pub(super) fn is_of_an_earlier_life(record: &Record, round: &Round) -> bool {
+    match (&record.session, round.incarnation) {
+        (Some(session), Some(known)) => known > session.incarnation,
+        _ => false,
     }
 }
 

@@ -16,6 +16,8 @@
 //! 4. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
 //!    learn why only where it cannot have been spent: a store that lost the write of a spend shows the spent token as
 //!    never sent. So either the store has lived on unbroken since it wrote the pair, or there was no reason to spend it.
+//! 5. Only Keycloak's known words end a job. A refusal in other words, and an answer that names no user, can be somebody's
+//!    mistake that is mended in minutes: the job keeps what it has and waits.
 
 mod apply;
 mod plan;
@@ -30,7 +32,7 @@ pub use plan::plan;
 pub use serve::{Ask, Serve, serve};
 
 use crate::ids::{AttemptId, Incarnation, StoreEpoch};
-use crate::ports::{CallError, GrantError};
+use crate::ports::{CallError, GrantError, Identity};
 use crate::record::{EndReason, Pair, Record, SessionRef, Slot};
 use crate::time::Timestamp;
 
@@ -210,7 +212,7 @@ pub struct Issued {
     /// The access token's life as answered (`expires_in`).
     pub expires_in: Duration,
     /// Whether `sub` and user id are still those of the proof.
-    pub same_user: bool,
+    pub identity: Identity,
     /// The session, where it is a new one.
     pub session: Option<SessionRef>,
 }

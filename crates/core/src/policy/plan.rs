@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::apply::is_of_an_earlier_life;
 use super::{Moment, Progress, Step};
 use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
 
@@ -60,8 +61,8 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if let Some(due) = record.due_at.filter(|due| at.now < *due) {
         return Step::Rest(due);
     }
-    if was_recreated(progress) {
-        return plan_recreated(progress);
+    if is_of_an_earlier_life(record, round) {
+        return plan_recreated(progress, at);
     }
     if record.anchor.is_some() && !round.anchored {
         return plan_anchor(progress, at);
@@ -92,23 +93,16 @@ fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
     }
 }
 
-/// Whether the pair may be of an earlier life of its client session than the one known by now.
-fn was_recreated(progress: &Progress) -> bool {
-    match (&progress.record.session, progress.round.incarnation) {
-        (Some(session), Some(known)) => known > session.incarnation,
-        _ => false,
-    }
-}
-
 /// The end of a client session is noted when a job of it learns of it, which may be after a newer job has begun the next
 /// life: then that job's pair was noted under the old number. The probe tells the two apart and harms neither. An
 /// exchange would end the user's session should the probe be overtaken; a refresh would just be refused, and what it
 /// brings is certainly of the life known by now.
-fn plan_recreated(progress: &Progress) -> Step {
+fn plan_recreated(progress: &Progress, at: &Moment<'_>) -> Step {
     match progress.round.probed(Slot::Current) {
         None => Step::Probe(Slot::Current),
         Some(true) => Step::Declare(Slot::Current),
-        Some(false) => Step::Finish(EndReason::SessionRecreated),
+        // Of the new life or not, it may be dead for a while only, or be older than one that somebody holds.
+        Some(false) => plan_gone(progress, at),
     }
 }
 
@@ -137,7 +131,7 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
         (true, _) => Step::Finish(EndReason::SessionExpired),
         (false, State::Suspended(_)) => Step::Rest(at.now + at.settings.retry_max),
         (false, _) if never_spent(progress, at) => Step::Declare(Slot::Current),
-        (false, _) => plan_doubt(record, at),
+        (false, _) => plan_doubt(progress, at),
     }
 }
 
@@ -151,10 +145,12 @@ fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
         && progress.record.pair.as_ref().is_some_and(|pair| is_unbroken(progress, pair) || needless(pair))
 }
 
-fn plan_doubt(record: &Record, at: &Moment<'_>) -> Step {
+fn plan_doubt(progress: &Progress, at: &Moment<'_>) -> Step {
+    let record = &progress.record;
     match record.lost_since.map(|since| since + DOUBT) {
         None => Step::Doubt,
         Some(end) if at.now < end => Step::Rest(end),
+        Some(_) if is_of_an_earlier_life(record, &progress.round) => Step::Finish(EndReason::SessionRecreated),
         // Its owner may have spent what it deposited.
         Some(_) if is_deposit(record) => Step::Finish(EndReason::SessionLost),
         // The user may just be disabled, and be enabled again.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::ids::{ClientId, Generation, JobId, JobKey, ModuleName, SessionId, Subject, TenantId, UserId};
-use crate::ports::{CallError, Cause, Refusal};
+use crate::ports::{CallError, Cause, Identity, Refusal};
 use crate::record::{Acquisition, Anchor, EndReason, OnLogout, RefreshSlot, State, Suspension};
 use crate::seal::Sealed;
 use crate::secret::RefreshToken;
@@ -121,7 +121,7 @@ impl Walk {
     fn issue(&mut self, step: Step, token: &str) -> &mut Self {
         let generation = self.record().generation.next().0;
         let issued =
-            Issued { pair: pair(token, self.now, generation), expires_in: LIFE, same_user: true, session: None };
+            Issued { pair: pair(token, self.now, generation), expires_in: LIFE, identity: Identity::Same, session: None };
         self.step(step, Outcome::Issued(Box::new(issued)))
     }
 
@@ -306,11 +306,69 @@ fn an_inactive_token_is_never_exchanged_but_an_unsent_one_may_be_sent_to_learn_w
 }
 
 #[test]
-fn a_token_of_an_earlier_life_of_the_client_session_is_not_sent_anywhere() {
+fn a_token_of_an_earlier_life_of_the_client_session_is_refreshed_to_learn_why_it_is_dead_and_never_exchanged() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    walk.progress.round.incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), refused(Refusal::ClientSessionGone));
+    assert_eq!(walk.next(), Step::Finish(EndReason::SessionRecreated));
+}
+
+#[test]
+fn one_that_may_have_been_spent_is_not_sent_and_given_up_only_after_a_doubt() {
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(100));
+    walk.progress.round.incarnation = Some(Incarnation(2));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+    assert_eq!(walk.next(), Step::Rest(at(105)), "whoever holds a newer pair writes it again meanwhile");
+    walk.crash(at(105));
     walk.progress.round.incarnation = Some(Incarnation(2));
     walk.step(Step::Probe(Slot::Current), INACTIVE);
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionRecreated));
+}
+
+#[test]
+fn a_disabled_user_whose_pair_was_noted_under_the_old_number_is_waited_for() {
+    let mut start = record(Acquisition::Exchange);
+    start.pair.as_mut().expect("a pair").epoch = Some(StoreEpoch(7));
+    let mut walk = Walk::new(start, at(100));
+    (walk.progress.round.incarnation, walk.progress.round.epoch) = (Some(Incarnation(2)), Some(StoreEpoch(7)));
+    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), refused(Refusal::UserDisabled));
+    assert_eq!(walk.record().state, State::Suspended(Suspension::UserDisabled));
+}
+
+#[test]
+fn a_refusal_in_unknown_words_suspends_and_ends_nothing() {
+    for refusal in [Refusal::Other, Refusal::NotAllowed] {
+        let mut walk = Walk::new(record(Acquisition::Adopt), at(100));
+        walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+        walk.step(Step::Spend(Slot::Current), refused(refusal));
+        assert_eq!(walk.record().state, State::Suspended(Suspension::Unclear), "{refusal:?}");
+        assert_eq!(walk.record().pair.as_ref().map(|pair| pair.refresh.sends), Some(1), "that it was sent is known");
+        walk.crash(at(200)).step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+        walk.issue(Step::Spend(Slot::Current), "r2");
+        assert_eq!(walk.record().state, State::Active);
+    }
+}
+
+#[test]
+fn a_token_that_names_nobody_is_not_taken_for_another_users() {
+    let nameless = || {
+        let pair = pair("r2", at(30), 2);
+        Outcome::Issued(Box::new(Issued { pair, expires_in: LIFE, identity: Identity::Missing, session: None }))
+    };
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    let before = walk.record().pair.clone();
+    walk.step(Step::Probe(Slot::Current), ACTIVE).step(Step::Exchange(Slot::Current), nameless());
+    assert_eq!((walk.record().state, &walk.record().pair), (State::Active, &before), "what there is stays");
+    assert_eq!(walk.record().failures, 1);
+
+    // What a spend brings is the only pair there is.
+    let mut walk = Walk::new(record(Acquisition::Adopt), at(100));
+    walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
+    walk.step(Step::Spend(Slot::Current), nameless());
+    assert_eq!(walk.record().state, State::Suspended(Suspension::IdentityMissing));
+    assert_eq!(walk.record().generation, Generation(2));
 }
 
 #[test]
@@ -333,7 +391,7 @@ fn a_new_session_shorter_than_the_last_is_used_and_not_replaced_at_once() {
     let issued = Issued {
         pair: short,
         expires_in: Duration::from_secs(20),
-        same_user: true,
+        identity: Identity::Same,
         session: Some(session("sid-2", 0)),
     };
     walk.step(Step::Impersonate, Outcome::Issued(Box::new(issued)));
@@ -385,7 +443,7 @@ fn a_pair_cut_to_the_sessions_end_is_the_last_one_of_an_exchange_and_renews_an_i
         let mut cut = pair("r2", at(30), 2);
         cut.access_expires_at = at(50);
         cut.refresh.expires_at = Some(at(50));
-        let issued = Issued { pair: cut, expires_in: Duration::from_secs(20), same_user: true, session: None };
+        let issued = Issued { pair: cut, expires_in: Duration::from_secs(20), identity: Identity::Same, session: None };
         walk.step(Step::Probe(Slot::Current), ACTIVE);
         walk.step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
         assert_eq!(walk.next(), expected);
@@ -397,7 +455,7 @@ fn a_lowered_access_token_life_is_not_mistaken_for_a_sessions_end() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
     let mut shorter = pair("r2", at(30), 2);
     shorter.access_expires_at = at(50);
-    let issued = Issued { pair: shorter, expires_in: Duration::from_secs(20), same_user: true, session: None };
+    let issued = Issued { pair: shorter, expires_in: Duration::from_secs(20), identity: Identity::Same, session: None };
     walk.step(Step::Probe(Slot::Current), ACTIVE)
         .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
     assert_eq!(walk.next(), Step::Rest(at(40)));
@@ -407,7 +465,7 @@ fn a_lowered_access_token_life_is_not_mistaken_for_a_sessions_end() {
 #[test]
 fn a_renewed_token_of_another_user_ends_the_job() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
-    let issued = Issued { pair: pair("r2", at(30), 2), expires_in: LIFE, same_user: false, session: None };
+    let issued = Issued { pair: pair("r2", at(30), 2), expires_in: LIFE, identity: Identity::Another, session: None };
     walk.step(Step::Probe(Slot::Current), ACTIVE)
         .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
     assert_eq!(walk.record().state, State::Ended(EndReason::IdentityChanged));

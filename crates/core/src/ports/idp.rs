@@ -104,10 +104,28 @@ pub struct Grant {
     pub privileged: bool,
 }
 
+/// What a new access token says of whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The user's of the proof.
+    Same,
+    /// `sub` or the user id claim is missing: a mapper of the client's was taken out. Nobody else is named.
+    Missing,
+    /// Somebody else's.
+    Another,
+}
+
 impl Grant {
-    /// Whether the access token says that it is this user's. One that names nobody is nobody's.
-    pub fn is_of(&self, subject: &Subject, user: &UserId) -> bool {
-        self.subject.as_ref() == Some(subject) && self.user.as_ref() == Some(user)
+    /// Whether the access token says that it is this user's.
+    pub fn identity(&self, subject: &Subject, user: &UserId) -> Identity {
+        let differs = |said: bool, equal: bool| said && !equal;
+        let another = differs(self.subject.is_some(), self.subject.as_ref() == Some(subject))
+            || differs(self.user.is_some(), self.user.as_ref() == Some(user));
+        match (another, &self.subject, &self.user) {
+            (true, ..) => Identity::Another,
+            (false, Some(_), Some(_)) => Identity::Same,
+            _ => Identity::Missing,
+        }
     }
 }
 
@@ -136,6 +154,8 @@ pub enum Refusal {
     ClientRejected,
     /// The token is not one of this client's, or not a refresh token at all.
     TokenInvalid,
+    /// A pair was granted, but its access token does not say whose it is: the client lacks a mapper.
+    IdentityMissing,
     /// Some other definite no.
     Other,
 }
@@ -155,6 +175,7 @@ impl Refusal {
             Self::NotAllowed => "not_allowed",
             Self::ClientRejected => "client_rejected",
             Self::TokenInvalid => "token_invalid",
+            Self::IdentityMissing => "identity_missing",
             Self::Other => "refused",
         }
     }
@@ -225,6 +246,11 @@ pub trait IdentityProvider: Send + Sync {
 
     /// Introspection (RFC 7662) with the refresh-token hint: whether the token is active. Harmless.
     async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError>;
+
+    /// Introspection (RFC 7662) of a user's access token: whether its session still stands as it did when the token was
+    /// issued. Harmless, where an exchange of a token from before its client session was created anew ends the user's whole
+    /// session. Also `false` where `client` is not in the token's audience.
+    async fn is_live(&self, client: &Client, token: &AccessToken) -> Result<bool, CallError>;
 
     /// Revocation (RFC 7009) of a refresh token: ends the client session it belongs to.
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError>;

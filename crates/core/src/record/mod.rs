@@ -284,6 +284,8 @@ impl Record {
             lost_since: None,
             renew_at: held.renew_at,
             due_at: held.renew_at.or(held.due_at),
+            // A tombstone that comes back to life is kept as long as the job was to be.
+            keep_until: self.keep_until.max(held.keep_until),
             ..self.clone()
         }
     }

@@ -79,6 +79,8 @@ codes!(
         ConsentMissing = "consent_missing",
         /// The session is dead, and why cannot be learnt: it may have ended, or its user be disabled.
         Unclear = "unclear",
+        /// The newest access token does not say whose it is: a mapper of the vault's client was taken out.
+        IdentityMissing = "identity_missing",
         /// A new session of the vault's own is refused: its role is missing, or the user is disabled or gone.
         ImpersonationRefused = "impersonation_refused",
     }

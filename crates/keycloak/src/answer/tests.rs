@@ -99,7 +99,7 @@ fn other_statuses_leave_the_outcome_open_even_with_oauths_words() {
 
 #[test]
 fn what_was_not_looked_at_was_not_sent() {
-    assert_eq!(outcome(Call::Refresh, answer(429, "")), GrantError::Unsent(Cause::Throttled));
+    assert_eq!(outcome(Call::Exchange, answer(429, "")), GrantError::Unsent(Cause::Throttled));
     assert_eq!(outcome(Call::Refresh, Err(TransportFailure::Connect)), GrantError::Unsent(Cause::Connect));
 }
 
@@ -178,17 +178,17 @@ fn a_life_of_zero_means_without_end_unless_the_token_has_an_end() {
 
 #[test]
 fn a_probe_is_answered_only_by_a_clear_yes_or_no() {
-    assert_eq!(probe(answer(200, json!({ "active": true, "sub": "x" }))), Ok(true));
-    assert_eq!(probe(answer(200, json!({ "active": false }))), Ok(false));
+    assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": true, "sub": "x" }))), Ok(true));
+    assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": false }))), Ok(false));
     for body in ["", "{}", r#"{"active":"true"}"#, "<html>", "[]"] {
-        assert_eq!(probe(answer(200, body)), Err(CallError::NoAnswer(Cause::Unintelligible)), "{body}");
+        assert_eq!(introspection(Call::Probe, answer(200, body)), Err(CallError::NoAnswer(Cause::Unintelligible)), "{body}");
     }
     let detached = json!({ "error": "invalid_request", "error_description": "Failed to introspect token." });
-    assert_eq!(probe(answer(400, detached)), Ok(false), "a detached session of the vault's own");
+    assert_eq!(introspection(Call::Probe, answer(400, detached)), Ok(false), "a detached session of the vault's own");
     let rejected = answer(401, json!({ "error": "invalid_client" }));
-    assert_eq!(probe(rejected), Err(CallError::Refused(Refusal::ClientRejected)));
-    assert_eq!(probe(answer(503, "")), Err(CallError::NoAnswer(Cause::ServerError)));
-    assert_eq!(probe(Err(TransportFailure::Connect)), Err(CallError::NoAnswer(Cause::Connect)));
+    assert_eq!(introspection(Call::Probe, rejected), Err(CallError::Refused(Refusal::ClientRejected)));
+    assert_eq!(introspection(Call::Probe, answer(503, "")), Err(CallError::NoAnswer(Cause::ServerError)));
+    assert_eq!(introspection(Call::Probe, Err(TransportFailure::Connect)), Err(CallError::NoAnswer(Cause::Connect)));
 }
 
 #[test]

@@ -136,7 +136,9 @@ fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
         return Verdict::Forget;
     }
     match stored.state {
-        State::Ended(EndReason::SpendLost | EndReason::SessionLost) if stored.generation < held.generation => {
+        State::Ended(EndReason::SpendLost | EndReason::SessionLost | EndReason::SessionRecreated)
+            if stored.generation < held.generation =>
+        {
             Verdict::Revive(Some(stored.generation))
         }
         State::Ended(_) | State::Releasing(_) => Verdict::Forget,
@@ -279,7 +281,7 @@ mod tests {
     fn what_the_store_has_lost_is_written_again_and_what_was_given_up_comes_back() {
         assert_eq!(verdict_on(record(5, State::Active)), Verdict::Keep);
         assert_eq!(verdict_on(record(4, State::Active)), Verdict::Rewrite);
-        for reason in [EndReason::SpendLost, EndReason::SessionLost] {
+        for reason in [EndReason::SpendLost, EndReason::SessionLost, EndReason::SessionRecreated] {
             assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Revive(Some(Generation(4))));
             assert_eq!(verdict_on(record(5, State::Ended(reason))), Verdict::Forget, "it ended after the held pair");
         }

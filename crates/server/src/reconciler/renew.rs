@@ -311,7 +311,7 @@ impl Renewal<'_> {
         Outcome::Issued(Box::new(Issued {
             pair: sealed,
             expires_in: grant.expires_in,
-            same_user: grant.is_of(&record.subject, &record.user),
+            identity: grant.identity(&record.subject, &record.user),
             session: None,
         }))
     }

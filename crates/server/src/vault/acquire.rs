@@ -3,11 +3,15 @@
 //! The job joins its client session's entry *before* the exchange: an entry too many is repaired when it is found, a pair
 //! whose job is missing from its session could be hurt by a neighbour that does not know of it. For the same reason a
 //! failed acquisition does not take its entry back: another registration of the same job may rely on it by then.
+//!
+//! Before a user's access token is sent for exchange, Keycloak is asked about it: one from before its *own* client's session
+//! was created anew (the user interface's tokens were reused or revoked, and the user came back with their cookie) is still
+//! a good proof by itself, and sent for exchange it would end the user's whole session.
 
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobKey, SessionId};
-use tokenvault_core::ports::{CallError, Client, Grant, GrantError, Proof, Refusal};
+use tokenvault_core::ports::{CallError, Client, Grant, GrantError, Identity, Proof, Refusal};
 use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
@@ -30,6 +34,9 @@ pub(super) struct Acquired {
     pub(super) own: Held,
     /// The pair in the user's session, kept where that session is to be watched.
     pub(super) anchor: Option<Held>,
+    /// A second pair of the same exchange, of which the refresh token is kept unspent: should Keycloak be away until the
+    /// first access token is dead, what is spent then can be replaced.
+    pub(super) spare: Option<(Grant, Timestamp)>,
 }
 
 impl Vault {
@@ -41,9 +48,40 @@ impl Vault {
         request: &Registration,
     ) -> Result<Acquired, Problem> {
         match wanted.acquisition {
-            Acquisition::Exchange => Ok(Acquired { own: self.exchange(wanted, proof, request).await?, anchor: None }),
+            Acquisition::Exchange => {
+                let own = self.exchange(wanted, proof, request).await?;
+                Ok(Acquired { own, anchor: None, spare: self.spare(wanted, proof, request).await })
+            }
             Acquisition::Impersonate => self.impersonate(wanted, proof, request).await,
-            Acquisition::Adopt => Ok(Acquired { own: self.adopt(wanted, proof, request).await?, anchor: None }),
+            Acquisition::Adopt => {
+                Ok(Acquired { own: self.adopt(wanted, proof, request).await?, anchor: None, spare: None })
+            }
+        }
+    }
+
+    /// One more pair in the session just exchanged into. A job does without where there is none.
+    async fn spare(
+        &self,
+        wanted: &Wanted<'_>,
+        proof: &Proof,
+        request: &Registration,
+    ) -> Option<(Grant, Timestamp)> {
+        let asked_at = self.parts.clock.now();
+        let granted = self.parts.idp.exchange(&wanted.rules.client, &request.access_token).await.ok()?;
+        let grant = same_user(granted, proof).ok()?;
+        grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid).then_some((grant, asked_at))
+    }
+
+    /// Whether the user's access token may be sent for exchange without harm.
+    async fn assert_live(&self, client: &Client, proof: &Proof, token: &AccessToken) -> Result<(), Problem> {
+        match self.parts.idp.is_live(client, token).await {
+            Ok(true) => Ok(()),
+            Ok(false) if proof.client == client.id || peek::is_meant_for(token.expose(), client.id.as_str()) => {
+                Err(rejected("token_not_active"))
+            }
+            // Keycloak tells nobody of a token that was not meant for them, and would not exchange it for them either.
+            Ok(false) => Err(grant_problem(GrantError::Refused(Refusal::NotAllowed))),
+            Err(error) => Err(unanswered(error)),
         }
     }
 
@@ -55,6 +93,7 @@ impl Vault {
     ) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
         let session = self.join(wanted, client, &proof.sid).await?;
+        self.assert_live(client, proof, &request.access_token).await?;
         let asked_at = self.parts.clock.now();
         let granted = self.parts.idp.exchange(client, &request.access_token).await.map_err(grant_problem);
         match granted.and_then(|grant| same_user(grant, proof)) {
@@ -85,7 +124,7 @@ impl Vault {
             self.leave(wanted.key, &wanted.rules.client, &proof.sid).await;
         }
         let anchor = (wanted.on_logout == OnLogout::Revoke).then_some(proven);
-        Ok(Acquired { own: own?, anchor })
+        Ok(Acquired { own: own?, anchor, spare: None })
     }
 
     async fn own_session(&self, wanted: &Wanted<'_>, proof: &Proof) -> Result<Held, Problem> {
@@ -133,10 +172,7 @@ impl Vault {
                 Ok(Held { grant, asked_at, session, access_life })
             }
             Ok(false) => Err(rejected("refresh_token_not_active")),
-            Err(error) => Err(match error {
-                CallError::Refused(refusal) => grant_problem(GrantError::Refused(refusal)),
-                CallError::NoAnswer(cause) => grant_problem(GrantError::Unsent(cause)),
-            }),
+            Err(error) => Err(unanswered(error)),
         }
     }
 
@@ -192,13 +228,10 @@ fn whole_life(token: &AccessToken, proof: &Proof) -> Option<Duration> {
 }
 
 fn same_user(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {
-    if grant.is_of(&proof.subject, &proof.user) {
-        return Ok(grant);
-    }
-    let detail = if grant.subject.is_none() || grant.user.is_none() {
-        "The vault's client does not map sub or the user id claim into its access tokens."
-    } else {
-        "The identity provider answered with another user's token."
+    let detail = match grant.identity(&proof.subject, &proof.user) {
+        Identity::Same => return Ok(grant),
+        Identity::Missing => "The vault's client does not map sub or the user id claim into its access tokens.",
+        Identity::Another => "The identity provider answered with another user's token.",
     };
     Err(Problem::new(Code::IdpRejected, detail).with("reason", "identity_mismatch"))
 }
@@ -210,6 +243,14 @@ pub(super) fn rejected(check: &str) -> Problem {
 
 fn privileged() -> Problem {
     Problem::new(Code::Unsupported, "Service accounts and holders of realm-management roles are not impersonated.")
+}
+
+/// A question that Keycloak did not answer.
+fn unanswered(error: CallError) -> Problem {
+    grant_problem(match error {
+        CallError::Refused(refusal) => GrantError::Refused(refusal),
+        CallError::NoAnswer(cause) => GrantError::Unsent(cause),
+    })
 }
 
 fn grant_problem(error: GrantError) -> Problem {

@@ -1,8 +1,8 @@
 //! Looking into a JWT without believing it.
 //!
 //! Used only where nothing depends on it being true: to recognise a repeated registration by the same authenticated
-//! registrar before its proof is looked at (an old proof may have expired by then), and to read the life of a deposited
-//! refresh token that only Keycloak can verify.
+//! registrar before its proof is looked at (an old proof may have expired by then), to read the life of a deposited
+//! refresh token that only Keycloak can verify, and to word a refusal.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,6 +24,15 @@ pub(super) fn text(token: &str, claim: &str) -> Option<String> {
     claims(token)?.get(claim)?.as_str().map(str::to_owned)
 }
 
+/// Whether a JWT names this client in its audience, unverified.
+pub(super) fn is_meant_for(token: &str, client: &str) -> bool {
+    match claims(token).as_ref().and_then(|claims| claims.get("aud")) {
+        Some(Value::String(one)) => one == client,
+        Some(Value::Array(several)) => several.iter().any(|one| one.as_str() == Some(client)),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +43,20 @@ mod tests {
         assert_eq!(text(&token, "sub").as_deref(), Some("alice"));
         for other in ["", "opaque", "a.b", "a.b.c", &format!("{token}.more")] {
             assert_eq!(text(other, "sub"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_audience_is_one_name_or_several() {
+        for (claims, meant) in [
+            (r#"{"aud":"vault"}"#, true),
+            (r#"{"aud":["account","vault"]}"#, true),
+            (r#"{"aud":["account"]}"#, false),
+            (r#"{"aud":"vaults"}"#, false),
+            ("{}", false),
+        ] {
+            let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+            assert_eq!(is_meant_for(&token, "vault"), meant, "{claims}");
         }
     }
 }

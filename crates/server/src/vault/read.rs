@@ -107,9 +107,6 @@ impl Vault {
     }
 
     fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {
-        if request.known == Some(record.generation) {
-            return Ok(ReadAnswer::NotModified(record.generation));
-        }
         let access_token = self.parts.sealer(record).open_access(record).map_err(|error| {
             self.parts.observer.seal_failure(error);
             tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "a sealed access token does not open");
@@ -117,6 +114,9 @@ impl Vault {
         })?;
         // Its seal says that it is of this generation; before it opened, nothing had.
         self.parts.standing.note(record);
+        if request.known == Some(record.generation) {
+            return Ok(ReadAnswer::NotModified(record.generation));
+        }
         let (expires_at, scope) =
             record.pair.as_ref().map(|pair| (pair.access_expires_at, pair.scope.clone())).unwrap_or_default();
         Ok(ReadAnswer::Token(LiveToken {

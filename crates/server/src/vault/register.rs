@@ -195,7 +195,7 @@ impl Vault {
     ) -> Record {
         let now = self.parts.clock.now();
         let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.rules.renewal };
-        let Acquired { own, anchor } = acquired;
+        let Acquired { own, anchor, spare } = acquired;
         let mut record = blank(caller, wanted.key, proof, now);
         record.acquisition = wanted.acquisition;
         record.on_logout = wanted.on_logout;
@@ -210,6 +210,8 @@ impl Vault {
             pair.refresh.sends = 1;
             pair.rotated = true;
         }
+        // It was granted after the pair, and stands for the generation before it.
+        let spare = spare.map(|(grant, asked_at)| sealer.seal(&grant, Kind::Own, previous, asked_at).refresh);
         let anchor = anchor.map(|held| Anchor {
             pair: sealer.seal(&held.grant, Kind::Anchor, record.generation, held.asked_at),
             session: held.session,
@@ -220,6 +222,7 @@ impl Vault {
         record.session = Some(own.session);
         record.pair = Some(pair);
         record.anchor = anchor;
+        record.spare = spare;
         record
     }
 
