@@ -35,6 +35,8 @@ scenarios! {
     mappers_of_the_exchanging_client_count: unmapped(), exchange::mappers_of_the_exchanging_client_count;
     ones_own_exchange_consumes_nothing: realm(), exchange::ones_own_exchange_consumes_nothing;
     a_stale_token_ends_the_session: realm(), exchange::a_stale_token_ends_the_session;
+    a_stale_token_of_another_clients_ends_the_session_too: exchange::with_a_second_interface(realm()),
+        exchange::a_stale_token_of_another_clients_ends_the_session_too;
     a_missing_client_session_does_no_harm: realm(), exchange::a_missing_client_session_does_no_harm;
     access_tokens_alone_leave_no_trace: realm(), exchange::access_tokens_alone_leave_no_trace;
     client_sessions_time_out_by_themselves: realm(), exchange::client_sessions_time_out_by_themselves;

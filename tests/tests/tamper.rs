@@ -1,25 +1,30 @@
 //! Whoever can write to Redis without a key of the vault's gains no token: what they change is noticed, counted, and never
 //! served.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokenvault::problem::Code;
-use tokenvault_core::ids::{AttemptId, JobKey};
-use tokenvault_core::pair::Sealer;
+use tokenvault::parts::Parts;
+use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
+use tokenvault_core::pair::{Kind, Sealer};
+use tokenvault_core::policy::{Ask, Serve, serve};
 use tokenvault_core::ports::{Created, StoreError, Write};
-use tokenvault_core::record::{Fields, Record, decode, encode};
-use tokenvault_core::seal::{Field, Place, Sealed};
+use tokenvault_core::record::{Fields, Record, RefreshSlot, Slot, decode, encode};
+use tokenvault_core::time::Timestamp;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::redis::Redis;
-use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
+use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica, grant};
 use tokenvault_tests::reseal::{Keys, job, record};
 use tokenvault_tests::store_contract::samples::tenant;
 
 /// The sealed fields of a rich record.
 const SEALED: [&str; 8] = ["at", "rt", "spare", "spare2", "spare3", "anchor_at", "anchor_rt", "terms"];
+/// The fields of a record that a read hands nothing out of.
+const BORNE: [&str; 3] = ["due", "keep", "life"];
 /// A module that may read nothing.
 const STRANGER: &str = "mod-stranger";
 const NO_WAIT: Duration = Duration::ZERO;
@@ -81,22 +86,18 @@ async fn hget(redis: &mut MultiplexedConnection, number: u64, field: &str) -> Re
 /// Whether one sealed field of a stored record opens at its place.
 fn opens(sealer: &Sealer<'_>, fields: &Fields, name: &str) -> bool {
     let Ok(record) = decode(fields) else { return false };
-    let open = |field, generation, sealed: &Sealed| {
-        let place = Place { key: sealer.key, user: sealer.user, generation, field };
-        sealer.keyring.open(place, sealed).is_ok()
-    };
-    let (pair, anchor) = (record.pair.as_ref(), record.anchor.as_ref().map(|anchor| &anchor.pair));
-    let refresh = |slot: Option<&tokenvault_core::record::RefreshSlot>, field| {
-        slot.is_some_and(|slot| open(field, slot.generation, &slot.sealed))
+    let in_reserve = |number: usize| {
+        let spare: Option<RefreshSlot> = record.reserve.get(number).cloned();
+        spare.is_some() && sealer.open_refresh(&Record { spare, ..record.clone() }, Slot::Spare).is_ok()
     };
     match name {
         "at" => sealer.open_access(&record).is_ok(),
-        "rt" => refresh(pair.map(|pair| &pair.refresh), Field::Refresh),
-        "spare" => refresh(record.spare.as_ref(), Field::Refresh),
-        "spare2" => refresh(record.reserve.first(), Field::Refresh),
-        "spare3" => refresh(record.reserve.get(1), Field::Refresh),
-        "anchor_at" => anchor.is_some_and(|pair| open(Field::AnchorAccess, pair.refresh.generation, &pair.access)),
-        "anchor_rt" => refresh(anchor.map(|pair| &pair.refresh), Field::AnchorRefresh),
+        "rt" => sealer.open_refresh(&record, Slot::Current).is_ok(),
+        "spare" => sealer.open_refresh(&record, Slot::Spare).is_ok(),
+        "spare2" => in_reserve(0),
+        "spare3" => in_reserve(1),
+        "anchor_at" => sealer.open_subject(&record, Slot::Anchor).is_ok(),
+        "anchor_rt" => sealer.open_refresh(&record, Slot::Anchor).is_ok(),
         _ => sealer.check_terms(&record).is_ok(),
     }
 }
@@ -126,6 +127,96 @@ async fn every_flipped_bit_and_every_truncation_of_every_sealed_field_is_noticed
         }
     }
     Ok(())
+}
+
+/// What a read of a stored record would hand out.
+#[derive(Debug, PartialEq)]
+struct HandedOut {
+    token: String,
+    expires_at: Timestamp,
+    scope: String,
+    user: UserId,
+    generation: Generation,
+}
+
+/// The same checks as a read makes, on fields as they stand in Redis under this name.
+fn handed_out(parts: &Parts, key: &JobKey, fields: &Fields) -> Option<HandedOut> {
+    let record = decode(fields).ok().filter(|record| record.key == *key)?;
+    parts.vouch(&record).ok()?;
+    let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
+    let Serve::Token(_) = serve(&record, &ask, parts.clock.now()) else { return None };
+    let token = parts.sealer(&record).open_access(&record).ok()?.expose().to_owned();
+    let pair = record.pair?;
+    let (expires_at, scope) = (pair.access_expires_at, pair.scope);
+    Some(HandedOut { token, expires_at, scope, user: record.user, generation: record.generation })
+}
+
+#[tokio::test]
+async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_scope_is_never_handed_out() -> Result<()> {
+    let stage = Stage::set().await?;
+    let record = stage.job(1).await?;
+    let parts = &stage.replica.parts;
+    let fields = encode(&record);
+    let whole = handed_out(parts, &record.key, &fields).expect("untouched, it is served");
+    let mut borne = BTreeSet::new();
+    for (name, value) in &fields {
+        let flips = (0..value.len() * 8).map(|bit| {
+            let mut flipped = value.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            flipped
+        });
+        let cuts = (0..value.len()).map(|length| value[..length].to_vec());
+        for changed in flips.chain(cuts) {
+            match handed_out(parts, &record.key, &with(&fields, name, changed)) {
+                None => {}
+                Some(told) => {
+                    assert_eq!(told, whole, "{name}");
+                    borne.insert(name.as_str());
+                }
+            }
+        }
+    }
+    // What says nothing of the token that is served; the sealed ones among them do not open, as the test above shows.
+    assert_eq!(borne.into_iter().collect::<Vec<_>>(), BORNE);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record() -> Result<()> {
+    let stage = Stage::set().await?;
+    let record = stage.job(1).await?;
+    let parts = &stage.replica.parts;
+    let fields = encode(&record);
+    let other_tenant = JobKey::new(TenantId::parse("other")?, record.key.job.clone());
+    let other_job = JobKey::new(record.key.tenant.clone(), job(2));
+    let other_user = UserId::parse("somebody-else")?;
+    let now = parts.clock.now();
+    let (generation, before, after) = (record.generation, Generation(record.generation.0 - 1), record.generation.next());
+    for (what, key, user, generation) in [
+        ("tenant", &other_tenant, &record.user, generation),
+        ("job", &other_job, &record.user, generation),
+        ("user", &record.key, &other_user, generation),
+        ("earlier generation", &record.key, &record.user, before),
+        ("later generation", &record.key, &record.user, after),
+    ] {
+        let sealer = Sealer { key, user, ..parts.sealer(&record) };
+        let pair = sealer.seal(&grant(user, LIFE, 8), Kind::Own, generation, now);
+        let foreign = encode(&Record { pair: Some(pair), ..record.clone() });
+        let mut swapped = fields.clone();
+        for name in ["at", "rt", "pair"] {
+            swapped.insert(name.to_owned(), foreign[name].clone());
+        }
+        assert_eq!(handed_out(parts, &record.key, &swapped), None, "another {what}");
+        if pair_of_another(what) {
+            assert!(parts.sealer(&record).open_refresh(&decode(&swapped)?, Slot::Current).is_err(), "another {what}");
+        }
+    }
+    Ok(())
+}
+
+/// A refresh token says by itself of which generation it is: an earlier one is a spare.
+fn pair_of_another(what: &str) -> bool {
+    !what.ends_with("generation")
 }
 
 fn with(fields: &Fields, name: &str, value: Vec<u8>) -> Fields {

@@ -1,6 +1,7 @@
 //! Standard token exchange (RFC 8693).
 
 use futures::future::try_join_all;
+use keycloak_double::{ClientConfig, RealmConfig};
 
 use super::lab::{ACCESS_TOKEN, EXCHANGE, INVALID, Lab, NO_SESSION, REFRESH_TOKEN};
 use super::{STRANGER, UI, VAULT};
@@ -100,6 +101,38 @@ pub async fn a_stale_token_ends_the_session(lab: &mut Lab) -> Result<()> {
     lab.expect("the user interface", &answer, NO_SESSION);
     let answer = lab.refresh(VAULT, later.refresh()).await?;
     lab.expect("the later pair", &answer, NO_SESSION);
+    Ok(())
+}
+
+/// A realm with a second user interface, whose tokens the first one may exchange.
+pub fn with_a_second_interface(realm: RealmConfig) -> RealmConfig {
+    realm
+        .with_client(UI, ClientConfig::token_exchange)
+        .with_client(STRANGER, |client| client.direct_access_grants().audience(UI))
+}
+
+/// The same of a token of another client's: what counts is when that client's session began, not the vault's. Asking about
+/// the token tells, and harms nobody.
+pub async fn a_stale_token_of_another_clients_ends_the_session_too(lab: &mut Lab) -> Result<()> {
+    let portal = lab.login_with(STRANGER, "openid").await?;
+    let earlier = lab.exchange_by(UI, portal.access(), REFRESH_TOKEN, &[]).await?;
+    lab.expect("the user interface comes into the portal's session", &earlier, "200");
+    lab.revoke(UI, earlier.refresh()).await?;
+    lab.seconds(2).await;
+    let later = lab.exchange_by(UI, portal.access(), REFRESH_TOKEN, &[]).await?;
+    lab.expect("and comes again", &later, "200");
+
+    let answer = lab.introspect(VAULT, earlier.access()).await?;
+    lab.expect("introspection of its earlier access token", &answer, "200 inactive");
+    let answer = lab.introspect(VAULT, later.access()).await?;
+    lab.expect("introspection of its later one", &answer, "200 active");
+    let answer = lab.refresh(STRANGER, portal.refresh()).await?;
+    lab.expect("all of that was harmless", &answer, "200");
+
+    let answer = lab.exchange(earlier.access()).await?;
+    lab.expect("exchange of the earlier access token", &answer, INVALID);
+    let answer = lab.refresh(UI, later.refresh()).await?;
+    lab.expect("the user interface", &answer, NO_SESSION);
     Ok(())
 }
 

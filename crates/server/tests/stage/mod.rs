@@ -130,9 +130,14 @@ impl Stage {
     }
 
     pub async fn post(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        self.post_as("login-app", path, form).await
+    }
+
+    async fn post_as(&self, client: &str, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         let url = format!("{}/realms/{REALM}/protocol/openid-connect/{path}", self.keycloak.base_url());
-        let secret = [("client_id", "login-app"), ("client_secret", "login-app-secret")];
-        let form: Vec<_> = secret.iter().chain(form).collect();
+        let secret = format!("{client}-secret");
+        let proof = [("client_id", client), ("client_secret", &secret)];
+        let form: Vec<_> = proof.iter().chain(form).collect();
         let answer = self.http.post(url).form(&form).send().await.expect("an answer");
         (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
     }
@@ -142,12 +147,24 @@ impl Stage {
     }
 
     pub async fn login_as(&self, user: &str) -> Login {
+        self.login_at("login-app", user).await
+    }
+
+    pub async fn login_at(&self, client: &str, user: &str) -> Login {
         let password = format!("{user}-password");
         let form = [("grant_type", "password"), ("username", user), ("password", &password), ("scope", "openid")];
-        let (status, body) = self.post("token", &form).await;
-        assert_eq!(status, 200, "{body}");
-        let text = |name: &str| body[name].as_str().expect("a token").to_owned();
-        Login { access: text("access_token"), refresh: text("refresh_token") }
+        pair(self.post_as(client, "token", &form).await)
+    }
+
+    /// A pair of the user interface's in the session of somebody else's token.
+    pub async fn exchanged(&self, subject: &Login) -> Login {
+        let form = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", &subject.access),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
+        ];
+        pair(self.post("token", &form).await)
     }
 
     /// Whether the user interface's session still lives.
@@ -192,6 +209,12 @@ impl Stage {
         }
         panic!("the record did not become what it should: {:?}", self.record(name).await)
     }
+}
+
+fn pair((status, body): (u16, Value)) -> Login {
+    assert_eq!(status, 200, "{body}");
+    let text = |name: &str| body[name].as_str().expect("a token").to_owned();
+    Login { access: text("access_token"), refresh: text("refresh_token") }
 }
 
 fn http() -> reqwest::Client {
