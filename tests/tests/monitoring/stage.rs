@@ -35,7 +35,7 @@ impl Monitored {
         let dir = tempfile::Builder::new().prefix("tokenvault-test-monitoring-").tempdir()?;
         let (realm, redis) =
             (LabRealm::builder().at_ttl(4).create().await?, Redis::options().append_only().start().await?);
-        let builder = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new("mod-di"));
+        let builder = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new("mod-di")).revocations()?;
         let builder = builder.set("audit.file", dir.path().join("audit.log").display().to_string());
         let key = dir.path().join("audit-key");
         fs::write(&key, "0123456789abcdef0123456789abcdef")?;
@@ -55,15 +55,15 @@ impl Monitored {
         Ok(Self { vault, prometheus, http, _process: process, _redis: redis, _realm: realm, _dir: dir })
     }
 
-    /// The series that the vault serves, once there have been renewals.
-    pub(crate) async fn served(&mut self) -> Result<Vec<String>> {
+    /// What the vault serves, once there have been renewals.
+    pub(crate) async fn exposition(&mut self) -> Result<String> {
         let replica = self.vault.replica();
         let wait = poll("renewals in the metrics", Duration::from_secs(20), || async {
             let text = replica.metrics().await.ok()?;
-            let told = ["renewal_duration_seconds_bucket{", "jobs{", "renewals_total{"];
+            let told = ["renewal_duration_seconds_bucket{", "jobs{", "certificate_not_after_timestamp_seconds{"];
             told.iter().all(|name| text.contains(&format!("tokenvault_{name}"))).then_some(text)
         });
-        Ok(wait.await?.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect())
+        wait.await
     }
 
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value> {

@@ -10,26 +10,42 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use tokenvault_core::ports::Census;
-use tokenvault_core::record::{EndReason, Suspension};
+use tokenvault_core::policy::Step;
+use tokenvault_core::ports::{Census, Refusal};
+use tokenvault_core::record::{EndReason, Slot, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
+use tokenvault_keycloak::answer::Call;
 
 use crate::parts::Observer;
+use crate::problem::Code;
 
 type Labels = Vec<(&'static str, &'static str)>;
 type Count = Family<Labels, Counter>;
 type Spread = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// 0.1 ms to 13 s: store and HTTP.
+/// 0.1 ms to 52 s: the store and HTTP. A read may wait for 30 s, and a refresh is waited for as long as two thirds of the
+/// quarantine.
 fn latency() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_1, 2.0, 18))
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
+}
+
+/// 10 ms to 22 min: how late something begins, after an outage as well.
+fn lateness() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 2.0, 18))
 }
 
 /// 1 s to about 18 h: lives.
 fn life() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 17))
 }
+
+/// Everything that Keycloak is asked.
+const CALLS: [Call; 7] =
+    [Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Revoke, Call::Jwks];
+
+/// The words for why Keycloak gave no answer.
+const NO_ANSWER: [&str; 6] = ["connect", "timeout", "interrupted", "server_error", "unintelligible", "throttled"];
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -79,7 +95,7 @@ impl Metrics {
             token_ttl: life(),
             renewals: Count::default(),
             renewal_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
-            renewal_lag: latency(),
+            renewal_lag: lateness(),
             renewals_due: Gauge::default(),
             ended: Count::default(),
             suspended: Count::default(),
@@ -103,22 +119,41 @@ impl Metrics {
             certificate_not_after: Family::default(),
         };
         metrics.register();
-        // Counted from zero, so that the first one is seen as an increase.
-        for why in Suspension::ALL {
-            drop(metrics.suspended.get_or_create(&vec![("reason", why.code())]));
-        }
-        for reason in EndReason::ALL {
-            drop(metrics.ended.get_or_create(&vec![("reason", reason.code())]));
-        }
-        for error in [SealError::Malformed, SealError::UnknownKey, SealError::Forged] {
-            drop(metrics.seal_failures.get_or_create(&vec![("kind", error.code())]));
-        }
-        drop(metrics.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
-        for outcome in ["written", "refused", "lost"] {
-            drop(metrics.audit_entries.get_or_create(&vec![("outcome", outcome)]));
-        }
+        metrics.count_from_zero();
         metrics.audit_well(true);
         metrics
+    }
+
+    /// What alerts ask for is there before it has happened: a rate sees the first of a series only where a zero was
+    /// before it.
+    fn count_from_zero(&self) {
+        for why in Suspension::ALL {
+            drop(self.suspended.get_or_create(&vec![("reason", why.code())]));
+        }
+        for reason in EndReason::ALL {
+            drop(self.ended.get_or_create(&vec![("reason", reason.code())]));
+        }
+        for error in [SealError::Malformed, SealError::UnknownKey, SealError::Forged] {
+            drop(self.seal_failures.get_or_create(&vec![("kind", error.code())]));
+        }
+        drop(self.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
+        for outcome in ["written", "refused", "lost"] {
+            drop(self.audit_entries.get_or_create(&vec![("outcome", outcome)]));
+        }
+        for outcome in ["token", Code::TokenNotReady.as_str()] {
+            drop(self.reads.get_or_create(&vec![("outcome", outcome)]));
+        }
+        let turned_away = ["handshake_cut", "too_many_connections"];
+        for reason in [Code::StoreUnavailable.as_str(), Code::TooManyRequests.as_str()].into_iter().chain(turned_away) {
+            drop(self.rejections.get_or_create(&vec![("reason", reason)]));
+        }
+        let barred = vec![("step", Step::Exchange(Slot::Current).code()), ("outcome", Refusal::NotAllowed.code())];
+        drop(self.renewals.get_or_create(&barred));
+        for call in CALLS {
+            for outcome in NO_ANSWER.into_iter().chain([Refusal::ClientRejected.code()]) {
+                drop(self.keycloak_requests.get_or_create(&vec![("call", call.as_str()), ("outcome", outcome)]));
+            }
+        }
     }
 
     fn register(&mut self) {
@@ -336,6 +371,7 @@ impl Observer for MetricsObserver {
 mod tests {
     use std::sync::Arc;
 
+    use tokenvault_core::ports::Cause;
     use tokenvault_core::ports::testing::ManualClock;
 
     use super::*;
@@ -359,5 +395,45 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn what_alerts_ask_for_counts_from_zero() {
+        let text = Metrics::new().encode();
+        let causes = [
+            Cause::Connect,
+            Cause::Timeout,
+            Cause::Interrupted,
+            Cause::ServerError,
+            Cause::Unintelligible,
+            Cause::Throttled,
+        ];
+        let no_answer = causes.map(|cause| format!("keycloak_requests_total{{call=\"refresh\",outcome=\"{cause}\"}}"));
+        for series in [
+            "keycloak_requests_total{call=\"probe\",outcome=\"client_rejected\"}",
+            "rejections_total{reason=\"store_unavailable\"}",
+            "rejections_total{reason=\"handshake_cut\"}",
+            "renewals_total{step=\"exchange\",outcome=\"not_allowed\"}",
+            "reads_total{outcome=\"token_not_ready\"}",
+        ]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(no_answer)
+        {
+            assert!(text.contains(&format!("tokenvault_{series} 0\n")), "{series} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn histograms_reach_beyond_the_longest_wait() {
+        let text = Metrics::new().encode();
+        let top = |name: &str| {
+            let buckets = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_bucket{le=\""));
+            let bounds = buckets.filter_map(|rest| rest.split_once('"')?.0.parse::<f64>().ok());
+            bounds.filter(|bound| bound.is_finite()).fold(0.0, f64::max)
+        };
+
+        assert!(top("tokenvault_read_duration_seconds") > 30.0, "the longest wait of a read");
+        assert!(top("tokenvault_renewal_lag_seconds") > 20.0 * 60.0, "a long outage");
     }
 }
