@@ -1,5 +1,7 @@
-//! README.md keeps its word: an operator's blocks are run as they stand there, on real Keycloak and real Redis, with
-//! nothing changed but what the README says is the reader's own.
+//! README.md keeps its word: an operator's blocks are run as they stand there, in the order in which they stand there, on
+//! real Keycloak and real Redis. Nothing is changed but what the README says is the reader's own, and three things that
+//! nobody would wait for or that two tests at once cannot share: ports, how often Prometheus looks, and how long an alert
+//! is `pending`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,6 +15,7 @@ use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::process::{Process, poll};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT, unique_name};
 use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::tools::tool;
 use tokenvault_tests::harness::vault::{Replica, Vault, binary, tokenvault};
 use tokenvault_tests::harness::{Failure, Result, ports};
 
@@ -20,12 +23,23 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The shell block after `<!-- operator: NAME -->`.
-fn block(name: &str) -> Result<String> {
+/// The blocks as an operator meets them. All from `try` to `release` are typed into one terminal.
+const ORDER: [&str; 8] = ["yours", "prepare", "serve", "try", "admin", "release", "watch", "firing"];
+
+/// The shell blocks after `<!-- operator: NAME -->`, in their order.
+fn blocks() -> Result<Vec<(String, String)>> {
     let readme = fs::read_to_string(root().join("README.md"))?;
-    let marked = readme.split_once(&format!("<!-- operator: {name} -->\n```sh\n"));
-    let block = marked.and_then(|(_, rest)| rest.split_once("\n```\n")).map(|(block, _)| block.to_owned());
-    block.ok_or_else(|| Failure::new(format!("README.md has no operator's block {name}")))
+    let marked = readme.split("<!-- operator: ").skip(1).map(|rest| {
+        let (name, rest) = rest.split_once(" -->\n```sh\n")?;
+        let (block, _) = rest.split_once("\n```\n")?;
+        Some((name.to_owned(), block.to_owned()))
+    });
+    marked.collect::<Option<_>>().ok_or_else(|| Failure::new("a mark in README.md has no block"))
+}
+
+fn block(name: &str) -> Result<String> {
+    let found = blocks()?.into_iter().find(|(marked, _)| marked == name);
+    found.map(|(_, block)| block).ok_or_else(|| Failure::new(format!("README.md has no operator's block {name}")))
 }
 
 /// An operator with a checkout, a terminal, a realm that knows nothing of the vault, and a Redis.
@@ -33,6 +47,7 @@ struct Operator {
     exports: String,
     path: std::ffi::OsString,
     listen: [String; 3],
+    prometheus: String,
     realm: LabRealm,
     dir: tempfile::TempDir,
     _redis: Redis,
@@ -75,7 +90,8 @@ impl Operator {
         ]);
         Ok(Self {
             exports: exports(&block("yours")?, &own)?,
-            path: path_with(binary()?.parent().unwrap_or(Path::new("/")))?,
+            path: path_with(&[binary()?, tool("prometheus")?])?,
+            prometheus: ports::free()?.to_string(),
             listen: [module_port, management_port, admin_port].map(|port| format!("127.0.0.1:{port}")),
             realm,
             dir,
@@ -104,6 +120,27 @@ impl Operator {
         vault.wait_ready(Duration::from_secs(30), ready).await?;
         Ok(vault)
     }
+
+    /// The README's Prometheus with impatient copies of its files.
+    fn watch(&self) -> Result<Process> {
+        let (shipped, own) = ("deploy/prometheus/prometheus.yaml", self.dir.path().join("prometheus.yaml"));
+        let config = fs::read_to_string(root().join(shipped))?;
+        fs::write(&own, config.replace("15s", "1s").replace("127.0.0.1:9080", &self.listen[1]))?;
+        let rules = fs::read_to_string(root().join("deploy/prometheus/alerts.yaml"))?;
+        fs::write(self.dir.path().join("alerts.yaml"), rules.replace("for: 2m", "for: 2s"))?;
+        let block = block("watch")?.replace("9090", &self.prometheus);
+        let block = block.replace(shipped, &own.display().to_string()).replace("mktemp -d", "mktemp -d -p \"$DIR\"");
+        Process::spawn("prometheus", self.script(&block), self.dir.path())
+    }
+
+    /// Asks as the README does until the answer is as wanted.
+    async fn told(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let (block, wanted) = (&block("firing")?.replace("9090", &self.prometheus), &wanted);
+        poll(what, Duration::from_secs(30), || async move {
+            run(self.script(block)).is_ok_and(|said| wanted(&said)).then_some(())
+        })
+        .await
+    }
 }
 
 /// Runs a script to its end: what it printed, or all it said if it failed.
@@ -126,11 +163,11 @@ fn exports(block: &str, own: &BTreeMap<&str, String>) -> Result<String> {
     Ok(lines.join("\n"))
 }
 
-#[allow(clippy::disallowed_methods, reason = "the operator's terminal has the tests' PATH, and the product in it")]
-fn path_with(dir: &Path) -> Result<std::ffi::OsString> {
+#[allow(clippy::disallowed_methods, reason = "the operator's terminal has the tests' PATH, and these programs in it")]
+fn path_with(programs: &[PathBuf]) -> Result<std::ffi::OsString> {
     let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let all = std::iter::once(dir.to_owned()).chain(std::env::split_paths(&inherited));
-    std::env::join_paths(all).map_err(|error| Failure::new(error.to_string()))
+    let own = programs.iter().filter_map(|program| program.parent()).map(Path::to_owned);
+    std::env::join_paths(own.chain(std::env::split_paths(&inherited))).map_err(|error| Failure::new(error.to_string()))
 }
 
 /// What `module` of the README prints: a body and a status.
@@ -140,39 +177,52 @@ fn answer(line: &str) -> Result<(Value, &str)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job() -> Result<()> {
+async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job_and_sees_an_alert_fire_and_clear()
+-> Result<()> {
+    let named: Vec<String> = blocks()?.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(named, ORDER);
     let mut operator = Operator::new().await?;
     let prepared = run(operator.script(&block("prepare")?))?;
     assert!(prepared.contains("ok       keyring") && !prepared.contains("problem"), "{prepared}");
     assert!(prepared.contains(" checks: 0 hazards, "), "{prepared}");
-    let mut vault = operator.serve().await?;
-    let block = block("try")?;
-    let (kept, release) = block.split_once("# 204\n").ok_or_else(|| Failure::new("no release in the README"))?;
-    let (function, _) = block.split_once("# 201\n").ok_or_else(|| Failure::new("no registration in the README"))?;
+    let vault = operator.serve().await?;
 
     let proof = operator.realm.login("alice").await?.access_token;
-    let mut script = operator.script(kept);
-    script.env("ACCESS_TOKEN", &proof);
-    let said = run(script)?;
+    let mut terminal = operator.script(&[block("try")?, block("admin")?, block("release")?].join("\n"));
+    terminal.env("ACCESS_TOKEN", &proof);
+    let said = run(terminal)?;
+
+    let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    let [_, registered, read, looked @ .., released] = &lines[..] else {
+        return Err(Failure::new("the README's commands print a line for each of healthcheck, registration and read"));
+    };
+    let ((_, registered), (token, read), (_, released)) = (answer(registered)?, answer(read)?, answer(released)?);
+    assert_eq!((registered, read, released), ("201", "200", "204"));
+    serves_a_pair_of_its_own(&mut operator, &proof, token["access_token"].as_str().unwrap_or_default()).await?;
+    let line = |start: &str, end: &str| looked.iter().any(|line| line.starts_with(start) && line.ends_with(end));
+    assert!(line("state ", " active") && line("renewal ", " running") && line("1 job", ""), "{looked:#?}");
+    assert!(!looked.concat().contains(token["access_token"].as_str().unwrap_or("?")), "no token is shown to operators");
+    an_alert_fires_and_clears(&operator, vault).await
+}
+
+/// The token that was read is the vault's and lives; it does so even after the release.
+async fn serves_a_pair_of_its_own(operator: &mut Operator, proof: &str, token: &str) -> Result<()> {
     let secret =
         fs::read_to_string(operator.dir.path().join("etc/secrets").join(operator.realm.name()).join("client-secret"))?;
     operator.realm.learn_secret(VAULT, secret.trim_end());
-    let [_, registered, read] = said.lines().collect::<Vec<_>>()[..] else {
-        return Err(Failure::new("the README's commands print a line for each of healthcheck, registration and read"));
-    };
-    let ((_, registered), (token, read)) = (answer(registered)?, answer(read)?);
-    let token = token["access_token"].as_str().unwrap_or_default();
     let described = operator.realm.introspect(VAULT, token, "access_token").await?;
-    let looked = run(operator.script(&self::block("admin")?))?;
-    let released = run(operator.script(&format!("{function}\n{release}")))?;
-
-    assert_eq!((registered, read), ("201", "200"));
     assert!(token != proof, "the vault hands out a pair of its own");
-    let line = |start: &str, end: &str| looked.lines().any(|line| line.starts_with(start) && line.ends_with(end));
-    assert!(line("state ", " active") && line("renewal ", " running") && line("1 job", ""), "{looked}");
-    assert!(!looked.contains(token), "no token is shown to operators");
     assert_eq!((&described["active"], &described["azp"]), (&json!(true), &json!(VAULT)));
-    assert_eq!(answer(released.trim_end_matches('\n').lines().last().unwrap_or_default())?.1, "204");
+    Ok(())
+}
+
+async fn an_alert_fires_and_clears(operator: &Operator, mut vault: Process) -> Result<()> {
+    let _prometheus = operator.watch()?;
+    operator.told("no alert while the vault runs", str::is_empty).await?;
+    assert!(vault.terminate(Duration::from_secs(25)).await?.success());
+    operator.told("an alert that fires", |said| said.contains("firing TokenvaultDown\n")).await?;
+    let mut vault = operator.serve().await?;
+    operator.told("no alert any more", |said| !said.contains("TokenvaultDown")).await?;
     assert!(vault.terminate(Duration::from_secs(25)).await?.success());
     Ok(())
 }
