@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use tokenvault::problem::Code;
 use tokenvault::parts::Parts;
+use tokenvault::problem::Code;
 use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
 use tokenvault_core::pair::{Kind, Sealer};
 use tokenvault_core::policy::{Ask, Serve, serve};
@@ -152,7 +152,8 @@ fn handed_out(parts: &Parts, key: &JobKey, fields: &Fields) -> Option<HandedOut>
 }
 
 #[tokio::test]
-async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_scope_is_never_handed_out() -> Result<()> {
+async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_scope_is_never_handed_out() -> Result<()>
+{
     let stage = Stage::set().await?;
     let record = stage.job(1).await?;
     let parts = &stage.replica.parts;
@@ -191,7 +192,8 @@ async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record(
     let other_job = JobKey::new(record.key.tenant.clone(), job(2));
     let other_user = UserId::parse("somebody-else")?;
     let now = parts.clock.now();
-    let (generation, before, after) = (record.generation, Generation(record.generation.0 - 1), record.generation.next());
+    let (generation, before, after) =
+        (record.generation, Generation(record.generation.0 - 1), record.generation.next());
     for (what, key, user, generation) in [
         ("tenant", &other_tenant, &record.user, generation),
         ("job", &other_job, &record.user, generation),

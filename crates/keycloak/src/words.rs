@@ -30,8 +30,15 @@ const fn word(calls: &'static [Call], status: u16, error: &'static str, says: Sa
     Word { calls, status, error, says, means }
 }
 
-const ALL: &[Call] =
-    &[Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Introspect, Call::Revoke];
+const ALL: &[Call] = &[
+    Call::Exchange,
+    Call::Refresh,
+    Call::Impersonate,
+    Call::ServiceAccount,
+    Call::Probe,
+    Call::Introspect,
+    Call::Revoke,
+];
 const REFRESH: &[Call] = &[Call::Refresh];
 const EXCHANGE: &[Call] = &[Call::Exchange];
 const IMPERSONATE: &[Call] = &[Call::Impersonate];

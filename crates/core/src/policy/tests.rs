@@ -120,8 +120,12 @@ impl Walk {
     #[track_caller]
     fn issue(&mut self, step: Step, token: &str) -> &mut Self {
         let generation = self.record().generation.next().0;
-        let issued =
-            Issued { pair: pair(token, self.now, generation), expires_in: LIFE, identity: Identity::Same, session: None };
+        let issued = Issued {
+            pair: pair(token, self.now, generation),
+            expires_in: LIFE,
+            identity: Identity::Same,
+            session: None,
+        };
         self.step(step, Outcome::Issued(Box::new(issued)))
     }
 

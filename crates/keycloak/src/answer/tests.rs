@@ -181,7 +181,11 @@ fn a_probe_is_answered_only_by_a_clear_yes_or_no() {
     assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": true, "sub": "x" }))), Ok(true));
     assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": false }))), Ok(false));
     for body in ["", "{}", r#"{"active":"true"}"#, "<html>", "[]"] {
-        assert_eq!(introspection(Call::Probe, answer(200, body)), Err(CallError::NoAnswer(Cause::Unintelligible)), "{body}");
+        assert_eq!(
+            introspection(Call::Probe, answer(200, body)),
+            Err(CallError::NoAnswer(Cause::Unintelligible)),
+            "{body}"
+        );
     }
     let detached = json!({ "error": "invalid_request", "error_description": "Failed to introspect token." });
     assert_eq!(introspection(Call::Probe, answer(400, detached)), Ok(false), "a detached session of the vault's own");

@@ -41,8 +41,16 @@ fn life() -> Histogram {
 }
 
 /// Everything that Keycloak is asked.
-const CALLS: [Call; 7] =
-    [Call::Exchange, Call::Refresh, Call::Impersonate, Call::ServiceAccount, Call::Probe, Call::Revoke, Call::Jwks];
+const CALLS: [Call; 8] = [
+    Call::Exchange,
+    Call::Refresh,
+    Call::Impersonate,
+    Call::ServiceAccount,
+    Call::Probe,
+    Call::Introspect,
+    Call::Revoke,
+    Call::Jwks,
+];
 
 /// The words for why Keycloak gave no answer.
 const NO_ANSWER: [&str; 6] = ["connect", "timeout", "interrupted", "server_error", "unintelligible", "throttled"];

@@ -60,12 +60,7 @@ impl Vault {
     }
 
     /// One more pair in the session just exchanged into. A job does without where there is none.
-    async fn spare(
-        &self,
-        wanted: &Wanted<'_>,
-        proof: &Proof,
-        request: &Registration,
-    ) -> Option<(Grant, Timestamp)> {
+    async fn spare(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Option<(Grant, Timestamp)> {
         let asked_at = self.parts.clock.now();
         let granted = self.parts.idp.exchange(&wanted.rules.client, &request.access_token).await.ok()?;
         let grant = same_user(granted, proof).ok()?;
