@@ -237,8 +237,10 @@ pub fn keycloak_answer(data: &[u8]) {
     let good =
         [answer::service_token(answer()).is_ok(), answer::revoked(answer()).is_ok(), answer::keys(answer()).is_ok()];
     assert!(status == 200 || good == [false; 3], "{status} was taken for a yes");
-    let probed = answer::probe(answer());
-    assert!(status == 200 || probed != Ok(true), "{status} was taken for active");
+    for call in [KeycloakCall::Probe, KeycloakCall::Introspect] {
+        let active = answer::introspection(call, answer());
+        assert!(status == 200 || active != Ok(true), "{status} was taken for active");
+    }
 }
 
 struct NoJobs;
