@@ -1,5 +1,7 @@
 //! Keycloak, as its client set-up can be wrong. Everything is learnt with the vault's own client.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use tokenvault_tests::harness::realm::{LabRealm, VAULT};
 use tokenvault_tests::harness::{Result, ports};
@@ -26,6 +28,25 @@ async fn a_keycloak_or_a_realm_that_is_not_there_is_a_hazard() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn something_else_in_keycloaks_place_is_a_hazard() -> Result<()> {
+    let mut stage = Stage::without_keycloak().await?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/realms/stand-in", listener.local_addr()?);
+    let router = axum::Router::new().fallback(async || "<html>It works!</html>");
+    tokio::spawn(async move { drop(axum::serve(listener, router).await) });
+    stage.tenant("base_url", url);
+    stage.expect_only("keycloak", "", "something else than Keycloak answers there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_cannot_be_set_up_is_a_hazard() -> Result<()> {
+    let mut stage = Stage::without_keycloak().await?;
+    stage.tenant("base_url", "https://127.0.0.1:1/realms/stand-in");
+    stage.tenant("ca_file", "none.pem");
+    stage.expect_only("keycloak", "none.pem", "correct the tenant's section")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_of_another_name_is_a_hazard() -> Result<()> {
     let mut stage = Stage::sound().await?;
     let name = stage.realm().name().to_owned();
@@ -38,6 +59,11 @@ async fn a_client_that_gets_no_token_is_a_hazard_with_its_own_remedy() -> Result
     let mut stage = Stage::sound().await?;
     stage.private("client-secret", "not the secret")?;
     stage.expect_only("keycloak-client", "401", "put the secret of tokenvault into its file")?;
+    stage.expect_only(
+        "keycloak-client",
+        "401",
+        "or let deploy/keycloak/setup.sh --secret-file give Keycloak the secret",
+    )?;
     let secret = stage.realm().secret(VAULT).to_owned();
     stage.private("client-secret", &secret)?;
 
@@ -79,6 +105,20 @@ async fn impersonation_that_is_wanted_and_not_possible_is_a_hazard() -> Result<(
     let left = stage.realm().admin().sessions(stage.realm().name(), &account).await?;
     assert!(left.is_empty(), "the session that was opened for it is gone: {left:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn impersonation_that_the_policy_or_the_tenant_lets_jobs_ask_for_is_tried_out() -> Result<()> {
+    let mut stage = Stage::sound().await?;
+    let policy = fs::read_to_string(stage.file("policy.toml"))?;
+    let lavish = policy.replace("[\"exchange\"]", "[\"exchange\", \"impersonate\"]");
+    fs::write(stage.file("policy.toml"), lavish)?;
+    stage.expect_only("keycloak-impersonation", "lets jobs ask for it", "setup.sh --impersonate")?;
+
+    fs::write(stage.file("policy.toml"), policy)?;
+    assert!(stage.examine(&[])?.succeeded, "nobody wants it any more");
+    stage.tenant("on_logout", "continue");
+    stage.expect_only("keycloak-impersonation", "lets jobs ask for it", "setup.sh --impersonate")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,6 +22,24 @@ async fn a_wrong_password_is_a_hazard() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_may_not_run_the_commands_is_a_hazard() -> Result<()> {
+    let limited = "user limited on >of-the-limited ~tv:* +@connection";
+    let mut stage = Stage::with_redis(Redis::options().append_only().line(limited)).await?;
+    stage.private("redis-password", "of-the-limited")?;
+    stage.set("redis.username", "limited");
+    stage.set("redis.password_file", "redis-password");
+    stage.expect_only("redis", "no_permission", "let the vault's ACL user run its commands")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_cannot_be_used_are_a_hazard() -> Result<()> {
+    let mut stage = Stage::without_keycloak().await?;
+    stage.set("redis.url", stage.redis.url().replace("redis://", "rediss://"));
+    stage.set("redis.ca_file", "none.pem");
+    stage.expect_only("redis", "config_ca_file", "correct the section [redis]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_forgets_is_a_hazard() -> Result<()> {
     let stage = Stage::with_redis(Redis::options()).await?;
     stage.expect_only("redis-persistence", "nothing is written to disk", "appendonly yes")?;

@@ -245,6 +245,12 @@ impl Findings {
         self.line(check)["verdict"].as_str().unwrap_or("nothing")
     }
 
+    /// What the first hazard is about.
+    pub(crate) fn subject_of_the_hazard(&self) -> &str {
+        let hazard = self.lines.iter().find(|line| line["verdict"] == "hazard");
+        hazard.and_then(|line| line["subject"].as_str()).unwrap_or_default()
+    }
+
     pub(crate) fn expect_only(&self, check: &str, finding: &str, remedy: &str) -> Result<()> {
         let found: Vec<_> = self.lines.iter().filter(|line| line["verdict"] == "hazard").collect();
         let says =

@@ -55,6 +55,10 @@ impl ConfigFile {
     }
 }
 
+/// How the policies are called in results.
+const POLICY: &str = "policy";
+const ADMIN_POLICY: &str = "admin policy";
+
 #[derive(Default)]
 struct Report {
     facts: Vec<String>,
@@ -106,9 +110,9 @@ impl Report {
     }
 
     fn policy(&mut self, config: &Config) {
-        self.roster::<Policy>(&config.policy.file, "policy", "certificates may call");
+        self.roster::<Policy>(&config.policy.file, POLICY, "certificates may call");
         if let Some(admin) = &config.admin {
-            self.roster::<Operators>(&admin.policy_file, "admin policy", "operators may call");
+            self.roster::<Operators>(&admin.policy_file, ADMIN_POLICY, "operators may call");
         }
     }
 
@@ -116,7 +120,7 @@ impl Report {
         match R::load(file) {
             Ok(policy) => self.facts.push(format!("{what}: {} {who}", policy.len())),
             Err(error) => self.findings.extend(error.findings.into_iter().map(|finding| {
-                let place = format!("{}, {}", error.file, finding.place);
+                let place = format!("{what} {}, {}", error.file, finding.place);
                 Finding::new(place, finding.problem)
             })),
         }
@@ -194,12 +198,12 @@ fn remedy(finding: &Finding) -> String {
     let problem = finding.problem.as_str();
     if problem.contains(" expired on ") {
         "have it renewed".to_owned()
-    } else if finding.place.contains("policy") {
-        "the sample deploy/policy.toml shows how it is written".to_owned()
     } else if finding.place == "the configuration" && problem.contains("cannot be read") {
         "name the file with --config, and let this user read it".to_owned()
     } else if problem.contains("cannot be read") {
         "give the file this name, or correct the name, and let this user read it".to_owned()
+    } else if let Some(sample) = sample(&finding.place) {
+        format!("the sample {sample} shows how it is written")
     } else if problem.starts_with("is missing") && is_key {
         format!("set it, or the variable TOKENVAULT_{}", finding.place.replace('.', "__").to_ascii_uppercase())
     } else if problem.contains("keyring") || problem.contains("the key \"") || problem.contains("primary key") {
@@ -210,5 +214,15 @@ fn remedy(finding: &Finding) -> String {
         "the sample deploy/tokenvault.toml explains this key".to_owned()
     } else {
         "correct it there".to_owned()
+    }
+}
+
+/// The sample of the policy in which something is wrong.
+fn sample(place: &str) -> Option<&'static str> {
+    let of = |policy: &str| place.strip_prefix(policy).is_some_and(|file| file.starts_with(' '));
+    match () {
+        () if of(POLICY) => Some("deploy/policy.toml"),
+        () if of(ADMIN_POLICY) => Some("deploy/admin-policy.toml"),
+        () => None,
     }
 }

@@ -28,6 +28,7 @@ fn help_lists_every_command_with_a_line_about_it() {
     for (command, about) in [
         ("serve", "Run the vault"),
         ("check-config", "Check the configuration and every file it names"),
+        ("doctor", "Examine the host, the files, Redis and Keycloak for hazards"),
         ("migrate", "Move the store to the schema this version writes"),
         ("keygen", "Print a fresh key for the keyring"),
         ("admin", "Look after a running vault"),
@@ -238,6 +239,22 @@ accepted_clients = ["ui"]
             assert_eq!(code, status(ExitCode::from(1)), "{file}:\n{out}");
             assert!(named.is_some_and(|line| line.contains(remedy)), "{file}:\n{out}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_admin_policy_comes_with_the_sample_of_that_one() {
+        let dir = sound(None);
+        let admin = "[admin]\ncert_file = 'server.pem'\nkey_file = 'server.key'\nclient_ca_file = 'ca.pem'\npolicy_file = 'operators.toml'\n";
+        std::fs::write(dir.path().join("tokenvault.toml"), format!("{CONFIG}{admin}")).unwrap();
+        std::fs::write(dir.path().join("operators.toml"), "[[operator]]\nname = 'o'\ncn = 'o'\nrole = 'king'\n")
+            .unwrap();
+
+        let (code, out, _) = check(dir.path());
+
+        let named =
+            out.lines().find(|line| line.starts_with("problem  admin policy ") && line.contains("operators.toml"));
+        assert_eq!(code, status(ExitCode::from(1)), "{out}");
+        assert!(named.is_some_and(|line| line.contains("deploy/admin-policy.toml")), "{out}");
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! Files: who may read the secret ones, and what certificates and revocation lists are worth, and until when.
+//! Files: who may read the secret ones, what certificates and revocation lists are worth and until when, and whether the
+//! audit log can be written.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{Access, access};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokenvault_core::time::Timestamp;
@@ -40,6 +44,9 @@ pub(super) fn examine(config: &Config, now: Timestamp, report: &mut Report) {
     }
     if let Some(file) = &config.redis.ca_file {
         certificate("redis.ca_file", file, now, report);
+    }
+    if let Some(file) = &config.audit.file {
+        audit(file, report);
     }
 }
 
@@ -117,4 +124,30 @@ fn until(
     } else {
         report.fine(check, subject, format!("until {end}"));
     }
+}
+
+/// Whether the audit log could be written. Nothing is: a file that is not there is not made.
+fn audit(file: &Path, report: &mut Report) {
+    let subject = format!("audit.file: {}", file.display());
+    let writable = match File::options().append(true).open(file) {
+        Ok(_) => Ok("can be written"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            may_be_made(file).map(|()| "is not there yet, and can be made")
+        }
+        Err(error) => Err(error),
+    };
+    match writable {
+        Ok(finding) => report.fine("audit-file", subject, finding),
+        Err(error) => report.hazard(
+            "audit-file",
+            subject,
+            format!("cannot be written: {error}"),
+            "make its directory and let the vault's user write there: without it the vault does not start",
+        ),
+    }
+}
+
+fn may_be_made(file: &Path) -> std::io::Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
 }

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use rustix::process::{Resource, getrlimit};
 
 use super::Report;
-use crate::callers::Policy;
-use crate::config::Config;
+use crate::admin::Operators;
+use crate::callers::{Policy, Roster as _};
+use crate::config::{Config, ConfigError};
 
 /// Beside connections of modules: Redis, Keycloak, files, the runtime's own.
 const SPARE_FILES: u64 = 256;
@@ -15,6 +16,7 @@ pub(super) fn examine(config: &Config, report: &mut Report) {
     listeners(config, report);
     open_files(config, report);
     policy(config, report);
+    operators(config, report);
 }
 
 fn listeners(config: &Config, report: &mut Report) {
@@ -84,14 +86,8 @@ fn policy(config: &Config, report: &mut Report) {
     let policy = match Policy::load(&config.policy.file) {
         Ok(policy) => policy,
         Err(error) => {
-            let problems: Vec<_> =
-                error.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.problem)).collect();
-            return report.hazard(
-                "policy",
-                file,
-                problems.join("; "),
-                "the sample deploy/policy.toml shows how it is written",
-            );
+            let remedy = "the sample deploy/policy.toml shows how it is written";
+            return report.hazard("policy", file, problems(&error), remedy);
         }
     };
     let mut strays = Vec::new();
@@ -114,6 +110,22 @@ fn policy(config: &Config, report: &mut Report) {
             "correct the name there, or add a table [tenants.NAME]",
         );
     }
+}
+
+/// Who may operate the vault. Without the section `[admin]` nobody may.
+fn operators(config: &Config, report: &mut Report) {
+    let Some(admin) = &config.admin else { return };
+    let (check, file) = ("admin-policy", admin.policy_file.display().to_string());
+    let remedy = "the sample deploy/admin-policy.toml shows how it is written";
+    match Operators::load(&admin.policy_file) {
+        Ok(operators) => report.fine(check, file, format!("{} operators", operators.len())),
+        Err(error) => report.hazard(check, file, problems(&error), remedy),
+    }
+}
+
+fn problems(error: &ConfigError) -> String {
+    let told = error.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.problem));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -140,7 +140,9 @@ fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
     } else if code("invalid_client") {
         format!("create or enable the client {client}, or correct `client_id`; {SETUP}")
     } else if code("unauthorized_client") {
-        format!("put the secret of {client} into its file and restart; deploy/keycloak/setup.sh --secret-file does it")
+        format!(
+            "put the secret of {client} into its file and restart, or let deploy/keycloak/setup.sh --secret-file give Keycloak the secret in the file"
+        )
     } else {
         format!("look at the client {client} in Keycloak's admin console and at Keycloak's log")
     };
