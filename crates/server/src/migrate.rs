@@ -4,6 +4,7 @@
 //! is alive, it is looked through once more and the number is moved on. Interrupted anywhere it is begun again: what is done
 //! is recognised. It must never move the number on while something is missing that the next schema demands.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,26 @@ pub struct Pass {
     pub failed: u64,
 }
 
+/// What a migration tells on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word<'a> {
+    /// What it does now, or has done.
+    Step(&'a str),
+    /// How far a pass has come, and over how many records it goes, about.
+    Progress(Pass, u64),
+}
+
+impl fmt::Display for Word<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Step(step) => f.write_str(step),
+            Self::Progress(Pass { seen, changed, failed }, _) => {
+                write!(f, "  {seen} records seen, {changed} changed, {failed} failed")
+            }
+        }
+    }
+}
+
 /// What a migration works with.
 pub struct Migration {
     /// The store.
@@ -67,18 +88,16 @@ pub struct Migration {
 
 impl Migration {
     /// Does what there is to do, or only tells what that is. Answers with the schema afterwards.
-    pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&str)) -> Result<u32, MigrateError> {
+    pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&Word<'_>)) -> Result<u32, MigrateError> {
         let schema = self.store.schema().await?;
         if schema == SCHEMA {
-            tell(&format!("schema {schema}: nothing to do"));
+            tell(&Word::Step(&format!("schema {schema}: nothing to do")));
             return Ok(schema);
         }
         if dry_run {
             let pass = self.vouch_for_all(true, &mut tell).await?;
-            tell(&format!(
-                "schema {schema} would become {SCHEMA}: {} of {} records to change",
-                pass.changed, pass.seen
-            ));
+            let (changed, seen) = (pass.changed, pass.seen);
+            tell(&Word::Step(&format!("schema {schema} would become {SCHEMA}: {changed} of {seen} records to change")));
             return Ok(schema);
         }
         self.keep_lock().await?;
@@ -91,8 +110,8 @@ impl Migration {
         if self.store.lock_migration(&self.name, LOCK).await? { Ok(()) } else { Err(MigrateError::Locked) }
     }
 
-    async fn move_on(&self, schema: u32, tell: &mut impl FnMut(&str)) -> Result<u32, MigrateError> {
-        tell(&format!("schema {schema}: vouching for the terms of all records"));
+    async fn move_on(&self, schema: u32, tell: &mut impl FnMut(&Word<'_>)) -> Result<u32, MigrateError> {
+        tell(&Word::Step(&format!("schema {schema}: vouching for the terms of all records")));
         self.vouch_for_all(false, tell).await?;
         let replicas = self.store.replicas().await?;
         let old: Vec<ReplicaId> =
@@ -100,18 +119,19 @@ impl Migration {
         if !old.is_empty() {
             return Err(MigrateError::OldReplicas(old));
         }
-        tell("no older replica is alive: looking through all records once more");
+        tell(&Word::Step("no older replica is alive: looking through all records once more"));
         let last = self.vouch_for_all(false, tell).await?;
         if last.failed > 0 {
             return Err(MigrateError::Unreadable(last.failed));
         }
         self.keep_lock().await?;
         self.store.advance_schema(schema).await?;
-        tell(&format!("schema {SCHEMA}: done"));
+        tell(&Word::Step(&format!("schema {SCHEMA}: done")));
         Ok(SCHEMA)
     }
 
-    async fn vouch_for_all(&self, dry_run: bool, tell: &mut impl FnMut(&str)) -> Result<Pass, MigrateError> {
+    async fn vouch_for_all(&self, dry_run: bool, tell: &mut impl FnMut(&Word<'_>)) -> Result<Pass, MigrateError> {
+        let total = self.store.estimate().await?;
         let (mut pass, mut from) = (Pass::default(), None);
         loop {
             let page = self.store.walk(&Filter::default(), from.as_deref(), PAGE).await?;
@@ -123,7 +143,7 @@ impl Migration {
                 self.keep_lock().await?;
             }
             from = page.next;
-            tell(&format!("  {} records seen, {} changed, {} failed", pass.seen, pass.changed, pass.failed));
+            tell(&Word::Progress(pass, total));
             if from.is_none() {
                 return Ok(pass);
             }

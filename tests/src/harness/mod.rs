@@ -33,6 +33,7 @@ pub mod proxy;
 pub mod realm;
 pub mod redis;
 mod representation;
+pub mod terminal;
 pub mod tokens;
 pub mod tools;
 pub mod vault;

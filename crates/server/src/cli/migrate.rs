@@ -1,15 +1,15 @@
 //! `tokenvault migrate`: moves the store to the schema this version writes.
 
-use std::io::Write;
 use std::sync::Arc;
 
+use indicatif::ProgressBar;
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::ports::{Entropy as _, Fleet as _};
 use tokenvault_redis::RedisStore;
 
-use super::{ConfigFile, Failure};
+use super::{ConfigFile, Console, Failure, progress};
 use crate::entropy::OsEntropy;
-use crate::migrate::Migration;
+use crate::migrate::{Migration, Word};
 use crate::wiring;
 
 /// Move the store to the schema this version writes
@@ -25,7 +25,7 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure> {
     let config = args.config.load()?;
     let secrets = config.load_secrets()?;
     let failed = |error: &dyn std::fmt::Display| Failure::because("cannot migrate", error.to_string());
@@ -45,7 +45,20 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             entropy: Arc::new(OsEntropy),
             name: format!("migrate-{}", AttemptId::from_bits(OsEntropy.bits())),
         };
-        let told = migration.run(args.dry_run, |line| drop(writeln!(out, "{line}"))).await;
+        let bar = progress::records(console.terminal);
+        let told = migration.run(args.dry_run, |word| tell(word, &bar, console)).await;
+        bar.finish_and_clear();
         told.map(drop).map_err(|error| failed(&error))
     })
+}
+
+/// A step is a line. How far it has come is drawn for whoever watches, and a line for whoever reads it later.
+fn tell(word: &Word<'_>, bar: &ProgressBar, console: &mut Console<'_>) {
+    match word {
+        Word::Progress(pass, total) if console.terminal => {
+            progress::show(bar, pass.seen, *total, format!("{} changed, {} failed", pass.changed, pass.failed));
+        }
+        // Whoever has hung up does not end a migration.
+        word => bar.suspend(|| drop(writeln!(console.out, "{word}"))),
+    }
 }

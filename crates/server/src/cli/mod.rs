@@ -19,6 +19,7 @@ mod idp_args;
 pub(crate) mod keygen;
 mod man;
 mod migrate;
+mod progress;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -123,7 +124,7 @@ impl Command {
             Self::Serve(args) => serve::run(args),
             Self::CheckConfig(args) => check_config::run(args, out),
             Self::Doctor(args) => doctor::run(args, out),
-            Self::Migrate(args) => migrate::run(args, out),
+            Self::Migrate(args) => migrate::run(args, console),
             Self::Keygen(args) => keygen::run(args, out),
             Self::Admin(args) => admin::run(args, console),
             Self::Healthcheck(args) => healthcheck::run(args, out),

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
-use super::super::Failure;
+use super::super::{Failure, progress};
 use super::Desk;
 use super::consent::Consent;
 use super::show::{counted, text};
@@ -68,13 +67,11 @@ fn would(status: &Value, records: &str, desk: &mut Desk<'_, '_>) -> Result<(), F
 
 /// Looks again and again until it is finished. On a terminal the progress is drawn.
 async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Failure> {
-    let target = if desk.console.terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(0), target).with_style(style());
+    let bar = progress::records(desk.console.terminal);
     loop {
-        let seen = progress["seen"].as_u64().unwrap_or(0);
-        bar.set_length(progress["total"].as_u64().unwrap_or(0).max(seen));
-        bar.set_position(seen);
-        bar.set_message(format!("{} sealed, {} failed", text(&progress, "resealed"), text(&progress, "failed")));
+        let count = |member: &str| progress[member].as_u64().unwrap_or(0);
+        let message = format!("{} sealed, {} failed", count("resealed"), count("failed"));
+        progress::show(&bar, count("seen"), count("total"), message);
         if text(&progress, "state") != "running" {
             bar.finish_and_clear();
             return Ok(progress);
@@ -82,9 +79,4 @@ async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Fai
         tokio::time::sleep(LOOK_EVERY).await;
         progress = desk.client.get(&["reseal"], &[]).await?;
     }
-}
-
-fn style() -> ProgressStyle {
-    let template = "{bar:40} {pos}/{len} records, {msg}, {eta} left";
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

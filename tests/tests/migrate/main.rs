@@ -1,6 +1,8 @@
 //! The store is moved to its second schema while two replicas of the version before serve, renew and are asked to change
 //! jobs; then they are replaced one after the other, and it is finished.
 
+mod command;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ struct Stage {
     redis: Redis,
     file: PathBuf,
     noticed: Arc<Noticed>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Stage {
@@ -41,7 +43,7 @@ impl Stage {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("keyring.toml");
         Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
-        Ok(Self { redis, file, noticed: Arc::new(Noticed::default()), _dir: dir })
+        Ok(Self { redis, file, noticed: Arc::new(Noticed::default()), dir })
     }
 
     async fn replica(&self, name: &str, schema: u32) -> Result<Replica> {
