@@ -31,7 +31,9 @@ async fn everything_that_happens_is_seen_live_and_once_even_over_a_restart_of_th
     stage.admin(&["pause", "--for", "60", "--reason", "before", "--yes"])?.done()?;
     let before = stage.admin(&["events", "--recent", "1", "--no-follow", "-o", "json"])?.done()?.json()?;
     let id = before["id"].as_str().unwrap_or_default();
-    let mut tail = stage.admin_in_background(&file, &["events", "--after", id, "--output", "json", "--count", "9"])?;
+    let complaints = stage.vault.dir().join("events.err");
+    let mut tail = stage
+        .admin_in_background((&file, &complaints), &["events", "--after", id, "--output", "json", "--count", "9"])?;
 
     stage.admin(&["resume"])?.done()?;
     seen("resumed", "").await?;

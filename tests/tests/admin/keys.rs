@@ -49,6 +49,30 @@ async fn until_held_by(stage: &mut Stage, id: &str, replicas: usize) -> Result<(
     .await
 }
 
+/// Begins to wait for a key, and only then gives it to the replica that misses it.
+async fn promoted_once_the_second_has_it(stage: &mut Stage, keyring: &Path, entry: &str) -> Result<()> {
+    let (out, err) = (stage.vault.dir().join("promoted"), stage.vault.dir().join("waiting"));
+    let arguments = ["keys", "promote", "k2", "--wait", "60", "--output", "json"];
+    let mut promotion = stage.admin_in_background((&out, &err), &arguments)?;
+    wait_until("the missing replica to be named", SOON, async || {
+        fs::read_to_string(&err).is_ok_and(|told| told.starts_with("k2 is missing on replica-"))
+    })
+    .await?;
+    assert!(promotion.try_wait()?.is_none(), "it waits");
+    append(keyring, entry)?;
+    let mut ended = None;
+    wait_until("the promotion", SOON, || {
+        ended = promotion.try_wait().ok().flatten();
+        let over = ended.is_some();
+        async move { over }
+    })
+    .await?;
+    let told = fs::read_to_string(&out)?;
+    assert!(ended.is_some_and(|status| status.success()), "{told}{}", fs::read_to_string(&err)?);
+    assert_eq!(serde_json::from_str::<Value>(&told)?, json!({ "primary": "k2", "changed": true }));
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_promoted_once_every_replica_holds_it_and_then_everything_is_sealed_with_it() -> Result<()> {
     let mut stage = Stage::set(600, 2).await?;
@@ -68,9 +92,10 @@ async fn a_key_is_promoted_once_every_replica_holds_it_and_then_everything_is_se
     assert!(refused.err.contains("(key_not_held)") && refused.err.contains("replicas: replica-"), "{refused:?}");
     assert_eq!(stage.job("one")?["sealed_with"], json!(["k1"]));
 
-    append(&keyrings[1], &entry)?;
-    until_held_by(&mut stage, "k2", 2).await?;
-    stage.admin(&["keys", "promote", "k2"])?.done()?;
+    let late = stage.admin(&["keys", "promote", "k2", "--wait", "1"])?;
+    assert!(late.status == 1 && late.err.contains("k2 is still missing on replica-"), "{late:?}");
+    assert_eq!(stage.job("one")?["sealed_with"], json!(["k1"]));
+    promoted_once_the_second_has_it(&mut stage, &keyrings[1], &entry).await?;
     stage.register("three", &proof, json!({})).await?;
     let finished = stage.admin(&["reseal", "--yes", "--wait", "--output", "json"])?.done()?.json()?;
     assert_eq!(

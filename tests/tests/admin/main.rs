@@ -6,4 +6,5 @@ mod failures;
 mod keys;
 mod rights;
 mod stage;
+mod terminal;
 mod transcripts;

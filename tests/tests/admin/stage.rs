@@ -1,5 +1,6 @@
 //! A vault with an operators' listener, and an operator at the command line.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +10,7 @@ use tokenvault_tests::harness::client::{Answer, Client};
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::realm::{LabRealm, Tokens};
 use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::terminal::Terminal;
 use tokenvault_tests::harness::vault::{Vault, binary};
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -87,10 +89,16 @@ impl Stage {
         said(&output)
     }
 
-    /// `tokenvault admin …` that goes on by itself, its results in a file.
-    pub(crate) fn admin_in_background(&mut self, results: &Path, arguments: &[&str]) -> Result<Child> {
+    /// `tokenvault admin …` that goes on by itself, its results in a file and its complaints in another.
+    pub(crate) fn admin_in_background(&mut self, (out, err): (&Path, &Path), arguments: &[&str]) -> Result<Child> {
+        let (operator, out, err) = (self.operator.clone(), File::create(out)?, File::create(err)?);
+        Ok(self.command(&operator, arguments)?.stdout(out).stderr(err).spawn()?)
+    }
+
+    /// `tokenvault admin …` by the same operator, with a person watching.
+    pub(crate) fn admin_on_a_terminal(&mut self, arguments: &[&str]) -> Result<Terminal> {
         let operator = self.operator.clone();
-        Ok(self.command(&operator, arguments)?.stdout(std::fs::File::create(results)?).spawn()?)
+        Terminal::start(self.command(&operator, arguments)?)
     }
 
     fn command(&mut self, who: &Certificate, arguments: &[&str]) -> Result<Command> {

@@ -145,7 +145,7 @@ async fn play(output: &str) -> Result<String> {
         &["users", "revoke", &tenant, &alice, "--dry-run"],
         &["users", "revoke", &tenant, &alice, "--yes"],
         &["keys", "list"],
-        &["keys", "promote", "k2"],
+        &["keys", "promote", "k2", "--wait", "20"],
         &["keys", "promote", "k2"],
         &["reseal", "--status"],
         &["reseal", "--dry-run"],

@@ -1,11 +1,16 @@
 //! `tokenvault admin keys list|promote`
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::super::Failure;
 use super::Desk;
 use super::show::{list, text};
 use super::table::Table;
+
+/// Between two looks at who holds a key that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Look at the keys that tokens are sealed with, and change the one that seals
 #[derive(Debug, Subcommand)]
@@ -24,12 +29,15 @@ pub(super) struct ListArgs {
 
 /// Seal with another key from now on
 ///
-/// Refused while a live replica does not hold it. Older tokens stay as they are until they are renewed; `reseal` seals
-/// them anew.
+/// Refused while a live replica does not hold it; with --wait that is waited for, and the replicas that miss it are named
+/// meanwhile. Older tokens stay as they are until they are renewed; `reseal` seals them anew.
 #[derive(Debug, clap::Args)]
 pub(super) struct PromoteArgs {
     /// The key's id
     id: String,
+    /// Wait until every live replica holds it, at most so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
 }
 
 pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
@@ -64,10 +72,38 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
 }
 
 async fn promote(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    if args.wait > 0 {
+        held_by_all(args, desk).await?;
+    }
     let answer = desk.client.post(&["keys", &args.id, "promote"], None).await?;
     if desk.is_json() {
         return desk.json(&answer);
     }
     let how = if answer["changed"] == true { "seals from now on" } else { "was promoted before" };
     desk.line(format!("{} {how}", text(&answer, "primary")))
+}
+
+/// Waits until no live replica misses the key. What else may stand in the way of its promotion, the promotion tells.
+async fn held_by_all(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let (id, mut told) = (&args.id, String::new());
+    let look = async {
+        loop {
+            let keys = desk.client.get(&["keys"], &[]).await?;
+            let key = list(&keys, "keys").iter().find(|key| text(key, "id") == *id);
+            let missing = key.map(|key| text(key, "missing")).unwrap_or_default();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if missing != told {
+                writeln!(desk.console.err, "{id} is missing on {missing}: waiting")?;
+                told = missing;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(args.wait), look).await;
+    looked.unwrap_or_else(|_| {
+        let remedy = "look at their keyring files";
+        Err(Failure::new(format!("{id} is still missing on {told} after {} s; {remedy}", args.wait)))
+    })
 }
