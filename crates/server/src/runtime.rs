@@ -126,10 +126,25 @@ where
     Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
+    start_on(config, backing, |_| {}, renewal).await
+}
+
+/// The same on parts that were changed: tests make one of them fail as no real one does.
+pub async fn start_on<Renewal, Renewing>(
+    config: &Config,
+    backing: Backing,
+    change: impl FnOnce(&mut Parts),
+    renewal: Renewal,
+) -> Result<Running, StartError>
+where
+    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewing: Future<Output = ()> + Send + 'static,
+{
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(SystemClock::start());
     let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
+    change(&mut parts);
     clock.sync(&*parts.store).await;
     let renewing = reconciler_options(config, &parts);
     let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;

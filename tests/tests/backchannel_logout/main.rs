@@ -1,5 +1,6 @@
 //! Back-channel logout on real parts: Keycloak tells, and the jobs of the session end although their access tokens live.
 
+#[path = "../support/courier.rs"]
 mod courier;
 mod hostile;
 

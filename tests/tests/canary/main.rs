@@ -1,14 +1,20 @@
 //! No secret is seen anywhere but where it belongs: unique ones are sent through every path with everything logged, and then
-//! looked for in logs, metrics, answers, the store, and what the system shows of the process.
+//! looked for in logs, metrics, traces, answers, the store, what operators are shown, and what the system shows of the process.
 #![allow(
     clippy::disallowed_methods,
     reason = "tests watch real processes, so they read the real clock and ask over real networks"
 )]
 
+#[path = "../support/collector.rs"]
+mod collector;
+#[path = "../support/courier.rs"]
+mod courier;
 #[path = "../support/fake_keycloak.rs"]
 mod fake_keycloak;
 #[path = "../support/keyspace.rs"]
 mod keyspace;
+mod operators;
+mod panics;
 mod paths;
 mod secrets;
 mod stage;
@@ -22,10 +28,11 @@ use crate::stage::Stage;
 /// Sends the secrets everywhere, and looks for them everywhere.
 async fn nothing_is_seen(log_format: &str) -> Result<()> {
     let mut stage = Stage::start(log_format).await?;
-    let told = paths::walk(&mut stage).await?;
+    let walked = paths::walk(&mut stage).await?;
+    let mut places = stage.places(walked.told).await?;
+    places.extend(walked.shown);
     let canaries = stage.canaries()?;
     assert!(canaries.len() > 30, "only {} secrets went through", canaries.len());
-    let places = stage.places(told).await?;
 
     let mut seen = Vec::new();
     for (place, bytes) in &places {
@@ -34,7 +41,8 @@ async fn nothing_is_seen(log_format: &str) -> Result<()> {
     }
     assert!(seen.is_empty(), "seen: {seen:#?}");
 
-    assert_search_reaches(&stage, &places).await
+    assert_search_reaches(&stage, &places).await?;
+    stage.crash().await
 }
 
 /// The same search does find what is there: what may be seen, and a secret that is put into the store.
@@ -43,7 +51,7 @@ async fn assert_search_reaches(stage: &Stage, places: &[(String, Vec<u8>)]) -> R
     known.add("job", &stage.job);
     let found: Vec<&str> =
         places.iter().filter(|(_, bytes)| !known.seen_in(bytes).is_empty()).map(|(place, _)| place.as_str()).collect();
-    assert_eq!(found, ["the log", "the answers", "the store", "the audit log"]);
+    assert_eq!(found, ["the log", "the answers", "the store", "the audit log", "what admin says", "the events"]);
 
     let log = String::from_utf8_lossy(&places[0].1).into_owned();
     let logged = |level: &str, target: &str| log.lines().any(|line| line.contains(level) && line.contains(target));

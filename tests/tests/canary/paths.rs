@@ -11,6 +11,7 @@ use tokenvault_tests::harness::proxy::Fault;
 use tokenvault_tests::harness::realm::LOGIN_APP;
 use tokenvault_tests::harness::{Failure, Result};
 
+use crate::operators::{self, Events};
 use crate::stage::{Stage, unique};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -45,15 +46,28 @@ impl Told {
     }
 }
 
+/// What was heard on the way.
+pub(crate) struct Walked {
+    /// What the vault answered.
+    pub(crate) told: String,
+    /// What operators were shown, by what showed it.
+    pub(crate) shown: Vec<(String, Vec<u8>)>,
+}
+
 /// Walks them all.
-pub(crate) async fn walk(stage: &mut Stage) -> Result<String> {
+pub(crate) async fn walk(stage: &mut Stage) -> Result<Walked> {
     let mut told = Told::default();
     let jobs = register(stage, &mut told).await?;
     renew(stage, &mut told, &jobs).await?;
     refuse(stage, &mut told).await?;
     lose_keycloak(stage, &mut told).await?;
     lose_redis(stage, &mut told).await?;
+    let events = Events::watch(&stage.vault.operator("view", 0)?).await?;
     operate(stage, &mut told, &jobs).await?;
+    told.text.push_str(&operators::log_out(stage).await?);
+    let mut shown = operators::commands(stage).await?;
+    shown.push(("what admin says".to_owned(), operators::operate(stage)?));
+    shown.push(("the events".to_owned(), events.until("reseal_finished").await?));
     let client = client(stage)?;
     // One job is left behind, so that the store is not empty when it is searched.
     for (job, tenant) in jobs.iter().filter(|(job, _)| *job != stage.job) {
@@ -64,7 +78,7 @@ pub(crate) async fn walk(stage: &mut Stage) -> Result<String> {
     for number in 0..told.served.len() {
         stage.more.push((format!("access token served as number {number}"), told.served[number].clone()));
     }
-    Ok(told.text)
+    Ok(Walked { told: told.text, shown })
 }
 
 fn client(stage: &Stage) -> Result<Client> {

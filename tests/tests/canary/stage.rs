@@ -1,21 +1,26 @@
 //! A vault whose every secret is known, and everything that can be seen of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::proxy::Proxy;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, VAULT};
 use tokenvault_tests::harness::redis::Redis;
-use tokenvault_tests::harness::vault::{Vault, tokenvault};
+use tokenvault_tests::harness::vault::{Vault, binary};
+use tokenvault_tests::harness::{Failure, Result};
 use toml::Table;
 
+use crate::collector::Collector;
 use crate::fake_keycloak::{FakeKeycloak, Says};
 use crate::keyspace::Keyspace;
 use crate::secrets::Canaries;
@@ -43,9 +48,14 @@ pub(crate) struct Stage {
     signing_key: String,
     hash_key: String,
     audit: PathBuf,
+    collector: Collector,
+    collector_token: String,
     config: Table,
-    _dir: TempDir,
+    dir: TempDir,
 }
+
+/// The last request of a run belongs to this trace: when it has been told, so has everything before.
+const LAST_TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 impl Stage {
     pub(crate) async fn start(log_format: &str) -> Result<Self> {
@@ -60,7 +70,9 @@ impl Stage {
         let dir = tempfile::tempdir()?;
         let (key_file, adoptable) = (dir.path().join("signing.pem"), dir.path().join("login-app.secret"));
         let (audit, hash_key_file) = (dir.path().join("audit.log"), dir.path().join("audit-hash-key"));
-        let hash_key = unique();
+        let (hash_key, collector_token) = (unique(), unique());
+        let (collector, headers) = (Collector::start().await?, dir.path().join("otlp-headers"));
+        fs::write(&headers, format!("x-collector-token: {collector_token}\n"))?;
         fs::write(&hash_key_file, &hash_key)?;
         fs::write(&key_file, &signing_key)?;
         fs::write(&adoptable, realm.secret(LOGIN_APP))?;
@@ -82,9 +94,13 @@ impl Stage {
             .set("audit.hash_key_file", hash_key_file.display().to_string())
             .set("audit.required", true)
             .admin()?
+            .idp()?
+            .set("telemetry.otlp_endpoint", collector.url())
+            .set("telemetry.otlp_headers_file", headers.display().to_string())
             .set("telemetry.log_level", "trace")
             .set("telemetry.log_format", log_format)
             .module(Module::new("mod-di").register(&all))
+            .binary(that_may_leave_a_core(dir.path())?)
             .start()
             .await?;
         let config = toml::from_str(&fs::read_to_string(vault.replica().config_file())?)?;
@@ -104,8 +120,10 @@ impl Stage {
             signing_key,
             hash_key,
             audit,
+            collector,
+            collector_token,
             config,
-            _dir: dir,
+            dir,
         })
     }
 
@@ -115,6 +133,14 @@ impl Stage {
         self.more.extend(tokens.refresh_token.clone().map(|token| (format!("refresh token of {whose}"), token)));
     }
 
+    /// A file with a token of a Keycloak administrator's.
+    pub(crate) async fn administrators_token(&mut self) -> Result<String> {
+        let (token, file) = (self.realm.admin().token().await?, self.dir.path().join("admin-token"));
+        fs::write(&file, &token)?;
+        self.more.push(("the token of Keycloak's administrator".to_owned(), token));
+        Ok(file.display().to_string())
+    }
+
     /// Every secret of the run so far.
     pub(crate) fn canaries(&self) -> Result<Canaries> {
         let mut canaries = Canaries::default();
@@ -122,6 +148,7 @@ impl Stage {
         canaries.add("the vault's client secret", self.realm.secret(VAULT));
         canaries.add("the adopted client's secret", self.realm.secret(LOGIN_APP));
         canaries.add("the key of the audit log", &self.hash_key);
+        canaries.add("the token for the collector", &self.collector_token);
         canaries.add_pem("the signing key", &self.signing_key);
         canaries.add_pem("the server's key", &fs::read_to_string(self.file("server", "key_file"))?);
         let keyring: Table = toml::from_str(&fs::read_to_string(self.file("keyring", "file"))?)?;
@@ -138,11 +165,10 @@ impl Stage {
         Ok(canaries)
     }
 
-    /// Everything that can be seen of the vault; `told` is what its answers said. The log comes first.
+    /// Everything that can be seen of the vault from outside; `told` is what its answers said. The log comes first.
     pub(crate) async fn places(&mut self, told: String) -> Result<Vec<(String, Vec<u8>)>> {
+        let traces = self.traces().await?;
         let store = bytes_of(&Keyspace::read(&self.redis).await?);
-        let config_file = self.vault.replica().config_file().display().to_string();
-        let checked = tokenvault(&["check-config", "--config", &config_file])?;
         let replica = self.vault.replica();
         let metrics = replica.metrics().await?;
         let process = replica.process();
@@ -158,12 +184,39 @@ impl Stage {
             ("the store", store),
             ("the audit log", fs::read(&self.audit)?),
             ("the metrics", metrics.into_bytes()),
+            ("the traces", traces),
             ("the command line", system("cmdline")?),
             ("the environment", environment?),
-            ("what check-config says", [checked.stdout, checked.stderr].concat()),
         ]
         .map(|(place, bytes)| (place.to_owned(), bytes))
         .into())
+    }
+
+    /// Every byte the collector was told, of all kinds of traces.
+    async fn traces(&self) -> Result<Vec<u8>> {
+        let last = format!("00-{LAST_TRACE}-00f067aa0ba902b7-01");
+        let client = self.vault.client("mod-di")?.for_tenant(self.realm.name())?.with_header("traceparent", &last)?;
+        client.get(&self.job).await?.expect_status(200)?;
+        let told = self.collector.until(|told| told.of(LAST_TRACE).next().is_some()).await?;
+        for name in ["PUT /tokens/{job_id}", "renewal", "create", "POST /realms/{realm}/protocol/openid-connect/token"]
+        {
+            if !told.spans().any(|span| span.name == name) {
+                return Err(Failure::new(format!("no trace of {name} was told")));
+            }
+        }
+        Ok(self.collector.raw())
+    }
+
+    /// Ends the process as a crash does, and looks whether a core is left.
+    pub(crate) async fn crash(&mut self) -> Result<()> {
+        let process = self.vault.replica().process();
+        let pid = Pid::from_raw(i32::try_from(process.id())?).ok_or_else(|| Failure::new("no process"))?;
+        kill_process(pid, Signal::ABORT)?;
+        let status = process.wait_for_exit(Duration::from_secs(10)).await?;
+        assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
+        let left: Vec<_> = fs::read_dir(cores(self.dir.path()))?.filter_map(std::result::Result::ok).collect();
+        assert!(left.is_empty(), "a core was left: {left:?}");
+        Ok(())
     }
 
     fn file(&self, section: &str, key: &str) -> String {
@@ -175,6 +228,21 @@ impl Stage {
 pub(crate) fn bytes_of(keyspace: &Keyspace) -> Vec<u8> {
     let parts = keyspace.0.iter().flat_map(|(key, contents)| std::iter::once(key).chain(contents));
     parts.flat_map(|part| part.iter().copied().chain([b'\n'])).collect()
+}
+
+/// Where a core of the vault's would be.
+fn cores(dir: &Path) -> PathBuf {
+    dir.join("cores")
+}
+
+/// The product's binary, started where a core would be seen, and with all the room that a core may have.
+fn that_may_leave_a_core(dir: &Path) -> Result<PathBuf> {
+    let (file, cores) = (dir.join("tokenvault.sh"), cores(dir));
+    fs::create_dir(&cores)?;
+    let become_it = format!("cd '{}'\nexec '{}' \"$@\"", cores.display(), binary()?.display());
+    fs::write(&file, format!("#!/bin/sh\nulimit -c \"$(ulimit -H -c)\"\n{become_it}\n"))?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    Ok(file)
 }
 
 /// A text that is nowhere else.

@@ -1,6 +1,7 @@
 //! Traces over OTLP: a request is followed through the store to Keycloak, nothing secret or personal is told, and a
 //! collector that is away is nobody's trouble.
 
+#[path = "../support/collector.rs"]
 mod collector;
 
 use std::collections::BTreeSet;

@@ -113,8 +113,9 @@ impl Member {
         let mut silent = false;
         loop {
             let keyring = Arc::clone(&self.parts.keyring);
-            if let Err(error) = tokio::task::spawn_blocking(move || keyring.refresh()).await {
-                tracing::error!(%error, "the look at the keyring failed");
+            // Where it panicked, the error would tell what it said.
+            if tokio::task::spawn_blocking(move || keyring.refresh()).await.is_err() {
+                tracing::error!("the look at the keyring failed");
             }
             self.metrics.set_keyring_refused(self.parts.keyring.problem().is_some());
             let told = self.announce().await;

@@ -1,4 +1,5 @@
 //! A collector that takes OTLP over HTTP (protobuf), and a door before Keycloak that notes which trace a call belongs to.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

@@ -1,5 +1,6 @@
 //! Stands where Keycloak calls: takes its logout tokens over plain HTTP and hands the very bytes on to the vault over TLS,
 //! or keeps them. The Keycloak that tests share does not trust certificates that a test has just made.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::sync::Arc;
 use std::time::Duration;
