@@ -93,7 +93,6 @@ async fn renewed(client: &Client, job: &str, generation: u64) -> Result<u64> {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: Keycloak asks for new keys once in ten seconds at most"]
 async fn jobs_survive_a_change_of_the_vaults_key_and_a_wrong_key_is_told() -> Result<()> {
     let (redis, realm) = (Redis::start().await?, LabRealm::builder().at_ttl(6).create().await?);
     let (keys, old, new, wrong) = (KeySet::default(), Key::new("old")?, Key::new("new")?, Key::new("new")?);
