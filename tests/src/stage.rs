@@ -37,7 +37,11 @@ impl Stage {
 
     /// The same with some keys of the configuration of its own.
     pub async fn with(at_ttl: u64, replicas: usize, keys: &[(&str, toml::Value)]) -> Result<Self> {
-        let redis = Redis::options().append_only().start().await?;
+        Self::on(Redis::options().append_only().start().await?, at_ttl, replicas, keys).await
+    }
+
+    /// The same on a given store.
+    pub async fn on(redis: Redis, at_ttl: u64, replicas: usize, keys: &[(&str, toml::Value)]) -> Result<Self> {
         let realm = LabRealm::builder()
             .at_ttl(at_ttl)
             .setting("eventsEnabled", true)
