@@ -27,9 +27,9 @@ struct Args {
     /// How many jobs there are
     #[arg(long, default_value_t = 200)]
     jobs: usize,
-    /// How the jobs come by their pairs
-    #[arg(long, value_enum, default_value = "exchange")]
-    acquisition: Acquisition,
+    /// How the jobs come by their pairs; several with a comma in between, and each has its share
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "exchange")]
+    acquisition: Vec<Acquisition>,
     /// What goes wrong
     #[arg(long, value_enum, default_value = "kill")]
     fault: Fault,
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
     let options = Options {
         seconds: args.seconds,
         jobs: args.jobs.max(1),
-        acquisition: args.acquisition,
+        acquisitions: args.acquisition,
         fault: args.fault,
         naive: args.naive,
         seed: args.seed.unwrap_or_else(|| u64::from(uuid::Uuid::new_v4().as_fields().0)),
@@ -83,7 +83,7 @@ async fn storm(options: &Options) -> Result<Report> {
     say(options, &format!("seed {}: the same seed draws the same faults", options.seed));
     build(options)?;
     say(options, "PostgreSQL and Keycloak are started");
-    let mut ground = Ground::prepare(options.acquisition).await?;
+    let mut ground = Ground::prepare(options.has(Acquisition::Impersonate)).await?;
     chaos::run(options, &mut ground).await
 }
 

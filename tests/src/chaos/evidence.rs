@@ -1,15 +1,19 @@
-//! What Keycloak and the replicas' logs tell of a storm.
+//! What Keycloak's events tell of a storm, and whether what was lost could have been helped.
 //!
 //! *Sent twice* is what Keycloak booked so: a second success with one refresh token, or an error that says reuse.
 //!
-//! *Not to be helped* is the loss of an adopted job whose only token was in an answer that never reached a live process. All
+//! *Never answered* is the loss of an adopted job whose only token was in an answer that never reached a live process. All
 //! of this must hold: the vault itself says `spend_lost`; Keycloak's last event of the job's session is a refresh that
 //! succeeded, and no error stands beside it; and no replica's log has the answer to that refresh, though each writes a
-//! line as soon as it has one, or the one that has it was killed within a quarter of a second, before it could write. A job with a spare, or with an access token that can be exchanged, is never excused.
+//! line as soon as it has one.
+//!
+//! *Died holding it* is the loss of one whose answer did reach a process, by its log, which was killed before it could
+//! have written anything: within [`WRITE`] of that line. Nobody could have helped that either, but it is told by itself,
+//! with the longest time between line and kill: a vault that dawdles before it writes shows there.
+//!
+//! A job with a spare, or with an access token that can be exchanged, is never excused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use reqwest::Method;
@@ -17,10 +21,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::jobs::{Jobs, Session};
+use super::logs::{Answered, Told};
+use super::schedule::SLOW;
 use super::settle::{End, Ends};
 use super::stage::Stage;
-use super::strike::Struck;
-use super::{Acquisition, Options, jobs};
+use super::strike::{Killed, Struck};
+use super::{Acquisition, Options, jobs, logs};
 use crate::harness::realm::LOGIN_APP;
 use crate::harness::{Failure, Result};
 
@@ -36,8 +42,16 @@ pub struct Evidence {
     pub double_spends: usize,
     /// Sessions of the user interface's that are no longer there.
     pub sessions_killed: usize,
-    /// Lost jobs that nothing could have saved.
-    pub unavoidable: usize,
+    /// Lost jobs whose only token was in an answer that never reached a live process.
+    pub never_answered: usize,
+    /// Lost jobs whose only token reached a process that was killed before it could write.
+    pub died_holding: usize,
+    /// The longest that one of those held it, in milliseconds.
+    pub died_holding_ms_max: u64,
+    /// Answers to spends that a process had waiting for it when it went on after a stop.
+    pub held_in_stopped: usize,
+    /// What the replicas' logs tell.
+    pub told: Told,
     /// What Keycloak refused, by its own words.
     pub refusals: BTreeMap<String, usize>,
 }
@@ -66,12 +80,25 @@ pub async fn gather(
     for error in refreshes.iter().filter_map(|refresh| refresh.error.clone()) {
         *evidence.refusals.entry(error).or_default() += 1;
     }
-    if options.acquisition == Acquisition::Adopt {
-        let answered = answered(stage, struck)?;
-        let lost = jobs.jobs.iter().zip(&ends.of).filter(|(_, end)| **end == End::Ended("spend_lost".to_owned()));
-        let helpless = lost.filter(|(job, _)| never_answered(&refreshes, &job.sid, answered.get(&job.id).copied()));
-        evidence.unavoidable = helpless.count();
+    let told = logs::read(stage)?;
+    let lost = jobs
+        .jobs
+        .iter()
+        .zip(&ends.of)
+        .filter(|(job, end)| job.acquisition == Acquisition::Adopt && **end == End::Ended("spend_lost".to_owned()));
+    for (job, _) in lost {
+        let answers = told.answered.get(&job.id).map(Vec::as_slice).unwrap_or_default();
+        match fate(&refreshes, &job.sid, answers, &struck.killed) {
+            Fate::NeverAnswered => evidence.never_answered += 1,
+            Fate::DiedHolding(for_so_long) => {
+                evidence.died_holding += 1;
+                evidence.died_holding_ms_max = evidence.died_holding_ms_max.max(for_so_long);
+            }
+            Fate::Helpable => {}
+        }
     }
+    evidence.held_in_stopped = held_in_stopped(&told, struck);
+    evidence.told = told;
     evidence.sessions_killed = sessions_killed(stage, &jobs.sessions).await?;
     Ok(evidence)
 }
@@ -124,41 +151,51 @@ fn double_spends(refreshes: &[Refresh]) -> usize {
     again.count()
 }
 
-/// Whether the last refresh of a session succeeded and nobody lived to see its answer.
-fn never_answered(refreshes: &[Refresh], session: &str, answered: Option<u64>) -> bool {
-    let of_session = || refreshes.iter().filter(|refresh| refresh.session == session);
-    let last = of_session().map(|refresh| refresh.at).max();
-    of_session().all(|refresh| refresh.error.is_none()) && last.is_some_and(|last| answered.is_none_or(|at| at < last))
+/// How long the write of an answer may take; a process that is killed within it had the answer in vain.
+const WRITE: u64 = 100;
+
+/// Whether a loss could have been helped.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// Its only token was in an answer that never reached a process.
+    NeverAnswered,
+    /// Every process that got it was killed so many milliseconds later.
+    DiedHolding(u64),
+    /// It could, for all that is known.
+    Helpable,
 }
 
-/// How long the write of an answer may take; a process that is killed within it had the answer in vain. A kill is noted a
-/// moment before it is carried out.
-const WRITE: u64 = 250;
-
-/// When the answer to each job's last spend was logged by a process that lived on, in milliseconds.
-fn answered(stage: &mut Stage, struck: &Struck) -> Result<HashMap<String, u64>> {
-    let mut last = HashMap::new();
-    for (number, replica) in stage.vault.replicas().iter_mut().enumerate() {
-        let in_vain = |at: u64| {
-            struck.killed.iter().any(|(who, when)| *who == number && (at.saturating_sub(50)..at + WRITE).contains(when))
-        };
-        for line in BufReader::new(File::open(replica.process().log_path())?).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            if !(line.contains(r#""step":"spend""#) && line.contains(r#""outcome":"ok""#)) {
-                continue;
-            }
-            // A line that a kill has torn apart cannot be read, and its process did nothing after it.
-            let Ok(fields) = serde_json::from_str::<Value>(&line) else { continue };
-            let at = fields["timestamp"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-            let at = at.and_then(|at| u64::try_from(at.as_millisecond()).ok()).filter(|at| !in_vain(*at));
-            if let (Some(job), Some(at)) = (fields["span"]["job"].as_str(), at) {
-                let known: &mut u64 = last.entry(job.to_owned()).or_default();
-                *known = at.max(*known);
-            }
-        }
+/// What became of the last refresh of a session.
+fn fate(refreshes: &[Refresh], session: &str, answers: &[Answered], killed: &[Killed]) -> Fate {
+    let of_session = || refreshes.iter().filter(|refresh| refresh.session == session);
+    let Some(last) = of_session().map(|refresh| refresh.at).max() else { return Fate::Helpable };
+    if of_session().any(|refresh| refresh.error.is_some()) {
+        return Fate::Helpable;
     }
-    Ok(last)
+    let mut fate = Fate::NeverAnswered;
+    for answer in answers.iter().filter(|answer| answer.at >= last) {
+        let its_end =
+            |kill: &&Killed| kill.replica == answer.replica && answer.at <= kill.gone && kill.sent <= answer.at + WRITE;
+        fate = match (killed.iter().find(its_end), fate) {
+            (None, _) => return Fate::Helpable,
+            (Some(kill), Fate::DiedHolding(longest)) => {
+                Fate::DiedHolding(longest.max(kill.sent.saturating_sub(answer.at)))
+            }
+            (Some(kill), _) => Fate::DiedHolding(kill.sent.saturating_sub(answer.at)),
+        };
+    }
+    fate
+}
+
+/// Answers that lay in a stopped process: it noted them right after it went on, sooner than Keycloak issues anything to
+/// whoever asks then.
+fn held_in_stopped(told: &Told, struck: &Struck) -> usize {
+    let slow = u64::try_from(SLOW.as_millis()).unwrap_or_default();
+    let ends: Vec<(usize, u64)> = struck.stopped.iter().map(|stop| (stop.replica, stop.until_millis())).collect();
+    let held = |answer: &&Answered| {
+        ends.iter().any(|(replica, end)| *replica == answer.replica && (*end..end + slow).contains(&answer.at))
+    };
+    told.answered.values().flatten().filter(held).count()
 }
 
 async fn sessions_killed(stage: &Stage, sessions: &[Session]) -> Result<usize> {
@@ -206,11 +243,26 @@ mod tests {
     #[test]
     fn a_loss_is_excused_only_where_the_last_answer_was_never_seen_and_nothing_was_sent_twice() {
         let spent = [refresh(10, "a", None), refresh(20, "b", None)];
-        assert!(never_answered(&spent, "s", Some(12)));
-        assert!(never_answered(&spent, "s", None));
-        assert!(!never_answered(&spent, "s", Some(21)), "a live process had it");
-        assert!(!never_answered(&spent, "other", None), "nothing was spent at all");
+        let seen = |at| [Answered { replica: 0, at }];
+        assert_eq!(fate(&spent, "s", &seen(12), &[]), Fate::NeverAnswered);
+        assert_eq!(fate(&spent, "s", &[], &[]), Fate::NeverAnswered);
+        assert_eq!(fate(&spent, "s", &seen(21), &[]), Fate::Helpable, "a live process had it");
+        assert_eq!(fate(&spent, "other", &[], &[]), Fate::Helpable, "nothing was spent at all");
         let reused = [refresh(10, "a", None), refresh(20, "a", Some("invalid_token: reuse"))];
-        assert!(!never_answered(&reused, "s", None));
+        assert_eq!(fate(&reused, "s", &[], &[]), Fate::Helpable);
+    }
+
+    #[test]
+    fn whoever_was_killed_with_an_answer_in_hand_is_told_apart_from_whoever_had_time_to_write_it() {
+        let spent = [refresh(1_000, "a", None)];
+        let seen = [Answered { replica: 1, at: 1_010 }];
+        let killed = |replica, sent| [Killed { replica, sent, gone: sent + 5 }];
+        assert_eq!(fate(&spent, "s", &seen, &killed(1, 1_030)), Fate::DiedHolding(20));
+        assert_eq!(fate(&spent, "s", &seen, &killed(1, 1_007)), Fate::DiedHolding(0), "it was dying already");
+        assert_eq!(fate(&spent, "s", &seen, &killed(1, 1_010 + WRITE + 1)), Fate::Helpable);
+        assert_eq!(fate(&spent, "s", &seen, &killed(0, 1_030)), Fate::Helpable, "somebody else was killed");
+        assert_eq!(fate(&spent, "s", &seen, &killed(1, 900)), Fate::Helpable, "it was killed before");
+        let two = [seen[0], Answered { replica: 2, at: 1_020 }];
+        assert_eq!(fate(&spent, "s", &two, &killed(1, 1_030)), Fate::Helpable, "another had it, too");
     }
 }

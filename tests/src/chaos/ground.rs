@@ -2,7 +2,6 @@
 //!
 //! It must never be the Keycloak that other tests share: a storm may kill it.
 
-use super::Acquisition;
 use crate::harness::Result;
 use crate::harness::keycloak::Keycloak;
 use crate::harness::postgres::Postgres;
@@ -15,11 +14,10 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// A fresh one, with the feature that impersonation needs where it is needed; where it is there, clients that may not
-    /// exchange by the standard may do so all the same.
-    pub async fn prepare(acquisition: Acquisition) -> Result<Self> {
+    /// A fresh one, with the preview feature that impersonation needs or, as most have it, without.
+    pub async fn prepare(with_features: bool) -> Result<Self> {
         let postgres = Postgres::start().await?;
-        let keycloak = Keycloak::start_on(&postgres, acquisition == Acquisition::Impersonate).await?;
+        let keycloak = Keycloak::start_on(&postgres, with_features).await?;
         Ok(Self { keycloak, _postgres: postgres })
     }
 }

@@ -31,6 +31,8 @@ pub struct Job {
     pub user_id: String,
     /// The session it was registered from.
     pub sid: String,
+    /// How it came by its pair.
+    pub acquisition: Acquisition,
 }
 
 /// A session of the user interface's.
@@ -55,14 +57,8 @@ pub struct Jobs {
 
 /// Logs users in and registers their jobs.
 pub async fn register(stage: &Stage, options: &Options) -> Result<Jobs> {
-    let shared = options.acquisition != Acquisition::Adopt;
-    let (mut sizes, mut left) = (Vec::new(), options.jobs);
-    while left > 0 {
-        let size = if shared { JOBS_OF_SESSIONS[sizes.len() % JOBS_OF_SESSIONS.len()].min(left) } else { 1 };
-        sizes.push(size);
-        left -= size;
-    }
-    let sessions = sizes.into_iter().enumerate().map(|(number, jobs)| session(stage, options, number, jobs));
+    let sessions = shares(options).into_iter().enumerate();
+    let sessions = sessions.map(|(number, (acquisition, jobs))| session(stage, options, (number, acquisition), jobs));
     let registered: Vec<(Session, Vec<Job>)> = futures::stream::iter(sessions).buffered(AT_ONCE).try_collect().await?;
     let mut all = Jobs::default();
     for (session, jobs) in registered {
@@ -72,7 +68,27 @@ pub async fn register(stage: &Stage, options: &Options) -> Result<Jobs> {
     Ok(all)
 }
 
-async fn session(stage: &Stage, options: &Options, number: usize, jobs: usize) -> Result<(Session, Vec<Job>)> {
+/// Every session: how its jobs come by their pairs, and how many there are.
+fn shares(options: &Options) -> Vec<(Acquisition, usize)> {
+    let (mut sessions, ways) = (Vec::new(), options.acquisitions.len());
+    for (way, acquisition) in options.acquisitions.iter().enumerate() {
+        let mut left = options.jobs * (way + 1) / ways - options.jobs * way / ways;
+        let mut sizes = JOBS_OF_SESSIONS.iter().cycle();
+        while left > 0 {
+            let size = if *acquisition == Acquisition::Adopt { 1 } else { *sizes.next().unwrap_or(&1).min(&left) };
+            sessions.push((*acquisition, size));
+            left -= size;
+        }
+    }
+    sessions
+}
+
+async fn session(
+    stage: &Stage,
+    options: &Options,
+    (number, acquisition): (usize, Acquisition),
+    jobs: usize,
+) -> Result<(Session, Vec<Job>)> {
     let name = username(number % users(options));
     let user = stage.realm.user(&name)?.clone();
     let registrar = stage.vault.client_of(REGISTRAR, number % REPLICAS)?;
@@ -85,10 +101,18 @@ async fn session(stage: &Stage, options: &Options, number: usize, jobs: usize) -
             pair = refresh(stage, &pair).await?;
         }
         let id = format!("job-{number:03}-{job:02}");
-        put(&registrar, &id, &body(options.acquisition, number, &pair)).await?;
-        registered.push(Job { id, user_id: user.user_id.clone(), sid: pair.sid() });
+        let mut tries = 0;
+        while !put(&registrar, &id, &body(acquisition, number, &pair)).await? {
+            tries += 1;
+            if tries == TRIES {
+                return Err(Failure::new(format!("registering {id}: every proof grew too old on its way")));
+            }
+            since = Instant::now();
+            pair = refresh(stage, &pair).await?;
+        }
+        registered.push(Job { id, user_id: user.user_id.clone(), sid: pair.sid(), acquisition });
     }
-    let kept = options.acquisition != Acquisition::Adopt;
+    let kept = acquisition != Acquisition::Adopt;
     Ok((Session { subject: user.sub, sid: pair.sid(), pair: kept.then_some(pair) }, registered))
 }
 
@@ -111,17 +135,33 @@ pub async fn refresh(stage: &Stage, pair: &Tokens) -> Result<Tokens> {
     renewed.map_err(|error| refused("the user interface renews its pair", &error))
 }
 
-/// A registration that gets no answer is asked for again, as a module would: it is the same job then.
-async fn put(registrar: &Client, id: &str, body: &Value) -> Result<()> {
+/// A registration that gets no answer is asked for again, as a module would: it is the same job then. Answers with false
+/// where the proof has expired, as it may on a busy machine: then there is no such job yet, for that is looked at first.
+async fn put(registrar: &Client, id: &str, body: &Value) -> Result<bool> {
     let mut last = Failure::new("never asked");
     for _ in 0..TRIES {
         match registrar.put(id, body).await {
-            Ok(answer) if answer.status.is_success() => return Ok(()),
-            Ok(answer) if !answer.status.is_server_error() => return answer.expect_status(201).map(drop),
+            Ok(answer) if answer.status.is_success() => return Ok(true),
+            Ok(answer) if answer.status == 422 && answer.body["check"] == "expired" => return Ok(false),
+            Ok(answer) if !answer.status.is_server_error() => return Err(Failure::new(format!("{answer:?}"))),
             Ok(answer) => last = Failure::new(format!("{answer:?}")),
             Err(error) => last = error,
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Err(last.context(format_args!("registering {id}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Fault;
+    use super::*;
+
+    #[test]
+    fn every_way_has_its_share_of_the_jobs_and_every_adopted_one_a_session_of_its_own() {
+        let shares = shares(&Options::new(&Acquisition::ALL, Fault::Kill, 1, 50));
+        let of = |acquisition| shares.iter().filter(move |share| share.0 == acquisition).map(|share| share.1);
+        assert_eq!(Acquisition::ALL.map(|acquisition| of(acquisition).sum::<usize>()), [16, 17, 17]);
+        assert!(of(Acquisition::Adopt).all(|jobs| jobs == 1) && of(Acquisition::Exchange).any(|jobs| jobs > 1));
+    }
 }

@@ -15,10 +15,12 @@
 //! | [`jobs`] | logs users in and registers their jobs |
 //! | [`schedule`] | the faults, drawn from a seed before anything begins |
 //! | [`strike`] | carries them out |
+//! | [`aim`] | waits for the moment in which a stop hurts most |
 //! | [`readers`] | modules that read and check what they get |
 //! | [`orphans`] | how long the claims of a dead replica lie about |
 //! | [`settle`] | waits until every job lives or has ended |
-//! | [`evidence`] | what Keycloak and the replicas' logs tell |
+//! | [`evidence`] | what Keycloak's events tell, and whether a loss could have been helped |
+//! | [`logs`] | what the replicas' logs tell |
 //! | [`report`] | the counters |
 
 use std::path::PathBuf;
@@ -34,9 +36,11 @@ use crate::harness::{Failure, Result};
 use ground::Ground;
 use stage::Stage;
 
+pub mod aim;
 pub mod evidence;
 pub mod ground;
 pub mod jobs;
+pub mod logs;
 pub mod orphans;
 pub mod readers;
 pub mod report;
@@ -48,8 +52,7 @@ pub mod strike;
 pub use report::Report;
 
 /// How the jobs come by their pairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Acquisition {
     /// By exchange, in the users' sessions.
     Exchange,
@@ -60,6 +63,9 @@ pub enum Acquisition {
 }
 
 impl Acquisition {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Exchange, Self::Impersonate, Self::Adopt];
+
     /// As a registration spells it.
     pub fn word(self) -> &'static str {
         match self {
@@ -76,7 +82,8 @@ impl Acquisition {
 pub enum Fault {
     /// SIGKILL of one replica each second; it is started again at once.
     Kill,
-    /// SIGSTOP of one replica for longer than its lease, then SIGCONT.
+    /// SIGSTOP of one replica for longer than its lease, then SIGCONT. Keycloak answers slowly all the while, so that a
+    /// replica is stopped in the middle of something.
     Stop,
     /// The ways to Keycloak and to Redis delay, lose and cut what they carry.
     Proxy,
@@ -95,8 +102,8 @@ pub struct Options {
     pub seconds: u64,
     /// How many jobs.
     pub jobs: usize,
-    /// How they come by their pairs.
-    pub acquisition: Acquisition,
+    /// How they come by their pairs; where there are several ways, each has its share of the jobs.
+    pub acquisitions: Vec<Acquisition>,
     /// What goes wrong.
     pub fault: Fault,
     /// The naive renewer in the reconciler's place.
@@ -113,11 +120,11 @@ pub struct Options {
 
 impl Options {
     /// A storm of this kind and length, with the product's own quarantine.
-    pub fn new(acquisition: Acquisition, fault: Fault, seconds: u64, jobs: usize) -> Self {
+    pub fn new(acquisitions: &[Acquisition], fault: Fault, seconds: u64, jobs: usize) -> Self {
         Self {
             seconds,
             jobs,
-            acquisition,
+            acquisitions: acquisitions.to_vec(),
             fault,
             naive: false,
             seed: 1,
@@ -125,6 +132,11 @@ impl Options {
             progress: false,
             evidence: None,
         }
+    }
+
+    /// Whether some of the jobs come by their pairs in this way.
+    pub fn has(&self, acquisition: Acquisition) -> bool {
+        self.acquisitions.contains(&acquisition)
     }
 }
 

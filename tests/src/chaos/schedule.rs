@@ -16,6 +16,26 @@ pub enum Way {
     Redis,
 }
 
+/// What may arrive twice: neither consumes anything. A refresh that arrives twice is reuse, whoever repeated it; no client
+/// can help that, so none is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harmless {
+    /// An exchange.
+    Exchange,
+    /// A probe of a refresh token.
+    Probe,
+}
+
+impl Harmless {
+    /// What such a request holds and a refresh does not.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Exchange => "requested_token_type",
+            Self::Probe => "token_type_hint=refresh_token",
+        }
+    }
+}
+
 /// One blow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
@@ -25,6 +45,10 @@ pub enum Blow {
     Stop(usize, Duration),
     /// The next so many requests on a way meet this.
     Spoil(Way, proxy::Fault, usize),
+    /// The next so many harmless requests to Keycloak arrive twice, the copy so much later.
+    Repeat(Harmless, Duration, usize),
+    /// From now on Keycloak issues tokens so much later.
+    Slow(Duration),
     /// Every connection of a way is closed.
     HangUp(Way),
     /// Nothing passes on a way for so long.
@@ -34,6 +58,9 @@ pub enum Blow {
     /// SIGKILL of Keycloak, which is started again after so long.
     Keycloak(Duration),
 }
+
+/// How late Keycloak's tokens are while replicas are stopped; well below [`super::REQUEST_TIMEOUT`].
+pub const SLOW: Duration = Duration::from_millis(500);
 
 /// A blow and when it falls, counted from the storm's beginning.
 pub type Planned = (Duration, Blow);
@@ -63,6 +90,7 @@ fn phase(fault: Fault, (start, length): (Duration, Duration), dice: &mut Dice, p
     }
     let mut at = start + Duration::from_secs(1);
     let mut last = REPLICAS;
+    plan.extend((fault == Fault::Stop).then_some((start, Blow::Slow(SLOW))));
     while at < start + length {
         let (blow, next) = match fault {
             Fault::Kill => (Blow::Kill(another(&mut last, dice)), Duration::from_secs(1)),
@@ -93,7 +121,8 @@ fn spoil(dice: &mut Dice) -> Blow {
     let way = if dice.below(3) == 0 { Way::Redis } else { Way::Keycloak };
     let length = if way == Way::Keycloak { 5_000 } else { 300 };
     let bytes = usize::try_from(dice.below(length)).unwrap_or_default();
-    let fault = match dice.below(9) {
+    let times = usize::try_from(dice.between(1, 12)).unwrap_or(1);
+    let fault = match dice.below(11) {
         0 => return Blow::HangUp(way),
         1 => return Blow::Block(way, pause(dice, 0, 3)),
         2 | 3 => proxy::Fault::CutAnswerAfter(bytes),
@@ -102,9 +131,11 @@ fn spoil(dice: &mut Dice) -> Blow {
         5 if way == Way::Keycloak => proxy::Fault::SwallowAnswer,
         6 => proxy::Fault::DropRequest,
         7 => proxy::Fault::Delay(pause(dice, 0, 3)),
+        8 if way == Way::Keycloak => return Blow::Repeat(Harmless::Exchange, pause(dice, 0, 1), times),
+        9 if way == Way::Keycloak => return Blow::Repeat(Harmless::Probe, pause(dice, 0, 1), times),
         _ => proxy::Fault::Refuse,
     };
-    Blow::Spoil(way, fault, usize::try_from(dice.between(1, 12)).unwrap_or(1))
+    Blow::Spoil(way, fault, times)
 }
 
 #[cfg(test)]
@@ -114,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_draws_the_same_storm_and_every_kind_of_blow_falls() {
-        let options = Options::new(Acquisition::Exchange, Fault::All, 600, 10);
+        let options = Options::new(&[Acquisition::Exchange], Fault::All, 600, 10);
         let plan = draw(&options);
         assert_eq!(plan, draw(&options));
         let falls = |kind: fn(&Blow) -> bool| plan.iter().any(|(_, blow)| kind(blow));
@@ -122,14 +153,22 @@ mod tests {
         assert!(
             falls(|blow| matches!(blow, Blow::Spoil(Way::Redis, ..))) && falls(|blow| matches!(blow, Blow::HangUp(_)))
         );
+        assert!(falls(|blow| matches!(blow, Blow::Repeat(Harmless::Exchange, ..))));
+        assert!(falls(|blow| matches!(blow, Blow::Repeat(Harmless::Probe, ..))));
         assert!(falls(|blow| matches!(blow, Blow::Redis(_))) && falls(|blow| matches!(blow, Blow::Keycloak(_))));
         assert!(plan.iter().all(|(at, _)| *at < Duration::from_mins(10)));
     }
 
     #[test]
     fn a_replica_is_killed_each_second_and_never_twice_in_a_row() {
-        let plan = draw(&Options::new(Acquisition::Adopt, Fault::Kill, 60, 10));
+        let plan = draw(&Options::new(&[Acquisition::Adopt], Fault::Kill, 60, 10));
         assert_eq!(plan.len(), 59);
         assert!(plan.windows(2).all(|two| two[0].1 != two[1].1));
+    }
+    #[test]
+    fn nothing_that_consumes_anything_is_repeated() {
+        let plan = draw(&Options::new(&[Acquisition::Adopt], Fault::Proxy, 600, 10));
+        let repeats = |blow: &Blow| matches!(blow, Blow::Spoil(_, proxy::Fault::Duplicate(_), _));
+        assert!(!plan.iter().any(|(_, blow)| repeats(blow)));
     }
 }

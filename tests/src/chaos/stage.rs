@@ -14,7 +14,7 @@ use crate::harness::Result;
 use crate::harness::keycloak::Keycloak;
 use crate::harness::policy::Module;
 use crate::harness::proxy::Proxy;
-use crate::harness::realm::{LOGIN_APP, LabRealm, LabRealmBuilder};
+use crate::harness::realm::{LOGIN_APP, LabRealm};
 use crate::harness::redis::Redis;
 use crate::harness::vault::{Vault, naive_binary};
 
@@ -41,8 +41,8 @@ impl Stage {
     /// Sets it, with every replica ready.
     pub async fn set(options: &Options, keycloak: &Keycloak) -> Result<Self> {
         let redis = Redis::options().append_only().password(PASSWORD).start().await?;
-        let realm = realm(options).create_in(keycloak).await?;
-        let proxies = if matches!(options.fault, Fault::Proxy | Fault::All) {
+        let realm = realm(options, keycloak).await?;
+        let proxies = if matches!(options.fault, Fault::Stop | Fault::Proxy | Fault::All) {
             Some([Proxy::to(keycloak.address()).await?, Proxy::to(redis.address().to_string()).await?])
         } else {
             None
@@ -76,18 +76,23 @@ impl Stage {
     }
 }
 
-fn realm(options: &Options) -> LabRealmBuilder {
+async fn realm(options: &Options, keycloak: &Keycloak) -> Result<LabRealm> {
     let mut realm = LabRealm::builder()
         .at_ttl(AT_LIFE)
         .setting("eventsEnabled", true)
         .setting("enabledEventTypes", json!(["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"]));
-    if options.acquisition != Acquisition::Impersonate {
+    if !options.has(Acquisition::Impersonate) {
         realm = realm.without_impersonation();
     }
     for number in 0..users(options) {
         realm = realm.user(&username(number));
     }
-    realm
+    let realm = realm.create_in(keycloak).await?;
+    // Adopted jobs are to spend. A client without the standard exchange would fall back on the legacy one, where the
+    // preview feature is there; with it, but without refresh tokens, it is refused by both.
+    let attribute = "standard.token.exchange.enabled";
+    realm.admin().set_client_attribute(realm.name(), LOGIN_APP, attribute, "true").await?;
+    Ok(realm)
 }
 
 /// How many users there are: ten jobs each.
