@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use tokenvault_tests::harness::Result;
@@ -51,6 +52,32 @@ async fn a_full_disk_stops_what_must_be_recorded_and_costs_no_job() -> Result<()
         assert_eq!(acts.iter().filter(|act| *act == kept).count(), 1, "{kept} in {acts:?}");
     }
     assert!(lines.iter().any(|line| line["act"] == "renew"), "renewals of the time without room: {lines:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_stops_what_must_be_recorded_until_somebody_does() -> Result<()> {
+    let mut stage = Stage::set(true, |_| Ok(())).await?;
+    let (client, login) = (stage.client()?, stage.realm.login("alice").await?);
+    client.register("kept", &login).await?.expect_status(201)?;
+    client.register("released", &login).await?.expect_status(201)?;
+
+    fs::rename(&stage.file, stage.beside("audit.log.1"))?;
+    assert!(Command::new("mkfifo").arg(&stage.file).status()?.success());
+    assert_eq!(client.register("begun", &login).await?.expect_status(503)?.code(), "audit_unavailable");
+    assert_eq!(client.get("kept").await?.expect_status(503)?.code(), "audit_unavailable");
+    assert!(!stage.vault.replica().is_ready().await, "callers are better served by another replica");
+    stage.until_up(false).await?;
+    client.delete("released").await?.expect_status(204)?;
+
+    let pipe = stage.file.clone();
+    let reader = std::thread::spawn(move || std::io::copy(&mut fs::File::open(pipe)?, &mut std::io::sink()));
+    stage.until_up(true).await?;
+    client.get("kept").await?.expect_status(200)?;
+    client.get("begun").await?.expect_status(200)?;
+    drop(stage);
+    let read = reader.join().expect("the reader does not panic")?;
+    assert!(read > 0);
     Ok(())
 }
 

@@ -71,6 +71,20 @@ impl AuditLog {
             NotRecorded
         })
     }
+
+    /// Whether all that was told has been dealt with, within the time one may wait for it.
+    async fn written(&self) -> bool {
+        let (done, flushed) = oneshot::channel();
+        let told = self.messages.try_send(Message::Flush(done)).is_ok();
+        told && matches!(tokio::time::timeout(PATIENCE, flushed).await, Ok(Ok(())))
+    }
+
+    fn hangs(&self) -> NotRecorded {
+        self.health.hang();
+        // Once the writer comes to this, or to what fills the queue, it is well again.
+        drop(self.messages.try_send(Message::Flush(oneshot::channel().0)));
+        NotRecorded
+    }
 }
 
 #[async_trait]
@@ -92,7 +106,8 @@ impl Journal for AuditLog {
         self.tell(entry, Some(waiting))?;
         match tokio::time::timeout(PATIENCE, written).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) | Err(_) => Err(NotRecorded),
+            Ok(Err(_)) => Err(NotRecorded),
+            Err(_) => Err(self.hangs()),
         }
     }
 
@@ -104,17 +119,14 @@ impl Journal for AuditLog {
     }
 
     async fn settled(&self) -> Result<(), NotRecorded> {
-        if self.required {
-            self.flush().await;
+        if self.required && !self.written().await {
+            return Err(self.hangs());
         }
         self.ready()
     }
 
     async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.messages.try_send(Message::Flush(done)).is_ok() {
-            drop(tokio::time::timeout(PATIENCE, flushed).await);
-        }
+        self.written().await;
     }
 
     fn reopen(&self) {

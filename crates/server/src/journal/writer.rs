@@ -45,6 +45,8 @@ pub(super) struct Told {
 /// What the writer shares with those who tell it something.
 pub(super) struct Health {
     well: AtomicBool,
+    /// Somebody has waited for the writer in vain, and it has done nothing since.
+    hangs: AtomicBool,
     /// Entries that are in no line, and not told of by one yet.
     lost: AtomicU64,
     metrics: Arc<Metrics>,
@@ -52,13 +54,33 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        let health = Self { well: AtomicBool::new(true), lost: AtomicU64::new(0), metrics };
+        let health =
+            Self { well: AtomicBool::new(true), hangs: AtomicBool::new(false), lost: AtomicU64::new(0), metrics };
         health.set(true);
         health
     }
 
     pub(super) fn is_well(&self) -> bool {
-        self.well.load(Ordering::Acquire)
+        self.well.load(Ordering::Acquire) && !self.hangs.load(Ordering::Acquire)
+    }
+
+    /// The writer was waited for in vain: a disk or a pipe takes nothing, and says nothing of it either. It is to be told
+    /// something after this, so that it can show that it works again.
+    pub(super) fn hang(&self) {
+        if !self.hangs.swap(true, Ordering::AcqRel) {
+            tracing::error!(
+                "the audit file does not take what is written; nothing that needs a line is done meanwhile"
+            );
+        }
+        self.metrics.audit_well(false);
+    }
+
+    /// The writer has come back from its file.
+    fn moves(&self) {
+        if self.hangs.swap(false, Ordering::AcqRel) {
+            tracing::info!("the audit file takes what is written again");
+            self.metrics.audit_well(self.is_well());
+        }
     }
 
     /// An entry will never be written. Nothing more is promised until a line has told so.
@@ -70,7 +92,7 @@ impl Health {
 
     fn set(&self, well: bool) {
         self.well.store(well, Ordering::Release);
-        self.metrics.audit_well(well);
+        self.metrics.audit_well(self.is_well());
     }
 }
 
@@ -133,6 +155,7 @@ impl Writer {
             next = if batch.len() < AT_ONCE { self.messages.try_recv().ok() } else { None };
         }
         self.write(batch);
+        self.health.moves();
     }
 
     fn write(&mut self, mut batch: Vec<Told>) {

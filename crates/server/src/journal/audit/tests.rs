@@ -167,3 +167,46 @@ async fn lines_go_on_in_the_new_file_whether_or_not_a_signal_tells_of_it() {
     }
     assert_eq!(lines(&stage)[0]["seq"], 3);
 }
+
+#[cfg(target_os = "linux")]
+/// A pipe in the file's place, which takes what fits into it and then hangs.
+fn pipe(settings: &Audit) -> (Stage, std::io::PipeReader, std::io::PipeWriter) {
+    use std::os::fd::AsRawFd;
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let path = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+    (open(tempfile::tempdir().expect("a directory"), path, settings), reader, writer)
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_log_that_hangs_counts_as_one_that_cannot_be_written_until_it_goes_on() {
+    let (stage, mut reader, _writer) = pipe(&required());
+    stage.log.note(entry(Act::Read, "a")).await.expect("recorded: it fits");
+    for _ in 0..1_000 {
+        stage.log.record(entry(Act::Renew, "a"));
+    }
+    assert_eq!(stage.log.settled().await, Err(NotRecorded), "what was registered is in no line");
+    assert_eq!(stage.log.ready(), Err(NotRecorded), "and so is nothing that comes after it");
+    assert!(stage.metrics.encode().contains("tokenvault_audit_up 0"));
+    let drained = std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    while stage.log.ready().is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stage.log.note(entry(Act::Read, "b")).await.expect("recorded");
+    assert_eq!(stage.log.settled().await, Ok(()));
+    assert!(stage.metrics.encode().contains("tokenvault_audit_up 1"));
+    drop(stage);
+    drop(drained);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_read_that_waits_for_its_line_in_vain_marks_the_log() {
+    let (stage, reader, _writer) = pipe(&required());
+    for _ in 0..1_000 {
+        stage.log.record(entry(Act::Renew, "a"));
+    }
+    assert_eq!(stage.log.note(entry(Act::Read, "a")).await, Err(NotRecorded));
+    assert_eq!(stage.log.ready(), Err(NotRecorded));
+    drop(reader);
+}
