@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokenvault_tests::harness::process::find_program;
+use tokenvault_tests::harness::process::{find_program, wait_until};
 use tokenvault_tests::harness::vault::binary;
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::siege::stage::{JOB, Stage};
@@ -109,6 +109,37 @@ async fn nobody_looks_into_its_memory_and_it_leaves_no_core() -> Result<()> {
     let cores = fs::read_dir(dir.path())?.chain(fs::read_dir(".")?).filter_map(std::result::Result::ok);
     let cores: Vec<String> = cores.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(!cores.iter().any(|name| name == "core" || name.starts_with("core.")), "{cores:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_command_is_closed_before_it_reads_its_first_file() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+    // Whoever opens it waits until somebody writes, which nobody does: so each command is looked at just then.
+    let config = dir.path().join("tokenvault.toml");
+    assert!(Command::new("mkfifo").args(["-m", "0666"]).arg(&config).status()?.success());
+    let program = as_nobody()?;
+    for command in ["serve", "check-config", "doctor", "migrate"] {
+        let line = format!(
+            "ulimit -c \"$(ulimit -H -c)\"; exec {program} {} {command} --config {}",
+            binary()?.display(),
+            config.display()
+        );
+        let mut child = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let pid = child.id();
+        let closed = async || {
+            let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap_or_default();
+            let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+            core.split_whitespace().skip(4).take(2).eq(["0", "0"])
+        };
+        let looked = wait_until(command, SOON, async || closed().await).await;
+        let shown = beside(&format!("head -c 1 /proc/{pid}/environ"))?;
+        child.kill()?;
+        child.wait()?;
+        looked?;
+        assert!(!shown.status.success(), "{command}: its environment was shown to the same user");
+    }
     Ok(())
 }
 

@@ -33,6 +33,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, DEFAULT_FILE, Environment};
+use crate::hardening;
 use crate::telemetry::panics;
 pub use failure::Failure;
 
@@ -81,6 +82,7 @@ pub struct Console<'a> {
 /// Runs the process's own command line.
 pub fn main() -> ExitCode {
     panics::install();
+    hardening::close();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let terminal = out.is_terminal();
     run(std::env::args_os(), &mut Console { out: &mut out, err: &mut err, terminal })
