@@ -27,7 +27,7 @@ use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, TlsError, TlsState};
+use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
 use crate::vault::{self, Vault};
 use crate::wiring::{self, Wired, WiringError};
 
@@ -196,6 +196,7 @@ where
             Arc::clone(&tls),
             http::router(app),
             limits,
+            Arc::clone(&policy) as Arc<dyn Holders>,
             Some(Arc::clone(&metrics)),
             stop.clone(),
         )),
@@ -216,7 +217,15 @@ where
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
         let backchannel = BackChannel::new(section, parts, keycloak, Arc::clone(&metrics), stop.clone());
         let (router, limits) = (backchannel.router(), backchannel::limits());
-        tasks.push(tokio::spawn(tls::serve(listener, Arc::clone(&tls), router, limits, None, stop.clone())));
+        tasks.push(tokio::spawn(tls::serve(
+            listener,
+            Arc::clone(&tls),
+            router,
+            limits,
+            Arc::new(Nobody),
+            None,
+            stop.clone(),
+        )));
         tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
@@ -243,9 +252,18 @@ impl Desk {
         }
         let journal = office.journal();
         let operators = Arc::clone(&policy) as Arc<dyn admin::Admits>;
+        let holders = Arc::clone(&policy) as Arc<dyn Holders>;
         let app = admin::App::new(Arc::new(office), operators, journal, Arc::clone(metrics), stop.clone());
         [
-            tokio::spawn(tls::serve(listener, Arc::clone(&tls), app.router(), admin::limits(), None, stop.clone())),
+            tokio::spawn(tls::serve(
+                listener,
+                Arc::clone(&tls),
+                app.router(),
+                admin::limits(),
+                holders,
+                None,
+                stop.clone(),
+            )),
             tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics)))),
             tokio::spawn(until(stop.clone(), policy.watch())),
         ]

@@ -20,7 +20,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokenvault::callers::{Peer, PolicyFile};
 use tokenvault::config::Server;
 use tokenvault::http::{Action, Callers};
-use tokenvault::tls::{Limits, TlsState, serve};
+use tokenvault::tls::{self, Limits, TlsState, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -109,7 +109,7 @@ impl Listener {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 let limits = Limits::from(&config);
-                tokio::spawn(serve(listener, state, router(dir), limits, None, stop.clone()));
+                tokio::spawn(serve(listener, state, router(dir), limits, Arc::new(tls::Nobody), None, stop.clone()));
                 Ok(address)
             }
         };

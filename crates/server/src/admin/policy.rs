@@ -10,6 +10,7 @@ use super::admit::{Admits, Refused};
 use crate::callers::{CertificateKey, CertificateNames, Peer, PolicyFile, Roster};
 use crate::config::{Finding, strict};
 use crate::problem::{Code, Problem};
+use crate::tls::Holders;
 
 /// What an operator may do. Each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -100,6 +101,12 @@ impl Operators {
             return Err(Refused { operator: Some(operator.name.clone()), problem });
         }
         Ok(operator.name.clone())
+    }
+}
+
+impl Holders for PolicyFile<Operators> {
+    fn holder(&self, peer: &Peer) -> Option<String> {
+        self.current().operator(peer.names().ok()?).map(|operator| operator.name.clone())
     }
 }
 

@@ -3,6 +3,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use super::*;
 use crate::http::Action;
 use crate::problem::Code;
+use crate::tls::Holders;
 
 const POLICY: &str = r#"
 [[module]]
@@ -178,4 +179,27 @@ fn the_sample_policy_is_one() {
     for key in crate::config::strict::known_keys::<policy::Entry>() {
         assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "the sample does not show {key}");
     }
+}
+
+#[test]
+fn a_module_is_one_holder_of_connections_under_any_order_of_its_names() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("policy.toml");
+    std::fs::write(&file, POLICY).expect("a file");
+    let policy = PolicyFile::<Policy>::load(&file).expect("a policy");
+    let holder = |names: &[&str]| {
+        let names = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a name"))).collect();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        let key = KeyPair::generate().expect("a key");
+        policy.holder(&Peer::new(params.self_signed(&key).expect("a certificate").der().clone()))
+    };
+    for names in [
+        &["mod-dns.example.org"][..],
+        &["one.example.org", "mod-dns.example.org"],
+        &["mod-dns.example.org", "two.example.org"],
+    ] {
+        assert_eq!(holder(names).as_deref(), Some("mod-dns"), "{names:?}");
+    }
+    assert_eq!(holder(&["one.example.org"]), None);
 }

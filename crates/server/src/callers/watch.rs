@@ -11,6 +11,7 @@ use super::{Peer, Policy, Roster};
 use crate::config::ConfigError;
 use crate::http::{Action, Callers};
 use crate::problem::Problem;
+use crate::tls::Holders;
 use crate::vault::Caller;
 
 /// How often the file is looked at.
@@ -77,5 +78,11 @@ impl Callers for PolicyFile {
 
     fn module(&self, peer: &Peer) -> Option<ModuleName> {
         self.current().module(peer.names().ok()?).map(|module| module.name.clone())
+    }
+}
+
+impl Holders for PolicyFile {
+    fn holder(&self, peer: &Peer) -> Option<String> {
+        self.module(peer).map(|module| module.to_string())
     }
 }

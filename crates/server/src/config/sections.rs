@@ -43,7 +43,7 @@ pub struct Server {
     pub max_connections: usize,
     /// TLS handshakes at a time, beside those; for one more, the oldest of the busiest address is cut.
     pub max_handshakes: usize,
-    /// Connections at a time of one certificate's holder; more are closed.
+    /// Connections at a time of one module, as the policy knows it; more are closed.
     pub caller_connections: usize,
     /// Requests at a time, over all connections; more are answered 429.
     pub max_concurrent_requests: usize,

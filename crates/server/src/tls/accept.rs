@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::Connections;
 use super::handshakes::Handshakes;
 use super::reload::TlsState;
+use super::shares::Holders;
 use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
 
@@ -29,7 +30,7 @@ pub struct Limits {
     pub max_connections: usize,
     /// Handshakes at a time. For one more, the oldest of the busiest address is cut.
     pub max_handshakes: usize,
-    /// Connections of one certificate's holder at a time. More are closed.
+    /// Connections of one caller at a time, as the policy knows callers. More are closed.
     pub caller_connections: usize,
     /// For a TLS handshake.
     pub handshake_timeout: Duration,
@@ -59,12 +60,13 @@ pub async fn serve(
     state: Arc<TlsState>,
     router: Router,
     limits: Limits,
+    holders: Arc<dyn Holders>,
     metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let handshakes = Handshakes::new(limits.max_handshakes);
-    let connections = Arc::new(Connections::new(state, router, limits, metrics, stop.clone()));
+    let connections = Arc::new(Connections::new(state, router, limits, holders, metrics, stop.clone()));
     let open = TaskTracker::new();
     while let Some((stream, address)) = stop.run_until_cancelled(next(&listener, &slots)).await {
         let (connections, slots) = (Arc::clone(&connections), Arc::clone(&slots));

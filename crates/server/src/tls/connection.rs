@@ -32,7 +32,7 @@ use super::doorkeeper::Doorkeeper;
 use super::handshakes::Handshake;
 use super::reload::TlsState;
 use super::settings::TlsSettings;
-use super::shares::Shares;
+use super::shares::{Holders, Shares};
 use crate::callers::Peer;
 use crate::telemetry::metrics::Metrics;
 
@@ -41,6 +41,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// What is left to a connection whose certificate is not believed any more. Files are looked at each second, so such a
 /// one is gone within five seconds of their change.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// After one look at a certificate the next is not taken sooner: the client chooses which certificates it sends along, and
+/// so when something of its chain expires.
+pub(super) const REST: Duration = Duration::from_secs(3);
 /// Longer than this no certificate is believed without another look: the system's clock may have been set.
 const BELIEF: Duration = Duration::from_mins(1);
 /// A request's head: no route has a long path, and no header carries a token.
@@ -70,10 +73,11 @@ impl Connections {
         state: Arc<TlsState>,
         router: Router,
         limits: Limits,
+        holders: Arc<dyn Holders>,
         metrics: Option<Arc<Metrics>>,
         stop: CancellationToken,
     ) -> Self {
-        let (http, shares) = (http(limits.header_timeout), Shares::new(limits.caller_connections));
+        let (http, shares) = (http(limits.header_timeout), Shares::new(limits.caller_connections, holders));
         Self { state, router, limits, metrics, stop, http, shares, doorkeeper: Doorkeeper::start() }
     }
 
@@ -184,7 +188,7 @@ impl Connections {
                 }
             };
             if matches!(next, Next::Look) {
-                turn.set(tokio::time::sleep(trust.turn()));
+                turn.set(tokio::time::sleep(trust.next_turn()));
                 lost = !trust.holds();
                 cut.set(tokio::time::sleep(FAREWELL));
             }
@@ -207,10 +211,10 @@ enum Next {
 }
 
 /// Why a connection was let in, and whether it still would be.
-struct Trust {
-    chain: Vec<CertificateDer<'static>>,
-    settings: watch::Receiver<Arc<TlsSettings>>,
-    address: SocketAddr,
+pub(super) struct Trust {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) settings: watch::Receiver<Arc<TlsSettings>>,
+    pub(super) address: SocketAddr,
 }
 
 impl Trust {
@@ -223,8 +227,13 @@ impl Trust {
     }
 
     /// After which time the certificate is to be looked at again.
-    fn turn(&self) -> Duration {
+    pub(super) fn turn(&self) -> Duration {
         self.settings.borrow().admits_for(&self.chain).map_or(BELIEF, |time| time.min(BELIEF))
+    }
+
+    /// The same, just after it was looked at.
+    pub(super) fn next_turn(&self) -> Duration {
+        self.turn().max(REST)
     }
 
     /// Whether the certificate would be let in now: it may have expired or been revoked, or its CA may have gone.

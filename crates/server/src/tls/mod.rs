@@ -22,3 +22,4 @@ pub use accept::{Limits, serve};
 pub use files::{ClientFiles, Files};
 pub use reload::{FileWatch, Refreshed, TlsState};
 pub use settings::{TlsError, TlsSettings, next_update, not_after};
+pub use shares::{Holders, Nobody};

@@ -1,4 +1,8 @@
-//! How many connections one certificate's holder may have at a time, so that none takes all there are.
+//! How many connections one caller may have at a time, so that none takes all there are.
+//!
+//! A caller is whom the policy knows: all the names of a module's certificates are that module, and certificates that the
+//! policy does not know are one caller together. By their own names, each of which somebody's authority may hand out at
+//! will, they would have as many shares as they have names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,29 +11,49 @@ use parking_lot::Mutex;
 
 use crate::callers::Peer;
 
-/// The connections of each holder.
+/// Connections of all together whom the policy does not know: enough to be told so.
+const STRANGERS: usize = 16;
+
+/// Knows whose a certificate is.
+pub trait Holders: Send + Sync {
+    /// The name of its holder in the policy, if the policy knows them.
+    fn holder(&self, peer: &Peer) -> Option<String>;
+}
+
+/// Where clients have no certificates, nobody has a share either.
+pub struct Nobody;
+
+impl Holders for Nobody {
+    fn holder(&self, _: &Peer) -> Option<String> {
+        None
+    }
+}
+
+/// The connections of each caller; of strangers under no name.
 pub(super) struct Shares {
     most: usize,
-    held: Mutex<HashMap<Box<[u8]>, usize>>,
+    holders: Arc<dyn Holders>,
+    held: Mutex<HashMap<Option<String>, usize>>,
 }
 
 /// One connection of somebody's; over when it is dropped.
 pub(super) struct Share {
-    holder: Box<[u8]>,
+    holder: Option<String>,
     all: Arc<Shares>,
 }
 
 impl Shares {
-    pub(super) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, held: Mutex::default() })
+    pub(super) fn new(most: usize, holders: Arc<dyn Holders>) -> Arc<Self> {
+        Arc::new(Self { most, holders, held: Mutex::default() })
     }
 
-    /// One more connection of a holder's, if it may have one.
+    /// One more connection of a caller's, if it may have one.
     pub(super) fn take(self: &Arc<Self>, peer: &Peer) -> Option<Share> {
-        let holder = holder(peer);
+        let holder = self.holders.holder(peer);
+        let most = if holder.is_some() { self.most } else { self.most.min(STRANGERS) };
         let mut held = self.held.lock();
         let connections = held.entry(holder.clone()).or_default();
-        if *connections >= self.most {
+        if *connections >= most {
             return None;
         }
         *connections += 1;
@@ -49,29 +73,44 @@ impl Drop for Share {
     }
 }
 
-/// By the name the certificate gives, for a module may have several; by the certificate itself where it gives none.
-fn holder(peer: &Peer) -> Box<[u8]> {
-    let name =
-        peer.names().ok().and_then(|names| names.uri.as_ref().or_else(|| names.dns.first()).or(names.cn.as_ref()));
-    name.map_or_else(|| peer.certificate().as_ref().into(), |name| name.as_bytes().into())
-}
-
 #[cfg(test)]
 mod tests {
     use rustls_pki_types::CertificateDer;
 
     use super::*;
 
+    /// Certificates from 10 on are each of the ten's; the others are nobody's.
+    struct Tens;
+
+    impl Holders for Tens {
+        fn holder(&self, peer: &Peer) -> Option<String> {
+            let ten = peer.certificate()[0] / 10;
+            (ten > 0).then(|| ten.to_string())
+        }
+    }
+
+    fn peer(number: u8) -> Peer {
+        Peer::new(CertificateDer::from(vec![number]))
+    }
+
     #[test]
-    fn a_holder_has_its_share_and_no_more_and_gets_back_what_it_gives_up() {
-        let shares = Shares::new(2);
-        let (one, other) = (Peer::new(CertificateDer::from(vec![1])), Peer::new(CertificateDer::from(vec![2])));
-        let first = shares.take(&one).expect("a share");
-        let _second = shares.take(&one).expect("a share");
-        assert!(shares.take(&one).is_none());
-        assert!(shares.take(&other).is_some());
+    fn a_caller_has_its_share_under_all_its_names_and_gets_back_what_it_gives_up() {
+        let shares = Shares::new(2, Arc::new(Tens));
+        let first = shares.take(&peer(10)).expect("a share");
+        let _second = shares.take(&peer(11)).expect("a share");
+        assert!(shares.take(&peer(12)).is_none());
+        assert!(shares.take(&peer(20)).is_some());
         drop(first);
-        assert!(shares.take(&one).is_some());
+        assert!(shares.take(&peer(12)).is_some());
         assert_eq!(shares.held.lock().len(), 1);
+    }
+
+    #[test]
+    fn strangers_have_one_small_share_together() {
+        let shares = Shares::new(1_000, Arc::new(Tens));
+        let strangers: Vec<_> = (0..10).cycle().take(STRANGERS).map(|number| shares.take(&peer(number))).collect();
+        assert!(strangers.iter().all(Option::is_some));
+        assert!((0..10).all(|number| shares.take(&peer(number)).is_none()));
+        assert!(shares.take(&peer(10)).is_some());
     }
 }

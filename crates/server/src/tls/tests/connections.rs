@@ -11,6 +11,7 @@ use super::certificates::{Files, ends_in, valid};
 use super::stage::{Stage, client, get1, get2, request, soon};
 use crate::config::Server;
 use crate::tls::Refreshed;
+use crate::tls::connection::{REST, Trust};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -330,4 +331,16 @@ async fn changed_files_are_taken_up_while_an_open_connection_goes_on() {
     assert_eq!(refused, rustls::AlertDescription::CertificateRevoked);
     assert!(stage.metrics.encode().contains("tokenvault_certificate_not_after_timestamp_seconds{use=\"client_crl\"}"));
     watch.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_sends_along_what_is_about_to_expire_is_not_looked_at_each_second() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config()).await;
+    let module = files.authority.module(7, valid());
+    let decoys = (1..4).map(|serial| files.authority.module(serial, ends_in(serial)));
+    let chain = std::iter::once(module).chain(decoys).map(|identity| identity.leaf()).collect();
+    let trust = Trust { chain, settings: stage.state.subscribe(), address: stage.address };
+    assert!(trust.turn() <= Duration::from_secs(2));
+    assert_eq!(trust.next_turn(), REST);
 }

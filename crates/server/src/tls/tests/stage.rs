@@ -27,13 +27,22 @@ use super::certificates::{Files, Identity};
 use crate::callers::Peer;
 use crate::config::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, Limits, TlsState, serve};
+use crate::tls::{self, Holders, Limits, TlsState, serve};
 
 /// Within this time everything happens that happens at all.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, work).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
+}
+
+/// Whoever has a URI is known by it.
+struct ByUri;
+
+impl Holders for ByUri {
+    fn holder(&self, peer: &Peer) -> Option<String> {
+        peer.names().ok()?.uri.clone()
+    }
 }
 
 /// What the handler of `/slow` waits for, and tells.
@@ -68,6 +77,7 @@ impl Stage {
             Arc::clone(&state),
             router(Arc::clone(&slow)),
             limits,
+            Arc::new(ByUri),
             Some(Arc::clone(&metrics)),
             stop.clone(),
         );
