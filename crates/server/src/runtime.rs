@@ -170,9 +170,10 @@ where
     let stop = CancellationToken::new();
     let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
     let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+    let callers = Arc::clone(&policy) as Arc<dyn http::Callers>;
     let app = App {
-        jobs: Arc::new(http::Recorded::new(vault, Arc::clone(&parts.journal))),
-        callers: Arc::clone(&policy) as Arc<dyn http::Callers>,
+        jobs: Arc::new(http::Recorded::new(vault, Arc::clone(&callers), Arc::clone(&parts.journal))),
+        callers,
         limits: Arc::new((&config.server).into()),
         metrics: Arc::clone(&metrics),
         journal: Arc::clone(&parts.journal),

@@ -1,5 +1,6 @@
 //! The use cases and the reconciler on the stand-in for Keycloak, in moments instead of hours.
 
+mod doors;
 mod stage;
 
 use std::sync::Arc;

@@ -8,15 +8,18 @@ use tokenvault_core::ports::{Census, Event, Filter, Pause, ReplicaStatus, Reseal
 use tokenvault_core::time::Timestamp;
 
 use super::Cursor;
+use crate::http::Places;
 use crate::problem::Problem;
 
 /// Who acts, and with which request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct By {
     /// The operator's name in the policy.
     pub operator: String,
     /// The request's id.
     pub request_id: String,
+    /// What the request holds, for as long as anything of it is under way.
+    pub(super) places: Places,
 }
 
 /// How the vault fares as a whole.

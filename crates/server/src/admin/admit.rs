@@ -7,7 +7,7 @@ use super::acts::By;
 use super::policy::Role;
 use super::{App, deed};
 use crate::callers::Peer;
-use crate::http::RequestId;
+use crate::http::{Places, RequestId};
 use crate::journal::Actor;
 use crate::problem::{Code, Problem};
 
@@ -45,7 +45,7 @@ impl<const ROLE: u8> FromRequestParts<App> for Admitted<ROLE> {
             Err(Refused { operator: None, problem })
         };
         match admitted {
-            Ok(operator) => Ok(Self(By { operator, request_id })),
+            Ok(operator) => Ok(Self(By { operator, request_id, places: Places::of(&parts.extensions) })),
             Err(refused) => {
                 let actor = refused.operator.map_or(Actor::Unknown, Actor::Operator);
                 let route = parts.extensions.get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str);

@@ -74,7 +74,7 @@ impl App {
     ) -> Result<T, Problem> {
         self.note(deed.entry(&by, ASKED)).await?;
         let app = self.clone();
-        detached(async move {
+        detached(by.places.clone(), async move {
             let done = act.await;
             let outcome = outcome(&done);
             tracing::info!(operator = by.operator, command = deed.command, outcome, "an operator acted");

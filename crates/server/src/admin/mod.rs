@@ -40,7 +40,8 @@ pub use cursor::Cursor;
 pub use office::Office;
 pub use policy::{Operator, Operators, Role};
 
-use crate::http::frame;
+use crate::callers::Peer;
+use crate::http::{Places, frame};
 use crate::journal::Journal;
 use crate::problem::{Code, Problem};
 use crate::telemetry::metrics::Metrics;
@@ -50,10 +51,14 @@ use crate::tls;
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 /// Requests at a time; more are answered 429.
 const MAX_REQUESTS: usize = 32;
+/// Those of them that only look: the others are kept for those who operate, whatever watches the vault.
+const MAX_VIEWS: usize = 24;
 /// Streams of events at a time.
 const MAX_WATCHERS: usize = 32;
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 128;
+/// Those of one operator's.
+const OPERATORS_CONNECTIONS: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -86,7 +91,7 @@ impl App {
 
     /// The routes for operators.
     pub fn router(self) -> Router {
-        let places = Arc::new(Semaphore::new(MAX_REQUESTS));
+        let places = Guard::new(Arc::clone(&self.operators));
         Router::new()
             .route("/admin/v1/status", get(status::status))
             .route("/admin/v1/jobs", get(jobs::list))
@@ -109,11 +114,39 @@ impl App {
     }
 }
 
-/// A place among the requests under way, and no longer than the time-out.
-async fn guard(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let Ok(_place) = places.try_acquire() else {
+/// What guards the requests.
+#[derive(Clone)]
+struct Guard {
+    operators: Arc<dyn Admits>,
+    all: Arc<Semaphore>,
+    views: Arc<Semaphore>,
+}
+
+impl Guard {
+    fn new(operators: Arc<dyn Admits>) -> Self {
+        let places = |most| Arc::new(Semaphore::new(most));
+        Self { operators, all: places(MAX_REQUESTS), views: places(MAX_VIEWS) }
+    }
+
+    /// Places for one more request, if there are. Only who may operate, and does, has those that are kept.
+    fn enter(&self, request: &Request) -> Option<Places> {
+        let may = |peer| self.operators.admit(peer, Role::Operate).is_ok();
+        let operates = !request.method().is_safe() && request.extensions().get::<Peer>().is_some_and(may);
+        let mut places = Vec::new();
+        if !operates {
+            places.push(Arc::clone(&self.views).try_acquire_owned().ok()?);
+        }
+        places.push(Arc::clone(&self.all).try_acquire_owned().ok()?);
+        Some(Places::new(places))
+    }
+}
+
+/// A place among the requests under way, and no longer than the time-out. The place stays taken beyond that by what goes on.
+async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let Some(places) = guard.enter(&request) else {
         return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
     };
+    request.extensions_mut().insert(places.clone());
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
@@ -127,7 +160,7 @@ pub fn limits() -> tls::Limits {
     tls::Limits {
         max_connections: MAX_CONNECTIONS,
         max_handshakes: MAX_CONNECTIONS,
-        caller_connections: MAX_CONNECTIONS,
+        caller_connections: OPERATORS_CONNECTIONS,
         handshake_timeout: HANDSHAKE_TIMEOUT,
         header_timeout: HEADER_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,

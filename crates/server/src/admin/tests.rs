@@ -496,3 +496,17 @@ async fn the_description_names_every_route_and_every_problem_has_a_page() {
     assert_eq!(document["paths"].as_object().unwrap().len(), 12);
     assert_eq!(ask(&stage, "GET", "/problems/key_not_held").await.0, StatusCode::OK);
 }
+
+#[test]
+fn whoever_looks_takes_no_place_that_is_kept_for_those_who_operate() {
+    let guard = Guard::new(Arc::new(Alice));
+    let enter = |method, who| guard.enter(&call(method, "/admin/v1/jobs/diku/a", who, Body::empty()));
+    let mut looking: Vec<Places> = (0..MAX_VIEWS).map(|_| enter("GET", ALICE).expect("a place")).collect();
+    assert!(enter("GET", ALICE).is_none());
+    assert!(enter("DELETE", BOB).is_none(), "bob may not operate, whatever he asks for");
+    let operating: Vec<Places> = (MAX_VIEWS..MAX_REQUESTS).map(|_| enter("DELETE", ALICE).expect("a place")).collect();
+    assert!(enter("DELETE", ALICE).is_none());
+    looking.pop();
+    assert!(enter("GET", BOB).is_some());
+    drop(operating);
+}

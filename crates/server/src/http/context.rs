@@ -12,6 +12,7 @@ use tokenvault_core::ids::ModuleName;
 use tracing::Instrument;
 
 use super::jobs::Call;
+use super::limits::Places;
 use super::recorded::Reached;
 use super::{App, answer};
 use crate::callers::Peer;
@@ -130,7 +131,8 @@ impl<const ACTION: u8> FromRequestParts<App> for Admitted<ACTION> {
         tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
         let reached = parts.extensions.get::<Reached>().cloned().unwrap_or_default();
         let request_id = parts.extensions.get::<RequestId>().map_or_else(|| "".into(), |id| Arc::clone(&id.0));
-        Ok(Self(Call { caller, request_id, reached }))
+        let places = Places::of(&parts.extensions);
+        Ok(Self(Call { caller, peer: peer.clone(), request_id, reached, places }))
     }
 }
 

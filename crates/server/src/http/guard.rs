@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::App;
 use super::context::module_of;
-use super::limits::CallerLimits;
+use super::limits::{CallerLimits, Places};
 use crate::problem::{Code, Problem};
 
 /// What guards the requests of a listener.
@@ -33,25 +33,37 @@ impl Guard {
     }
 }
 
-/// A place among the caller's requests and among all that are under way, and no longer than the time-out.
-pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// A place among the caller's requests and among all that are under way, and no longer than the time-out. The places stay
+/// taken beyond that by work that goes on.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let Guard { app, callers, places } = guard;
-    let _share = match callers.enter(module_of(&app, &request).as_ref(), app.clock.now()) {
-        Ok(share) => share,
+    let share = callers.share(module_of(&app, &request).as_ref());
+    let held = match share.enter(app.clock.now()) {
+        Ok(held) => held,
         Err(problem) => return problem.into_response(),
     };
-    let Ok(_place) = places.try_acquire() else {
+    let Ok(place) = places.try_acquire_owned() else {
         return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
     };
+    let places = Places::new(vec![held, place]);
+    request.extensions_mut().insert(places.clone());
     let code = match *request.method() {
         Method::PUT => Code::IdpUnavailable,
-        Method::GET => Code::TokenNotReady,
+        Method::GET | Method::HEAD => Code::TokenNotReady,
         _ => Code::StoreUnavailable,
     };
-    match tokio::time::timeout(app.limits.request_timeout, next.run(request)).await {
+    let answer = async {
+        let _turn = if is_list(&request) { Some(share.list().await) } else { None };
+        next.run(request).await
+    };
+    match tokio::time::timeout(app.limits.request_timeout, answer).await {
         Ok(response) => response,
         Err(_) => Problem::new(code, "The request took too long.").into_response(),
     }
+}
+
+fn is_list(request: &Request) -> bool {
+    request.extensions().get::<MatchedPath>().is_some_and(|route| route.as_str() == "/tokens")
 }
 
 /// A panic becomes a 500; what it said goes to the log of the panic hook and not to the caller.

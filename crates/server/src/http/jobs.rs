@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokenvault_core::ids::{JobId, UserId};
 
+use super::limits::Places;
 use super::recorded::Reached;
+use crate::callers::Peer;
 use crate::problem::{Code, Problem};
 use crate::telemetry::traces;
 use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
@@ -17,7 +19,10 @@ pub struct Call {
     pub caller: Caller,
     /// The request's id.
     pub request_id: Arc<str>,
+    /// By what the caller is known.
+    pub(super) peer: Peer,
     pub(super) reached: Reached,
+    pub(super) places: Places,
 }
 
 /// What modules can ask for.
@@ -33,10 +38,15 @@ pub trait Jobs: Send + Sync {
     async fn list(&self, call: Call, user: &UserId, after: Option<&JobId>, limit: usize) -> Result<JobPage, Problem>;
 }
 
-/// Runs to its end even if the caller hangs up.
+/// Runs to its end even if the caller hangs up, and holds the request's places until then.
 pub(crate) async fn detached<T: Send + 'static>(
+    places: Places,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    let task = tokio::spawn(traces::along(work));
+    let task = tokio::spawn(traces::along(async move {
+        let done = work.await;
+        drop(places);
+        done
+    }));
     task.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "Something went wrong inside the vault.")))
 }

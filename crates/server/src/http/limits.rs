@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Extensions;
 use parking_lot::Mutex;
 use tokenvault_core::ids::ModuleName;
 use tokenvault_core::time::Timestamp;
@@ -27,17 +28,39 @@ pub struct Allowance {
     pub concurrency: usize,
 }
 
+/// Lists of one caller's that are read at a time; more wait for their turn. Each may read thousands of records.
+const LISTS: usize = 4;
+
+/// The places a request holds; given back with the last copy. Work that outlives its request takes a copy along, or a
+/// caller that hangs up would have more under way than it may.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places {
+    _held: Arc<Vec<OwnedSemaphorePermit>>,
+}
+
+impl Places {
+    pub(crate) fn new(permits: Vec<OwnedSemaphorePermit>) -> Self {
+        Self { _held: Arc::new(permits) }
+    }
+
+    /// Those of a request that was let in.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+}
+
 /// What is left of each caller's allowance.
 pub(super) struct CallerLimits {
     allowance: Allowance,
     /// By names from the policy, and never others: made-up names fill no memory.
     modules: Mutex<HashMap<ModuleName, Arc<Share>>>,
-    strangers: Share,
+    strangers: Arc<Share>,
 }
 
-struct Share {
+pub(super) struct Share {
     bucket: Bucket,
     places: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
 }
 
 impl Share {
@@ -45,31 +68,32 @@ impl Share {
         Self {
             bucket: Bucket::new(allowance.rate, allowance.burst),
             places: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
+            lists: Arc::new(Semaphore::new(LISTS)),
         }
     }
 
-    fn enter(&self, now: Timestamp) -> Result<OwnedSemaphorePermit, Problem> {
+    /// A place for one more request; held for as long as the request is under way.
+    pub(super) fn enter(&self, now: Timestamp) -> Result<OwnedSemaphorePermit, Problem> {
         let many = |detail: &str, after: Duration| Problem::new(Code::TooManyRequests, detail).retry_after(after);
         self.bucket.take(now).map_err(|wait| many("The caller sends too many requests.", whole_seconds(wait)))?;
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| many("The caller has too many requests under way.", Duration::from_secs(1)))
     }
+
+    /// A turn to read a list, once there is one.
+    pub(super) async fn list(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.lists).acquire_owned().await.expect("nobody closes the semaphore")
+    }
 }
 
 impl CallerLimits {
     pub(super) fn new(allowance: Allowance) -> Self {
-        Self { allowance, modules: Mutex::default(), strangers: Share::new(STRANGERS) }
+        Self { allowance, modules: Mutex::default(), strangers: Arc::new(Share::new(STRANGERS)) }
     }
 
-    /// A place for one more request of a caller's; held for as long as the request is under way.
-    pub(super) fn enter(&self, module: Option<&ModuleName>, now: Timestamp) -> Result<OwnedSemaphorePermit, Problem> {
-        match module {
-            Some(module) => self.share(module).enter(now),
-            None => self.strangers.enter(now),
-        }
-    }
-
-    fn share(&self, module: &ModuleName) -> Arc<Share> {
+    /// What is a caller's: of those that the policy does not know, all together.
+    pub(super) fn share(&self, module: Option<&ModuleName>) -> Arc<Share> {
+        let Some(module) = module else { return Arc::clone(&self.strangers) };
         let mut modules = self.modules.lock();
         if let Some(share) = modules.get(module) {
             return Arc::clone(share);
@@ -103,29 +127,29 @@ mod tests {
     fn a_caller_that_used_up_its_rate_takes_nothing_from_another() {
         let (limits, greedy) = (limits(), module("greedy"));
         for _ in 0..3 {
-            drop(limits.enter(Some(&greedy), NOON).expect("within the burst"));
+            drop(limits.share(Some(&greedy)).enter(NOON).expect("within the burst"));
         }
-        let problem = limits.enter(Some(&greedy), NOON).expect_err("beyond it");
+        let problem = limits.share(Some(&greedy)).enter(NOON).expect_err("beyond it");
         assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
-        assert!(limits.enter(Some(&module("other")), NOON).is_ok());
-        assert!(limits.enter(None, NOON).is_ok());
-        assert!(limits.enter(Some(&greedy), NOON + Duration::from_secs(1)).is_ok());
+        assert!(limits.share(Some(&module("other"))).enter(NOON).is_ok());
+        assert!(limits.share(None).enter(NOON).is_ok());
+        assert!(limits.share(Some(&greedy)).enter(NOON + Duration::from_secs(1)).is_ok());
     }
 
     #[test]
     fn a_request_under_way_holds_its_place_until_it_is_answered() {
         let (limits, module) = (limits(), module("waiting"));
-        let first = limits.enter(Some(&module), NOON).expect("a place");
-        let _second = limits.enter(Some(&module), NOON).expect("a place");
-        assert!(limits.enter(Some(&module), NOON).is_err());
+        let first = limits.share(Some(&module)).enter(NOON).expect("a place");
+        let _second = limits.share(Some(&module)).enter(NOON).expect("a place");
+        assert!(limits.share(Some(&module)).enter(NOON).is_err());
         drop(first);
-        assert!(limits.enter(Some(&module), NOON + Duration::from_secs(5)).is_ok());
+        assert!(limits.share(Some(&module)).enter(NOON + Duration::from_secs(5)).is_ok());
     }
 
     #[test]
     fn strangers_share_one_small_allowance() {
         let limits = limits();
-        let admitted = (0..100).filter(|_| limits.enter(None, NOON).is_ok()).count();
+        let admitted = (0..100).filter(|_| limits.share(None).enter(NOON).is_ok()).count();
         assert_eq!(admitted, usize::try_from(STRANGERS.burst).expect("a few"));
     }
 }

@@ -35,6 +35,7 @@ pub(crate) use guard::catch_panic;
 pub(crate) use jobs::detached;
 pub use jobs::{Call, Jobs};
 pub use limits::Allowance;
+pub(crate) use limits::Places;
 pub use recorded::Recorded;
 
 use crate::journal::Journal;

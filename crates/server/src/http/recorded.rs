@@ -15,7 +15,7 @@ use axum::response::Response;
 use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
 use tokenvault_core::record::Acquisition;
 
-use super::context::{TENANT, module_of};
+use super::context::{Action, Callers, TENANT, module_of};
 use super::jobs::{Call, Jobs, detached};
 use super::{App, RequestId};
 use crate::journal::{Act, Actor, Entry, Journal, NotRecorded};
@@ -25,13 +25,22 @@ use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registr
 /// The use cases, each act recorded.
 pub struct Recorded {
     vault: Arc<Vault>,
+    callers: Arc<dyn Callers>,
     journal: Arc<dyn Journal>,
 }
 
 impl Recorded {
     /// Records what the vault does.
-    pub fn new(vault: Arc<Vault>, journal: Arc<dyn Journal>) -> Self {
-        Self { vault, journal }
+    pub fn new(vault: Arc<Vault>, callers: Arc<dyn Callers>, journal: Arc<dyn Journal>) -> Self {
+        Self { vault, callers, journal }
+    }
+
+    /// Whether a caller that was admitted to read, and may have waited since, still is.
+    fn still_reads(&self, call: &Call) -> Result<(), Problem> {
+        let Caller { module, tenant, .. } = &call.caller;
+        let now = self.callers.admit(&call.peer, Some(tenant.as_str()), Action::Read)?;
+        let unknown = || Problem::new(Code::CallerUnknown, "The certificate maps to another module by now.");
+        if now.module == *module { Ok(()) } else { Err(unknown()) }
     }
 
     /// Notes what is about to be answered; a refusal is told all the same.
@@ -54,7 +63,7 @@ impl Jobs for Recorded {
         self.journal.ready().map_err(unavailable)?;
         let entry = call.entry(Act::Register).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         let (vault, journal) = (Arc::clone(&self.vault), Arc::clone(&self.journal));
-        detached(async move {
+        detached(call.places.clone(), async move {
             let answer = vault.register(&call.caller, job, request).await;
             journal.record(match &answer {
                 Ok(registered) => registration(entry, registered),
@@ -70,6 +79,8 @@ impl Jobs for Recorded {
 
     async fn read(&self, call: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
         let answer = self.vault.read(&call.caller, job, request).await;
+        // The policy may have changed while the read waited.
+        let answer = answer.and_then(|answer| self.still_reads(&call).map(|()| answer));
         let mut entry = call.entry(Act::Read).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         match &answer {
             Ok(ReadAnswer::Token(token)) => {
@@ -84,7 +95,7 @@ impl Jobs for Recorded {
     async fn release(&self, call: Call, job: JobId) -> Result<(), Problem> {
         let entry = call.entry(Act::Release).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         let (vault, journal) = (Arc::clone(&self.vault), Arc::clone(&self.journal));
-        detached(async move {
+        detached(call.places.clone(), async move {
             let answer = vault.release(&call.caller, &job).await;
             journal.record(match &answer {
                 Ok(()) => entry,
@@ -175,8 +186,9 @@ pub(super) async fn refusals(State(app): State<App>, mut request: Request, next:
 fn act_of(request: &Request) -> Option<Act> {
     let route = request.extensions().get::<MatchedPath>()?.as_str();
     match (route, request.method()) {
-        ("/tokens", &Method::GET) => Some(Act::List),
-        ("/tokens/{job_id}", &Method::GET) => Some(Act::Read),
+        // A HEAD is a GET whose answer has no body.
+        ("/tokens", &(Method::GET | Method::HEAD)) => Some(Act::List),
+        ("/tokens/{job_id}", &(Method::GET | Method::HEAD)) => Some(Act::Read),
         ("/tokens/{job_id}", &Method::PUT) => Some(Act::Register),
         ("/tokens/{job_id}", &Method::DELETE) => Some(Act::Release),
         _ => None,

@@ -334,6 +334,7 @@ async fn what_was_refused_before_it_came_to_a_use_case_is_recorded_once() {
         put("/tokens/a", ok),
         get("/tokens/a?wait=99"),
         Request::get("/tokens/b").body(Body::empty()).expect("a request"),
+        call("HEAD", "/tokens/a?wait=99").body(Body::empty()).expect("a request"),
         get("/tokens"),
         get("/nothing"),
         get("/openapi.json"),
@@ -346,6 +347,7 @@ async fn what_was_refused_before_it_came_to_a_use_case_is_recorded_once() {
         "register invalid_request diku/a",
         "read invalid_request diku/a",
         "read tenant_missing ",
+        "read invalid_request diku/a",
         "list invalid_request ",
     ];
     assert_eq!(recorded, expected, "what the use cases are told they record themselves");
