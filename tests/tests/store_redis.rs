@@ -6,15 +6,15 @@
 )]
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokenvault_core::ids::{AttemptId, Incarnation};
-use tokenvault_core::ports::{Created, StoreError, TokenStore, Write, Written};
+use tokenvault_core::ids::{AttemptId, Incarnation, ReplicaId};
+use tokenvault_core::ports::{Claim, Created, StoreError, TokenStore, Write, Written};
 use tokenvault_core::secret::ClientSecret;
-use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
+use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA, Unreadable};
 use tokenvault_tests::harness::certs::TestCa;
 use tokenvault_tests::harness::ports::free_address;
 use tokenvault_tests::harness::process::wait_until;
@@ -376,6 +376,38 @@ async fn a_record_that_cannot_be_read_blocks_nobody() -> Result<()> {
     assert_eq!(claimed.record.key, keys[1]);
     assert!(matches!(bench.store.load(&keys[0]).await, Err(StoreError::Corrupt(_))));
     assert!(!bench.is_due(&keys[0], after(1)).await?, "it waits until the lease's end like any other");
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_record_that_cannot_be_read_is_told_of_when_it_is_met() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    let keys = tokenvault_tests::store_contract::samples::neighbours("n", 3);
+    bench.create(&record(&keys[0], NOW)).await?;
+    bench.create(&record(&keys[1], NOW)).await?;
+    let name = |at: usize| format!("tv:{{{}}}:job:{}", keys[at].shard(), keys[at]);
+    let due = format!("tv:{{{}}}:due", keys[2].shard());
+    ask(bench.server()?, "COPY", &[&name(1), &name(2)]).await?;
+    ask(bench.server()?, "ZADD", &[&due, &NOW.as_millis().to_string(), &keys[2].to_string()]).await?;
+    ask(bench.server()?, "HSET", &[&name(0), "state", "nonsense"]).await?;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let store = RedisStore::connect(&RedisConfig::new(bench.server()?.url()))?
+        .telling(Arc::new(move |why| heard.lock().expect("nobody panics").push(why)));
+
+    assert!(store.load(&keys[0]).await.is_err() && store.load(&keys[2]).await.is_err());
+    assert_eq!(
+        std::mem::take(&mut *told.lock().expect("nobody panics")),
+        [Unreadable::Malformed, Unreadable::Misplaced]
+    );
+
+    let replica = ReplicaId::parse("r1")?;
+    let claim = Claim { replica: &replica, now: NOW, lease: Duration::from_secs(15), limit: 9 };
+    let claimed = store.claim(keys[0].shard(), &claim).await?;
+    assert_eq!(claimed.iter().map(|claimed| &claimed.record.key).collect::<Vec<_>>(), [&keys[1]]);
+    let mut told = std::mem::take(&mut *told.lock().expect("nobody panics"));
+    told.sort_by_key(|why| why.code());
+    assert_eq!(told, [Unreadable::Malformed, Unreadable::Misplaced]);
     Ok(())
 }
 

@@ -20,4 +20,4 @@ mod walk;
 
 pub use config::RedisConfig;
 pub use inspect::{ServerFacts, inspect};
-pub use store::{OLDEST_SCHEMA, RedisStore, SCHEMA};
+pub use store::{OLDEST_SCHEMA, OnUnreadable, RedisStore, SCHEMA, Unreadable};

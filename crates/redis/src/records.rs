@@ -11,7 +11,7 @@ use tokenvault_core::time::Timestamp;
 use crate::error::report;
 use crate::link::Repeat;
 use crate::scripts;
-use crate::store::{RedisStore, SCHEMA};
+use crate::store::{RedisStore, SCHEMA, Unreadable};
 use crate::{keys, link::Call};
 
 /// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
@@ -54,16 +54,10 @@ pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
     Ok(Stored { record, fence, leased_until })
 }
 
-/// The same, which must be the record of that name: one that was copied elsewhere is not believed.
-fn stored_as(key: &JobKey, fields: &Fields) -> Result<Stored, StoreError> {
-    let stored = stored(fields)?;
-    if stored.record.key == *key { Ok(stored) } else { Err(StoreError::Corrupt(MISPLACED.to_owned())) }
-}
-
 impl RedisStore {
     pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
-        if fields.is_empty() { Ok(None) } else { stored_as(key, &self.known(fields)).map(Some) }
+        if fields.is_empty() { Ok(None) } else { self.stored_as(key, &self.known(fields)).map(Some) }
     }
 
     pub(crate) async fn create_record(
@@ -90,7 +84,7 @@ impl RedisStore {
             "exists" => {
                 let fields: BTreeMap<String, Vec<u8>> =
                     from_redis_value(Value::Array(answer.collect())).map_err(|_| report("protocol"))?;
-                stored_as(&record.key, &fields).map(|stored| Created::Exists(Box::new(stored)))
+                self.stored_as(&record.key, &fields).map(|stored| Created::Exists(Box::new(stored)))
             }
             _ => Err(report("protocol")),
         }
@@ -118,7 +112,7 @@ impl RedisStore {
         // Sent twice, it would lease a second batch to nobody.
         let rows = self.writes.call::<Vec<Row>>(Call::Script(&call), Repeat::Never, None).await?.answer;
         let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
-        Ok(rows.into_iter().filter_map(|row| claimed(known(row), until)).collect())
+        Ok(rows.into_iter().filter_map(|row| self.claimed(known(row), until)).collect())
     }
 
     pub(crate) async fn holds_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -171,6 +165,35 @@ impl RedisStore {
         call
     }
 
+    /// The record of that name: one that was copied elsewhere is not believed.
+    fn stored_as(&self, key: &JobKey, fields: &Fields) -> Result<Stored, StoreError> {
+        let stored = stored(fields).inspect_err(|_| self.unreadable(Unreadable::Malformed))?;
+        if stored.record.key == *key {
+            return Ok(stored);
+        }
+        self.unreadable(Unreadable::Misplaced);
+        Err(StoreError::Corrupt(MISPLACED.to_owned()))
+    }
+
+    /// One that cannot be read keeps its lease, so that it blocks nobody, and is left out.
+    fn claimed(&self, (name, fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
+        let record = match decode(&fields) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(%error, "a due record cannot be read");
+                self.unreadable(Unreadable::Malformed);
+                return None;
+            }
+        };
+        if record.key.to_string() != name {
+            tracing::error!("a due record cannot be read: {MISPLACED}");
+            self.unreadable(Unreadable::Misplaced);
+            return None;
+        }
+        let due_at = Timestamp::from_millis(due.parse().unwrap_or_default());
+        Some(Claimed { lease: Lease { key: record.key.clone(), fence: Fence(fence), until }, record, due_at })
+    }
+
     /// The fields that the schema this store speaks has.
     fn known(&self, mut fields: Fields) -> Fields {
         if self.speaks < SCHEMA {
@@ -186,21 +209,4 @@ impl RedisStore {
 
 fn verdict(value: Option<Value>) -> Result<String, StoreError> {
     value.and_then(|value| from_redis_value(value).ok()).ok_or_else(|| report("protocol"))
-}
-
-/// One that cannot be read keeps its lease, so that it blocks nobody, and is left out.
-fn claimed((name, fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
-    let record = match decode(&fields) {
-        Ok(record) => record,
-        Err(error) => {
-            tracing::error!(%error, "a due record cannot be read");
-            return None;
-        }
-    };
-    if record.key.to_string() != name {
-        tracing::error!("a due record cannot be read: {MISPLACED}");
-        return None;
-    }
-    let due_at = Timestamp::from_millis(due.parse().unwrap_or_default());
-    Some(Claimed { lease: Lease { key: record.key.clone(), fence: Fence(fence), until }, record, due_at })
 }

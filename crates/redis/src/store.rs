@@ -1,5 +1,6 @@
 //! [`RedisStore`]: the port's methods, each handed on to the module that knows its keys.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -22,6 +23,31 @@ pub const SCHEMA: u32 = NEWEST_SCHEMA;
 /// The oldest schema this version serves, until it is migrated.
 pub const OLDEST_SCHEMA: u32 = 1;
 
+/// Why a record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Its fields are not those of a record.
+    Malformed,
+    /// It stands under another's name.
+    Misplaced,
+}
+
+impl Unreadable {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Malformed, Self::Misplaced];
+
+    /// The stable code, for metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Misplaced => "misplaced",
+        }
+    }
+}
+
+/// Hears of each record that cannot be read.
+pub type OnUnreadable = Arc<dyn Fn(Unreadable) + Send + Sync>;
+
 /// The store on Redis.
 pub struct RedisStore {
     pub(crate) writes: Writes,
@@ -30,6 +56,7 @@ pub struct RedisStore {
     short_acks: AtomicU64,
     /// The newest schema it knows.
     pub(crate) speaks: u32,
+    pub(crate) on_unreadable: Option<OnUnreadable>,
 }
 
 impl RedisStore {
@@ -44,7 +71,20 @@ impl RedisStore {
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
             speaks: SCHEMA,
+            on_unreadable: None,
         })
+    }
+
+    /// The same store, which tells of every record it was asked for and cannot read.
+    #[must_use]
+    pub fn telling(self, on_unreadable: OnUnreadable) -> Self {
+        Self { on_unreadable: Some(on_unreadable), ..self }
+    }
+
+    pub(crate) fn unreadable(&self, why: Unreadable) {
+        if let Some(told) = &self.on_unreadable {
+            told(why);
+        }
     }
 
     /// How many writes were acknowledged by fewer replicas than were asked for, since this store was made.

@@ -72,7 +72,7 @@ pub fn parts(
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
-        Backing::Redis => both(RedisStore::connect(&redis(config, secrets))?, metrics),
+        Backing::Redis => both(connect(&redis(config, secrets), metrics)?, metrics),
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = directory(config, secrets)?;
@@ -95,6 +95,11 @@ pub fn parts(
         journal: Arc::new(Unwritten),
     };
     Ok(Wired { parts, keycloak })
+}
+
+fn connect(config: &RedisConfig, metrics: &Arc<Metrics>) -> Result<RedisStore, WiringError> {
+    let metrics = Arc::clone(metrics);
+    Ok(RedisStore::connect(config)?.telling(Arc::new(move |why| metrics.unreadable(why))))
 }
 
 fn both<S>(store: S, metrics: &Arc<Metrics>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)

@@ -16,6 +16,7 @@ use tokenvault_core::record::{EndReason, Slot, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::answer::Call;
+use tokenvault_redis::Unreadable;
 
 use crate::parts::Observer;
 use crate::problem::Code;
@@ -141,8 +142,9 @@ impl Metrics {
         for reason in EndReason::ALL {
             drop(self.ended.get_or_create(&vec![("reason", reason.code())]));
         }
-        for error in [SealError::Malformed, SealError::UnknownKey, SealError::Forged] {
-            drop(self.seal_failures.get_or_create(&vec![("kind", error.code())]));
+        let of_seals = [SealError::Malformed, SealError::UnknownKey, SealError::Forged].map(SealError::code);
+        for kind in of_seals.into_iter().chain(Unreadable::ALL.map(Unreadable::code)) {
+            drop(self.seal_failures.get_or_create(&vec![("kind", kind)]));
         }
         drop(self.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
         for outcome in ["written", "refused", "lost"] {
@@ -191,7 +193,11 @@ impl Metrics {
         );
         r.register("ambiguous_spends", "Spent refresh tokens whose answer was lost", self.ambiguous_spends.clone());
         r.register("leases_lost", "Leases that another replica had taken over", self.leases_lost.clone());
-        r.register("seal_failures", "Sealed values that did not open, by kind", self.seal_failures.clone());
+        r.register(
+            "seal_failures",
+            "Sealed values that did not open, and records that cannot be read, by kind",
+            self.seal_failures.clone(),
+        );
         r.register("keycloak_requests", "Requests to Keycloak by call and outcome", self.keycloak_requests.clone());
         r.register("keycloak_request_duration_seconds", "Time Keycloak took to answer", self.keycloak_duration.clone());
         r.register(
@@ -245,6 +251,11 @@ impl Metrics {
     /// The store was asked for something.
     pub fn store_operation(&self, operation: &'static str, took: Duration) {
         self.store_duration.get_or_create(&vec![("op", operation)]).observe(took.as_secs_f64());
+    }
+
+    /// A record was found that cannot be read.
+    pub fn unreadable(&self, why: Unreadable) {
+        self.seal_failures.get_or_create(&vec![("kind", why.code())]).inc();
     }
 
     /// How many jobs there are in each state.
@@ -393,12 +404,14 @@ mod tests {
         observer.renewal_step("exchange", "ok", Duration::from_millis(12));
         observer.ended(EndReason::Released);
         observer.reconciled();
+        metrics.unreadable(Unreadable::Misplaced);
         let text = metrics.encode();
         for line in [
             "tokenvault_reads_total{outcome=\"token\"} 1",
             "tokenvault_renewals_total{step=\"exchange\",outcome=\"ok\"} 1",
             "tokenvault_jobs_ended_total{reason=\"released\"} 1",
             "tokenvault_reconciler_last_success_timestamp_seconds 1700000000",
+            "tokenvault_seal_failures_total{kind=\"misplaced\"} 1",
             "tokenvault_build_info{version=",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
