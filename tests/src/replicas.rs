@@ -264,6 +264,7 @@ fn rules() -> TenantRules {
         default_job_life: Duration::from_hours(24),
         max_job_life: Duration::from_hours(24),
         max_children: 10,
+        max_jobs_per_user: 1_000,
         adopt_clients: BTreeSet::new(),
         renewal: Settings::default(),
     }

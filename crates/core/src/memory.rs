@@ -166,6 +166,17 @@ impl TokenStore for MemoryStore {
         Ok(())
     }
 
+    async fn reserve_for_user(
+        &self,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.reserve_for_user(user, key, keep_until, max, now))
+    }
+
     async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
         let (mut state, now) = self.state();
         state.entries.remove_from_user(user, key, now);

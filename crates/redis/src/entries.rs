@@ -72,17 +72,18 @@ impl RedisStore {
         user: &UserId,
         key: &JobKey,
         keep_until: Timestamp,
-    ) -> Result<(), StoreError> {
+        max: usize,
+    ) -> Result<bool, StoreError> {
         let mut call = scripts::ADD_MEMBER.key(keys::user(&key.tenant, user));
-        call.arg(key.job.as_str()).arg(millis(keep_until));
-        self.change::<i64>(&call).await.map(drop)
+        call.arg(key.job.as_str()).arg(millis(keep_until)).arg(max);
+        self.change(&call).await
     }
 
     pub(crate) async fn leave_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
         self.remove(redis::cmd("SREM").arg(keys::user(&key.tenant, user)).arg(key.job.as_str())).await
     }
 
-    /// A user has few enough jobs that the whole set is read and put in order here.
+    /// A user has few enough jobs (tenants say how many at most) that the whole set is read and put in order here.
     pub(crate) async fn user_jobs(&self, tenant: &TenantId, user: &UserId) -> Result<Vec<JobId>, StoreError> {
         let members: Vec<String> = self.reads.call(redis::cmd("SMEMBERS").arg(keys::user(tenant, user))).await?;
         let mut jobs: Vec<JobId> = members.into_iter().filter_map(|member| JobId::parse(member).ok()).collect();

@@ -187,7 +187,17 @@ impl TokenStore for RedisStore {
     }
 
     async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
-        self.enter_user(user, key, keep_until).await
+        self.enter_user(user, key, keep_until, usize::MAX).await.map(drop)
+    }
+
+    async fn reserve_for_user(
+        &self,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        self.enter_user(user, key, keep_until, max).await
     }
 
     async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {

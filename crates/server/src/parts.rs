@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::AttemptId;
+use tokenvault_core::ids::{AttemptId, JobKey, UserId};
 use tokenvault_core::pair::{Sealer, Vouched};
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
 use tokenvault_core::seal::SealError;
+use tokenvault_core::time::Timestamp;
 
 use crate::fleet::Standing;
 use crate::journal::Journal;
@@ -154,9 +155,25 @@ impl Parts {
             let _ = self.store.leave_session(&session, &record.key.job).await;
         }
         if let Some(parent) = &record.parent {
-            let parent = tokenvault_core::ids::JobKey::new(record.key.tenant.clone(), parent.clone());
+            let parent = JobKey::new(record.key.tenant.clone(), parent.clone());
             let _ = self.store.remove_child(&parent, &record.key.job).await;
         }
-        let _ = self.store.remove_from_user(&record.user, &record.key).await;
+        self.leave_user(&record.user, &record.key, record.keep_until).await;
+    }
+
+    /// Takes a job that is over out of its user's list. It may be registered anew at that very moment, by somebody who has
+    /// entered it before: so it is looked at once more, and put back where it lives, or where that cannot be seen.
+    pub async fn leave_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) {
+        if self.store.remove_from_user(user, key).await.is_err() {
+            return;
+        }
+        let over = match self.store.load(key).await {
+            Ok(Some(stored)) => stored.record.user != *user || !stored.record.state.is_live(),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        if !over {
+            let _ = self.store.add_to_user(user, key, keep_until).await;
+        }
     }
 }

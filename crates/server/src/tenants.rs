@@ -26,6 +26,8 @@ pub struct TenantRules {
     pub max_job_life: Duration,
     /// The most children under one parent.
     pub max_children: usize,
+    /// The most jobs of one user at a time, children included.
+    pub max_jobs_per_user: usize,
     /// Clients whose pairs may be deposited.
     pub adopt_clients: BTreeSet<ClientId>,
     /// How jobs are renewed.

@@ -147,6 +147,7 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
         default_job_life: tenant.default_job_life,
         max_job_life: tenant.max_job_life,
         max_children: tenant.max_children,
+        max_jobs_per_user: tenant.max_jobs_per_user,
         adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
         renewal: Settings {
             fraction: renewal.fraction,

@@ -1,6 +1,7 @@
 //! The use cases and the reconciler on the stand-in for Keycloak, in moments instead of hours.
 
 mod doors;
+mod lists;
 mod stage;
 
 use std::sync::Arc;

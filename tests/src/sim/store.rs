@@ -255,6 +255,18 @@ impl TokenStore for FaultyStore {
         self.call(change("add-to-user", act)).await
     }
 
+    async fn reserve_for_user(
+        &self,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        let (user, key) = (user.clone(), key.clone());
+        let act = move |store: &MemoryStore| now(store.reserve_for_user(&user, &key, keep_until, max));
+        self.call(change("reserve-for-user", act)).await
+    }
+
     async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
         let (user, key) = (user.clone(), key.clone());
         self.call(change("remove-from-user", move |store: &MemoryStore| now(store.remove_from_user(&user, &key)))).await

@@ -119,6 +119,22 @@ pub async fn a_users_jobs_are_listed_in_order_and_in_pages(bench: &Bench) -> Res
     Ok(())
 }
 
+pub async fn a_user_takes_so_many_jobs(bench: &Bench) -> Result<()> {
+    let reserve = async |name: &str| bench.store.reserve_for_user(&user(), &key(name), after(1), 2).await;
+
+    assert!(reserve("a").await?);
+    assert!(reserve("b").await?);
+    assert!(!reserve("c").await?);
+    assert!(reserve("b").await?, "one that is in stays in");
+    bench.store.add_to_user(&user(), &key("d"), after(1)).await?;
+    bench.store.remove_from_user(&user(), &key("a")).await?;
+    assert!(!reserve("c").await?, "what was entered without asking counts");
+    bench.store.remove_from_user(&user(), &key("b")).await?;
+    assert!(reserve("c").await?);
+    assert_eq!(bench.store.jobs_of_user(&tenant(), &user(), None, 9).await?, ["c", "d"].map(job));
+    Ok(())
+}
+
 pub async fn users_of_two_tenants_do_not_meet(bench: &Bench) -> Result<()> {
     let other = TenantId::parse("other").expect("a tenant");
     bench.store.add_to_user(&user(), &key("a"), after(1)).await?;

@@ -59,6 +59,7 @@ macro_rules! for_each_store_rule {
             entries::a_lost_session_is_superseded_all_the_same,
             entries::sessions_with_colons_do_not_run_into_each_other,
             entries::a_users_jobs_are_listed_in_order_and_in_pages,
+            entries::a_user_takes_so_many_jobs,
             entries::users_of_two_tenants_do_not_meet,
             entries::a_parent_takes_so_many_children,
             expiry::a_record_expires_and_its_due_entry_goes_with_the_next_claim,

@@ -77,6 +77,22 @@ impl Entries {
         self.users.extend(&(key.tenant.clone(), user.clone()), keep_until, now).insert(key.job.clone());
     }
 
+    pub(super) fn reserve_for_user(
+        &mut self,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+        max: usize,
+        now: Timestamp,
+    ) -> bool {
+        let jobs = self.users.get(&(key.tenant.clone(), user.clone()), now);
+        let full = jobs.is_some_and(|jobs| jobs.len() >= max && !jobs.contains(&key.job));
+        if !full {
+            self.add_to_user(user, key, keep_until, now);
+        }
+        !full
+    }
+
     pub(super) fn remove_from_user(&mut self, user: &UserId, key: &JobKey, now: Timestamp) {
         self.users.remove_member(&(key.tenant.clone(), user.clone()), &key.job, now);
     }

@@ -300,6 +300,16 @@ pub trait TokenStore: Send + Sync {
     /// Enters a job under its user, kept until `keep_until` at least.
     async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError>;
 
+    /// The same, unless so many jobs are entered under the user already; answers whether the job is in. One that was
+    /// entered before stays entered.
+    async fn reserve_for_user(
+        &self,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError>;
+
     /// Takes a job from its user's list.
     async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError>;
 

@@ -104,6 +104,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
         default_job_life: Duration::from_hours(24),
         max_job_life: Duration::from_hours(24),
         max_children: 10,
+        max_jobs_per_user: 1_000,
         adopt_clients: [client("legacy")].into(),
         renewal: Settings::default(),
     }

@@ -53,6 +53,8 @@ pub struct Tenant {
     pub max_job_life: Duration,
     /// Children of one job.
     pub max_children: usize,
+    /// Jobs of one user at a time, children included.
+    pub max_jobs_per_user: usize,
     /// The realm's `refreshTokenMaxReuse`.
     pub refresh_token_max_reuse: u32,
 }
@@ -111,6 +113,7 @@ pub(super) struct Keys {
     #[serde(deserialize_with = "super::seconds::optional::deserialize")]
     max_job_life: Option<Duration>,
     max_children: usize,
+    max_jobs_per_user: usize,
     refresh_token_max_reuse: u32,
 }
 
@@ -137,6 +140,7 @@ impl Default for Keys {
             default_job_life: Duration::from_hours(24),
             max_job_life: None,
             max_children: 1000,
+            max_jobs_per_user: 5000,
             refresh_token_max_reuse: 0,
         }
     }
@@ -198,6 +202,7 @@ pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> Strin
             default_job_life: keys.default_job_life,
             max_job_life: keys.max_job_life.unwrap_or(keys.default_job_life),
             max_children: keys.max_children,
+            max_jobs_per_user: keys.max_jobs_per_user,
             refresh_token_max_reuse: keys.refresh_token_max_reuse,
         }),
         _ => Err(found.list),
@@ -256,6 +261,7 @@ impl Findings<'_> {
         ] {
             self.check(key, !value.is_zero(), "must be more than 0");
         }
+        self.check("max_jobs_per_user", keys.max_jobs_per_user > 0, "must be at least 1");
         let stray = keys.private_key_jwt_kid.is_some() && keys.private_key_jwt_file.is_none();
         self.check("private_key_jwt_kid", !stray, "is the id of the key in `private_key_jwt_file`, which is missing");
         let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);

@@ -67,6 +67,7 @@ hand_on! {
     fn session(session: &SessionKey) -> Option<SessionEntry>;
     fn supersede_session(session: &SessionKey, seen: Incarnation) -> Incarnation;
     fn add_to_user(user: &UserId, key: &JobKey, keep_until: Timestamp) -> ();
+    fn reserve_for_user(user: &UserId, key: &JobKey, keep_until: Timestamp, max: usize) -> bool;
     fn remove_from_user(user: &UserId, key: &JobKey) -> ();
     fn jobs_of_user(tenant: &TenantId, user: &UserId, after: Option<&JobId>, limit: usize) -> Vec<JobId>;
     fn add_child(parent: &JobKey, child: &JobId, max: usize) -> bool;

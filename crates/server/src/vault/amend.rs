@@ -5,8 +5,9 @@ use tokenvault_core::pair::Kind;
 use tokenvault_core::ports::{Write, Written};
 use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 
+use super::children::within;
 use super::read::ended;
-use super::register::{Terms, Wanted, too_late, within};
+use super::register::{Terms, Wanted, too_late};
 use super::{Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 

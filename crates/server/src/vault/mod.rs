@@ -6,6 +6,8 @@
 
 mod acquire;
 mod amend;
+mod children;
+mod entered;
 mod list;
 mod peek;
 mod read;
@@ -16,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
 use tokenvault_core::ports::{StoreError, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
@@ -162,12 +165,14 @@ pub struct Vault {
     options: Options,
     /// Cancelled on shutdown: waiting reads answer at once.
     stop: CancellationToken,
+    /// When a full list of a user's was last looked through for room.
+    looked_through: Mutex<Option<Timestamp>>,
 }
 
 impl Vault {
     /// Puts the use cases on their parts.
     pub fn new(parts: Parts, options: Options, stop: CancellationToken) -> Self {
-        Self { parts, options, stop }
+        Self { parts, options, stop, looked_through: Mutex::default() }
     }
 
     fn rules(&self, tenant: &TenantId) -> Result<&Arc<TenantRules>, Problem> {

@@ -122,22 +122,39 @@ impl Vault {
         let rules = self.rules(&caller.tenant)?.clone();
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let proof = self.prove(key, request).await?;
-        if let Some(parent) = &request.parent_job_id {
-            let mut record = self.child(caller, key, (request, parent), &proof, terms).await?;
-            record.generation = previous.unwrap_or_default().next();
-            return self.enter(&record, previous).await;
-        }
-        let wanted = Wanted {
-            key,
-            rules: &rules,
-            acquisition,
-            on_logout,
-            expires_at: terms.expires_at,
-            keep_until: terms.keep_until,
+        self.reserve(&proof.user, key, terms.keep_until).await?;
+        let created = if let Some(parent) = &request.parent_job_id {
+            self.child(caller, key, (request, parent), &proof, (terms, previous)).await
+        } else {
+            let wanted = Wanted {
+                key,
+                rules: &rules,
+                acquisition,
+                on_logout,
+                expires_at: terms.expires_at,
+                keep_until: terms.keep_until,
+            };
+            self.create_owner(caller, &wanted, &proof, request, previous).await
         };
-        let acquired = self.acquire(&wanted, &proof, request).await?;
+        // Where the store did not answer, the record may be there.
+        if created.as_ref().is_err_and(|problem| problem.code != Code::StoreUnavailable) {
+            self.parts.leave_user(&proof.user, key, terms.keep_until).await;
+        }
+        created
+    }
+
+    /// Creates a job that has a pair of its own.
+    async fn create_owner(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted<'_>,
+        proof: &Proof,
+        request: &Registration,
+        previous: Option<Generation>,
+    ) -> Result<Option<Registered>, Problem> {
+        let acquired = self.acquire(wanted, proof, request).await?;
         let generation = previous.unwrap_or_default();
-        let mut record = self.first_record(caller, &wanted, &proof, acquired, generation);
+        let mut record = self.first_record(caller, wanted, proof, acquired, generation);
         let epoch = self.parts.store.epoch().await.ok();
         for pair in record.pair.iter_mut().chain(record.anchor.iter_mut().map(|anchor| &mut anchor.pair)) {
             pair.epoch = epoch;
@@ -152,10 +169,13 @@ impl Vault {
         Ok(created)
     }
 
-    /// Enters a record under its user and creates it.
-    async fn enter(&self, record: &Record, replaces: Option<Generation>) -> Result<Option<Registered>, Problem> {
+    /// Creates a record that is entered under its user already.
+    pub(super) async fn enter(
+        &self,
+        record: &Record,
+        replaces: Option<Generation>,
+    ) -> Result<Option<Registered>, Problem> {
         let (store, record) = (&self.parts.store, &self.parts.vouched(record));
-        store.add_to_user(&record.user, &record.key, record.keep_until).await.map_err(store_problem)?;
         let attempt = self.parts.attempt();
         let mut created = store.create(record, replaces, attempt).await;
         if created.is_err() {
@@ -164,6 +184,7 @@ impl Vault {
         }
         match created.map_err(store_problem)? {
             Created::Done | Created::AlreadyDone => {
+                self.confirm(record).await;
                 self.parts.settle(record).await;
                 tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
                 Ok(Some(Registered { created: true, job: view(record) }))
@@ -225,48 +246,6 @@ impl Vault {
         record.spare = spare;
         record
     }
-
-    /// A child shares its parent's pair: same user, the caller may use the parent, readers and end within the parent's.
-    /// It enters its parent before its record is created, and stays entered if that fails: another registration of the
-    /// same child may rely on it by then.
-    async fn child(
-        &self,
-        caller: &Caller,
-        key: &JobKey,
-        (request, parent): (&Registration, &JobId),
-        proof: &Proof,
-        terms: &Terms,
-    ) -> Result<Record, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
-        let parent_key = JobKey::new(key.tenant.clone(), parent.clone());
-        let parent =
-            self.load(&parent_key).await?.map(|stored| stored.record).filter(|parent| parent.may_read(&caller.module));
-        let parent = parent.ok_or_else(|| {
-            Problem::new(Code::JobNotFound, "There is no such parent job, or it is not the caller's to share.")
-        })?;
-        let over = parent.state.end().or((self.parts.clock.now() >= parent.expires_at).then_some(EndReason::Expired));
-        if let Some(reason) = over {
-            return Err(ended(reason));
-        }
-        if parent.subject != proof.subject || parent.user != proof.user {
-            return Err(rejected("parent_of_another_user"));
-        }
-        let mut record = blank(caller, key, proof, self.parts.clock.now());
-        record.acquisition = parent.acquisition;
-        record.on_logout = parent.on_logout;
-        record.parent = Some(parent_key.job.clone());
-        record.readers = readers(request);
-        // An end that was not asked for is the parent's; one that was must lie within it.
-        record.expires_at =
-            if request.expires_at.is_some() { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
-        record.keep_until = record.expires_at + rules.renewal.tombstone_ttl;
-        record.due_at = Some(record.expires_at);
-        within(&record, &parent)?;
-        if !self.parts.store.add_child(&parent_key, &key.job, rules.max_children).await.map_err(store_problem)? {
-            return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
-        }
-        Ok(record)
-    }
 }
 
 fn terms(request: &Registration, rules: &TenantRules, now: Timestamp) -> Result<Terms, Problem> {
@@ -326,27 +305,12 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
     Ok((acquisition, on_logout))
 }
 
-pub(super) fn within(child: &Record, parent: &Record) -> Result<(), Problem> {
-    if parent.parent.is_some() {
-        return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
-    }
-    if child.expires_at > parent.expires_at {
-        return Err(Problem::new(Code::ExpiresAtTooLate, "A child ends no later than its parent.")
-            .with("latest", parent.expires_at.to_string()));
-    }
-    let outside = std::iter::once(&child.registrar).chain(&child.readers).find(|module| !parent.may_read(module));
-    match outside {
-        Some(module) => Err(Problem::new(Code::ActionDenied, format!("{module} may not read the parent job."))),
-        None => Ok(()),
-    }
-}
-
-fn readers(request: &Registration) -> BTreeSet<ModuleName> {
+pub(super) fn readers(request: &Registration) -> BTreeSet<ModuleName> {
     request.readers.clone().unwrap_or_default()
 }
 
 /// A record without a pair, of the proof's user and the caller.
-fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record {
+pub(super) fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record {
     Record {
         key: key.clone(),
         user: proof.user.clone(),
