@@ -16,6 +16,8 @@ pub struct TenantRules {
     pub client: Client,
     /// The claim users are known by.
     pub user_id_claim: String,
+    /// The acquisitions there may be, whatever a module's policy grants.
+    pub acquisitions: BTreeSet<Acquisition>,
     /// The acquisition where a registration names none.
     pub acquisition: Acquisition,
     /// What a logout does where a registration says nothing; a job may only tighten it.

@@ -142,6 +142,7 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
     TenantRules {
         client: Client { tenant: id.clone(), id: tenant.client_id.clone() },
         user_id_claim: tenant.user_id_claim.clone(),
+        acquisitions: tenant.acquisitions.clone(),
         acquisition: tenant.default_acquisition,
         on_logout: tenant.on_logout,
         default_job_life: tenant.default_job_life,

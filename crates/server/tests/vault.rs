@@ -514,3 +514,16 @@ async fn a_session_that_was_begun_for_a_job_released_meanwhile_is_revoked() {
     }
     assert_eq!(sessions().len(), 1, "only the user's own session is left");
 }
+
+#[tokio::test]
+async fn a_tenant_rules_out_what_its_modules_were_granted() {
+    let exchange_only = |rules| TenantRules { acquisitions: [Acquisition::Exchange].into(), ..rules };
+    let stage = Stage::with(exchange_only, |realm| realm).await;
+    let ui = stage.login().await;
+    for acquisition in [Acquisition::Impersonate, Acquisition::Adopt] {
+        let problem = stage.register("a", request(&ui, acquisition)).await.expect_err("ruled out");
+        assert_eq!(problem.code, Code::Unsupported);
+    }
+    assert_eq!(stage.keycloak.journal().requests(Endpoint::Exchange), 0);
+    assert!(stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job").created);
+}

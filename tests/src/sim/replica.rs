@@ -153,6 +153,7 @@ fn rules(setup: &Setup) -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 1_000,
         max_jobs_per_user: 1_000,
+        acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse(UI).expect("a client")].into(),
         renewal: Settings { may_exchange: setup.may_exchange, ..Settings::default() },
     }

@@ -33,6 +33,32 @@ async fn an_acquisition_that_was_not_granted_is_denied() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_acquisition_that_the_tenant_rules_out_is_refused_whoever_was_granted_it() -> Result<()> {
+    let stage = stage().await?;
+    let (job, login) = (new_job(), stage.realm.login("alice").await?);
+    let client = stage.client("mod-aged")?;
+    let asked = with(proof(&login), "acquisition", "impersonate");
+    assert_problem(&client.put(&job, &asked).await?, 422, "unsupported");
+    let deposited = with(proof(&login), "refresh_token", login.refresh());
+    assert_problem(&client.put(&job, &deposited).await?, 422, "unsupported");
+    stage.assert_untouched(&job).await
+}
+
+#[tokio::test]
+async fn a_page_names_no_job_that_its_reader_may_not_see() -> Result<()> {
+    let stage = stage().await?;
+    let (first, second, login) = (new_job(), new_job(), stage.realm.login("alice").await?);
+    let (owner, stranger) = (stage.client("mod-di")?, stage.client("mod-second")?);
+    for job in [&first, &second] {
+        owner.register(job, &login).await?.expect_status(201)?;
+    }
+    let page = format!("/tokens?user_id={}&limit=1", login.claim("user_id"));
+    let page = stranger.call(reqwest::Method::GET, &page, None).await?.expect_status(200)?;
+    assert_eq!(page.body, serde_json::json!({ "jobs": [] }));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_foreign_tenant_is_denied_whether_it_exists_or_not() -> Result<()> {
     let stage = stage().await?;
     let (job, login) = (new_job(), stage.realm.login("alice").await?);

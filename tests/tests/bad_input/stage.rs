@@ -75,6 +75,7 @@ impl Stage {
             .set(&format!("tenants.{AGED}.user_id_claim"), "user_id")
             .set(&format!("tenants.{AGED}.accepted_clients"), vec![LOGIN_APP])
             .set(&format!("tenants.{AGED}.max_proof_age"), 1)
+            .set(&format!("tenants.{AGED}.acquisitions"), vec!["exchange"])
             .module(only("mod-di"))
             .module(only("mod-second"))
             .module(only("mod-all").register(&all))
@@ -83,7 +84,7 @@ impl Stage {
             .module(only("mod-dns").dns_san("mod-dns.example.org"))
             .module(only("mod-cn").common_name("mod-cn"))
             .module(Module::new("mod-many").tenants(&[&first, &second]).register(&all))
-            .module(Module::new("mod-aged").tenants(&[AGED]))
+            .module(Module::new("mod-aged").tenants(&[AGED]).register(&all))
             .start()
             .await?;
         let config = toml::from_str(&std::fs::read_to_string(vault.replica().config_file())?)?;

@@ -93,8 +93,8 @@ async fn a_client_that_may_not_exchange_is_a_hazard() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn impersonation_that_is_wanted_and_not_possible_is_a_hazard() -> Result<()> {
     let mut stage = Stage::sound().await?;
-    stage.tenant("default_acquisition", "impersonate");
-    stage.expect_only("keycloak-impersonation", "ask for it by default", "setup.sh --impersonate")?;
+    stage.tenant("on_logout", "continue");
+    stage.expect_only("keycloak-impersonation", "lets jobs ask for it", "setup.sh --impersonate")?;
 
     stage.realm().admin().grant_impersonation(stage.realm().name(), VAULT).await?;
     let found = stage.examine(&[])?;
@@ -123,10 +123,16 @@ async fn impersonation_that_the_policy_or_the_tenant_lets_jobs_ask_for_is_tried_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn impersonation_that_nobody_wants_is_noted() -> Result<()> {
-    let stage = Stage::on(LabRealm::builder()).await?;
+    let mut stage = Stage::on(LabRealm::builder()).await?;
 
     let found = stage.examine(&[])?;
 
+    assert!(found.succeeded && found.verdict("keycloak-impersonation") == "note", "{found}");
+
+    // Nor can anybody where the tenant rules it out.
+    stage.tenant("on_logout", "continue");
+    stage.tenant("acquisitions", vec!["exchange"]);
+    let found = stage.examine(&[])?;
     assert!(found.succeeded && found.verdict("keycloak-impersonation") == "note", "{found}");
     Ok(())
 }
@@ -134,7 +140,7 @@ async fn impersonation_that_nobody_wants_is_noted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reuse_that_the_realm_does_not_allow_is_found_by_trying_it_out() -> Result<()> {
     let mut stage = Stage::on(LabRealm::builder().max_reuse(1)).await?;
-    stage.tenant("default_acquisition", "impersonate");
+    stage.tenant("on_logout", "continue");
     for (configured, verdict) in [(0, "note"), (1, "fine")] {
         stage.tenant("refresh_token_max_reuse", configured);
         let found = stage.examine(&[])?;

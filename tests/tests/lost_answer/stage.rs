@@ -250,6 +250,7 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
         max_job_life: Duration::from_hours(24),
         max_children: 2,
         max_jobs_per_user: 1_000,
+        acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse(UI)?].into(),
         renewal: Settings { retry_min, retry_max, may_exchange: exchanging, ..Settings::default() },
     })

@@ -35,6 +35,11 @@ pub enum Acquisition {
     Adopt,
 }
 
+impl Acquisition {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Exchange, Self::Impersonate, Self::Adopt];
+}
+
 /// What becomes of the job when its user logs out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

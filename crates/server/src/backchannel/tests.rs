@@ -105,6 +105,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 10,
         max_jobs_per_user: 1_000,
+        acquisitions: Acquisition::ALL.into(),
         adopt_clients: [client("legacy")].into(),
         renewal: Settings::default(),
     }

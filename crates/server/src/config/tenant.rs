@@ -45,7 +45,9 @@ pub struct Tenant {
     /// What a logout does to jobs that do not say; a job may only tighten it. `continue` takes effect for jobs with a
     /// session of the vault's own (`impersonate`); all others end with the logout.
     pub on_logout: OnLogout,
-    /// How a pair is come by for jobs that do not say.
+    /// How pairs may be come by, whatever a module's policy grants.
+    pub acquisitions: BTreeSet<Acquisition>,
+    /// How a pair is come by for jobs that do not say; never by impersonation.
     pub default_acquisition: Acquisition,
     /// A job's life where its registration does not say.
     pub default_job_life: Duration,
@@ -107,6 +109,7 @@ pub(super) struct Keys {
     exchange_scope: Option<String>,
     adopt_clients: BTreeMap<String, PathBuf>,
     on_logout: OnLogout,
+    acquisitions: BTreeSet<Acquisition>,
     default_acquisition: Acquisition,
     #[serde(deserialize_with = "super::seconds::deserialize")]
     default_job_life: Duration,
@@ -136,6 +139,7 @@ impl Default for Keys {
             exchange_scope: None,
             adopt_clients: BTreeMap::new(),
             on_logout: OnLogout::Revoke,
+            acquisitions: Acquisition::ALL.into(),
             default_acquisition: Acquisition::Exchange,
             default_job_life: Duration::from_hours(24),
             max_job_life: None,
@@ -198,6 +202,7 @@ pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> Strin
             exchange_scope: keys.exchange_scope,
             adopt_clients,
             on_logout: keys.on_logout,
+            acquisitions: keys.acquisitions,
             default_acquisition: keys.default_acquisition,
             default_job_life: keys.default_job_life,
             max_job_life: keys.max_job_life.unwrap_or(keys.default_job_life),
@@ -262,6 +267,14 @@ impl Findings<'_> {
             self.check(key, !value.is_zero(), "must be more than 0");
         }
         self.check("max_jobs_per_user", keys.max_jobs_per_user > 0, "must be at least 1");
+        // Who holds a user's short access token must not come by a session that outlives the logout by saying nothing.
+        self.check(
+            "default_acquisition",
+            keys.default_acquisition != Acquisition::Impersonate,
+            "must not be `impersonate`: a registration that wants that has to say so",
+        );
+        let allowed = keys.acquisitions.contains(&keys.default_acquisition);
+        self.check("default_acquisition", allowed, "must be one of `acquisitions`");
         let stray = keys.private_key_jwt_kid.is_some() && keys.private_key_jwt_file.is_none();
         self.check("private_key_jwt_kid", !stray, "is the id of the key in `private_key_jwt_file`, which is missing");
         let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);

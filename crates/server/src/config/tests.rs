@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokenvault_core::ids::TenantId;
+use tokenvault_core::record::Acquisition;
 
 use super::*;
 
@@ -281,4 +282,18 @@ fn two_listeners_on_one_address_are_told_apart_from_two_on_one_port() {
     for other in ["127.0.0.2:9080", "127.0.0.1:0", "0.0.0.0:8445"] {
         assert!(parse(&idp(other)).is_ok(), "{other}");
     }
+}
+
+#[test]
+fn nobody_impersonates_without_asking_for_it() {
+    let with = |keys: &str| format!("{MINIMAL}{keys}\n");
+    let shown = refusal(&with("default_acquisition = 'impersonate'"));
+    assert!(shown.contains("default_acquisition: must not be `impersonate`"), "{shown}");
+    let shown = refusal(&with("acquisitions = ['exchange']\ndefault_acquisition = 'adopt'"));
+    assert!(shown.contains("default_acquisition: must be one of `acquisitions`"), "{shown}");
+    let config = parse(&with("acquisitions = ['exchange']")).unwrap();
+    let lib = &config.tenants[&TenantId::parse("lib").unwrap()];
+    assert_eq!(lib.acquisitions, [Acquisition::Exchange].into());
+    let diku = &config.tenants[&TenantId::parse("diku").unwrap()];
+    assert_eq!(diku.acquisitions, Acquisition::ALL.into(), "what is not said is the policy's alone");
 }

@@ -284,7 +284,6 @@ fn wants_impersonation(realm: &Realm<'_>) -> bool {
                 .any(|module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate))
         })
     };
-    realm.tenant.default_acquisition == Acquisition::Impersonate
-        || realm.tenant.on_logout == OnLogout::Continue
-        || granted()
+    let allowed = realm.tenant.acquisitions.contains(&Acquisition::Impersonate);
+    allowed && (realm.tenant.on_logout == OnLogout::Continue || granted())
 }

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use tokenvault_core::record::Acquisition;
 use tokenvault_keycloak::{OwnSession, ServiceAccount, Unlearnt};
 
 use super::Report;
@@ -55,16 +54,12 @@ fn impossible(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
     let check = "keycloak-impersonation";
     let finding = format!("impersonation is not possible: {error}");
     let remedy = "deploy/keycloak/setup.sh --impersonate grants the role; Keycloak needs --features=token-exchange:v1";
-    if realm.tenant.default_acquisition == Acquisition::Impersonate {
-        report.hazard(check, realm.name(), format!("{finding}; the tenant's jobs ask for it by default"), remedy);
-    } else {
-        report.hazard(
-            check,
-            realm.name(),
-            format!("{finding}; the configuration or the policy lets jobs ask for it"),
-            remedy,
-        );
-    }
+    report.hazard(
+        check,
+        realm.name(),
+        format!("{finding}; the configuration or the policy lets jobs ask for it"),
+        remedy,
+    );
 }
 
 /// A refresh token's life is the time a session may idle, or what is left of it.

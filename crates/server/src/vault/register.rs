@@ -275,6 +275,9 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
     if !caller.acquisitions.contains(&acquisition) {
         return Err(Problem::new(Code::ActionDenied, "The caller may not register jobs with this acquisition."));
     }
+    if !rules.acquisitions.contains(&acquisition) {
+        return Err(Problem::new(Code::Unsupported, "The tenant has no jobs with this acquisition."));
+    }
     if request.parent_job_id.is_some() && (request.acquisition.is_some() || request.refresh_token.is_some()) {
         return Err(Problem::new(
             Code::InvalidRequest,

@@ -248,6 +248,7 @@ fn rules() -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 2,
         max_jobs_per_user: 1_000,
+        acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse("login-app").expect("a client")].into(),
         renewal: Settings { retry_max: Duration::from_secs(1), ..Settings::default() },
     }
