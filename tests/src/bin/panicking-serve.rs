@@ -102,6 +102,10 @@ impl IdentityProvider for Panicking {
         self.inner.probe(client, token).await
     }
 
+    async fn is_live(&self, client: &Client, token: &AccessToken) -> std::result::Result<bool, CallError> {
+        self.inner.is_live(client, token).await
+    }
+
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> std::result::Result<(), CallError> {
         self.inner.revoke(client, token).await
     }

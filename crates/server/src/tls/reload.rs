@@ -131,8 +131,9 @@ impl TlsState {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             let state = Arc::clone(&self);
-            if let Err(error) = tokio::task::spawn_blocking(move || state.refresh()).await {
-                tracing::error!(%error, "the look at the listener's certificates failed");
+            // The error of a task that panicked repeats the panic's words.
+            if tokio::task::spawn_blocking(move || state.refresh()).await.is_err() {
+                tracing::error!("the look at the listener's certificates failed");
             }
         }
     }
