@@ -24,11 +24,16 @@ fn a_fixed_set_of_seeds_loses_nothing_that_could_be_saved() {
     let totals = is_good(1);
     // A storm that loses nobody at all would be none.
     assert!(totals.seeds > 2 && totals.jobs > 10, "{totals:?}");
+    // What is excused is rare: a renewal that did not look for who is joining would fall through often.
+    assert!(totals.gaps + totals.joins_lost <= totals.seeds / 4, "{totals:?}");
 }
 
 #[test]
 fn a_fresh_set_of_seeds_loses_nothing_that_could_be_saved() {
-    is_good(fresh_seed());
+    let first = fresh_seed();
+    // Said beforehand: whoever panics or hangs tells no seed.
+    eprintln!("seeds from {first}");
+    is_good(first);
 }
 
 #[test]

@@ -33,6 +33,10 @@ pub struct Totals {
     /// See [`Outcome`].
     pub gaps: u64,
     /// See [`Outcome`].
+    pub joins_lost: u64,
+    /// See [`Outcome`].
+    pub given_up: u64,
+    /// See [`Outcome`].
     pub revived: u64,
     /// The hash of all traces, in order of the seeds.
     pub trace_hash: String,
@@ -53,6 +57,8 @@ impl Totals {
         self.expired_served += outcome.expired_served;
         self.ui_sessions_killed += outcome.ui_sessions_killed;
         self.gaps += outcome.gaps;
+        self.joins_lost += outcome.joins_lost;
+        self.given_up += outcome.given_up;
         self.revived += outcome.revived;
         self.hash = mix(self.hash ^ mix(outcome.seed)) ^ outcome.trace_hash;
         self.trace_hash = format!("{:016x}", self.hash);

@@ -12,8 +12,8 @@
 //! What is excused, and nothing else:
 //! - A job whose session others ended, or whose client session they revoked ([`people`]).
 //! - A job of whose tokens not one unspent is left to the vault ([`oracle`]).
-//! - A user session ended by an exchange that a probe had just found good, where others revoked and re-created the
-//!   client session while the exchange was under way: the gap that SECURITY.md tells of ([`wire`]).
+//! - A user session ended by a stale exchange, where another job joined that session after the exchange's last look at its
+//!   entry (`gaps`), or where the store had lost that join before the look (`joins_lost`): [`joins`].
 //! - A job whose user was disabled just when the fate of a spend was unknown: the probe then says what it says of a spent
 //!   token; or while its deposited token had not been renewed yet, which its owner may have spent as well
 //!   ([`world::World::given_up`]). Counted as `indistinct`.
@@ -26,6 +26,7 @@
 
 pub mod dice;
 pub mod import;
+pub mod joins;
 pub mod many;
 pub mod module;
 pub mod oracle;
@@ -44,6 +45,7 @@ use tokio::runtime::Builder;
 
 /// How to play.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not the stages of one state")]
 pub struct Options {
     /// With the naive renewer instead of the reconciler.
     pub naive: bool,
@@ -51,6 +53,8 @@ pub struct Options {
     pub full: bool,
     /// A twelfth of the storm and hardly any quiet after it: enough to compare traces, too little to judge.
     pub brief: bool,
+    /// With a store that shows nobody who is joining: the simulation is to find that user sessions end of it.
+    pub hides_joining: bool,
 }
 
 /// What came of one seed.
@@ -62,7 +66,7 @@ pub struct Outcome {
     pub points: u64,
     /// Jobs there were.
     pub jobs: u64,
-    /// Jobs lost that nobody else had ended.
+    /// Jobs lost that nobody else had ended, those that are [`Self::indistinct`] among them.
     pub lost: u64,
     /// Jobs lost that could have been saved.
     pub excess_loss: u64,
@@ -74,8 +78,12 @@ pub struct Outcome {
     pub expired_served: u64,
     /// User sessions ended by an act of the vault's.
     pub ui_sessions_killed: u64,
-    /// User sessions ended in the gap that is excused.
+    /// User sessions ended in the gap that is excused: somebody joined after the last look at the entry.
     pub gaps: u64,
+    /// User sessions ended because the store had lost a join.
+    pub joins_lost: u64,
+    /// Jobs that could not be registered.
+    pub given_up: u64,
     /// Jobs that served again after a module had been told that they were over: their answer was held by a process that
     /// stood still. Not lost, but no joy either.
     pub revived: u64,

@@ -121,9 +121,17 @@ impl Desk {
 
 /// The end of an access token's life by its own claims.
 pub fn expires_at_ms(access: &str) -> Option<u64> {
+    Some(claims(access)?.get("exp")?.as_u64()? * 1_000)
+}
+
+/// The session an access token says it is of.
+pub fn claimed_sid(access: &str) -> Option<String> {
+    claims(access)?.get("sid")?.as_str().map(str::to_owned)
+}
+
+fn claims(access: &str) -> Option<serde_json::Value> {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1)?).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-    Some(claims.get("exp")?.as_u64()? * 1_000)
+    serde_json::from_slice(&payload).ok()
 }
 
 /// The module all jobs belong to.

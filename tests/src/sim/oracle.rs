@@ -33,7 +33,6 @@ pub struct Oracle {
     access: HashMap<String, Line>,
     lines: Vec<(u64, Vec<TokenHash>)>,
     doomed: HashMap<Line, &'static str>,
-    probes: HashMap<(usize, Line), (u64, bool)>,
 }
 
 impl Oracle {
@@ -128,16 +127,6 @@ impl Oracle {
     /// Why a line could not be saved any more.
     pub fn doom(&self, line: Line) -> Option<&'static str> {
         self.doomed.get(&line).copied()
-    }
-
-    /// A process asked whether the tokens of a line are good, and Keycloak said so or not.
-    pub fn probed(&mut self, process: usize, line: Line, at: u64, active: bool) {
-        self.probes.insert((process, line), (at, active));
-    }
-
-    /// When a process was last told that a line is good, if that was the last it was told.
-    pub fn last_good(&self, process: usize, line: Line) -> Option<u64> {
-        self.probes.get(&(process, line)).filter(|(_, active)| *active).map(|(at, _)| *at)
     }
 }
 

@@ -4,6 +4,7 @@ use keycloak_double::{Answer, Request};
 use serde_json::Value;
 use tokenvault_core::secret::{RefreshToken, TokenHash};
 
+use super::joins::Excuse;
 use super::world::{Violation, World};
 
 /// The realm.
@@ -175,7 +176,7 @@ impl World {
     }
 
     /// Looks whether every user session is still there that nobody ended. `excuse`: what was just done is excused.
-    pub fn watch_sessions(&self, excuse: Option<&'static str>) {
+    pub fn watch_sessions(&self, excuse: Option<Excuse>) {
         let mut people = self.people.lock();
         let now_ms = self.time.now_ms();
         let mut killed = Vec::new();
@@ -195,9 +196,13 @@ impl World {
         for sid in killed {
             self.remark(|| format!("the session {sid} is gone"));
             match excuse {
-                Some(why) => {
+                Some(Excuse::JoinedInFlight) => {
                     self.state.lock().gaps += 1;
-                    self.note(None, "session", why, 0);
+                    self.note(None, "session", "ended-in-the-gap", 0);
+                }
+                Some(Excuse::JoinLost) => {
+                    self.state.lock().joins_lost += 1;
+                    self.note(None, "session", "ended-by-a-lost-join", 0);
                 }
                 None => self.violate(Violation::UiSessionKilled),
             }

@@ -22,6 +22,8 @@ use super::{Options, Outcome};
 
 /// The most jobs of one simulation.
 const MOST_JOBS: usize = 12;
+/// The same where jobs are to crowd into a session.
+const MOST_IN_A_CROWD: usize = 200;
 
 /// What a seed decides at the beginning.
 struct Script {
@@ -36,7 +38,7 @@ struct Script {
 }
 
 impl Script {
-    fn draw(dice: &mut Dice, naive: bool) -> Self {
+    fn draw(dice: &mut Dice, options: Options) -> Self {
         let v1 = dice.below(3) != 0;
         Self {
             replicas: dice.pick(&[2, 3, 3]),
@@ -46,7 +48,8 @@ impl Script {
             v1,
             storm_ms: dice.between(8, 24) * 60_000,
             setup: Setup {
-                naive,
+                naive: options.naive,
+                hides_joining: options.hides_joining,
                 may_exchange: dice.below(3) != 0,
                 poll: Duration::from_millis(dice.pick(&[1_000, 2_000, 4_000])),
             },
@@ -58,12 +61,15 @@ impl Script {
 /// Plays one seed from beginning to end. Only inside a runtime whose time is paused.
 pub async fn play(seed: u64, options: &Options) -> Outcome {
     let mut dice = Dice::new(seed);
-    let mut script = Script::draw(&mut dice, options.naive);
+    let mut script = Script::draw(&mut dice, *options);
     let (errands, inbox) = unbounded_channel();
     let users = (0..script.users).map(|user| format!("user{user}"));
     let keycloak = realm::keycloak(script.users, script.access_life, script.v1, dice.bits());
     let trace = Trace::new(options.full);
     let time = SimTime::start();
+    if options.hides_joining {
+        (script.weather, script.setup.may_exchange) = (Weather::crowded(), true);
+    }
     script.weather.without(if dice.below(2) == 0 { &[] } else { &[0] });
     let quiet = if options.brief { 10 } else { 400 + 2 * script.access_life };
     let (storm, weather) = (script.storm_ms / if options.brief { 12 } else { 1 }, script.weather.clone());
@@ -126,7 +132,7 @@ async fn run_errands(
                 });
             }
             Errand::AnotherJob(user) => {
-                if desk.count() < MOST_JOBS {
+                if desk.count() < if setup.hides_joining { MOST_IN_A_CROWD } else { MOST_JOBS } {
                     module::begin(&desk, user, acquisitions);
                 }
             }
@@ -140,7 +146,10 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
     let mut outcome = Outcome { seed, jobs: desk.count() as u64, ..Outcome::default() };
     for job in 0..desk.count() {
         let end = match desk.stage(job) {
-            Stage::Registering | Stage::GivenUp => continue,
+            Stage::Registering | Stage::GivenUp => {
+                outcome.given_up += 1;
+                continue;
+            }
             Stage::Ended(why) => Some(why),
             Stage::Registered => final_read(world, desk, job, patience).await.err(),
         };
@@ -152,11 +161,11 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
         if bound.is_some_and(|(sid, began)| world.people.lock().ended(&sid, began)) {
             continue;
         }
+        outcome.lost += 1;
         if why.contains("_lost") && world.state.lock().jobs[job].indistinct {
             outcome.indistinct += 1;
             continue;
         }
-        outcome.lost += 1;
         let doom = line.and_then(|line| world.state.lock().oracle.doom(line));
         if doom.is_none() {
             outcome.excess_loss += 1;
@@ -176,7 +185,7 @@ fn finish(world: &World, mut outcome: Outcome) -> Outcome {
     outcome.expired_served = count(Violation::ExpiredServed);
     outcome.ui_sessions_killed = count(Violation::UiSessionKilled);
     outcome.stories.extend(state.violations.iter().map(|(at, what)| format!("{} at {at} ms", name(*what))));
-    outcome.gaps = state.gaps;
+    (outcome.gaps, outcome.joins_lost) = (state.gaps, state.joins_lost);
     outcome.revived = state.revived;
     outcome.points = state.points;
     outcome.trace_hash = state.trace.hash();

@@ -33,12 +33,16 @@ use crate::naive;
 
 /// How often a replica looks at the store's clock, as the product does.
 const FOLLOW_EVERY: Duration = Duration::from_secs(2);
+/// How long the answer to a refresh is waited for: two thirds of the quarantine, as in the product.
+const REFRESH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What all replicas of a simulation have in common.
 #[derive(Debug, Clone)]
 pub struct Setup {
     /// Whether the naive renewer is run instead of the reconciler.
     pub naive: bool,
+    /// Whether the store shows nobody who is joining.
+    pub hides_joining: bool,
     /// Whether the tenant may exchange the vault's own access tokens.
     pub may_exchange: bool,
     /// How often the due index is looked at.
@@ -113,7 +117,11 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
     let provider = KeycloakProvider::new(Arc::new(directory), http, Arc::clone(&clock), entropy.clone());
     let key = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
     Parts {
-        store: Arc::new(FaultyStore { world: Arc::clone(world), process: Arc::clone(process) }),
+        store: Arc::new(FaultyStore {
+            world: Arc::clone(world),
+            process: Arc::clone(process),
+            hides_joining: setup.hides_joining,
+        }),
         idp: Arc::new(provider),
         keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
         standing: Arc::default(),
@@ -140,6 +148,7 @@ fn realm() -> TenantConfig {
     "user_id".clone_into(&mut config.user_id_claim);
     config.accepted_clients = BTreeSet::from([ui.clone()]);
     config.adopt_clients = BTreeMap::from([(ui, secret("login-app-secret"))]);
+    config.refresh_patience = Some(REFRESH_PATIENCE);
     config
 }
 

@@ -29,6 +29,8 @@ pub struct FaultyStore {
     pub world: Arc<World>,
     /// Whose it is.
     pub process: Arc<Process>,
+    /// Whether it shows nobody who is joining.
+    pub hides_joining: bool,
 }
 
 /// An operation that can be carried out late, or twice.
@@ -38,6 +40,8 @@ struct Call<F> {
     writes: bool,
     /// The record whose tokens it may bring, and whether it creates that record.
     brings: Option<(JobKey, bool)>,
+    /// The session's entry that it is about, and the job that joins it; none joins where it is only looked at.
+    entry: Option<(SessionKey, Option<JobId>)>,
     act: F,
 }
 
@@ -52,6 +56,14 @@ impl<F> Call<F> {
         let answer = (self.act)(&world.store);
         if let (Some((key, created)), true) = (&self.brings, answer.is_ok()) {
             world.observe(key, *created);
+        }
+        if let (Some((session, joins)), true) = (&self.entry, answer.is_ok()) {
+            let (sid, now) = (session.sid.as_str(), world.now());
+            let joined = &mut world.state.lock().joins;
+            match joins {
+                Some(job) => joined.join(sid, job, now),
+                None => joined.look(sid),
+            }
         }
         answer
     }
@@ -139,11 +151,11 @@ fn now<T>(answer: impl Future<Output = T>) -> T {
 }
 
 fn read<F>(name: &'static str, act: F) -> Call<F> {
-    Call { name, writes: false, brings: None, act }
+    Call { name, writes: false, brings: None, entry: None, act }
 }
 
 fn change<F>(name: &'static str, act: F) -> Call<F> {
-    Call { name, writes: true, brings: None, act }
+    Call { name, writes: true, brings: None, entry: None, act }
 }
 
 #[async_trait]
@@ -166,7 +178,7 @@ impl TokenStore for FaultyStore {
         let record = record.clone();
         let brings = Some((record.key.clone(), true));
         let act = move |store: &MemoryStore| now(store.create(&record, replaces, attempt));
-        self.call(Call { name: "create", writes: true, brings, act }).await
+        self.call(Call { name: "create", writes: true, brings, entry: None, act }).await
     }
 
     async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
@@ -181,7 +193,7 @@ impl TokenStore for FaultyStore {
             let (guard, change) = (guard.clone(), change.clone());
             now(store.write(&Write { key: &key, attempt, guard, change, due_at, release_lease }))
         };
-        self.call(Call { name: "write", writes: true, brings, act }).await
+        self.call(Call { name: "write", writes: true, brings, entry: None, act }).await
     }
 
     async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
@@ -224,8 +236,9 @@ impl TokenStore for FaultyStore {
         keep_until: Timestamp,
     ) -> Result<SessionEntry, StoreError> {
         let (session, job) = (session.clone(), job.clone());
+        let entry = Some((session.clone(), Some(job.clone())));
         let act = move |store: &MemoryStore| now(store.join_session(&session, &job, keep_until));
-        self.call(change("join-session", act)).await
+        self.call(Call { entry, ..change("join-session", act) }).await
     }
 
     async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
@@ -239,8 +252,16 @@ impl TokenStore for FaultyStore {
     }
 
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
-        let session = session.clone();
-        self.call(read("session", move |store: &MemoryStore| now(store.session(&session)))).await
+        let (session, hides_joining) = (session.clone(), self.hides_joining);
+        let entry = Some((session.clone(), None));
+        let act = move |store: &MemoryStore| {
+            let mut shown = now(store.session(&session))?;
+            if let (Some(entry), true) = (&mut shown, hides_joining) {
+                entry.joining.clear();
+            }
+            Ok(shown)
+        };
+        self.call(Call { entry, ..read("session", act) }).await
     }
 
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {

@@ -129,6 +129,15 @@ impl Weather {
         Self { fault_rate: 0, happening_rate: 0, store: [0; 9], keycloak: [0; 12], world: [0; 10] }
     }
 
+    /// Requests that take their time, interfaces that revoke, and one registration after another: what a stale exchange is
+    /// made of.
+    pub fn crowded() -> Self {
+        let (mut keycloak, mut world) = ([0; 12], [0; 10]);
+        keycloak[6] = 1;
+        (world[7], world[9]) = (2, 3);
+        Self { fault_rate: 400_000, happening_rate: 60_000, store: [0; 9], keycloak, world }
+    }
+
     /// What befalls an operation.
     pub fn fault(&self, side: Side, dice: &mut Dice) -> Fault {
         if !dice.chance(self.fault_rate) {

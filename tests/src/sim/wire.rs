@@ -12,15 +12,15 @@ use tokenvault_core::secret::{RefreshToken, TokenHash};
 use tokenvault_keycloak::{HttpAnswer, HttpClient, HttpRequest, TransportFailure};
 use tokio::time::sleep;
 
+use super::joins::Excuse;
+use super::module::claimed_sid;
 use super::oracle::Line;
 use super::process::Process;
 use super::weather::{Fault, Side};
 use super::world::{Violation, World};
 
-/// How long a process waits for an answer of Keycloak.
-pub const TIMEOUT_MS: u64 = 5_000;
-/// How long after a probe that said yes an exchange may be under way, and still be in the gap that nobody can close.
-const GAP_MS: u64 = 20_000;
+/// How long a process waits for an answer of Keycloak, unless it says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Keycloak, as one process reaches it.
 pub struct Wire {
@@ -48,8 +48,9 @@ fn name(endpoint: Endpoint) -> &'static str {
 impl HttpClient for Wire {
     async fn send(&self, request: HttpRequest) -> Result<HttpAnswer, TransportFailure> {
         self.process.gate().await;
-        let request = Arc::new(translate(&request));
-        let what = name(Endpoint::of(&request));
+        let patience_ms = u64::try_from(request.patience.unwrap_or(TIMEOUT).as_millis()).expect("seconds");
+        let request = self.parcel(translate(&request), patience_ms);
+        let what = name(Endpoint::of(&request.request));
         let strike = self.world.strike(&self.process, Side::Keycloak, what, 0);
         if let Fault::CrashBefore = strike.fault {
             self.world.crash(&self.process);
@@ -73,31 +74,50 @@ impl HttpClient for Wire {
     }
 }
 
+/// A request on its way.
+struct Parcel {
+    request: Request,
+    /// How long its sender waits for the answer.
+    patience_ms: u64,
+    /// The session of an exchange's subject, and when its sender last looked at that session's entry.
+    look: Option<(String, u64)>,
+}
+
 impl Wire {
-    async fn travel(&self, request: &Arc<Request>, fault: Fault) -> Result<HttpAnswer, TransportFailure> {
+    fn parcel(&self, request: Request, patience_ms: u64) -> Arc<Parcel> {
+        let subject = request.field("subject_token").filter(|_| Endpoint::of(&request) == Endpoint::Exchange);
+        let look = subject.and_then(claimed_sid).and_then(|sid| {
+            let look = self.world.state.lock().joins.last_look(&sid)?;
+            Some((sid, look))
+        });
+        Arc::new(Parcel { request, patience_ms, look })
+    }
+
+    async fn travel(&self, request: &Arc<Parcel>, fault: Fault) -> Result<HttpAnswer, TransportFailure> {
+        let timeout_ms = request.patience_ms;
         let unheard = || carry_out(&self.world, &self.process, request, false);
         match fault {
             Fault::Refused => return Err(TransportFailure::Connect),
-            Fault::RequestLost => wait(TIMEOUT_MS).await,
+            Fault::RequestLost => wait(timeout_ms).await,
             Fault::AnswerLost => {
                 unheard();
-                wait(TIMEOUT_MS).await;
+                wait(timeout_ms).await;
             }
             Fault::CrashAfter => {
                 unheard();
                 self.world.crash(&self.process);
                 self.process.gate().await;
             }
-            Fault::Late(millis) if millis >= TIMEOUT_MS => {
+            Fault::Late(millis) if millis >= timeout_ms => {
                 let (world, process, request) =
                     (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(request));
                 tokio::spawn(async move {
                     wait(millis).await;
                     let answer = carry_out(&world, &process, &request, false);
-                    let what = name(Endpoint::of(&request));
+                    let what = name(Endpoint::of(&request.request));
                     world.note(None, what, "carried-out-late", u64::from(answer.status));
                 });
-                wait(TIMEOUT_MS).await;
+                wait(timeout_ms).await;
             }
             Fault::Late(millis) => {
                 wait(millis).await;
@@ -161,7 +181,8 @@ fn hash(token: &str) -> TokenHash {
 }
 
 /// Keycloak gets a request. `hears`: whether its sender, should it live by then, gets the answer.
-fn carry_out(world: &World, process: &Process, request: &Request, hears: bool) -> Answer {
+fn carry_out(world: &World, process: &Process, parcel: &Parcel, hears: bool) -> Answer {
+    let request = &parcel.request;
     let endpoint = Endpoint::of(request);
     let sent = request.field("refresh_token").map(hash).filter(|_| endpoint == Endpoint::Refresh);
     if let Some(sent) = sent
@@ -170,21 +191,23 @@ fn carry_out(world: &World, process: &Process, request: &Request, hears: bool) -
         world.violate(Violation::DoubleSpend);
     }
     let answer = world.keycloak.lock().handle(world.time.now_ms(), request);
-    let now = world.now();
     let line = line_of(world, endpoint, request, sent);
-    if let (Endpoint::Introspect, Some(line)) = (endpoint, line) {
-        world.state.lock().oracle.probed(process.id, line, now, answer.body.contains("\"active\":true"));
-    }
     world.remark(|| describe(endpoint, line, &answer));
     if answer.status != 200 && matches!(endpoint, Endpoint::Exchange | Endpoint::Refresh)
         || endpoint == Endpoint::Revoke
     {
-        let good = line.and_then(|line| world.state.lock().oracle.last_good(process.id, line));
-        let gap = endpoint == Endpoint::Exchange && good.is_some_and(|at| now <= at + GAP_MS);
-        world.watch_sessions(gap.then_some("ended-in-the-gap"));
+        world.watch_sessions(excuse(world, parcel, line));
     }
     issued(world, process, (endpoint, line, sent), &answer, hears && process.lives());
     answer
+}
+
+/// Whether an exchange could not have been held back, should it end a session.
+fn excuse(world: &World, parcel: &Parcel, line: Option<Line>) -> Option<Excuse> {
+    let ((sid, look), line) = (parcel.look.as_ref()?, line?);
+    let state = world.state.lock();
+    let job = state.jobs.iter().find(|job| job.line == Some(line))?;
+    state.joins.excuse(sid, &job.key.job, *look)
 }
 
 /// The line a request is about.

@@ -16,6 +16,7 @@ use tokenvault_core::secret::TokenHash;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::dice::Dice;
+use super::joins::Joins;
 use super::oracle::{Line, Oracle};
 use super::people::People;
 use super::process::{Process, SimTime};
@@ -97,8 +98,12 @@ pub struct State {
     pub jobs: Vec<Job>,
     /// Fault points passed.
     pub points: u64,
-    /// Exchanges that fell into the one gap there is between a probe and the arrival of the exchange.
+    /// Joins of session entries, and looks at them.
+    pub joins: Joins,
+    /// User sessions ended by an exchange after whose last look at the entry somebody joined.
     pub gaps: u64,
+    /// User sessions ended by an exchange because the store had lost a join.
+    pub joins_lost: u64,
     /// Jobs that served again after a module had been told that they were over.
     pub revived: u64,
     /// What must never be, and when it was.
@@ -143,7 +148,9 @@ impl World {
             oracle: Oracle::default(),
             jobs: Vec::new(),
             points: 0,
+            joins: Joins::default(),
             gaps: 0,
+            joins_lost: 0,
             revived: 0,
             violations: Vec::new(),
             weather,
@@ -305,6 +312,7 @@ impl World {
         let Some(at) = state.copies.iter().position(|(at, _)| *at >= to) else { return };
         let (then, copy) = state.copies[at].clone();
         state.copies.truncate(at);
+        state.joins.roll_back(then);
         state.jobs.iter_mut().filter(|job| job.created_at >= then).for_each(|job| job.forgotten = true);
         drop(state);
         self.store.restore(copy);
