@@ -16,10 +16,18 @@ pub use fleet::{
 pub use idp::{CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Proof, ProofError, Refusal};
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
+/// The vault's clock runs slower or faster than time by this part at most (1/n) where it is not what the store's shows.
+pub const CLOCK_SWAY: u32 = 100;
+
 /// Tells the time.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// How far it is ahead of the store's clock, which it approaches.
+    fn ahead_of_store_ms(&self) -> i64 {
+        0
+    }
 
     /// Whether it is known to agree with the other replicas'. Until it does, nothing is stamped or judged by it.
     fn is_sure(&self) -> bool {

@@ -3,12 +3,17 @@
 //! The vault's time counts on from its start and takes no notice when somebody sets the machine's clock. Replicas agree on
 //! it because all of them follow the store's clock: a lease or an intent's deadline that one has written lapses at the same
 //! instant for every other.
+//!
+//! Nor does it ever step, when the store's clock does. Whatever was stamped a moment before the step (a token's life, an
+//! intent's deadline) would be judged wrongly a moment after it. The vault's time approaches the store's instead, by so
+//! little a second ([`CLOCK_SWAY`]) that lives and deadlines keep their meaning. A replica that starts meanwhile takes the
+//! time of those that run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokenvault_core::ports::{Clock, TokenStore};
+use tokenvault_core::ports::{CLOCK_SWAY, Clock, Fleet, TokenStore};
 use tokenvault_core::time::Timestamp;
 
 /// The store is asked this often.
@@ -17,11 +22,10 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// An answer that took longer says too little about the time.
 const SLOWEST_ANSWER: Duration = Duration::from_secs(1);
-/// A difference within this is followed at once; one beyond it is a step.
-const STEP_MS: i64 = 2_000;
-/// A step of the store's clock is followed after this long, when nothing that was sent before it can still be under way and
-/// tokens stamped before it have been renewed.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// A difference within this is followed at once (no token is served that would expire of it); one beyond it is a step.
+const STEP_MS: i64 = 1_000;
+/// So long a replica that has started listens whether the others have another time: they may not have told of a step yet.
+const JOINING: Duration = Duration::from_secs(10);
 
 /// What a machine knows of time.
 pub trait TimeSource: Send + Sync {
@@ -49,11 +53,25 @@ pub type SystemClock = SyncedClock<Machine>;
 
 #[derive(Debug)]
 struct State {
-    /// What is added to the elapsed time.
+    /// What is added to the elapsed time to show what the store's clock shows.
     offset_ms: i64,
-    synced: bool,
-    /// The offset of a step that is not followed yet, and when it was first seen.
-    step: Option<(i64, Duration)>,
+    /// When the store was first heard.
+    heard_first: Option<Duration>,
+    /// How far this clock was ahead of the store's, and when. From then on the two come together.
+    ahead_ms: i64,
+    since: Duration,
+}
+
+impl State {
+    /// How far this clock is ahead of the store's.
+    fn ahead_ms(&self, elapsed: Duration) -> i64 {
+        let made_good = millis(elapsed.saturating_sub(self.since) / CLOCK_SWAY);
+        self.ahead_ms.signum() * (self.ahead_ms.abs() - made_good).max(0)
+    }
+
+    fn now_ms(&self, elapsed: Duration) -> i64 {
+        millis(elapsed) + self.offset_ms + self.ahead_ms(elapsed)
+    }
 }
 
 impl SystemClock {
@@ -67,11 +85,12 @@ impl<S: TimeSource> SyncedClock<S> {
     /// Starts counting by a source.
     pub fn of(source: S) -> Self {
         let offset_ms = millis(source.wall().since(Timestamp::from_millis(0))) - millis(source.elapsed());
-        Self { source, state: Mutex::new(State { offset_ms, synced: false, step: None }) }
+        let state = State { offset_ms, heard_first: None, ahead_ms: 0, since: Duration::ZERO };
+        Self { source, state: Mutex::new(state) }
     }
 
-    /// Hears what the store's clock showed between two instants of [`TimeSource::elapsed`]. Answers with how far it is
-    /// ahead of this one (milliseconds) where that is a step that is not followed yet.
+    /// Hears what the store's clock showed between two instants of [`TimeSource::elapsed`]. Answers with how far this one
+    /// is ahead of it (milliseconds) where the store's has stepped.
     pub fn observe(&self, store: Timestamp, asked: Duration, heard: Duration) -> Option<i64> {
         let took = heard.saturating_sub(asked);
         if took > SLOWEST_ANSWER {
@@ -79,22 +98,31 @@ impl<S: TimeSource> SyncedClock<S> {
         }
         let offset_ms = millis(store.since(Timestamp::from_millis(0))) + millis(took / 2) - millis(heard);
         let mut state = self.state.lock();
-        let ahead = offset_ms - state.offset_ms;
-        let since = match state.step {
-            Some((step, since)) if (step - offset_ms).abs() <= STEP_MS => since,
-            _ => heard,
-        };
-        if state.synced && ahead.abs() > STEP_MS && heard.saturating_sub(since) < PATIENCE {
-            state.step = Some((offset_ms, since));
-            return Some(ahead);
+        let step_ms = offset_ms - state.offset_ms;
+        if state.heard_first.is_none() {
+            (state.offset_ms, state.heard_first) = (offset_ms, Some(heard));
+            return None;
+        }
+        if step_ms.abs() > STEP_MS {
+            state.ahead_ms = state.ahead_ms(heard) - step_ms;
+            (state.offset_ms, state.since) = (offset_ms, heard);
+            return Some(state.ahead_ms);
         }
         // Within the time the answer took, nothing is known better than it was.
-        if !state.synced || ahead.abs() > millis(took) {
+        if step_ms.abs() > millis(took) {
             state.offset_ms = offset_ms;
         }
-        state.synced = true;
-        state.step = None;
         None
+    }
+
+    /// Takes the time of the other replicas, who are so far ahead of the store's clock. Only one that has just started does.
+    pub fn join(&self, ahead_ms: i64) {
+        let elapsed = self.source.elapsed();
+        let mut state = self.state.lock();
+        let starting = state.heard_first.is_some_and(|first| elapsed.saturating_sub(first) <= JOINING);
+        if starting && (ahead_ms - state.ahead_ms(elapsed)).abs() > STEP_MS {
+            (state.ahead_ms, state.since) = (ahead_ms, elapsed);
+        }
     }
 
     /// Asks the store once.
@@ -102,8 +130,27 @@ impl<S: TimeSource> SyncedClock<S> {
         let asked = self.source.elapsed();
         let Ok(time) = store.time().await else { return };
         if let Some(ahead_ms) = self.observe(time, asked, self.source.elapsed()) {
-            tracing::warn!(ahead_ms, "the store's clock has stepped; it is followed if it stays there");
+            tracing::warn!(
+                ahead_ms,
+                "the store's clock has stepped; the vault's approaches it by a hundredth of the time"
+            );
         }
+    }
+
+    /// Asks the store for the first time, and the other replicas for theirs.
+    pub async fn start_with(&self, store: &dyn TokenStore, fleet: &dyn Fleet) {
+        // Asked first: nothing is judged by this clock before it is known what the others go by.
+        let ahead_ms = furthest(fleet).await;
+        self.sync(store).await;
+        if let Some(ahead_ms) = ahead_ms {
+            self.join(ahead_ms);
+        }
+    }
+
+    /// Whether it has just started, and is to listen to the others.
+    fn is_joining(&self) -> bool {
+        let elapsed = self.source.elapsed();
+        self.state.lock().heard_first.is_none_or(|first| elapsed.saturating_sub(first) <= JOINING)
     }
 
     /// How far the machine's clock is ahead of this one, in milliseconds.
@@ -113,22 +160,44 @@ impl<S: TimeSource> SyncedClock<S> {
     }
 }
 
+/// How far the live replicas are ahead of the store's clock. All say the same, but for one that has only just started, or
+/// that is gone and has not seen the step.
+async fn furthest(fleet: &dyn Fleet) -> Option<i64> {
+    let replicas = fleet.replicas().await.inspect_err(|error| {
+        tracing::debug!(%error, "the time of the other replicas could not be heard");
+    });
+    replicas.ok()?.into_iter().map(|replica| replica.clock_ahead_ms).max_by_key(|ahead| ahead.unsigned_abs())
+}
+
 impl<S: TimeSource> Clock for SyncedClock<S> {
     fn now(&self) -> Timestamp {
-        let now = millis(self.source.elapsed()) + self.state.lock().offset_ms;
+        let now = self.state.lock().now_ms(self.source.elapsed());
         Timestamp::from_millis(u64::try_from(now).unwrap_or(0))
     }
 
     fn is_sure(&self) -> bool {
-        self.state.lock().synced
+        self.state.lock().heard_first.is_some()
+    }
+
+    fn ahead_of_store_ms(&self) -> i64 {
+        self.state.lock().ahead_ms(self.source.elapsed())
     }
 }
 
-/// Follows the store's clock for as long as it is polled; `each_time` hears how far the machine's is ahead.
-pub async fn follow(clock: Arc<SystemClock>, store: Arc<dyn TokenStore>, each_time: impl Fn(i64)) {
+/// Follows the store's clock for as long as it is polled; `each_time` is told afterwards.
+pub async fn follow(
+    clock: Arc<SystemClock>,
+    store: Arc<dyn TokenStore>,
+    fleet: Arc<dyn Fleet>,
+    each_time: impl Fn(&SystemClock),
+) {
     loop {
-        clock.sync(&*store).await;
-        each_time(clock.machine_ahead_ms());
+        if clock.is_joining() {
+            clock.start_with(&*store, &*fleet).await;
+        } else {
+            clock.sync(&*store).await;
+        }
+        each_time(&clock);
         tokio::time::sleep(if clock.is_sure() { FOLLOW_EVERY } else { ASK_AGAIN }).await;
     }
 }
@@ -218,20 +287,87 @@ mod tests {
         assert_eq!(clock.now(), at(MINUTES_5 + 2));
     }
 
-    #[test]
-    fn a_step_of_the_stores_clock_is_followed_only_if_it_stays() {
-        let (source, clock) = clock();
-        hear(&clock, at(0));
-        for (elapsed, store, shown) in [
-            (10, 10 + MINUTES_5, 10),
-            (20, 20, 20),
-            (30, 30 + MINUTES_5, 30),
-            (149, 149 + MINUTES_5, 149),
-            (150, 150 + MINUTES_5, 150 + MINUTES_5),
-        ] {
+    /// Lets time pass second by second with the store's clock so far ahead of it, and answers with how far this one is.
+    fn pass(source: &Source, clock: &SyncedClock<Arc<Source>>, seconds: u64, store_ahead: i64) -> i64 {
+        for _ in 0..seconds {
+            let elapsed = source.0.lock().1 + 1;
+            let before = clock.now();
             *source.0.lock() = (elapsed, elapsed);
-            hear(&clock, at(store));
-            assert_eq!(clock.now(), at(shown), "after {elapsed} s");
+            let went = clock.now().since(before);
+            assert!((990..=1_010).contains(&went.as_millis()), "a second took {went:?}");
+            hear(clock, at(elapsed.saturating_add_signed(store_ahead)));
+            assert!(clock.now() >= before, "it never goes back");
+        }
+        ahead_of_true(clock)
+    }
+
+    fn ahead_of_true(clock: &SyncedClock<Arc<Source>>) -> i64 {
+        millis(clock.now().since(START)) - millis(clock.source.elapsed())
+    }
+
+    /// One that has followed the store's clock for long.
+    fn running() -> (Arc<Source>, SyncedClock<Arc<Source>>) {
+        let (source, clock) = clock();
+        *source.0.lock() = (86_400, 86_400);
+        hear(&clock, at(86_400));
+        (source, clock)
+    }
+
+    #[test]
+    fn a_step_of_the_stores_clock_is_approached_by_a_hundredth_of_the_time() {
+        for step in [-300, 300_i64] {
+            let (source, clock) = running();
+            let after = pass(&source, &clock, 100, step);
+            assert_eq!(after, step.signum() * 990, "after 100 s, the first of which went by unseen");
+            assert_eq!(clock.ahead_of_store_ms(), after - step * 1_000);
+            pass(&source, &clock, 30_000, step);
+            assert_eq!((ahead_of_true(&clock), clock.ahead_of_store_ms()), (step * 1_000, 0));
+        }
+    }
+
+    #[test]
+    fn a_step_that_is_taken_back_has_moved_next_to_nothing() {
+        let (source, clock) = running();
+        assert!(pass(&source, &clock, 120, 300) <= 1_200);
+        assert_eq!(pass(&source, &clock, 240, 0), 0);
+    }
+
+    #[test]
+    fn a_replica_that_starts_after_a_step_takes_the_time_of_those_that_run() {
+        let (source, running) = clock();
+        hear(&running, at(1_000));
+        *source.0.lock() = (10, 10);
+        hear(&running, at(710));
+        *source.0.lock() = (60, 60);
+        let (now, ahead) = (running.now(), running.ahead_of_store_ms());
+        assert_eq!(ahead, 299_500);
+        let starting = SyncedClock::of(Arc::clone(&source));
+        hear(&starting, at(760));
+        starting.join(ahead);
+        assert_eq!(starting.now(), now);
+        *source.0.lock() = (90, 90);
+        assert_eq!(starting.now(), running.now());
+        starting.join(0);
+        assert_eq!(starting.now(), running.now(), "once it runs, nobody else's time is taken");
+    }
+
+    /// What serves a token to the very end of its life by the stepped clock: believed alive, and dead at Keycloak.
+    #[test]
+    fn no_token_outlives_itself_by_a_clock_that_runs_slow() {
+        use tokenvault_core::policy::least_left;
+        for life in [20, 60, 180, 600, 3_600_u64] {
+            for stamped in [0, 5, 100, 290, 320] {
+                let (source, clock) = clock();
+                hear(&clock, at(1_000));
+                let expires = clock.now() + Duration::from_secs(life);
+                for elapsed in 1..=life + 1 {
+                    *source.0.lock() = (elapsed, elapsed);
+                    let stepped = if elapsed > stamped { 700 } else { 1_000 };
+                    hear(&clock, at(stepped + elapsed));
+                    let served = expires.since(clock.now()) >= least_left(Duration::from_secs(life));
+                    assert!(!served || elapsed < life, "served {elapsed} s after it was issued for {life} s");
+                }
+            }
         }
     }
 

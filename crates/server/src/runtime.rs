@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenvault_core::ids::{ReplicaId, Shard};
-use tokenvault_core::ports::{Fleet, TokenStore};
+use tokenvault_core::ports::{Clock as _, Fleet, TokenStore};
 use tokenvault_redis::SCHEMA;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -145,7 +145,7 @@ where
     let clock = Arc::new(SystemClock::start());
     let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
     change(&mut parts);
-    clock.sync(&*parts.store).await;
+    clock.start_with(&*parts.store, &*parts.fleet).await;
     let renewing = reconciler_options(config, &parts);
     let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
     let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
@@ -332,7 +332,9 @@ fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
 
 fn follow_store(clock: Arc<SystemClock>, parts: &Parts, metrics: &Arc<Metrics>) -> impl Future<Output = ()> + use<> {
     let metrics = Arc::clone(metrics);
-    crate::clock::follow(clock, Arc::clone(&parts.store), move |ahead_ms| metrics.set_clock_skew(ahead_ms))
+    crate::clock::follow(clock, Arc::clone(&parts.store), Arc::clone(&parts.fleet), move |clock| {
+        metrics.set_clock(clock.machine_ahead_ms(), clock.ahead_of_store_ms());
+    })
 }
 
 async fn count_due(parts: Parts, metrics: Arc<Metrics>) {

@@ -25,6 +25,7 @@ fn status(name: &str, keys: &[(&str, &str)]) -> ReplicaStatus {
         primary: "k1".to_owned(),
         keys: keys.iter().map(|(id, check)| ((*id).to_owned(), (*check).to_owned())).collect::<BTreeMap<_, _>>(),
         renewing: 3,
+        clock_ahead_ms: -300_000,
     }
 }
 

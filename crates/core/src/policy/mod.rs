@@ -29,7 +29,7 @@ use std::time::Duration;
 
 pub use apply::{apply, schedule};
 pub use plan::plan;
-pub use serve::{Ask, Serve, serve};
+pub use serve::{Ask, Serve, least_left, serve};
 
 use crate::ids::{AttemptId, Incarnation, StoreEpoch};
 use crate::ports::{CallError, GrantError, Identity};

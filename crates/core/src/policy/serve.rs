@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
+use crate::ports::CLOCK_SWAY;
 use crate::record::{EndReason, Record};
 use crate::time::Timestamp;
 
 /// No token is served whose rest would be gone before its first use.
 const LEAST: Duration = Duration::from_secs(1);
+
+/// The least life a token is served with: what it needs to be used, and as much as a clock that runs slow
+/// ([`CLOCK_SWAY`]) may have missed of a whole life.
+pub fn least_left(life: Duration) -> Duration {
+    (LEAST + life / CLOCK_SWAY).min(life / 4).max(Duration::from_millis(1))
+}
 
 /// A pair from further in the future than this was stamped by a clock that ran ahead: when it expires is not known.
 const FUTURE: Duration = Duration::from_secs(2);
@@ -51,7 +58,7 @@ pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
     }
     let life = record.access_life;
     let most = Duration::from_secs(life.as_secs().saturating_sub(AGED));
-    let least = LEAST.min(life / 4).max(Duration::from_millis(1));
+    let least = least_left(life);
     let wanted = match ask.min_ttl {
         Some(min_ttl) if min_ttl > most => return Serve::TooDemanding(most),
         Some(min_ttl) => min_ttl,

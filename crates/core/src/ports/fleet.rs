@@ -35,6 +35,9 @@ pub struct ReplicaStatus {
     pub keys: BTreeMap<String, String>,
     /// Renewals it has in hand.
     pub renewing: u32,
+    /// How far its time is ahead of the store's clock, which it approaches ([`Clock`](super::Clock)).
+    #[serde(default)]
+    pub clock_ahead_ms: i64,
 }
 
 /// Renewal stands still until a moment.

@@ -92,6 +92,7 @@ impl Member {
             primary: keyring.primary().to_owned(),
             keys: self.parts.keyring.checks(),
             renewing: self.parts.standing.renewing(),
+            clock_ahead_ms: self.parts.clock.ahead_of_store_ms(),
         };
         self.parts.fleet.announce(&status, self.pace.keep).await
     }

@@ -70,6 +70,7 @@ pub struct Metrics {
     suspended: Count,
     rollbacks: Counter,
     clock_skew: Gauge<f64, AtomicU64>,
+    clock_ahead: Gauge<f64, AtomicU64>,
     ambiguous_spends: Counter,
     leases_lost: Counter,
     seal_failures: Count,
@@ -110,6 +111,7 @@ impl Metrics {
             suspended: Count::default(),
             rollbacks: Counter::default(),
             clock_skew: Gauge::default(),
+            clock_ahead: Gauge::default(),
             ambiguous_spends: Counter::default(),
             leases_lost: Counter::default(),
             seal_failures: Count::default(),
@@ -188,8 +190,13 @@ impl Metrics {
         );
         r.register(
             "clock_skew_seconds",
-            "How far this machine's clock is ahead of the store's, which the vault follows",
+            "How far this machine's clock is ahead of the vault's, which follows the store's",
             self.clock_skew.clone(),
+        );
+        r.register(
+            "clock_ahead_of_store_seconds",
+            "How far the vault's clock is ahead of the store's, which has stepped and is approached slowly",
+            self.clock_ahead.clone(),
         );
         r.register("ambiguous_spends", "Spent refresh tokens whose answer was lost", self.ambiguous_spends.clone());
         r.register("leases_lost", "Leases that another replica had taken over", self.leases_lost.clone());
@@ -312,10 +319,11 @@ impl Metrics {
         self.renewals_due.set(i64::try_from(due).unwrap_or(i64::MAX));
     }
 
-    /// How far the machine's clock is ahead of the store's.
+    /// How far the machine's clock is ahead of the vault's, and the vault's of the store's.
     #[expect(clippy::cast_precision_loss, reason = "nobody's clock is off by 2^52 ms")]
-    pub fn set_clock_skew(&self, ahead_ms: i64) {
-        self.clock_skew.set(ahead_ms as f64 / 1000.0);
+    pub fn set_clock(&self, machine_ahead_ms: i64, ahead_of_store_ms: i64) {
+        self.clock_skew.set(machine_ahead_ms as f64 / 1000.0);
+        self.clock_ahead.set(ahead_of_store_ms as f64 / 1000.0);
     }
 
     /// When a certificate expires.

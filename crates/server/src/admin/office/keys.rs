@@ -144,6 +144,7 @@ mod tests {
             primary: primary.to_owned(),
             keys: keys.iter().map(|id| ((*id).to_owned(), "check".to_owned())).collect(),
             renewing: 0,
+            clock_ahead_ms: 0,
         }
     }
 
