@@ -3,9 +3,11 @@
 //! Level-triggered: a wake-up carries nothing, the due index in the store says what there is to do, and what fails comes
 //! up again by its due time or by the end of its lease. Must never be imported by the HTTP layer, nor import it.
 
+mod commit;
 mod held;
 mod neighbours;
 mod renew;
+mod send;
 mod spends;
 mod traffic;
 

@@ -3,15 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
-use tokenvault_core::ports::{
-    CallError, Claimed, Client, Grant, GrantError, Lease, Refusal, StoreError, Write, Written,
-};
-use tokenvault_core::record::{EndReason, Record, SessionRef, Slot, State};
-use tokenvault_core::seal::SealError;
-use tokenvault_core::secret::RefreshToken;
-use tokenvault_core::time::Timestamp;
+use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply, plan};
+use tokenvault_core::ports::{CallError, Claimed, Client, GrantError, Lease, Refusal, StoreError, Write};
+use tokenvault_core::record::{EndReason, Record, Slot, State};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reconciler;
@@ -24,19 +18,12 @@ use crate::tenants::TenantRules;
 /// More steps than any plan takes; a guard against a plan that does not end.
 const MOST_STEPS: usize = 24;
 
-/// The part of the quarantine within which a declared token is sent, a little less than a third: Keycloak may take two, and
-/// the vault's clock may run faster than time.
-const SEND_WITHIN: f64 = 0.32;
-
 /// How long a record that found no place is left alone, more or less.
 const PUT_BACK: Duration = Duration::from_secs(2);
 
-/// How long to wait before the answer to a spend is offered to an absent store again.
-const INSIST_PAUSE: Duration = Duration::from_millis(500);
-
 /// Why a round was given up. The record comes up again.
 #[derive(Debug, thiserror::Error)]
-enum GivenUp {
+pub(super) enum GivenUp {
     #[error("the lease was lost")]
     LeaseLost,
     #[error("the record changed in the meantime")]
@@ -105,10 +92,10 @@ impl Reconciler {
 }
 
 /// One round of one record under one lease.
-struct Renewal<'a> {
-    reconciler: &'a Reconciler,
-    rules: &'a TenantRules,
-    lease: &'a Lease,
+pub(super) struct Renewal<'a> {
+    pub(super) reconciler: &'a Reconciler,
+    pub(super) rules: &'a TenantRules,
+    pub(super) lease: &'a Lease,
     pass: &'a Pass,
 }
 
@@ -219,42 +206,11 @@ impl Renewal<'_> {
     }
 
     /// The client a record's pair was issued to.
-    fn client(&self, record: &Record) -> Client {
+    pub(super) fn client(&self, record: &Record) -> Client {
         match &record.session {
             Some(session) => Client { tenant: record.key.tenant.clone(), id: session.client.clone() },
             None => self.rules.client.clone(),
         }
-    }
-
-    async fn carry_out(&self, record: &Record, step: Step) -> Result<Outcome, GivenUp> {
-        let idp = &self.reconciler.parts.idp;
-        let client = self.client(record);
-        let asked_at = self.reconciler.parts.clock.now();
-        Ok(match step {
-            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Suspend | Step::Finish(_) => {
-                Outcome::Noted
-            }
-            Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
-            Step::Probe(slot) => {
-                let token = self.refresh_token(record, slot)?;
-                Outcome::Probed(idp.probe(&client, &token).await)
-            }
-            Step::Exchange(slot) => {
-                self.hold().await?;
-                let subject = self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))?;
-                self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at)
-            }
-            Step::Spend(slot) => self.spend(record, slot, &client).await?,
-            Step::Impersonate => {
-                self.hold().await?;
-                let granted = idp.impersonate(&self.rules.client, &record.subject).await;
-                self.acquired(record, granted, asked_at).await?
-            }
-            Step::Revoke => {
-                let token = self.refresh_token(record, Slot::Current)?;
-                Outcome::Revoked(idp.revoke(&client, &token).await)
-            }
-        })
     }
 
     /// A place among the spends of a client session, waited for before the spend is declared: the intent's deadline
@@ -281,141 +237,6 @@ impl Renewal<'_> {
         }
         (record.expires_at, record.readers, record.terms) = (now.expires_at, now.readers, now.terms);
         Ok(true)
-    }
-
-    /// Sends a refresh token, once. The lease is checked right before the send.
-    async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
-        let token = self.refresh_token(record, slot)?;
-        self.hold().await?;
-        let asked_at = self.reconciler.parts.clock.now();
-        let latest = self.rules.renewal.quarantine.mul_f64(1.0 - SEND_WITHIN);
-        if record.intent.is_none_or(|intent| asked_at + latest > intent.deadline) {
-            // At the deadline whoever finds the intent believes that nothing is under way any more.
-            return Err(GivenUp::LeaseLost);
-        }
-        let granted = self.reconciler.parts.idp.refresh(client, &token).await;
-        if matches!(granted, Err(GrantError::Unknown(_))) {
-            self.reconciler.parts.observer.ambiguous_spend();
-        }
-        Ok(self.issued(record, slot, granted, asked_at))
-    }
-
-    /// Seals what was granted for the record's next generation.
-    fn issued(&self, record: &Record, slot: Slot, granted: Result<Grant, GrantError>, asked_at: Timestamp) -> Outcome {
-        let grant = match granted {
-            Ok(grant) => grant,
-            Err(error) => return Outcome::Failed(error),
-        };
-        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
-        let mut sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
-        sealed.epoch = *self.reconciler.epoch.lock();
-        Outcome::Issued(Box::new(Issued {
-            pair: sealed,
-            expires_in: grant.expires_in,
-            identity: grant.identity(&record.subject, &record.user),
-            session: None,
-        }))
-    }
-
-    /// The pair of a new session of the vault's own: the job joins that session before the record says so.
-    async fn acquired(
-        &self,
-        record: &Record,
-        granted: Result<Grant, GrantError>,
-        asked_at: Timestamp,
-    ) -> Result<Outcome, GivenUp> {
-        let sid = granted.as_ref().ok().and_then(|grant| grant.sid.clone());
-        let mut issued = match self.issued(record, Slot::Current, granted, asked_at) {
-            Outcome::Issued(issued) => issued,
-            other => return Ok(other),
-        };
-        if let Some(sid) = sid {
-            let client = &self.rules.client;
-            let store = &self.reconciler.parts.store;
-            let joined = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
-            let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
-            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
-            if let Err(error) = joined {
-                let lost = Record {
-                    pair: Some(issued.pair),
-                    session: issued.session,
-                    generation: record.generation.next(),
-                    ..record.clone()
-                };
-                self.reconciler.parts.abandon(&lost).await;
-                return Err(error.into());
-            }
-        }
-        Ok(Outcome::Issued(issued))
-    }
-
-    /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
-    async fn hold(&self) -> Result<(), GivenUp> {
-        let parts = &self.reconciler.parts;
-        if parts.clock.now() < self.lease.until && parts.store.holds(self.lease).await? {
-            return Ok(());
-        }
-        parts.observer.lease_lost();
-        Err(GivenUp::LeaseLost)
-    }
-
-    fn refresh_token(&self, record: &Record, slot: Slot) -> Result<RefreshToken, GivenUp> {
-        self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))
-    }
-
-    /// What does not open decides nothing, however it came about: the right key may be in another replica's keyring, or in
-    /// this one's again once an operator has put it back. The record comes up again at the lease's end.
-    fn open<T>(&self, opened: Result<T, SealError>) -> Result<T, GivenUp> {
-        opened.map_err(|error| {
-            self.reconciler.parts.observer.seal_failure(error);
-            tracing::error!(%error, "a sealed token does not open");
-            GivenUp::Sealed
-        })
-    }
-
-    async fn write(&self, before: &Record, after: &Record, answered: bool, resting: bool) -> Result<(), GivenUp> {
-        if before == after && !resting {
-            return Ok(());
-        }
-        let mut write = Write::between(before, after, self.reconciler.parts.attempt());
-        write = if answered { write.answering(before) } else { write.under(self.lease) };
-        if resting || matches!(after.state, State::Ended(_)) {
-            write = write.releasing();
-        }
-        let written = match write.guard.intent {
-            Some(_) => self.insist(&write).await?,
-            None => self.reconciler.parts.write(&write).await?,
-        };
-        match written {
-            Written::Done | Written::AlreadyDone => Ok(()),
-            Written::Conflict | Written::Gone => Err(GivenUp::Conflict),
-        }
-    }
-
-    /// The answer to a spend is the only copy of the only live refresh token: it is written however long the store is
-    /// away, whoever holds the lease by then, and a shutdown waits for it.
-    async fn insist(&self, write: &Write<'_>) -> Result<Written, StoreError> {
-        loop {
-            match self.reconciler.parts.write(write).await {
-                Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(why, "the store is away; the answer to a spend is held in memory until it is back");
-                    tokio::time::sleep(INSIST_PAUSE).await;
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    /// What was spent for is kept in memory until the store is certain to have it. Where the write did not go through,
-    /// because others have given the job up meanwhile, it is brought back at once.
-    async fn secure(&self, record: &Record, written: &Result<(), GivenUp>) {
-        let reconciler = self.reconciler;
-        reconciler.held.keep(record, reconciler.parts.clock.now());
-        if written.is_err()
-            && let Err(error) = reconciler.restore(record).await
-        {
-            tracing::warn!(%error, "the answer to a spend is held in memory until the store is back");
-        }
     }
 
     /// After an end: the entries are tidied, and the client session is marked where it is over while the user's is not.

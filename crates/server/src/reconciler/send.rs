@@ -1,0 +1,141 @@
+//! Carrying a step out: what is sent to Keycloak, and what is made of its answer.
+//!
+//! An old fence may not send: before anything that could hurt, the lease is looked up in the store again. Nothing is sent
+//! twice, and nothing is written here.
+
+use tokenvault_core::pair::Kind;
+use tokenvault_core::policy::{Issued, Outcome, Step};
+use tokenvault_core::ports::{Client, Grant, GrantError};
+use tokenvault_core::record::{Record, SessionRef, Slot};
+use tokenvault_core::seal::SealError;
+use tokenvault_core::secret::RefreshToken;
+use tokenvault_core::time::Timestamp;
+
+use super::renew::{GivenUp, Renewal};
+
+/// The part of the quarantine within which a declared token is sent, a little less than a third: Keycloak may take two, and
+/// the vault's clock may run faster than time.
+const SEND_WITHIN: f64 = 0.32;
+
+impl Renewal<'_> {
+    pub(super) async fn carry_out(&self, record: &Record, step: Step) -> Result<Outcome, GivenUp> {
+        let idp = &self.reconciler.parts.idp;
+        let client = self.client(record);
+        let asked_at = self.reconciler.parts.clock.now();
+        Ok(match step {
+            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Suspend | Step::Finish(_) => {
+                Outcome::Noted
+            }
+            Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
+            Step::Probe(slot) => {
+                let token = self.refresh_token(record, slot)?;
+                Outcome::Probed(idp.probe(&client, &token).await)
+            }
+            Step::Exchange(slot) => {
+                self.hold().await?;
+                let subject = self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))?;
+                self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at)
+            }
+            Step::Spend(slot) => self.spend(record, slot, &client).await?,
+            Step::Impersonate => {
+                self.hold().await?;
+                let granted = idp.impersonate(&self.rules.client, &record.subject).await;
+                self.acquired(record, granted, asked_at).await?
+            }
+            Step::Revoke => {
+                let token = self.refresh_token(record, Slot::Current)?;
+                Outcome::Revoked(idp.revoke(&client, &token).await)
+            }
+        })
+    }
+
+    /// Sends a refresh token, once. The lease is checked right before the send.
+    async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
+        let token = self.refresh_token(record, slot)?;
+        self.hold().await?;
+        let asked_at = self.reconciler.parts.clock.now();
+        let latest = self.rules.renewal.quarantine.mul_f64(1.0 - SEND_WITHIN);
+        if record.intent.is_none_or(|intent| asked_at + latest > intent.deadline) {
+            // At the deadline whoever finds the intent believes that nothing is under way any more.
+            return Err(GivenUp::LeaseLost);
+        }
+        let granted = self.reconciler.parts.idp.refresh(client, &token).await;
+        if matches!(granted, Err(GrantError::Unknown(_))) {
+            self.reconciler.parts.observer.ambiguous_spend();
+        }
+        Ok(self.issued(record, slot, granted, asked_at))
+    }
+
+    /// Seals what was granted for the record's next generation.
+    fn issued(&self, record: &Record, slot: Slot, granted: Result<Grant, GrantError>, asked_at: Timestamp) -> Outcome {
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => return Outcome::Failed(error),
+        };
+        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
+        let mut sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
+        sealed.epoch = *self.reconciler.epoch.lock();
+        Outcome::Issued(Box::new(Issued {
+            pair: sealed,
+            expires_in: grant.expires_in,
+            identity: grant.identity(&record.subject, &record.user),
+            session: None,
+        }))
+    }
+
+    /// The pair of a new session of the vault's own: the job joins that session before the record says so.
+    async fn acquired(
+        &self,
+        record: &Record,
+        granted: Result<Grant, GrantError>,
+        asked_at: Timestamp,
+    ) -> Result<Outcome, GivenUp> {
+        let sid = granted.as_ref().ok().and_then(|grant| grant.sid.clone());
+        let mut issued = match self.issued(record, Slot::Current, granted, asked_at) {
+            Outcome::Issued(issued) => issued,
+            other => return Ok(other),
+        };
+        if let Some(sid) = sid {
+            let client = &self.rules.client;
+            let store = &self.reconciler.parts.store;
+            let joined = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
+            let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
+            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
+            if let Err(error) = joined {
+                let lost = Record {
+                    pair: Some(issued.pair),
+                    session: issued.session,
+                    generation: record.generation.next(),
+                    ..record.clone()
+                };
+                self.reconciler.parts.abandon(&lost).await;
+                return Err(error.into());
+            }
+        }
+        Ok(Outcome::Issued(issued))
+    }
+
+    /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
+    pub(super) async fn hold(&self) -> Result<(), GivenUp> {
+        let parts = &self.reconciler.parts;
+        if parts.clock.now() < self.lease.until && parts.store.holds(self.lease).await? {
+            return Ok(());
+        }
+        parts.observer.lease_lost();
+        Err(GivenUp::LeaseLost)
+    }
+
+    fn refresh_token(&self, record: &Record, slot: Slot) -> Result<RefreshToken, GivenUp> {
+        self.open(self.reconciler.parts.sealer(record).open_refresh(record, slot))
+    }
+
+    /// What does not open decides nothing, however it came about: the right key may be in another replica's keyring, or in
+    /// this one's again once an operator has put it back. The record comes up again at the lease's end.
+    fn open<T>(&self, opened: Result<T, SealError>) -> Result<T, GivenUp> {
+        opened.map_err(|error| {
+            self.reconciler.parts.observer.seal_failure(error);
+            tracing::error!(%error, "a sealed token does not open");
+            GivenUp::Sealed
+        })
+    }
+}
