@@ -6,6 +6,7 @@
 )]
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokenvault_core::ids::{AttemptId, Incarnation, ReplicaId};
 use tokenvault_core::ports::{Claim, Created, StoreError, TokenStore, Write, Written};
+use tokenvault_core::record::{Intent, Record, Slot};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA, Unreadable};
 use tokenvault_tests::harness::certs::TestCa;
@@ -335,6 +337,48 @@ async fn a_write_waits_for_replicas_and_counts_where_they_are_too_few() -> Resul
     assert_eq!(another.write(&write).await?, Written::AlreadyDone);
     assert_eq!((store.short_acks(), other.short_acks(), another.short_acks()), (2, 1, 1));
     replica.resume().await
+}
+
+#[tokio::test]
+async fn the_answer_to_a_spend_is_written_until_a_replica_has_it_but_not_for_ever() -> Result<()> {
+    let primary = Redis::start().await?;
+    let config =
+        RedisConfig { ack_replicas: 1, ack_timeout: Duration::from_millis(50), ..RedisConfig::new(primary.url()) };
+    let told = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&told);
+    let store = RedisStore::connect(&config)?.on_short_ack(move || {
+        counting.fetch_add(1, Ordering::Relaxed);
+    });
+    let before = record(&key("a"), NOW);
+    assert_eq!(store.create(&before, None, AttemptId::from_bits(1)).await?, Created::Done);
+    let intent = Intent {
+        attempt: AttemptId::from_bits(2),
+        slot: Slot::Current,
+        hash: before.pair.as_ref().expect("a pair").refresh.hash,
+        deadline: NOW + Duration::from_secs(30),
+        learning: false,
+    };
+    let declared = Record { intent: Some(intent), ..before.clone() };
+    let declare = Write::between(&before, &declared, AttemptId::from_bits(2));
+    assert_eq!((store.write(&declare).await?, told.swap(0, Ordering::Relaxed)), (Written::Done, 2));
+
+    let answered = Record { intent: None, generation: declared.generation.next(), ..declared.clone() };
+    let write = Write::between(&declared, &answered, AttemptId::from_bits(3)).answering(&declared);
+    assert!(store.write(&write).await?.is_done());
+    assert_eq!(told.swap(0, Ordering::Relaxed), 10, "no replica is there");
+
+    let later = Record { intent: Some(Intent { attempt: AttemptId::from_bits(4), ..intent }), ..answered.clone() };
+    store.write(&Write::between(&answered, &later, AttemptId::from_bits(4))).await?;
+    told.store(0, Ordering::Relaxed);
+    let last = Record { intent: None, generation: later.generation.next(), ..later.clone() };
+    let write = Write::between(&later, &last, AttemptId::from_bits(5)).answering(&later);
+    let (written, replica) = tokio::join!(store.write(&write), async {
+        wait_until("the write to be repeated", SOON, async || told.load(Ordering::Relaxed) > 1).await?;
+        Redis::options().replica_of(&primary).start().await
+    });
+    assert!(written?.is_done());
+    drop(replica?);
+    Ok(())
 }
 
 #[tokio::test]

@@ -27,7 +27,8 @@ pub struct RedisConfig {
     /// For an answer.
     pub response_timeout: Duration,
     /// How many replicas should acknowledge a write (`WAIT`); 0 for none. It narrows the window in which a failover loses
-    /// an acknowledged write; fewer acknowledgements are counted, and are no error.
+    /// an acknowledged write; fewer acknowledgements are counted, and are no error. Only the write of a spend's answer is
+    /// repeated, ten times at most.
     pub ack_replicas: u32,
     /// How long to wait for them, beside `response_timeout`.
     pub ack_timeout: Duration,

@@ -20,6 +20,10 @@ const LAST: u64 = 253_402_300_799_999;
 /// The field that schema 2 has brought.
 const TERMS: &str = "terms";
 
+/// How often the write of a spend's answer is made at most, until enough replicas have acknowledged it: it holds the only
+/// live refresh token there is.
+const INSIST: u32 = 10;
+
 /// No seal looks like this: there is none.
 const NO_TERMS: &[u8] = b"-";
 
@@ -91,7 +95,8 @@ impl RedisStore {
     }
 
     pub(crate) async fn write_record(&self, write: &Write<'_>) -> Result<Written, StoreError> {
-        let answer: String = self.change(&self.write_call(write)).await?;
+        let times = if write.guard.intent.is_some() { INSIST } else { 1 };
+        let answer: String = self.change_insisting(&self.write_call(write), times).await?;
         match answer.as_str() {
             "done" => Ok(Written::Done),
             "already" => Ok(Written::AlreadyDone),

@@ -54,6 +54,7 @@ pub struct RedisStore {
     pub(crate) reads: Reads,
     acks: Option<Acks>,
     short_acks: AtomicU64,
+    on_short_ack: Option<Box<dyn Fn() + Send + Sync>>,
     /// The newest schema it knows.
     pub(crate) speaks: u32,
     pub(crate) on_unreadable: Option<OnUnreadable>,
@@ -70,6 +71,7 @@ impl RedisStore {
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
+            on_short_ack: None,
             speaks: SCHEMA,
             on_unreadable: None,
         })
@@ -92,13 +94,37 @@ impl RedisStore {
         self.short_acks.load(Ordering::Relaxed)
     }
 
+    /// Calls this each time a write is acknowledged by fewer replicas than were asked for.
+    #[must_use]
+    pub fn on_short_ack(mut self, tell: impl Fn() + Send + Sync + 'static) -> Self {
+        self.on_short_ack = Some(Box::new(tell));
+        self
+    }
+
     /// Runs a script that changes something that must outlive a failover.
     pub(crate) async fn change<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        let sent = self.writes.call(Call::Script(script), Repeat::Once, self.acks).await?;
-        if !sent.acknowledged {
-            self.short_acks.fetch_add(1, Ordering::Relaxed);
+        self.change_insisting(script, 1).await
+    }
+
+    /// The same, so many times at most until as many replicas as were asked for have acknowledged it. The script must
+    /// recognise that it is repeated; where a failover has lost what it did, the repetition does it anew.
+    pub(crate) async fn change_insisting<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+        times: u32,
+    ) -> Result<T, StoreError> {
+        let mut left = times;
+        loop {
+            let sent = self.writes.call(Call::Script(script), Repeat::Once, self.acks).await?;
+            left = left.saturating_sub(1);
+            if !sent.acknowledged {
+                self.short_acks.fetch_add(1, Ordering::Relaxed);
+                self.on_short_ack.iter().for_each(|tell| tell());
+            }
+            if sent.acknowledged || left == 0 {
+                return Ok(sent.answer);
+            }
         }
-        Ok(sent.answer)
     }
 }
 

@@ -98,8 +98,9 @@ pub fn parts(
 }
 
 fn connect(config: &RedisConfig, metrics: &Arc<Metrics>) -> Result<RedisStore, WiringError> {
-    let metrics = Arc::clone(metrics);
-    Ok(RedisStore::connect(config)?.telling(Arc::new(move |why| metrics.unreadable(why))))
+    let (unreadable, short) = (Arc::clone(metrics), Arc::clone(metrics));
+    let store = RedisStore::connect(config)?.telling(Arc::new(move |why| unreadable.unreadable(why)));
+    Ok(store.on_short_ack(move || short.short_ack()))
 }
 
 fn both<S>(store: S, metrics: &Arc<Metrics>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)

@@ -69,6 +69,7 @@ pub struct Metrics {
     ended: Count,
     suspended: Count,
     rollbacks: Counter,
+    short_acks: Counter,
     clock_skew: Gauge<f64, AtomicU64>,
     clock_ahead: Gauge<f64, AtomicU64>,
     ambiguous_spends: Counter,
@@ -110,6 +111,7 @@ impl Metrics {
             ended: Count::default(),
             suspended: Count::default(),
             rollbacks: Counter::default(),
+            short_acks: Counter::default(),
             clock_skew: Gauge::default(),
             clock_ahead: Gauge::default(),
             ambiguous_spends: Counter::default(),
@@ -189,6 +191,11 @@ impl Metrics {
             self.rollbacks.clone(),
         );
         r.register(
+            "store_short_acks",
+            "Writes that fewer replicas of Redis acknowledged in time than redis.ack_replicas asks for",
+            self.short_acks.clone(),
+        );
+        r.register(
             "clock_skew_seconds",
             "How far this machine's clock is ahead of the vault's, which follows the store's",
             self.clock_skew.clone(),
@@ -263,6 +270,11 @@ impl Metrics {
     /// A record was found that cannot be read.
     pub fn unreadable(&self, why: Unreadable) {
         self.seal_failures.get_or_create(&vec![("kind", why.code())]).inc();
+    }
+
+    /// A write was acknowledged by fewer replicas than were asked for.
+    pub fn short_ack(&self) {
+        self.short_acks.inc();
     }
 
     /// How many jobs there are in each state.
