@@ -95,7 +95,15 @@ fn fail(record: &mut Record, round: &mut Round, at: &Moment<'_>) {
     let doublings = record.failures.min(16);
     record.failures = record.failures.saturating_add(1);
     let delay = at.settings.retry_min.saturating_mul(1 << doublings).min(at.settings.retry_max);
+    let delay = urgency(record, at.now).map_or(delay, |longest| delay.min(longest.max(at.settings.retry_min)));
     round.rest_until = Some(at.now + delay.mul_f64(1.0 - at.settings.jitter * at.roll));
+}
+
+/// How long a record whose access token lives may be left alone after a failure: an eighth of what is left of it. So what
+/// dies sooner is tried again sooner, however often it has failed. One whose token is dead has nothing more to lose.
+pub fn urgency(record: &Record, now: Timestamp) -> Option<Duration> {
+    let left = record.pair.as_ref()?.access_expires_at.since(now);
+    (!left.is_zero()).then_some(left / 8)
 }
 
 fn suspend(record: &mut Record, round: &mut Round, why: Suspension, at: &Moment<'_>) {

@@ -27,7 +27,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use apply::{apply, schedule};
+pub use apply::{apply, schedule, urgency};
 pub use plan::plan;
 pub use serve::{Ask, Serve, least_left, serve};
 

@@ -647,8 +647,23 @@ fn a_session_of_the_vaults_own_that_lapsed_during_an_outage_is_acquired_again() 
 }
 
 #[test]
+fn what_dies_sooner_is_tried_again_sooner_however_often_it_has_failed() {
+    let delay_at = |second, failures| {
+        let mut walk = Walk::new(Record { failures, ..record(Acquisition::Exchange) }, at(second));
+        walk.step(Step::Probe(Slot::Current), Outcome::Probed(Err(CallError::NoAnswer(Cause::Connect))));
+        let Step::Rest(until) = walk.next() else { panic!("must rest") };
+        until.since(walk.now)
+    };
+    let delays = [30, 40, 50, 56].map(|second| delay_at(second, 10));
+    assert!(delays.is_sorted_by(|sooner, later| sooner > later), "{delays:?}");
+    assert!(delay_at(30, 10) <= Duration::from_secs(30) / 8);
+    assert_eq!(delay_at(59, 10), delay_at(59, 0), "but not more often than after the first failure");
+    assert!(delay_at(61, 10) > Duration::from_secs(9), "a dead one has nothing more to lose");
+}
+
+#[test]
 fn failures_back_off_up_to_the_limit() {
-    let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
+    let mut walk = Walk::new(record(Acquisition::Exchange), at(61));
     let mut last = Duration::ZERO;
     for _ in 0..12 {
         walk.step(Step::Probe(Slot::Current), Outcome::Probed(Err(CallError::NoAnswer(Cause::Connect))));
