@@ -20,7 +20,7 @@ use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
 use crate::clock::SystemClock;
 use crate::config::{Admin, Config, ConfigError, Secrets};
-use crate::fleet::Member;
+use crate::fleet::{Member, Standing};
 use crate::http::{self, App};
 use crate::journal::{AuditLog, Events, Journal, Recorder};
 use crate::management::{self, Management, ReadyPart};
@@ -75,6 +75,7 @@ pub struct Running {
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     journal: Arc<dyn Journal>,
+    standing: Arc<Standing>,
     grace: Duration,
 }
 
@@ -94,10 +95,18 @@ impl Running {
         self.stop.cancel();
     }
 
-    /// Stops and waits until everything is finished; `false` if something was not within the grace period.
+    /// Stops and waits until everything is finished; `false` if something was not within the grace period. The answer to
+    /// a spend is waited for beyond that, however long the store is away: it may be the only live refresh token there is.
     pub async fn finish(self) -> bool {
         self.stop();
         let finished = tokio::time::timeout(self.grace, futures::future::join_all(self.tasks)).await.is_ok();
+        if let spends @ 1.. = self.standing.spends() {
+            tracing::warn!(
+                spends,
+                "refresh tokens were spent and what they brought is not written yet: waiting for the store; a second signal would lose it"
+            );
+            self.standing.until_spends_are_written().await;
+        }
         self.journal.flush().await;
         finished
     }
@@ -179,7 +188,7 @@ where
         journal: Arc::clone(&parts.journal),
         clock: Arc::clone(&parts.clock),
     };
-    let (options, journal) = (renewing, Arc::clone(&parts.journal));
+    let (options, journal, standing) = (renewing, Arc::clone(&parts.journal), Arc::clone(&parts.standing));
     let replica = options.replica.clone();
     tracing::info!(%replica, "leases are taken under this name");
     let ready: Vec<Arc<dyn ReadyPart>> = vec![
@@ -230,7 +239,7 @@ where
         tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
-    Ok(Running { address, management_address, stop, tasks, journal, grace: config.server.shutdown_grace })
+    Ok(Running { address, management_address, stop, tasks, journal, standing, grace: config.server.shutdown_grace })
 }
 
 /// Where operators call.

@@ -106,6 +106,96 @@ async fn a_5xx_to_an_exchange_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_may_not_exchange_spends_until_one_job_or_a_registration_hears_that_it_may_again() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    for job in ["a", "b"] {
+        stage.register(job, request(&ui, Acquisition::Exchange)).await.expect("a job");
+    }
+    let switch = |on: bool| {
+        let change = |client: ClientConfig| {
+            if on { client.token_exchange() } else { client.token_exchange_without_refresh_tokens() }
+        };
+        stage
+            .keycloak
+            .handle()
+            .with(|keycloak, _| keycloak.change_client(REALM, "tokenvault", change))
+            .expect("it is there");
+    };
+    let exchanges = || stage.keycloak.journal().requests(Endpoint::Exchange);
+    let renewed = async |generation, time| {
+        stage.pass(time);
+        for job in ["a", "b"] {
+            stage.until(job, |record| record.generation == Generation(generation)).await;
+        }
+        exchanges()
+    };
+    let round = LIFE * 6 / 10;
+
+    switch(false);
+    let refused = renewed(2, round).await;
+    assert!((3..=4).contains(&refused), "each asks once at most: {refused}");
+    assert_eq!(renewed(3, round).await, refused, "nobody asks any more");
+    switch(true);
+    assert_eq!(renewed(4, round).await, refused, "nobody knows");
+    assert_eq!(renewed(5, Duration::from_mins(10)).await, refused, "dead tokens cannot be exchanged");
+    assert!(renewed(6, round).await > refused, "one asks");
+    let before = exchanges();
+    assert_eq!(renewed(7, round).await, before + 2, "what it heard holds for both");
+
+    switch(false);
+    let refused = renewed(8, round).await;
+    switch(true);
+    assert_eq!(renewed(9, round).await, refused);
+    stage.register("c", request(&stage.login().await, Acquisition::Exchange)).await.expect("a job");
+    assert!(renewed(10, round).await >= refused + 3, "the registration has told them");
+}
+
+#[tokio::test]
+async fn after_an_outage_what_dies_first_is_renewed_before_it_dies() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    let names: Vec<String> = (0..12).map(|number| format!("job-{number}")).collect();
+    for name in &names {
+        stage.register(name, request(&ui, Acquisition::Exchange)).await.expect("a job");
+        stage.pass(Duration::from_secs(1));
+    }
+    stage.keycloak.faults().every(Endpoint::Introspect, Fault::Status(Moment::Before, 503));
+    // The first dies 60 s after it was registered, the last 12 s later; all fail again and again meanwhile.
+    for _ in 0..164 {
+        stage.pass(Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(stage.record(&names[11]).await.failures > 0, "they have backed off");
+    stage.keycloak.faults().clear();
+    for _ in 0..80 {
+        stage.pass(Duration::from_millis(250));
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    for name in &names {
+        assert!(stage.record(name).await.generation > Generation(1), "{name}");
+    }
+    assert_eq!(stage.keycloak.journal().most_sends(), 0, "none died: nothing was spent");
+}
+
+#[tokio::test]
+async fn a_reader_who_asks_for_too_much_is_told_what_there_is() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    stage.keycloak.faults().every(Endpoint::Introspect, Fault::Status(Moment::Before, 503));
+    stage.pass(LIFE / 2);
+    let ask = |min_ttl| ReadRequest { min_ttl: Some(Duration::from_secs(min_ttl)), wait: Duration::ZERO, known: None };
+    let problem = stage.vault.read(&caller("mod-di"), &job("a"), ask(45)).await.expect_err("it is too old");
+    assert_eq!(problem.code, Code::TokenNotReady);
+    assert!(problem.detail.contains(" s left"), "{}", problem.detail);
+    assert!(stage.vault.read(&caller("mod-di"), &job("a"), ask(20)).await.is_ok(), "as it was told");
+    stage.pass(LIFE / 2);
+    let problem = stage.vault.read(&caller("mod-di"), &job("a"), ask(45)).await.expect_err("it is dead");
+    assert!(!problem.detail.contains("left"), "{}", problem.detail);
+}
+
+#[tokio::test]
 async fn the_users_logout_ends_an_exchanged_job_and_says_why() {
     let stage = Stage::set().await;
     let ui = stage.login().await;

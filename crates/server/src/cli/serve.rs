@@ -11,7 +11,8 @@ use crate::telemetry::traces::Traces;
 /// Run the vault
 ///
 /// Runs until SIGTERM or SIGINT, then takes no new requests, finishes what is in hand within `server.shutdown_grace`
-/// and exits. A second signal ends it at once. SIGHUP opens the audit file again after it was moved. Logs go to standard
+/// and exits. Where it holds the only live refresh token of a job, it waits for the store beyond that. A second signal
+/// ends it at once. SIGHUP opens the audit file again after it was moved. Logs go to standard
 /// error.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -46,9 +47,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         tracing::info!("stopping");
         running.stop();
         tokio::select! {
-            true = running.finish() => tracing::info!("stopped"),
+            finished = running.finish() => match finished {
+                true => tracing::info!("stopped"),
+                false => tracing::warn!("stopped later than it should, or with something unfinished: `server.shutdown_grace` was over"),
+            },
             () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
-            else => tracing::warn!("stopped with something unfinished: `server.shutdown_grace` was over"),
         }
         Ok(())
     });

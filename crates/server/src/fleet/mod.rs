@@ -4,6 +4,7 @@
 //! Nothing a reader or a renewal needs depends on it: where the store cannot be asked, what was heard last holds.
 
 mod census;
+mod exchange;
 mod reseal;
 mod standing;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::parts::Parts;
 use crate::telemetry::metrics::Metrics;
 
+pub use exchange::ExchangeRights;
 pub use standing::{InHand, Standing};
 
 /// How often it asks until it was answered once.

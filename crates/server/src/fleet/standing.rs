@@ -9,6 +9,9 @@ use parking_lot::RwLock;
 use tokenvault_core::ids::{Generation, JobKey};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
+use tokio::sync::watch;
+
+use super::exchange::ExchangeRights;
 
 /// The first schema in which every record's terms are vouched for.
 const WITH_TERMS: u32 = 2;
@@ -24,12 +27,18 @@ type Seen = HashMap<JobKey, (Timestamp, Generation)>;
 pub struct Standing {
     paused_until: AtomicU64,
     renewing: AtomicU32,
+    /// Spends that were sent, or answered, and are not in the store yet.
+    spends: watch::Sender<usize>,
     demands_terms: AtomicBool,
+    exchange: ExchangeRights,
     seen: [RwLock<Seen>; PARTS],
 }
 
 /// A renewal in hand, as long as this lives.
 pub struct InHand<'a>(&'a Standing);
+
+/// A spend whose answer is not in the store yet, as long as this lives.
+pub struct Unwritten<'a>(&'a Standing);
 
 impl Standing {
     /// Hears until when renewal is paused; `None` where it is not.
@@ -51,6 +60,29 @@ impl Standing {
     /// How many renewals are in hand.
     pub fn renewing(&self) -> u32 {
         self.renewing.load(Ordering::Relaxed)
+    }
+
+    /// Takes a spend in hand: what Keycloak answers may be the only live refresh token there is.
+    pub fn take_spend(&self) -> Unwritten<'_> {
+        self.spends.send_modify(|spends| *spends += 1);
+        Unwritten(self)
+    }
+
+    /// How many spends are in hand.
+    pub fn spends(&self) -> usize {
+        *self.spends.borrow()
+    }
+
+    /// Until no spend is in hand.
+    pub async fn until_spends_are_written(&self) {
+        let mut spends = self.spends.subscribe();
+        // Its sender lives as long as this.
+        let _ = spends.wait_for(|spends| *spends == 0).await;
+    }
+
+    /// Which clients may exchange.
+    pub fn exchange(&self) -> &ExchangeRights {
+        &self.exchange
     }
 
     /// Hears the store's schema.
@@ -91,6 +123,12 @@ impl Standing {
         let sum =
             key.job.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
         &self.seen[sum % PARTS]
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.0.spends.send_modify(|spends| *spends -= 1);
     }
 }
 

@@ -10,25 +10,36 @@ use super::renew::{GivenUp, Renewal};
 /// How long to wait before the answer to a spend is offered to an absent store again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
+/// What a write would lose if it were not made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing that cannot be found out or come by again.
+    Repeatable,
+    /// The answer to a spend: the only copy of the only live refresh token.
+    Spent,
+    /// A session of the vault's own, which nobody would know of.
+    Acquired,
+}
+
 impl Renewal<'_> {
     pub(super) async fn write(
         &self,
         before: &Record,
         after: &Record,
-        answered: bool,
+        answer: Answer,
         resting: bool,
     ) -> Result<(), GivenUp> {
         if before == after && !resting {
             return Ok(());
         }
         let mut write = Write::between(before, after, self.reconciler.parts.attempt());
-        write = if answered { write.answering(before) } else { write.under(self.lease) };
+        write = if answer == Answer::Spent { write.answering(before) } else { write.under(self.lease) };
         if resting || matches!(after.state, State::Ended(_)) {
             write = write.releasing();
         }
-        let written = match write.guard.intent {
-            Some(_) => self.insist(&write).await?,
-            None => self.reconciler.parts.write(&write).await?,
+        let written = match answer {
+            Answer::Repeatable => self.reconciler.parts.write(&write).await?,
+            Answer::Spent | Answer::Acquired => self.insist(&write).await?,
         };
         match written {
             Written::Done | Written::AlreadyDone => Ok(()),
@@ -36,13 +47,15 @@ impl Renewal<'_> {
         }
     }
 
-    /// The answer to a spend is the only copy of the only live refresh token: it is written however long the store is
-    /// away, whoever holds the lease by then, and a shutdown waits for it.
+    /// The answer to a spend is written however long the store is away, whoever holds the lease by then, and a shutdown
+    /// waits for it. A new session of the vault's own is offered as long as the process lives: until the store has said
+    /// whether the job lives in it, it can neither be left behind nor be revoked, and asking for another one each time would
+    /// leave as many at Keycloak.
     async fn insist(&self, write: &Write<'_>) -> Result<Written, StoreError> {
         loop {
             match self.reconciler.parts.write(write).await {
                 Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(why, "the store is away; the answer to a spend is held in memory until it is back");
+                    tracing::warn!(why, "the store is away; what Keycloak answered is held in memory until it is back");
                     tokio::time::sleep(INSIST_PAUSE).await;
                 }
                 answer => return answer,
@@ -55,10 +68,15 @@ impl Renewal<'_> {
     pub(super) async fn secure(&self, record: &Record, written: &Result<(), GivenUp>) {
         let reconciler = self.reconciler;
         reconciler.held.keep(record, reconciler.parts.clock.now());
-        if written.is_err()
-            && let Err(error) = reconciler.restore(record).await
-        {
+        if written.is_ok() {
+            return;
+        }
+        while let Err(error) = reconciler.restore(record).await {
             tracing::warn!(%error, "the answer to a spend is held in memory until the store is back");
+            if !matches!(error, StoreError::Unavailable(_)) {
+                return;
+            }
+            tokio::time::sleep(INSIST_PAUSE).await;
         }
     }
 }

@@ -27,8 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const KEEP: Duration = Duration::from_mins(30);
 /// More are not kept; the oldest go first.
 const MOST: usize = 5_000;
-/// So many jobs' generations are remembered; then it is begun anew.
-const MOST_SEEN: usize = 100_000;
 
 /// A record as it was written with the answer to a spend.
 struct Kept {
@@ -37,11 +35,10 @@ struct Kept {
     look_at: Timestamp,
 }
 
-/// What is kept, by job, and which generations were seen.
+/// What is kept, by job.
 #[derive(Default)]
 pub(super) struct Held {
     kept: Mutex<HashMap<JobKey, Kept>>,
-    seen: Mutex<HashMap<JobKey, Generation>>,
 }
 
 impl Held {
@@ -49,6 +46,7 @@ impl Held {
     pub(super) fn keep(&self, record: &Record, now: Timestamp) {
         let mut kept = self.kept.lock();
         if kept.len() >= MOST
+            && !kept.contains_key(&record.key)
             && let Some(oldest) = kept.values().min_by_key(|kept| kept.since).map(|kept| kept.record.key.clone())
         {
             kept.remove(&oldest);
@@ -61,16 +59,6 @@ impl Held {
     pub(super) fn newer_than(&self, record: &Record) -> Option<Record> {
         let kept = self.kept.lock();
         kept.get(&record.key).map(|kept| &kept.record).filter(|kept| kept.generation > record.generation).cloned()
-    }
-
-    /// Notes the generation a record stands at. Answers whether a newer one was seen before.
-    pub(super) fn goes_back(&self, record: &Record) -> bool {
-        let mut seen = self.seen.lock();
-        if seen.len() >= MOST_SEEN {
-            seen.clear();
-        }
-        let before = seen.insert(record.key.clone(), record.generation);
-        before.is_some_and(|before| before > record.generation)
     }
 
     /// The store was away: it may have come back with less than it had.
@@ -286,6 +274,24 @@ mod tests {
             assert_eq!(verdict_on(record(5, State::Ended(reason))), Verdict::Forget, "it ended after the held pair");
         }
         assert_eq!(judge(&record(5, State::Active), None, NOW), Verdict::Revive(None));
+    }
+
+    #[test]
+    fn a_newer_pair_of_a_job_that_is_held_makes_no_other_one_go() {
+        let held = Held::default();
+        let of = |number: usize, generation| {
+            let mut record = record(generation, State::Active);
+            record.key.job = JobId::parse(format!("j{number}")).expect("a job");
+            record
+        };
+        for number in 0..MOST {
+            held.keep(&of(number, 2), NOW + Duration::from_millis(number as u64));
+        }
+        held.keep(&of(7, 3), NOW + Duration::from_mins(1));
+        assert!(held.newer_than(&of(0, 1)).is_some(), "the oldest is still there");
+        assert_eq!(held.newer_than(&of(7, 2)).map(|kept| kept.generation), Some(Generation(3)));
+        held.keep(&of(MOST, 2), NOW + Duration::from_mins(2));
+        assert!(held.newer_than(&of(0, 1)).is_none(), "one more, and the oldest goes");
     }
 
     #[test]

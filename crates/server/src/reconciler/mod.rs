@@ -45,8 +45,6 @@ pub struct Options {
 
 /// How many shards are asked at a time.
 const SHARDS_AT_ONCE: usize = 8;
-/// How long a client that was refused an exchange of its own token is not asked again.
-const EXCHANGE_BAR: Duration = Duration::from_mins(10);
 /// How often the same trouble with a client is said again.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
@@ -62,8 +60,6 @@ pub struct Reconciler {
     epoch: parking_lot::Mutex<Option<StoreEpoch>>,
     /// Clients whose own credentials were refused, and when that was last said.
     rejected: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
-    /// Clients that may not exchange their own tokens, as they were last told, and until when that is believed.
-    barred: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
 }
 
 impl Reconciler {
@@ -81,7 +77,6 @@ impl Reconciler {
             held: Held::default(),
             epoch: parking_lot::Mutex::default(),
             rejected: parking_lot::Mutex::default(),
-            barred: parking_lot::Mutex::default(),
         })
     }
 
@@ -175,16 +170,5 @@ impl Reconciler {
             *said = now;
             tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the vault's client: check its credentials; until then no token of its jobs is renewed");
         }
-    }
-
-    fn may_exchange(&self, client: &Client) -> bool {
-        let key = (client.tenant.clone(), client.id.clone());
-        self.barred.lock().get(&key).is_none_or(|until| *until <= self.parts.clock.now())
-    }
-
-    fn bar_exchange(&self, client: &Client) {
-        let until = self.parts.clock.now() + EXCHANGE_BAR;
-        self.barred.lock().insert((client.tenant.clone(), client.id.clone()), until);
-        tracing::warn!(tenant = %client.tenant, client = %client.id, "the client may not exchange its own access tokens; refresh tokens will be spent instead");
     }
 }

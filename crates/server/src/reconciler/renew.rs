@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply, plan};
+use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply, plan, urgency};
 use tokenvault_core::ports::{CallError, Claimed, Client, GrantError, Lease, Refusal, StoreError, Write};
 use tokenvault_core::record::{EndReason, Record, Slot, State};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Reconciler;
+use super::commit::Answer;
 use super::neighbours::Neighbours;
 use super::traffic::Pass;
 use crate::entropy::roll;
@@ -71,8 +72,9 @@ impl Reconciler {
 
     /// Gives back a record that found no place: its tenant's Keycloak is slow, and others are not to wait for it.
     async fn put_back(&self, record: &Record, lease: &Lease) {
-        let pause = PUT_BACK.mul_f64(0.5 + roll(&*self.parts.entropy));
-        let after = Record { due_at: Some(self.parts.clock.now() + pause), ..record.clone() };
+        let (now, pause) = (self.parts.clock.now(), PUT_BACK.mul_f64(0.5 + roll(&*self.parts.entropy)));
+        let pause = urgency(record, now).map_or(pause, |longest| pause.min(longest.max(PUT_BACK / 8)));
+        let after = Record { due_at: Some(now + pause), ..record.clone() };
         let write = Write::between(record, &after, self.parts.attempt()).under(lease).releasing();
         if let Err(error) = self.parts.write(&write).await {
             tracing::warn!(%error, "a record could not be given back; it comes up again when its lease ends");
@@ -81,10 +83,11 @@ impl Reconciler {
 
     /// The claimed record, or the newer one that the store has lost and this replica still has.
     async fn newest(&self, record: Record) -> Result<Record, StoreError> {
-        if self.held.goes_back(&record) {
+        if self.parts.standing.goes_back(&record) {
             self.parts.observer.rolled_back();
             tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "the store has lost writes: a record is older than it was");
         }
+        self.parts.standing.note(&record);
         let Some(held) = self.held.newer_than(&record) else { return Ok(record) };
         self.restore(&held).await?;
         Ok(self.parts.store.load(&record.key).await?.map_or(record, |stored| stored.record))
@@ -113,12 +116,17 @@ impl Renewal<'_> {
                 Step::Done => return Ok(()),
                 Step::Declare(_) if place.is_none() => place = self.place(&progress.record).await?,
                 Step::Exchange(slot) if self.joined(&mut known, &mut progress, slot).await? => continue,
+                Step::Exchange(_) if !self.asks_to_exchange(&progress.record) => continue,
                 Step::Finish(EndReason::Expired) if self.extended(&mut progress.record).await? => continue,
                 _ => {}
             }
+            // A shutdown waits for what comes of it.
+            let _spend = matches!(step, Step::Spend(_)).then(|| parts.standing.take_spend());
             let started = parts.clock.now();
             let outcome = self.carry_out(&progress.record, step).await?;
-            self.note(&progress.record, step, &outcome, parts.clock.now().since(started));
+            let took = parts.clock.now().since(started);
+            self.heed(&progress.record, step, &outcome);
+            let code = code(&outcome);
             if let (Step::Probe(Slot::Current | Slot::Anchor), Outcome::Probed(Ok(false))) = (step, &outcome) {
                 progress.round.epoch = Some(parts.store.epoch().await?);
             }
@@ -131,14 +139,24 @@ impl Renewal<'_> {
                 progress = apply(progress, Step::Rest(until), Outcome::Noted, &self.moment(&settings));
                 resting = true;
             }
-            let written = self.write(&before, &progress.record, answered, resting).await;
+            let acquired = step == Step::Impersonate && progress.record.generation != before.generation;
+            let answer = match (answered, acquired) {
+                (true, _) => Answer::Spent,
+                (_, true) => Answer::Acquired,
+                _ => Answer::Repeatable,
+            };
+            let written = self.write(&before, &progress.record, answer, resting).await;
             if answered {
                 self.secure(&progress.record, &written).await;
             }
-            let acquired = step == Step::Impersonate && progress.record.generation != before.generation;
-            if acquired && matches!(written, Err(GivenUp::Conflict)) {
+            if acquired && written.is_err() {
                 // The job was released meanwhile, or somebody else holds it.
                 parts.abandon(&progress.record).await;
+            }
+            // Told only now: of an answered spend nothing comes before its write, not even a line of a log.
+            if let Some(code) = code {
+                parts.observer.renewal_step(step.code(), code, took);
+                tracing::debug!(step = step.code(), outcome = code, generation = %before.generation, "a step of a renewal");
             }
             written?;
             parts.standing.note(&progress.record);
@@ -196,8 +214,16 @@ impl Renewal<'_> {
 
     fn settings(&self, record: &Record) -> Settings {
         let mut settings = self.rules.renewal.clone();
-        settings.may_exchange = settings.may_exchange && self.reconciler.may_exchange(&self.client(record));
+        let parts = &self.reconciler.parts;
+        let may = parts.standing.exchange().may(&self.client(record), parts.clock.now());
+        settings.may_exchange = settings.may_exchange && may;
         settings
+    }
+
+    /// Whether this job may send an exchange: after the client was refused, one finds out whether it may again.
+    fn asks_to_exchange(&self, record: &Record) -> bool {
+        let parts = &self.reconciler.parts;
+        parts.standing.exchange().ask(&self.client(record), parts.clock.now())
     }
 
     fn moment<'s>(&self, settings: &'s Settings) -> Moment<'s> {
@@ -260,21 +286,9 @@ impl Renewal<'_> {
         }
     }
 
-    fn note(&self, record: &Record, step: Step, outcome: &Outcome, took: Duration) {
+    /// What an outcome says of its tenant's Keycloak, and of the client.
+    fn heed(&self, record: &Record, step: Step, outcome: &Outcome) {
         let parts = &self.reconciler.parts;
-        let code = match outcome {
-            Outcome::Noted | Outcome::Declared(_) => return,
-            Outcome::Issued(_) | Outcome::Revoked(Ok(())) => "ok",
-            Outcome::Probed(Ok(true)) => "active",
-            Outcome::Probed(Ok(false)) => "inactive",
-            Outcome::Probed(Err(error)) | Outcome::Revoked(Err(error)) => match error {
-                CallError::Refused(refusal) => refusal.code(),
-                CallError::NoAnswer(_) => "no_answer",
-            },
-            Outcome::Failed(GrantError::Refused(refusal)) => refusal.code(),
-            Outcome::Failed(GrantError::Unknown(_)) => "unknown",
-            Outcome::Failed(GrantError::Unsent(_)) => "unsent",
-        };
         if let Outcome::Failed(GrantError::Unknown(_) | GrantError::Unsent(_))
         | Outcome::Probed(Err(CallError::NoAnswer(_)))
         | Outcome::Revoked(Err(CallError::NoAnswer(_))) = outcome
@@ -287,9 +301,27 @@ impl Renewal<'_> {
             self.reconciler.complain_of(&self.client(record));
         }
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
-            self.reconciler.bar_exchange(&self.client(record));
+            parts.standing.exchange().refused(&self.client(record), parts.clock.now());
         }
-        parts.observer.renewal_step(step.code(), code, took);
-        tracing::debug!(step = step.code(), outcome = code, generation = %record.generation, "a step of a renewal");
+        if let (Step::Exchange(_), Outcome::Issued(_)) = (step, outcome) {
+            parts.standing.exchange().granted(&self.client(record));
+        }
     }
+}
+
+/// How a step went, for metrics and logs; `None` where nothing was sent.
+fn code(outcome: &Outcome) -> Option<&'static str> {
+    Some(match outcome {
+        Outcome::Noted | Outcome::Declared(_) => return None,
+        Outcome::Issued(_) | Outcome::Revoked(Ok(())) => "ok",
+        Outcome::Probed(Ok(true)) => "active",
+        Outcome::Probed(Ok(false)) => "inactive",
+        Outcome::Probed(Err(error)) | Outcome::Revoked(Err(error)) => match error {
+            CallError::Refused(refusal) => refusal.code(),
+            CallError::NoAnswer(_) => "no_answer",
+        },
+        Outcome::Failed(GrantError::Refused(refusal)) => refusal.code(),
+        Outcome::Failed(GrantError::Unknown(_)) => "unknown",
+        Outcome::Failed(GrantError::Unsent(_)) => "unsent",
+    })
 }

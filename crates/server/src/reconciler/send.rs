@@ -43,6 +43,7 @@ impl Renewal<'_> {
                 self.acquired(record, granted, asked_at).await?
             }
             Step::Revoke => {
+                self.hold().await?;
                 let token = self.refresh_token(record, Slot::Current)?;
                 Outcome::Revoked(idp.revoke(&client, &token).await)
             }

@@ -91,6 +91,10 @@ impl Vault {
         self.assert_live(client, proof, &request.access_token).await?;
         let asked_at = self.parts.clock.now();
         let granted = self.parts.idp.exchange(client, &request.access_token).await.map_err(grant_problem);
+        if granted.is_ok() {
+            // A refusal says less: it may be about this user's token.
+            self.parts.standing.exchange().granted(client);
+        }
         match granted.and_then(|grant| same_user(grant, proof)) {
             // Keycloak keeps the session in a standard exchange; should that change, nothing the vault knows would hold.
             Ok(grant) if grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid) => {

@@ -49,7 +49,7 @@ impl Vault {
                 Serve::Renew => {}
             }
             if now >= deadline || self.stop.is_cancelled() {
-                return Err(not_ready(&owner.record));
+                return Err(not_ready(&owner.record, self.available(&owner.record, now)));
             }
             // After a failure the record has a due time of its own, which readers are not to hurry: while Keycloak is
             // away, their number must not become the number of attempts.
@@ -83,6 +83,15 @@ impl Vault {
             tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "a record is older than it was; it is renewed before it is served");
         }
         true
+    }
+
+    /// What is left of a token that lives, but not for as long as was asked for.
+    fn available(&self, record: &Record, now: Timestamp) -> Option<Duration> {
+        let least = Ask { min_ttl: Some(Duration::ZERO), default_min_ttl: Duration::ZERO };
+        match serve(record, &least, now) {
+            Serve::Token(left) if !self.parts.standing.goes_back(record) => Some(left),
+            _ => None,
+        }
     }
 
     /// The record whose pair serves a job the caller may read: its own, or its parent's.
@@ -152,8 +161,14 @@ fn too_demanding(most: Duration) -> Problem {
         .with("max_ttl", most.as_secs())
 }
 
-fn not_ready(record: &Record) -> Problem {
-    let problem = Problem::new(Code::TokenNotReady, "The token is being renewed; ask again.");
+fn not_ready(record: &Record, available: Option<Duration>) -> Problem {
+    let detail = match available.map(|left| left.as_secs()) {
+        Some(left) => {
+            format!("The token is being renewed; ask again. One that has {left} s left is there for a smaller min_ttl.")
+        }
+        None => "The token is being renewed; ask again.".to_owned(),
+    };
+    let problem = Problem::new(Code::TokenNotReady, detail);
     match record.state {
         State::Suspended(why) => problem.with("reason", why.code()).retry_after(Duration::from_secs(30)),
         _ => problem,
