@@ -47,9 +47,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         tracing::info!("stopping");
         running.stop();
         tokio::select! {
-            finished = running.finish() => match finished {
-                true => tracing::info!("stopped"),
-                false => tracing::warn!("stopped later than it should, or with something unfinished: `server.shutdown_grace` was over"),
+            finished = running.finish() => if finished {
+                tracing::info!("stopped");
+            } else {
+                tracing::warn!("stopped late, or with something unfinished: `server.shutdown_grace` was over");
             },
             () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
         }
