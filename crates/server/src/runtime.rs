@@ -95,6 +95,13 @@ impl Running {
         self.stop.cancel();
     }
 
+    /// Until a part has come to its end by itself, which takes a panic. A vault that serves and renews nothing, or renews and
+    /// serves nothing, must not go on as if it were well.
+    pub async fn fallen(&mut self) {
+        let (_, fallen, _) = futures::future::select_all(&mut self.tasks).await;
+        drop(self.tasks.swap_remove(fallen));
+    }
+
     /// Stops and waits until everything is finished; `false` if something was not within the grace period. The answer to
     /// a spend is waited for beyond that, however long the store is away: it may be the only live refresh token there is.
     pub async fn finish(self) -> bool {
@@ -410,5 +417,32 @@ impl ReadyPart for StoreReady {
 
     async fn check(&self) -> Result<(), String> {
         self.0.ready().await.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Unwritten;
+
+    #[tokio::test]
+    #[expect(clippy::panic, reason = "that is what is tested")]
+    async fn a_part_that_falls_is_noticed_and_the_others_can_still_be_stopped() {
+        let stop = CancellationToken::new();
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut running = Running {
+            address: nowhere,
+            management_address: nowhere,
+            tasks: vec![tokio::spawn(stop.clone().cancelled_owned()), tokio::spawn(async { panic!("fallen") })],
+            stop,
+            journal: Arc::new(Unwritten),
+            standing: Arc::default(),
+            grace: Duration::from_secs(60),
+        };
+
+        running.fallen().await;
+
+        assert_eq!(running.tasks.len(), 1);
+        assert!(running.finish().await);
     }
 }

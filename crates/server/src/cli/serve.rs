@@ -3,6 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigFile, Failure, Stop};
+use crate::config::Config;
 use crate::hardening;
 use crate::runtime::{self, Backing};
 use crate::telemetry::logs;
@@ -29,33 +30,40 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     };
     logs::start_with(&config.telemetry, &traces);
     hardening::apply();
-    let served = runtime.block_on(async {
-        let mut stop = Stop::listen()?;
-        let starting = runtime::start(&config, Backing::Redis);
-        let running = tokio::select! {
-            running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
-            () = stop.asked() => return Ok(()),
-        };
-        // Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
-        let mut moved = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                Some(()) = moved.recv() => running.reopen(),
-                () = stop.asked() => break,
-            }
-        }
-        tracing::info!("stopping");
-        running.stop();
-        tokio::select! {
-            finished = running.finish() => if finished {
-                tracing::info!("stopped");
-            } else {
-                tracing::warn!("stopped late, or with something unfinished: `server.shutdown_grace` was over");
-            },
-            () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
-        }
-        Ok(())
-    });
+    let served = runtime.block_on(serve(&config));
     traces.finish();
     served
+}
+
+async fn serve(config: &Config) -> Result<(), Failure> {
+    let mut stop = Stop::listen()?;
+    let starting = runtime::start(config, Backing::Redis);
+    let mut running = tokio::select! {
+        running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
+        () = stop.asked() => return Ok(()),
+    };
+    // Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
+    let mut moved = signal(SignalKind::hangup())?;
+    let fallen = loop {
+        tokio::select! {
+            Some(()) = moved.recv() => running.reopen(),
+            () = stop.asked() => break false,
+            () = running.fallen() => break true,
+        }
+    };
+    if fallen {
+        tracing::error!("a part of the vault has come to its end by itself: stopping, to be started again as a whole");
+    } else {
+        tracing::info!("stopping");
+    }
+    running.stop();
+    tokio::select! {
+        finished = running.finish() => if finished {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped late, or with something unfinished: `server.shutdown_grace` was over");
+        },
+        () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
+    }
+    if fallen { Err(Failure::new("a part of the vault came to its end by itself; the log says where")) } else { Ok(()) }
 }

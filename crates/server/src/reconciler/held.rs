@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokenvault_core::ids::{Generation, JobKey};
+use tokenvault_core::ids::{Generation, JobKey, TenantId};
 use tokenvault_core::ports::{Created, StoreError, Stored, Write};
 use tokenvault_core::record::{EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
@@ -75,9 +75,11 @@ impl Held {
         }
     }
 
-    fn take_due(&self, now: Timestamp) -> Vec<Record> {
+    /// What is to be compared with the store. A pair is forgotten when a tombstone of its job can have expired: that there
+    /// is nothing in the store would not mean that the store has lost it.
+    fn take_due(&self, now: Timestamp, tombstone_ttl: impl Fn(&TenantId) -> Duration) -> Vec<Record> {
         let mut kept = self.kept.lock();
-        kept.retain(|_, kept| now.since(kept.since) < KEEP);
+        kept.retain(|key, kept| now.since(kept.since) < KEEP.min(tombstone_ttl(&key.tenant)));
         let mut due: Vec<Record> = Vec::new();
         for kept in kept.values_mut().filter(|kept| kept.look_at <= now) {
             kept.look_at = now + now.since(kept.since).max(LOOK_EVERY);
@@ -148,7 +150,9 @@ impl Reconciler {
             if let Ok(epoch) = self.parts.store.epoch().await {
                 *self.epoch.lock() = Some(epoch);
             }
-            for record in self.held.take_due(self.parts.clock.now()) {
+            let tombstone_ttl =
+                |tenant: &TenantId| self.parts.tenants.get(tenant).map_or(KEEP, |rules| rules.renewal.tombstone_ttl);
+            for record in self.held.take_due(self.parts.clock.now(), tombstone_ttl) {
                 if let Err(error) = self.restore(&record).await {
                     tracing::debug!(%error, "a held pair could not be compared with the store");
                     self.held.look_again(&record.key, self.parts.clock.now());
@@ -217,7 +221,7 @@ async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) ->
 
 #[cfg(test)]
 mod tests {
-    use tokenvault_core::ids::{ClientId, Fence, Incarnation, JobId, ModuleName, SessionId, Subject, TenantId, UserId};
+    use tokenvault_core::ids::{ClientId, Fence, Incarnation, JobId, ModuleName, SessionId, Subject, UserId};
     use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 
     use super::*;
@@ -292,6 +296,14 @@ mod tests {
         assert_eq!(held.newer_than(&of(7, 2)).map(|kept| kept.generation), Some(Generation(3)));
         held.keep(&of(MOST, 2), NOW + Duration::from_mins(2));
         assert!(held.newer_than(&of(0, 1)).is_none(), "one more, and the oldest goes");
+    }
+
+    #[test]
+    fn a_pair_is_held_no_longer_than_its_jobs_tombstone_would_be() {
+        let held = Held::default();
+        held.keep(&record(5, State::Active), NOW);
+        let after = |seconds| held.take_due(NOW + Duration::from_secs(seconds), |_| Duration::from_mins(1)).len();
+        assert_eq!((after(1), after(59), after(60)), (1, 1, 0));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply, plan, urgency};
-use tokenvault_core::ports::{CallError, Claimed, Client, GrantError, Lease, Refusal, StoreError, Write};
+use tokenvault_core::ports::{CallError, Claimed, Client, GrantError, Identity, Lease, Refusal, StoreError, Write};
 use tokenvault_core::record::{EndReason, Record, Slot, State};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -157,6 +157,10 @@ impl Renewal<'_> {
             if let Some(code) = code {
                 parts.observer.renewal_step(step.code(), code, took);
                 tracing::debug!(step = step.code(), outcome = code, generation = %before.generation, "a step of a renewal");
+            }
+            if let (Step::Exchange(_), Err(GivenUp::Conflict)) = (step, &written) {
+                // Most likely the lease was over before Keycloak had answered: it is asked for more than it can answer.
+                self.pass.trouble();
             }
             written?;
             parts.standing.note(&progress.record);
@@ -313,6 +317,7 @@ impl Renewal<'_> {
 fn code(outcome: &Outcome) -> Option<&'static str> {
     Some(match outcome {
         Outcome::Noted | Outcome::Declared(_) => return None,
+        Outcome::Issued(issued) if issued.identity == Identity::Missing => Refusal::IdentityMissing.code(),
         Outcome::Issued(_) | Outcome::Revoked(Ok(())) => "ok",
         Outcome::Probed(Ok(true)) => "active",
         Outcome::Probed(Ok(false)) => "inactive",
