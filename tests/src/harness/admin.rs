@@ -11,6 +11,9 @@ use super::{Failure, Result};
 
 /// The administrator's token lives 60 seconds.
 const TOKEN_AGE: Duration = Duration::from_secs(30);
+/// How often a call is made that Keycloak answers with 500, and the pause in between.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// An administrator. Cheap to clone.
 #[derive(Clone)]
@@ -49,18 +52,30 @@ impl Admin {
 
     /// One call below `/admin/realms`; `path` starts with a slash. Null if the answer has no body.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        let mut answer = self.send(&method, path, body).await?;
+        for _ in 1..TRIES {
+            if answer.0 != StatusCode::INTERNAL_SERVER_ERROR {
+                break;
+            }
+            // Keycloak stumbles over its own caches at times, when many realms are changed at once; nothing was done.
+            tokio::time::sleep(PAUSE).await;
+            answer = self.send(&method, path, body).await?;
+        }
+        let (status, text) = answer;
+        if !status.is_success() {
+            return Err(Failure::new(format!("{method} {path}: {status} {text}")));
+        }
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+    }
+
+    async fn send(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<(StatusCode, String)> {
         let url = format!("{}/admin/realms{path}", self.base_url);
         let mut request = self.http.request(method.clone(), url).bearer_auth(self.token().await?);
         if let Some(body) = body {
             request = request.json(body);
         }
         let answer = request.send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        if !status.is_success() {
-            return Err(Failure::new(format!("{method} {path}: {status} {text}")));
-        }
-        Ok(if text.is_empty() { Value::Null } else { serde_json::from_str(&text)? })
+        Ok((answer.status(), answer.text().await?))
     }
 
     async fn get(&self, path: &str) -> Result<Value> {

@@ -176,7 +176,7 @@ async fn the_token_of_a_user_who_has_logged_out_buys_nothing() -> Result<()> {
 
         let answer = stage.client("mod-all")?.put(&job, &with(body, "access_token", tokens.access_token)).await?;
 
-        assert_check(&answer, "subject_invalid");
+        assert_check(&answer, "token_not_active");
         stage.assert_no_record(&job).await?;
         assert_problem(&stage.client("mod-all")?.get(&job).await?, 404, "job_not_found");
     }

@@ -249,7 +249,7 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
         default_job_life: Duration::from_hours(20),
         max_job_life: Duration::from_hours(24),
         max_children: 2,
-        max_jobs_per_user: 1_000,
+        max_jobs_per_user: 10_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse(UI)?].into(),
         renewal: Settings { retry_min, retry_max, may_exchange: exchanging, ..Settings::default() },

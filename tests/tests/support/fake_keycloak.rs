@@ -1,5 +1,6 @@
-//! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense. It passes the keys
-//! (every GET) on, and the rest as well while it is told to; then it remembers the tokens and secrets that went by.
+//! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense. It passes on the keys
+//! (every GET) and what is asked about a token, and the rest as well while it is told to; it remembers the tokens and secrets
+//! that went by.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,7 +58,7 @@ pub(crate) struct FakeKeycloak {
 }
 
 impl FakeKeycloak {
-    /// In front of the Keycloak at `upstream`, answering every POST with `says`.
+    /// In front of the Keycloak at `upstream`, answering every other POST with `says`.
     pub(crate) async fn before(upstream: &str, says: Says) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -113,7 +114,8 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if method == Method::POST && !shared.passes.load(Ordering::SeqCst) {
+    let asks = method == Method::GET || uri.path().ends_with("/token/introspect");
+    if !asks && !shared.passes.load(Ordering::SeqCst) {
         shared.asked.fetch_add(1, Ordering::SeqCst);
         let Says { status, media_type, body } = shared.says.clone();
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);

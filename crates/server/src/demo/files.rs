@@ -144,8 +144,7 @@ fn configuration(idp: &Idp, setting: &Setting) -> String {
         Some(_) => "ca_file = \"keycloak-ca.pem\"\n",
         None => "",
     };
-    let logout =
-        if setting.survive_logout { "default_acquisition = \"impersonate\"\non_logout = \"continue\"\n" } else { "" };
+    let logout = if setting.survive_logout { "on_logout = \"continue\"\n" } else { "" };
     format!(
         r#"# The vault of this stage. `tokenvault check-config --config` this file.
 

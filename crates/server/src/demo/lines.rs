@@ -64,9 +64,11 @@ fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, St
         file("ui-client-secret"),
         file("user-password"),
     );
+    // A session of the vault's own is never had without being asked for.
+    let own = if stage.setting.survive_logout { ",\\\"acquisition\\\":\\\"impersonate\\\"" } else { "" };
     let register = format!(
         "{} -X PUT {url} -H 'content-type: application/json' \
-         -d \"{{\\\"access_token\\\":\\\"$TOKEN\\\",\\\"readers\\\":[\\\"{WORKER}\\\"]}}\"",
+         -d \"{{\\\"access_token\\\":\\\"$TOKEN\\\",\\\"readers\\\":[\\\"{WORKER}\\\"]{own}}}\"",
         curl(REGISTRAR)
     );
     vec![
