@@ -203,6 +203,16 @@ impl World {
         self.gap
     }
 
+    /// The record of the job at a place.
+    pub fn record(&self, place: usize) -> Option<&Record> {
+        self.jobs[place].as_ref().map(|job| &*job.record)
+    }
+
+    /// Whether the user's session lives, and the vault's client session in it.
+    pub fn sessions_live(&self) -> (bool, bool) {
+        self.keycloak.lives()
+    }
+
     /// Whether a job has come to its end.
     pub fn has_ended(&self) -> bool {
         self.jobs.iter().flatten().any(|job| job.over)
