@@ -24,7 +24,7 @@ fn a_fixed_set_of_seeds_loses_nothing_that_could_be_saved() {
     let totals = is_good(1);
     // A storm that loses nobody at all would be none.
     assert!(totals.seeds > 2 && totals.jobs > 10, "{totals:?}");
-    // What is excused is rare: a renewal that did not look for who is joining would fall through often.
+    // What is excused is rare.
     assert!(totals.gaps + totals.joins_lost <= totals.seeds / 4, "{totals:?}");
 }
 
@@ -40,6 +40,17 @@ fn a_fresh_set_of_seeds_loses_nothing_that_could_be_saved() {
 fn a_naive_renewer_loses_jobs_and_sends_tokens_twice_in_the_same_storms() {
     let totals = play(1, POINTS * 2, &Options { naive: true, ..Options::default() }, |_, _| {});
     assert!(totals.excess_loss > 0 && totals.double_spends > 0, "{totals:?}");
+}
+
+#[test]
+fn a_vault_that_is_not_shown_who_is_joining_ends_user_sessions_in_a_crowd_where_the_vault_ends_none() {
+    let played = |hides_joining| {
+        play(1, POINTS * 3 / 2, &Options { crowded: true, hides_joining, ..Options::default() }, |_, _| {})
+    };
+    let blind = played(true);
+    assert!(blind.ui_sessions_killed > 0, "{blind:?}");
+    let seeing = played(false);
+    assert!(seeing.is_good() && seeing.jobs > 100, "{seeing:?}");
 }
 
 #[test]

@@ -21,7 +21,10 @@ struct Arguments {
     /// Runs a naive renewer in the reconciler's place: it is to lose jobs.
     #[arg(long)]
     naive: bool,
-    /// Has the store show nobody who is joining a session: user sessions are to end of it.
+    /// Crowds registrations into sessions whose interfaces revoke: what a stale exchange is made of.
+    #[arg(long)]
+    crowded: bool,
+    /// Has the store show nobody who is joining a session, in a crowd: user sessions are to end of it.
     #[arg(long)]
     hides_joining: bool,
     /// Plays the first seed alone and prints all of its events.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let options = Options {
         naive: arguments.naive,
+        crowded: arguments.crowded || arguments.hides_joining,
         hides_joining: arguments.hides_joining,
         full: arguments.trace,
         ..Options::default()

@@ -38,16 +38,14 @@ impl Dice {
         from[usize::try_from(at).expect("an index into a slice")]
     }
 
-    /// A place in a list of weights.
-    pub fn weighted(&mut self, weights: &[u64]) -> usize {
+    /// A place in a list of weights; none where all of them are 0.
+    pub fn weighted(&mut self, weights: &[u64]) -> Option<usize> {
         let mut left = self.below(weights.iter().sum::<u64>().max(1));
-        for (at, weight) in weights.iter().enumerate() {
-            if left < *weight {
-                return at;
-            }
-            left -= weight;
-        }
-        0
+        weights.iter().position(|weight| {
+            let here = left < *weight;
+            left = left.saturating_sub(*weight);
+            here
+        })
     }
 }
 

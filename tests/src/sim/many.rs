@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use serde::Serialize;
 
 use super::dice::mix;
-use super::{Options, Outcome, run};
+use super::{Losses, Options, Outcome, run};
 
 /// What came of many seeds.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -22,6 +22,8 @@ pub struct Totals {
     pub excess_loss: u64,
     /// See [`Outcome`].
     pub lost: u64,
+    /// See [`Outcome`].
+    pub lost_by: Losses,
     /// See [`Outcome`].
     pub indistinct: u64,
     /// See [`Outcome`].
@@ -52,6 +54,7 @@ impl Totals {
         self.jobs += outcome.jobs;
         self.excess_loss += outcome.excess_loss;
         self.lost += outcome.lost;
+        self.lost_by.add(outcome.lost_by);
         self.indistinct += outcome.indistinct;
         self.double_spends += outcome.double_spends;
         self.expired_served += outcome.expired_served;
@@ -66,7 +69,8 @@ impl Totals {
 
     /// Whether nothing happened that must never be.
     pub fn is_good(&self) -> bool {
-        self.excess_loss + self.double_spends + self.expired_served + self.ui_sessions_killed == 0
+        self.lost_by.impersonate + self.excess_loss + self.double_spends + self.expired_served + self.ui_sessions_killed
+            == 0
     }
 }
 

@@ -4,14 +4,15 @@
 //! A **fault point** is every await on a port by any replica: each operation of the store (asking a shard in which
 //! nothing is due is none) and each exchange with Keycloak. At each, the seed may have the replica crash before or after
 //! it, the request lost, the answer lost, late (later than the sender waits, so that it is carried out after all), slow,
-//! cut or replaced by a 5xx, a store operation carried out twice; or, beside it, the store thrown back by up to two
+//! cut or replaced by a 5xx, a store operation carried out twice, a request to Keycloak delivered twice; or, beside it, the store thrown back by up to two
 //! seconds, the store or Keycloak away, a clock set wrong by up to five minutes, the process stopped past its leases, and
 //! others at work: interfaces that refresh, log out or revoke, administrators who disable a user, further jobs in the
 //! same session. Every seed ends with a quiet time, after which whoever should live must be served.
 //!
 //! What is excused, and nothing else:
 //! - A job whose session others ended, or whose client session they revoked ([`people`]).
-//! - A job of whose tokens not one unspent is left to the vault ([`oracle`]).
+//! - A job of whose tokens not one unspent is left to the vault, nor would be had it kept what it was to keep ([`oracle`]).
+//!   An impersonated job has no such excuse: it can always be impersonated again.
 //! - A user session ended by a stale exchange, where another job joined that session after the exchange's last look at its
 //!   entry (`gaps`), or where the store had lost that join before the look (`joins_lost`): [`joins`].
 //! - A job whose user was disabled just when the fate of a spend was unknown: the probe then says what it says of a spent
@@ -20,7 +21,8 @@
 //! - A job that the store forgot altogether in a rollback right after its creation: its module is told that there is no
 //!   such job, and registers it again ([`module`]).
 //!
-//! What is not modelled: a request delivered to Keycloak twice by the network (TLS excludes it); a process that stops
+//! What is not modelled: a refresh delivered to Keycloak twice by somebody in between, which is reuse whoever the client
+//! is; a process that stops
 //! between its last look at the clock and the first byte of a request (it takes effect at awaits); requests that are
 //! carried out later than [`weather::LATEST_MS`] after they were sent.
 
@@ -41,6 +43,8 @@ pub mod weather;
 pub mod wire;
 pub mod world;
 
+use serde::Serialize;
+use tokenvault_core::record::Acquisition;
 use tokio::runtime::Builder;
 
 /// How to play.
@@ -53,7 +57,9 @@ pub struct Options {
     pub full: bool,
     /// A twelfth of the storm and hardly any quiet after it: enough to compare traces, too little to judge.
     pub brief: bool,
-    /// With a store that shows nobody who is joining: the simulation is to find that user sessions end of it.
+    /// With one registration after another in the same sessions, where interfaces revoke: what a stale exchange is made of.
+    pub crowded: bool,
+    /// With a store that shows nobody who is joining: in a crowd, user sessions are to end of it.
     pub hides_joining: bool,
 }
 
@@ -68,6 +74,8 @@ pub struct Outcome {
     pub jobs: u64,
     /// Jobs lost that nobody else had ended, those that are [`Self::indistinct`] among them.
     pub lost: u64,
+    /// Those of them that are not indistinct, by how their pairs were come by.
+    pub lost_by: Losses,
     /// Jobs lost that could have been saved.
     pub excess_loss: u64,
     /// Jobs ended because a disabled user could not be told from a spend that had arrived.
@@ -97,10 +105,38 @@ pub struct Outcome {
     pub full: Option<String>,
 }
 
+/// Jobs lost, by acquisition.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Losses {
+    /// By exchange.
+    pub exchange: u64,
+    /// By impersonation: never, whatever befalls the vault.
+    pub impersonate: u64,
+    /// By adoption.
+    pub adopt: u64,
+}
+
+impl Losses {
+    fn count(&mut self, acquisition: Acquisition) {
+        *match acquisition {
+            Acquisition::Exchange => &mut self.exchange,
+            Acquisition::Impersonate => &mut self.impersonate,
+            Acquisition::Adopt => &mut self.adopt,
+        } += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.exchange += other.exchange;
+        self.impersonate += other.impersonate;
+        self.adopt += other.adopt;
+    }
+}
+
 impl Outcome {
     /// Whether nothing happened that must never be.
     pub fn is_good(&self) -> bool {
-        self.excess_loss + self.double_spends + self.expired_served + self.ui_sessions_killed == 0
+        self.lost_by.impersonate + self.excess_loss + self.double_spends + self.expired_served + self.ui_sessions_killed
+            == 0
     }
 }
 

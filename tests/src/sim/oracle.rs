@@ -7,6 +7,10 @@
 //! back. So the only losses that are excused are those whose last token was in an answer that never reached a living
 //! process, or died with the process that held it before the store had it for good. A job with a session of the vault's
 //! own is never doomed, for a new session can always be had.
+//!
+//! Nor is a job doomed by what the vault threw away. The newest token that the store has had and not lost, and the three
+//! newest before it that had not been declared to be sent when it came, count as being there whether the record still holds
+//! them or not.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +19,20 @@ use tokenvault_core::secret::TokenHash;
 /// How long after it was first written a process still holds what it was answered.
 const HELD_MS: u64 = 3_000;
 
+/// How many of its tokens the vault is to keep: the newest, and three unspent ones before it.
+const TO_BE_KEPT: usize = 4;
+
 /// A line of tokens, each made from one before it; belongs to one job.
 pub type Line = usize;
+
+#[derive(Debug, Default)]
+struct Chain {
+    began: u64,
+    /// Every token, the oldest first.
+    issued: Vec<TokenHash>,
+    /// What the vault is to keep, the newest first.
+    kept: Vec<TokenHash>,
+}
 
 #[derive(Debug, Default)]
 struct Token {
@@ -24,6 +40,10 @@ struct Token {
     spent: bool,
     holders: Vec<usize>,
     written_at: Option<u64>,
+    /// Since when the store has had it, unless it lost it.
+    kept_since: Option<u64>,
+    /// Whether it was declared to be sent.
+    declared: bool,
 }
 
 /// See the module.
@@ -31,14 +51,14 @@ struct Token {
 pub struct Oracle {
     refresh: HashMap<TokenHash, Token>,
     access: HashMap<String, Line>,
-    lines: Vec<(u64, Vec<TokenHash>)>,
+    lines: Vec<Chain>,
     doomed: HashMap<Line, &'static str>,
 }
 
 impl Oracle {
     /// A line of its own for a first pair, held by nobody yet.
     pub fn begin(&mut self, refresh: TokenHash, access: &str, now: u64) -> Line {
-        self.lines.push((now, Vec::new()));
+        self.lines.push(Chain { began: now, ..Chain::default() });
         let line = self.lines.len() - 1;
         self.issued(line, refresh, access);
         line
@@ -46,14 +66,14 @@ impl Oracle {
 
     /// A pair that was made from one of a line.
     pub fn issued(&mut self, line: Line, refresh: TokenHash, access: &str) {
-        self.lines[line].1.push(refresh);
+        self.lines[line].issued.push(refresh);
         self.refresh.insert(refresh, Token { line, ..Token::default() });
         self.access.insert(signature(access).to_owned(), line);
     }
 
     /// When a line began.
     pub fn began(&self, line: Line) -> Option<u64> {
-        self.lines.get(line).map(|(began, _)| *began)
+        self.lines.get(line).map(|chain| chain.began)
     }
 
     /// The line of a refresh token.
@@ -86,10 +106,47 @@ impl Oracle {
     }
 
     /// The store has it.
-    pub fn written(&mut self, refresh: TokenHash, now: u64) {
-        if let Some(token) = self.refresh.get_mut(&refresh) {
-            token.written_at.get_or_insert(now);
+    pub fn written(&mut self, refresh: TokenHash, declared: bool, now: u64) {
+        let Some(token) = self.refresh.get_mut(&refresh) else { return };
+        token.written_at.get_or_insert(now);
+        token.declared |= declared;
+        if token.kept_since.replace(token.kept_since.unwrap_or(now)).is_none() {
+            let line = token.line;
+            self.keep(line, refresh);
         }
+    }
+
+    /// As the vault is to do it: what has been declared goes when a newer token comes.
+    fn keep(&mut self, line: Line, newest: TokenHash) {
+        let kept = &mut self.lines[line].kept;
+        kept.retain(|hash| self.refresh.get(hash).is_some_and(|token| !token.declared));
+        kept.insert(0, newest);
+        kept.truncate(TO_BE_KEPT);
+    }
+
+    /// The store lost what it was told since then.
+    pub fn roll_back(&mut self, then: u64) {
+        for token in self.refresh.values_mut() {
+            token.kept_since = token.kept_since.filter(|since| *since < then);
+        }
+        for chain in &mut self.lines {
+            chain.kept.retain(|hash| self.refresh.get(hash).is_some_and(|token| token.kept_since.is_some()));
+        }
+    }
+
+    /// A record was created with a token beside its first one, of one and the same exchange: from now on it is of its line.
+    pub fn spared(&mut self, refresh: TokenHash, line: Line) {
+        let Some(token) = self.refresh.get_mut(&refresh).filter(|token| token.line != line) else { return };
+        let before = std::mem::replace(&mut token.line, line);
+        self.lines[before] = Chain { began: self.lines[before].began, ..Chain::default() };
+        self.lines[line].issued.insert(0, refresh);
+        self.lines[line].kept.push(refresh);
+    }
+
+    /// Whether the vault has, or should have, an unspent token of a line that the store was given for good.
+    fn should_be_kept(&self, line: Line) -> bool {
+        let mut kept = self.lines[line].kept.iter().filter_map(|hash| self.refresh.get(hash));
+        kept.any(|token| !token.spent && !token.declared)
     }
 
     /// Looks whether a line can still be saved, given what the store holds and which processes live.
@@ -104,10 +161,10 @@ impl Oracle {
         let held = |token: &Token| {
             token.written_at.is_none_or(|at| now <= at + HELD_MS) && token.holders.iter().any(|holder| lives(*holder))
         };
-        let saved = self.lines[line].1.iter().rev().any(|hash| {
+        let saved = self.lines[line].issued.iter().rev().any(|hash| {
             self.refresh.get(hash).is_some_and(|token| !token.spent && (stored.contains(hash) || held(token)))
         });
-        if !saved {
+        if !saved && !self.should_be_kept(line) {
             self.doomed.entry(line).or_insert(why);
         }
     }
@@ -117,8 +174,10 @@ impl Oracle {
     pub fn died(&mut self, process: usize) {
         let gone = |token: &&Token| !token.spent && token.written_at.is_none() && token.holders == [process];
         for token in self.refresh.values().filter(gone) {
-            let newest = self.lines[token.line].1.last();
-            if newest.and_then(|hash| self.refresh.get(hash)).is_some_and(|newest| std::ptr::eq(newest, token)) {
+            let newest = self.lines[token.line].issued.last();
+            let is_newest =
+                newest.and_then(|hash| self.refresh.get(hash)).is_some_and(|newest| std::ptr::eq(newest, token));
+            if is_newest && !self.should_be_kept(token.line) {
                 self.doomed.entry(token.line).or_insert("died with its holder");
             }
         }

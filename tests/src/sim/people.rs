@@ -23,6 +23,8 @@ pub struct Login {
     pub issued_at: u64,
     /// The refresh token.
     pub refresh: String,
+    /// The access token from before the last refresh.
+    pub earlier: Option<String>,
 }
 
 impl Login {
@@ -92,6 +94,7 @@ impl World {
             access: text("access_token")?,
             issued_at: self.now(),
             refresh: text("refresh_token")?,
+            earlier: None,
         })
     }
 
@@ -125,7 +128,7 @@ impl World {
         let Some(login) = self.people.lock().users[user].1.clone() else { return };
         let answer = self.ask("token", &[("grant_type", "refresh_token"), ("refresh_token", &login.refresh)]);
         self.note(None, "ui", "refreshes", u64::from(answer.status));
-        let next = self.login_of(&answer);
+        let next = self.login_of(&answer).map(|next| Login { earlier: Some(login.access), ..next });
         let enabled = self.people.lock().users[user].2;
         if next.is_none() && enabled {
             self.watch_sessions(None);
@@ -147,11 +150,13 @@ impl World {
         self.note(None, "ui", "logs-out", u64::from(answer.status));
     }
 
-    /// A user's interface revokes its access token: Keycloak then also ends the client sessions exchanged from its
-    /// tokens, the vault's among them. The interface goes on with its refresh token.
+    /// A user's interface revokes its access token, or the one before: Keycloak then also ends the client sessions exchanged
+    /// from its tokens, the vault's among them. The interface goes on with its refresh token. The one before is what a second
+    /// tab holds: a registration under way with the newer one is not stopped by that, and begins the next life.
     pub fn ui_revokes(&self, user: usize) {
         let Some(login) = self.people.lock().users[user].1.clone() else { return };
-        let answer = self.ask("revoke", &[("token", &login.access)]);
+        let earlier = login.earlier.as_ref().filter(|_| self.state.lock().dice.below(2) == 0);
+        let answer = self.ask("revoke", &[("token", earlier.unwrap_or(&login.access))]);
         let now = self.now();
         let session_of = |session: &&mut Session| session.sid == login.sid && answer.body.is_empty();
         if let Some(session) = self.people.lock().sessions.iter_mut().find(session_of) {

@@ -23,7 +23,7 @@ use super::{Options, Outcome};
 /// The most jobs of one simulation.
 const MOST_JOBS: usize = 12;
 /// The same where jobs are to crowd into a session.
-const MOST_IN_A_CROWD: usize = 200;
+const MOST_IN_A_CROWD: usize = 100;
 
 /// What a seed decides at the beginning.
 struct Script {
@@ -67,7 +67,7 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
     let keycloak = realm::keycloak(script.users, script.access_life, script.v1, dice.bits());
     let trace = Trace::new(options.full);
     let time = SimTime::start();
-    if options.hides_joining {
+    if options.crowded {
         (script.weather, script.setup.may_exchange) = (Weather::crowded(), true);
     }
     script.weather.without(if dice.below(2) == 0 { &[] } else { &[0] });
@@ -86,7 +86,9 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
     for (number, machine) in machines.iter().enumerate() {
         desk.seat(Replica::start(&world, number, machine, &script.setup));
     }
-    let acquisitions: &'static [Acquisition] = if script.v1 {
+    let acquisitions: &'static [Acquisition] = if options.crowded {
+        &[Acquisition::Exchange]
+    } else if script.v1 {
         &[Acquisition::Exchange, Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt]
     } else {
         &[Acquisition::Exchange, Acquisition::Adopt]
@@ -95,7 +97,9 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
         let user = usize::try_from(world.state.lock().dice.below(script.users as u64)).expect("a user");
         module::begin(&desk, user, acquisitions);
     }
-    let errands = tokio::spawn(run_errands(inbox, Arc::clone(&desk), machines, script.setup.clone(), acquisitions));
+    let most = if options.crowded { MOST_IN_A_CROWD } else { MOST_JOBS };
+    let errands = run_errands(inbox, Arc::clone(&desk), (machines, script.setup.clone()), (most, acquisitions));
+    let errands = tokio::spawn(errands);
     sleep(Duration::from_millis(storm)).await;
     world.calm_down();
     // A clock that was five minutes ahead leaves leases that last as long; then comes the quarantine, then a renewal.
@@ -110,9 +114,8 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
 async fn run_errands(
     mut inbox: UnboundedReceiver<Errand>,
     desk: Arc<Desk>,
-    machines: Vec<Arc<Machine>>,
-    setup: Setup,
-    acquisitions: &'static [Acquisition],
+    (machines, setup): (Vec<Arc<Machine>>, Setup),
+    (most, acquisitions): (usize, &'static [Acquisition]),
 ) {
     let machines = Arc::new(Mutex::new(machines));
     while let Some(errand) = inbox.recv().await {
@@ -132,7 +135,7 @@ async fn run_errands(
                 });
             }
             Errand::AnotherJob(user) => {
-                if desk.count() < if setup.hides_joining { MOST_IN_A_CROWD } else { MOST_JOBS } {
+                if desk.count() < most {
                     module::begin(&desk, user, acquisitions);
                 }
             }
@@ -154,9 +157,10 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
             Stage::Registered => final_read(world, desk, job, patience).await.err(),
         };
         let Some(why) = end else { continue };
-        let (line, bound, key) = {
+        let (acquisition, line, bound, key) = {
             let job = &world.state.lock().jobs[job];
-            (job.line.filter(|_| job.acquisition != Acquisition::Impersonate), job.bound.clone(), job.key.clone())
+            let line = job.line.filter(|_| job.acquisition != Acquisition::Impersonate);
+            (job.acquisition, line, job.bound.clone(), job.key.clone())
         };
         if bound.is_some_and(|(sid, began)| world.people.lock().ended(&sid, began)) {
             continue;
@@ -166,6 +170,7 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
             outcome.indistinct += 1;
             continue;
         }
+        outcome.lost_by.count(acquisition);
         let doom = line.and_then(|line| world.state.lock().oracle.doom(line));
         if doom.is_none() {
             outcome.excess_loss += 1;

@@ -10,7 +10,7 @@ use tokenvault_core::ids::{
 };
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{
-    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -58,11 +58,12 @@ impl<F> Call<F> {
             world.observe(key, *created);
         }
         if let (Some((session, joins)), true) = (&self.entry, answer.is_ok()) {
-            let (sid, now) = (session.sid.as_str(), world.now());
+            let sid = session.sid.as_str();
+            let truth = now(world.store.session(session))?;
             let joined = &mut world.state.lock().joins;
             match joins {
-                Some(job) => joined.join(sid, job, now),
-                None => joined.look(sid),
+                Some(job) => joined.join(sid, job, world.now()),
+                None => joined.look(sid, truth.as_ref(), world.time.now()),
             }
         }
         answer
@@ -185,7 +186,9 @@ impl TokenStore for FaultyStore {
         let key = write.key.clone();
         let (guard, change) = (write.guard.clone(), write.change.clone());
         let (attempt, due_at, release_lease) = (write.attempt, write.due_at, write.release_lease);
-        let brings = change.set.contains_key("gen").then(|| (key.clone(), false));
+        // A declaration brings no token, and says of one that it may be sent.
+        let tells = ["gen", "intent"].iter().any(|field| change.set.contains_key(*field));
+        let brings = tells.then(|| (key.clone(), false));
         if let Some(reason) = change.set.get("reason") {
             self.world.given_up(&key, reason);
         }

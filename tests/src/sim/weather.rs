@@ -32,6 +32,8 @@ pub enum Fault {
     Slow(u64),
     /// A store operation whose client sends it again on a second connection: it is carried out twice.
     Twice,
+    /// A request to Keycloak that somebody in between sends again: the copy arrives so many milliseconds after it.
+    Again(u64),
     /// A 5xx instead of the act.
     ErrorBefore,
     /// A 5xx instead of the answer.
@@ -55,6 +57,7 @@ impl Fault {
             Self::Late(_) => "late",
             Self::Slow(_) => "slow",
             Self::Twice => "twice",
+            Self::Again(_) => "again",
             Self::ErrorBefore => "error-before",
             Self::ErrorAfter => "error-after",
             Self::CutAnswer => "cut-answer",
@@ -101,7 +104,7 @@ pub struct Weather {
     /// Happenings, in a million operations.
     pub happening_rate: u64,
     store: [u64; 9],
-    keycloak: [u64; 12],
+    keycloak: [u64; 13],
     world: [u64; 10],
 }
 
@@ -114,7 +117,7 @@ impl Weather {
             fault_rate,
             happening_rate,
             store: [2, 2, 2, 4, 4, 4, 4, 4, 1],
-            keycloak: [2, 2, 2, 4, 6, 4, 4, 4, 4, 4, 2, 1],
+            keycloak: [2, 2, 2, 4, 6, 4, 4, 4, 4, 4, 2, 1, 3],
             world: [3, 3, 3, 4, 4, 6, 1, 2, 2, 3],
         };
         let lists = [&mut weather.store[..], &mut weather.keycloak[..], &mut weather.world[..]];
@@ -126,16 +129,16 @@ impl Weather {
 
     /// Nothing ever happens.
     pub fn calm() -> Self {
-        Self { fault_rate: 0, happening_rate: 0, store: [0; 9], keycloak: [0; 12], world: [0; 10] }
+        Self { fault_rate: 0, happening_rate: 0, store: [0; 9], keycloak: [0; 13], world: [0; 10] }
     }
 
     /// Requests that take their time, interfaces that revoke, and one registration after another: what a stale exchange is
-    /// made of.
+    /// made of. Revocations are rare enough that a job lives until its renewal comes due.
     pub fn crowded() -> Self {
-        let (mut keycloak, mut world) = ([0; 12], [0; 10]);
+        let (mut keycloak, mut world) = ([0; 13], [0; 10]);
         keycloak[6] = 1;
-        (world[7], world[9]) = (2, 3);
-        Self { fault_rate: 400_000, happening_rate: 60_000, store: [0; 9], keycloak, world }
+        (world[7], world[9]) = (1, 6);
+        Self { fault_rate: 500_000, happening_rate: 21_000, store: [0; 9], keycloak, world }
     }
 
     /// What befalls an operation.
@@ -143,8 +146,10 @@ impl Weather {
         if !dice.chance(self.fault_rate) {
             return Fault::None;
         }
+        let place = dice.weighted(if side == Side::Store { &self.store } else { &self.keycloak });
+        let Some(place) = place else { return Fault::None };
         match side {
-            Side::Store => match dice.weighted(&self.store) {
+            Side::Store => match place {
                 0 => Fault::CrashBefore,
                 1 | 2 => Fault::CrashAfter,
                 3 => Fault::Refused,
@@ -154,7 +159,7 @@ impl Weather {
                 7 => Fault::Twice,
                 _ => Fault::Slow(dice.between(10, 900)),
             },
-            Side::Keycloak => match dice.weighted(&self.keycloak) {
+            Side::Keycloak => match place {
                 0 => Fault::CrashBefore,
                 1 | 2 => Fault::CrashAfter,
                 3 => Fault::Refused,
@@ -165,7 +170,8 @@ impl Weather {
                 8 => Fault::ErrorBefore,
                 9 => Fault::ErrorAfter,
                 10 => Fault::CutAnswer,
-                _ => Fault::ShortAnswer,
+                11 => Fault::ShortAnswer,
+                _ => Fault::Again(dice.between(0, 4_000)),
             },
         }
     }
@@ -175,7 +181,7 @@ impl Weather {
         if !dice.chance(self.happening_rate) {
             return None;
         }
-        Some(match dice.weighted(&self.world) {
+        Some(match dice.weighted(&self.world)? {
             0 => Happening::Rollback(dice.between(50, 2_000)),
             1 => Happening::StoreAway(dice.between(500, 20_000)),
             2 => Happening::KeycloakAway(dice.between(1_000, 5 * MINUTES)),

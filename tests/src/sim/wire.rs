@@ -12,7 +12,7 @@ use tokenvault_core::secret::{RefreshToken, TokenHash};
 use tokenvault_keycloak::{HttpAnswer, HttpClient, HttpRequest, TransportFailure};
 use tokio::time::sleep;
 
-use super::joins::Excuse;
+use super::joins::{Excuse, Look};
 use super::module::claimed_sid;
 use super::oracle::Line;
 use super::process::Process;
@@ -80,7 +80,7 @@ struct Parcel {
     /// How long its sender waits for the answer.
     patience_ms: u64,
     /// The session of an exchange's subject, and when its sender last looked at that session's entry.
-    look: Option<(String, u64)>,
+    look: Option<(String, Look)>,
 }
 
 impl Wire {
@@ -109,14 +109,7 @@ impl Wire {
                 self.process.gate().await;
             }
             Fault::Late(millis) if millis >= timeout_ms => {
-                let (world, process, request) =
-                    (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(request));
-                tokio::spawn(async move {
-                    wait(millis).await;
-                    let answer = carry_out(&world, &process, &request, false);
-                    let what = name(Endpoint::of(&request.request));
-                    world.note(None, what, "carried-out-late", u64::from(answer.status));
-                });
+                self.unheard_after(millis, request, "carried-out-late");
                 wait(timeout_ms).await;
             }
             Fault::Late(millis) => {
@@ -126,6 +119,12 @@ impl Wire {
             Fault::Slow(millis) => {
                 let answer = carry_out(&self.world, &self.process, request, true);
                 wait(millis).await;
+                return Ok(heard(answer));
+            }
+            // A refresh that arrives twice is reuse, whoever the client is.
+            Fault::Again(millis) if Endpoint::of(&request.request) != Endpoint::Refresh => {
+                let answer = carry_out(&self.world, &self.process, request, true);
+                self.unheard_after(millis, request, "carried-out-again");
                 return Ok(heard(answer));
             }
             Fault::ErrorBefore => return Ok(error()),
@@ -145,6 +144,16 @@ impl Wire {
             _ => return Ok(heard(carry_out(&self.world, &self.process, request, true))),
         }
         Err(TransportFailure::Timeout)
+    }
+
+    /// Has a request carried out after a while, with nobody waiting for the answer.
+    fn unheard_after(&self, millis: u64, request: &Arc<Parcel>, how: &'static str) {
+        let (world, process, request) = (Arc::clone(&self.world), Arc::clone(&self.process), Arc::clone(request));
+        tokio::spawn(async move {
+            wait(millis).await;
+            let answer = carry_out(&world, &process, &request, false);
+            world.note(None, name(Endpoint::of(&request.request)), how, u64::from(answer.status));
+        });
     }
 }
 
@@ -207,7 +216,7 @@ fn excuse(world: &World, parcel: &Parcel, line: Option<Line>) -> Option<Excuse> 
     let ((sid, look), line) = (parcel.look.as_ref()?, line?);
     let state = world.state.lock();
     let job = state.jobs.iter().find(|job| job.line == Some(line))?;
-    state.joins.excuse(sid, &job.key.job, *look)
+    state.joins.excuse(sid, &job.key.job, look)
 }
 
 /// The line a request is about.

@@ -313,6 +313,7 @@ impl World {
         let (then, copy) = state.copies[at].clone();
         state.copies.truncate(at);
         state.joins.roll_back(then);
+        state.oracle.roll_back(then);
         state.jobs.iter_mut().filter(|job| job.created_at >= then).for_each(|job| job.forgotten = true);
         drop(state);
         self.store.restore(copy);
@@ -345,14 +346,18 @@ impl World {
         let Some(record) = self.record(key) else { return };
         let now = self.now();
         let mut state = self.state.lock();
-        for hash in hashes(&record) {
-            state.oracle.written(hash, now);
+        let tokens: Vec<_> = record.tokens().collect();
+        for token in tokens.into_iter().rev() {
+            state.oracle.written(token.hash, token.sends > 0, now);
         }
         if !created {
             return;
         }
         let watched = if record.anchor.is_some() { Slot::Anchor } else { Slot::Current };
         let line = record.slot(watched).and_then(|token| state.oracle.line_of(token.hash));
+        if let (Some(line), Some(spare)) = (line, &record.spare) {
+            state.oracle.spared(spare.hash, line);
+        }
         let session = record.anchor.as_ref().map(|anchor| &anchor.session).or(record.session.as_ref());
         let alone = record.owns_session() && record.anchor.is_none();
         let begun = line.and_then(|line| state.oracle.began(line)).unwrap_or(now);
