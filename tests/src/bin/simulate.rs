@@ -11,6 +11,7 @@ use tokenvault_tests::sim::{Options, Outcome, run};
 /// Renewal under every fault there is, in simulated time: the same seed gives the same trace.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not the stages of one state")]
 struct Arguments {
     /// Fault points to pass, at least.
     #[arg(long, default_value_t = 100_000)]
