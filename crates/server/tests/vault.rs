@@ -417,13 +417,13 @@ fn with_a_portal(realm: RealmConfig) -> RealmConfig {
 async fn a_token_from_before_its_own_clients_session_was_made_anew_is_refused_and_ends_nothing() {
     let stage = Stage::with(|rules| rules, with_a_portal).await;
     let portal = stage.login_at("portal", "alice").await;
-    let stale = stage.exchanged(&portal).await;
-    stage.post("revoke", &[("token", &stale.refresh)]).await;
+    let earlier = stage.exchanged(&portal).await;
+    stage.post("revoke", &[("token", &earlier.refresh)]).await;
     stage.pass(Duration::from_secs(5));
     let mut ui = stage.exchanged(&portal).await;
 
     for acquisition in [Acquisition::Exchange, Acquisition::Impersonate] {
-        let refused = stage.register("a", request(&stale, acquisition)).await.expect_err("a stale proof");
+        let refused = stage.register("a", request(&earlier, acquisition)).await.expect_err("a stale proof");
         assert_eq!(refused.code, Code::TokenRejected);
     }
     assert!(stage.ui_lives(&mut ui).await, "sent for exchange, it would have ended the user's session");
