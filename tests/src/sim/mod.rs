@@ -18,6 +18,8 @@
 //! - A job whose user was disabled just when the fate of a spend was unknown: the probe then says what it says of a spent
 //!   token; or while its deposited token had not been renewed yet, which its owner may have spent as well
 //!   ([`world::World::given_up`]). Counted as `indistinct`.
+//! - An impersonated job that is suspended as `unclear` after the store has gone back: its own session may have been ended by
+//!   somebody, which the vault does not undo. Counted as `indistinct` as well.
 //! - A job that the store forgot altogether in a rollback right after its creation: its module is told that there is no
 //!   such job, and registers it again ([`module`]).
 //!

@@ -185,6 +185,7 @@ pub fn begin(desk: &Arc<Desk>, user: usize, acquisitions: &[Acquisition]) {
             created_at: 0,
             forgotten: false,
             indistinct: false,
+            set_back: false,
         });
         Wish { job, user, acquisition, on_logout: watched.then_some(OnLogout::Revoke) }
     };

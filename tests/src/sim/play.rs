@@ -166,7 +166,12 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
             continue;
         }
         outcome.lost += 1;
-        if why.contains("_lost") && world.state.lock().jobs[job].indistinct {
+        let (indistinct, set_back) = {
+            let job = &world.state.lock().jobs[job];
+            (job.indistinct, job.set_back)
+        };
+        let unclear = acquisition == Acquisition::Impersonate && set_back && why.contains("unclear");
+        if unclear || (why.contains("_lost") && indistinct) {
             outcome.indistinct += 1;
             continue;
         }

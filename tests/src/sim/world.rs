@@ -84,6 +84,8 @@ pub struct Job {
     pub forgotten: bool,
     /// Whether its end could not be told from another: see [`World::given_up`].
     pub indistinct: bool,
+    /// Whether the store has gone back in its life.
+    pub set_back: bool,
 }
 
 /// What is known, drawn and counted.
@@ -314,7 +316,10 @@ impl World {
         state.copies.truncate(at);
         state.joins.roll_back(then);
         state.oracle.roll_back(then);
-        state.jobs.iter_mut().filter(|job| job.created_at >= then).for_each(|job| job.forgotten = true);
+        for job in &mut state.jobs {
+            job.set_back = true;
+            job.forgotten |= job.created_at >= then;
+        }
         drop(state);
         self.store.restore(copy);
         self.note(None, "store", "rolled-back", now - then);
