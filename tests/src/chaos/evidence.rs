@@ -8,7 +8,7 @@
 //! line as soon as it has one.
 //!
 //! *Died holding it* is the loss of one whose answer did reach a process, by its log, which was killed before it could
-//! have written anything: within [`WRITE`] of that line. Nobody could have helped that either, but it is told by itself,
+//! have written anything: within a tenth of a second of that line. Nobody could have helped that either, but it is told by itself,
 //! with the longest time between line and kill: a vault that dawdles before it writes shows there.
 //!
 //! A job with a spare, or with an access token that can be exchanged, is never excused.
