@@ -229,7 +229,7 @@ impl Keyring {
         let mut salt = [0; SALT];
         entropy.fill(&mut salt);
         out.extend_from_slice(&salt);
-        let aad = associated_data(&out[..header], place, place.beside);
+        let aad = associated_data(&out[..header], place);
         let (cipher, nonce) = derive(key, &salt);
         let sealed = cipher
             .encrypt(&Nonce::from(*nonce), Payload { msg: text.as_bytes(), aad: &aad })
@@ -246,7 +246,7 @@ impl Keyring {
             BESIDE => Some(place.beside.ok_or(SealError::Forged)?),
             _ => None,
         };
-        let aad = associated_data(parts.header, place, beside);
+        let aad = associated_data(parts.header, Place { beside, ..place });
         let (cipher, nonce) = derive(key, parts.salt);
         let bytes = cipher
             .decrypt(&Nonce::from(*nonce), Payload { msg: parts.ciphertext, aad: &aad })
@@ -299,7 +299,7 @@ fn derive(key: &[u8; KEY], salt: &[u8]) -> (Aes256Gcm, Zeroizing<[u8; NONCE]>) {
     (Aes256Gcm::new(&Key::<Aes256Gcm>::from(*derived)), nonce)
 }
 
-fn associated_data(header: &[u8], place: Place<'_>, beside: Option<&[u8]>) -> Vec<u8> {
+fn associated_data(header: &[u8], place: Place<'_>) -> Vec<u8> {
     let generation = place.generation.0.to_be_bytes();
     let parts: [&[u8]; 6] = [
         header,
@@ -309,7 +309,7 @@ fn associated_data(header: &[u8], place: Place<'_>, beside: Option<&[u8]>) -> Ve
         &generation,
         place.field.name().as_bytes(),
     ];
-    let all = || parts.into_iter().chain(beside);
+    let all = || parts.into_iter().chain(place.beside);
     let mut out = Vec::with_capacity(all().map(|part| part.len() + 4).sum());
     for part in all() {
         let length = u32::try_from(part.len()).expect("ids are at most 255 bytes, and no scope is 4 GiB long");

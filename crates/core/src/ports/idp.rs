@@ -118,13 +118,13 @@ pub enum Identity {
 impl Grant {
     /// Whether the access token says that it is this user's.
     pub fn identity(&self, subject: &Subject, user: &UserId) -> Identity {
-        let differs = |said: bool, equal: bool| said && !equal;
-        let another = differs(self.subject.is_some(), self.subject.as_ref() == Some(subject))
-            || differs(self.user.is_some(), self.user.as_ref() == Some(user));
-        match (another, &self.subject, &self.user) {
-            (true, ..) => Identity::Another,
-            (false, Some(_), Some(_)) => Identity::Same,
-            _ => Identity::Missing,
+        let (said_subject, said_user) = (self.subject.as_ref(), self.user.as_ref());
+        if said_subject.is_some_and(|said| said != subject) || said_user.is_some_and(|said| said != user) {
+            Identity::Another
+        } else if said_subject.is_some() && said_user.is_some() {
+            Identity::Same
+        } else {
+            Identity::Missing
         }
     }
 }
