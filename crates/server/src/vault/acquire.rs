@@ -62,7 +62,7 @@ impl Vault {
     /// One more pair in the session just exchanged into. A job does without where there is none.
     async fn spare(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Option<(Grant, Timestamp)> {
         let asked_at = self.parts.clock.now();
-        let granted = self.parts.idp.exchange(&wanted.rules.client, &request.access_token).await.ok()?;
+        let granted = self.parts.idp.exchange(&wanted.rules.client, request.token().ok()?).await.ok()?;
         let grant = same_user(granted, proof).ok()?;
         grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid).then_some((grant, asked_at))
     }
@@ -88,9 +88,9 @@ impl Vault {
     ) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
         let session = self.join(wanted, client, &proof.sid).await?;
-        self.assert_live(client, proof, &request.access_token).await?;
+        self.assert_live(client, proof, request.token()?).await?;
         let asked_at = self.parts.clock.now();
-        let granted = self.parts.idp.exchange(client, &request.access_token).await.map_err(grant_problem);
+        let granted = self.parts.idp.exchange(client, request.token()?).await.map_err(grant_problem);
         if granted.is_ok() {
             // A refusal says less: it may be about this user's token.
             self.parts.standing.exchange().granted(client);
@@ -166,8 +166,9 @@ impl Vault {
         let session = self.join(wanted, &client, &proof.sid).await?;
         match self.parts.idp.probe(&client, refresh).await {
             Ok(true) => {
-                let grant = deposit.grant(request, refresh, proof, asked_at);
-                let access_life = whole_life(&request.access_token, proof).unwrap_or(grant.expires_in);
+                let token = request.token()?;
+                let grant = deposit.grant(token, refresh, proof, asked_at);
+                let access_life = whole_life(token, proof).unwrap_or(grant.expires_in);
                 Ok(Held { grant, asked_at, session, access_life })
             }
             Ok(false) => Err(rejected("refresh_token_not_active")),
@@ -205,9 +206,9 @@ impl Deposit {
         Ok(Self { life: expires_at.map(|exp| Timestamp::from_secs(exp).since(now)) })
     }
 
-    fn grant(self, request: &Registration, refresh: &RefreshToken, proof: &Proof, now: Timestamp) -> Grant {
+    fn grant(self, token: &AccessToken, refresh: &RefreshToken, proof: &Proof, now: Timestamp) -> Grant {
         Grant {
-            access: request.access_token.clone(),
+            access: token.clone(),
             expires_in: proof.expires_at.since(now),
             refresh: refresh.clone(),
             refresh_expires_in: self.life,

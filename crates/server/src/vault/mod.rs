@@ -44,8 +44,8 @@ pub struct Caller {
 /// What a module asks to have registered.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The user's live access token: the proof of consent, and the subject of the exchange.
-    pub access_token: AccessToken,
+    /// The user's live access token: the proof of consent, and the subject of the exchange. Only a child may do without.
+    pub access_token: Option<AccessToken>,
     /// If given, it must be what the access token says.
     pub user_id: Option<UserId>,
     /// The deposited refresh token, for `adopt`.
@@ -60,6 +60,13 @@ pub struct Registration {
     pub on_logout: Option<OnLogout>,
     /// The hard end.
     pub expires_at: Option<Timestamp>,
+}
+
+impl Registration {
+    /// The user's token, where nothing can be done without.
+    fn token(&self) -> Result<&AccessToken, Problem> {
+        self.access_token.as_ref().ok_or_else(|| Problem::new(Code::InvalidRequest, "access_token is missing."))
+    }
 }
 
 /// A job as its registrar is told of it: no tokens.

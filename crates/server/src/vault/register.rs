@@ -81,7 +81,7 @@ impl Vault {
     ) -> Result<Standing, Problem> {
         let Some(stored) = self.load(key).await? else { return Ok(Standing::Free(None)) };
         let record = stored.record;
-        let said = peek::text(request.access_token.expose(), &rules.user_id_claim);
+        let said = request.access_token.as_ref().and_then(|token| peek::text(token.expose(), &rules.user_id_claim));
         let said = said.and_then(|user| UserId::parse(user).ok());
         let conflict = || Problem::new(Code::JobConflict, "Another user or another module has a job of this id.");
         if record.registrar != caller.module {
@@ -194,7 +194,7 @@ impl Vault {
     }
 
     pub(super) async fn prove(&self, key: &JobKey, request: &Registration) -> Result<Proof, Problem> {
-        let proof = self.parts.idp.verify(&key.tenant, &request.access_token).await.map_err(|error| match error {
+        let proof = self.parts.idp.verify(&key.tenant, request.token()?).await.map_err(|error| match error {
             ProofError::KeysUnavailable => {
                 Problem::new(Code::IdpUnavailable, "The tenant's signing keys could not be had.")
             }
