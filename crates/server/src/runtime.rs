@@ -217,7 +217,7 @@ where
             Some(Arc::clone(&metrics)),
             stop.clone(),
         )),
-        tokio::spawn(serve_management(managers, management, stop.clone())),
+        tokio::spawn(management::serve(managers, management::router(management), stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), policy.watch())),
@@ -318,13 +318,6 @@ async fn listen(listener: &'static str, address: SocketAddr) -> Result<TcpListen
 
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-async fn serve_management(listener: TcpListener, management: Management, stop: CancellationToken) {
-    let served = axum::serve(listener, management::router(management)).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the management listener failed");
-    }
 }
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
