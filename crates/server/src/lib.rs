@@ -23,6 +23,7 @@ pub mod migrate;
 pub mod parts;
 pub mod problem;
 pub mod reconciler;
+pub mod reload;
 pub mod runtime;
 pub mod telemetry;
 pub mod tenants;

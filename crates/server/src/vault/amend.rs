@@ -91,7 +91,7 @@ impl Vault {
         let proof = self.prove(&key, request).await?;
         let wanted = Wanted {
             key: &key,
-            rules,
+            rules: &rules,
             acquisition: after.acquisition,
             on_logout: OnLogout::Revoke,
             expires_at: after.expires_at,

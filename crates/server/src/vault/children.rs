@@ -22,7 +22,7 @@ impl Vault {
         proof: &Proof,
         (terms, previous): (&Terms, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let parent_key = JobKey::new(key.tenant.clone(), parent.clone());
         let parent =
             self.load(&parent_key).await?.map(|stored| stored.record).filter(|parent| parent.may_read(&caller.module));

@@ -51,7 +51,7 @@ impl Vault {
     /// Registers a job, or answers again for one that is there.
     pub async fn register(&self, caller: &Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
         let key = JobKey::new(caller.tenant.clone(), job);
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let terms = terms(&request, &rules, self.parts.clock.now())?;
         for _ in 0..TRIES {
             match self.standing(caller, &key, &rules, &request).await? {
@@ -119,7 +119,7 @@ impl Vault {
         terms: &Terms,
         previous: Option<Generation>,
     ) -> Result<Option<Registered>, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let proof = self.prove(key, request).await?;
         self.reserve(&proof.user, key, terms.keep_until).await?;
