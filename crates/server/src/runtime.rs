@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokenvault_core::ids::{ReplicaId, Shard};
-use tokenvault_core::ports::{Clock as _, Fleet, TokenStore};
+use tokenvault_core::ports::{Clock as _, Fleet, StoreError, TokenStore};
 use tokenvault_redis::SCHEMA;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -350,14 +350,20 @@ fn follow_store(clock: Arc<SystemClock>, parts: &Parts, metrics: &Arc<Metrics>) 
 
 async fn count_due(parts: Parts, metrics: Arc<Metrics>) {
     loop {
-        let now = parts.clock.now();
-        let mut due = 0;
-        for shard in Shard::all() {
-            due += parts.store.count_due(shard, now).await.unwrap_or(0);
+        // Half a count is none: what was counted before stays.
+        if let Ok(due) = due_now(&parts).await {
+            metrics.set_due(due);
         }
-        metrics.set_due(due);
         tokio::time::sleep(COUNT_DUE_EVERY).await;
     }
+}
+
+async fn due_now(parts: &Parts) -> Result<u64, StoreError> {
+    let (now, mut due) = (parts.clock.now(), 0);
+    for shard in Shard::all() {
+        due += parts.store.count_due(shard, now).await?;
+    }
+    Ok(due)
 }
 
 /// A part without which the process would not have started.

@@ -110,6 +110,7 @@ pub struct Metrics {
     rejections: Count,
     store_duration: Spread,
     jobs: Family<Labels, Gauge>,
+    jobs_counted: Gauge<f64, AtomicU64>,
     paused: Gauge,
     keyring_refused: Gauge,
     tenants: Gauge,
@@ -155,6 +156,7 @@ impl Metrics {
             rejections: Count::default(),
             store_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
             jobs: Family::default(),
+            jobs_counted: Gauge::default(),
             paused: Gauge::default(),
             keyring_refused: Gauge::default(),
             tenants: Gauge::default(),
@@ -263,6 +265,11 @@ impl Metrics {
             self.store_duration.clone(),
         );
         r.register("jobs", "Jobs by state, over all replicas", self.jobs.clone());
+        r.register(
+            "jobs_counted_timestamp_seconds",
+            "When the jobs were counted that tokenvault_jobs tells of",
+            self.jobs_counted.clone(),
+        );
         r.register("paused", "Whether an operator has paused renewal", self.paused.clone());
         r.register(
             "keyring_refused",
@@ -332,12 +339,14 @@ impl Metrics {
         self.short_acks.inc();
     }
 
-    /// How many jobs there are in each state.
+    /// How many jobs there are in each state, and when they were counted, if that is known.
     pub fn set_jobs(&self, census: &Census) {
         for (state, count) in
             [("active", census.active), ("suspended", census.suspended), ("releasing", census.releasing)]
         {
             self.jobs.get_or_create(&vec![("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit an f64's mantissa")]
+            self.jobs_counted.set(census.counted_at.map_or(0.0, |at| at.as_millis() as f64 / 1000.0));
         }
     }
 
