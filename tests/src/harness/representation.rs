@@ -22,6 +22,22 @@ pub(super) fn user(username: &str) -> Value {
     })
 }
 
+/// Gives the users of a realm to be imported what every user gets whom Keycloak makes itself, unless their roles are said: an
+/// import gives them nothing, and nobody can tell what a user may who shows no role at all.
+pub(super) fn give_default_roles(realm: &mut Value) {
+    let role = default_role(realm["realm"].as_str().unwrap_or_default());
+    for user in realm["users"].as_array_mut().into_iter().flatten() {
+        if !user["credentials"].is_null() && user["realmRoles"].is_null() {
+            user["realmRoles"] = json!([role]);
+        }
+    }
+}
+
+/// The role that holds a realm's default roles.
+pub(super) fn default_role(realm: &str) -> String {
+    format!("default-roles-{}", realm.to_lowercase())
+}
+
 /// The UI's, the vault's and a module's, each with a secret of its own.
 pub(super) fn clients() -> [Value; 3] {
     [login_app(&random_text()), vault_client(&random_text()), module(&random_text())]
