@@ -196,20 +196,42 @@ fn configuration(volume: &Value, documents: &[Value]) -> Vec<(String, Value)> {
     files.map(|(name, text)| (name.clone(), text.clone())).collect()
 }
 
+/// Renders the chart, lays its pod's files out, and has the vault check them.
+fn checked(values: &[&str], tenants: &[&str]) -> Result<(bool, String)> {
+    let dir = temporary()?;
+    let (documents, _) = render(dir.path(), values)?;
+    let files = Files::new(dir.path())?;
+    files.mount(&documents, &BTreeMap::from([("clients", tenants), ("admin", &["tls.crt", "tls.key", "ca.crt"])]))?;
+    files.check(&documents)
+}
+
 #[test]
 fn the_charts_pods_find_their_files() -> Result<()> {
     for values in [&[][..], &["--set=redis.enabled=true"]] {
-        let dir = temporary()?;
-        let (documents, _) = render(dir.path(), values)?;
-        let files = Files::new(dir.path())?;
-        let whole = BTreeMap::from([("clients", &["diku"][..]), ("admin", &["tls.crt", "tls.key", "ca.crt"])]);
-        files.mount(&documents, &whole)?;
-
-        let (good, words) = files.check(&documents)?;
-
+        let (good, words) = checked(values, &["diku"])?;
         assert!(good, "{values:?}: {words}");
         assert!(words.contains("admin"), "operators have a listener: {words}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_example_for_folio_is_what_kubernetes_and_the_vault_accept() -> Result<()> {
+    let dir = temporary()?;
+    let example = ["--values", "tokenvault/examples/folio.yaml", "--namespace", "eureka"];
+    let (documents, file) = render(dir.path(), &example)?;
+    let (valid, words) =
+        said(Command::new(tool("kubernetes-validate")?).args(["-k", "1.31", "--strict"]).arg(&file))?;
+    assert!(valid && words.matches(" passed for resource ").count() == 11, "{words}");
+    let certificates: Vec<&Value> = documents.iter().filter(|document| document["kind"] == "Certificate").collect();
+    assert_eq!(certificates[0]["spec"]["dnsNames"][0], "v-tokenvault.eureka.svc", "the name that modules call");
+
+    let (good, words) = checked(&example, &["diku", "college"])?;
+
+    assert!(good, "{words}");
+    assert!(words.contains("diku") && words.contains("college"), "both tenants are there: {words}");
+    let (good, words) = checked(&example, &["diku"])?;
+    assert!(!good && words.contains("college"), "a tenant without its secret is named: {words}");
     Ok(())
 }
 

@@ -53,7 +53,7 @@ const CASES: &[Case] = &[
     ("image.pullPolicy", r#""Always""#, There("imagePullPolicy: Always")),
     ("imagePullSecrets", r#"[{"name":"registry"}]"#, There("- name: registry")),
     ("config", r#""[server]\nmax_wait = 29\n""#, There("max_wait = 29")),
-    ("tenants", r#""[tenants.other]\n""#, There("tenants_file = \"tenants.toml\"")),
+    ("tenants", r#""[tenants.other]\n""#, There("TOKENVAULT_KEYCLOAK__TENANTS_FILE")),
     ("policy", r#""[[module]]\nname = \"mod-other\"\n""#, There("mod-other")),
     ("adminConfig", r#""[admin]\nlisten = \"0.0.0.0:9444\"\n""#, There("0.0.0.0:9444")),
     ("adminPolicy", r#""[[operator]]\nname = \"bob\"\n""#, There("name = \"bob\"")),

@@ -71,9 +71,6 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- /* tokenvault.toml: the text of `config` with what other values add to it. */}}
 {{- define "tokenvault.config" -}}
-{{- if .Values.tenants }}
-tenants_file = "tenants.toml"
-{{ end }}
 {{- .Values.config | trimSuffix "\n" }}
 {{- if and .Values.adminPort (not (regexMatch "(?m)^\\s*\\[admin\\]" .Values.config)) }}
 
