@@ -25,7 +25,7 @@ use tokenvault::telemetry::metrics::Metrics;
 use tokenvault::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
 use tokenvault_core::ids::{ClientId, Generation, JobId, JobKey, ModuleName, TenantId, UserId};
 use tokenvault_core::ports::testing::ManualClock;
-use tokenvault_core::ports::{Entropy, IdentityProvider};
+use tokenvault_core::ports::{Entropy, IdentityProvider, Introspection};
 use tokenvault_core::record::{self, Acquisition, Fields};
 use tokenvault_core::seal::{Field, Keyring, Place, Sealed};
 use tokenvault_core::secret::{AccessToken, ClientSecret};
@@ -237,10 +237,9 @@ pub fn keycloak_answer(data: &[u8]) {
     let good =
         [answer::service_token(answer()).is_ok(), answer::revoked(answer()).is_ok(), answer::keys(answer()).is_ok()];
     assert!(status == 200 || good == [false; 3], "{status} was taken for a yes");
-    for call in [KeycloakCall::Probe, KeycloakCall::Introspect] {
-        let active = answer::introspection(call, answer());
-        assert!(status == 200 || active != Ok(true), "{status} was taken for active");
-    }
+    assert!(status == 200 || answer::probe(answer()) != Ok(true), "{status} was taken for active");
+    let introspected = answer::introspection(answer(), &tenant);
+    assert!(status == 200 || !matches!(introspected, Ok(Introspection::Active(_))), "{status} was taken for active");
 }
 
 struct NoJobs;
@@ -269,7 +268,7 @@ struct Everybody;
 impl Callers for Everybody {
     fn admit(&self, _: &Peer, _: Option<&str>, _: Action) -> Result<Caller, Problem> {
         let (module, tenant) = (known(ModuleName::parse("mod-di")), known(TenantId::parse("diku")));
-        Ok(Caller { module, tenant, acquisitions: [Acquisition::Exchange].into() })
+        Ok(Caller { module, tenant, acquisitions: [Acquisition::Exchange].into(), reads: true })
     }
 
     fn module(&self, _: &Peer) -> Option<ModuleName> {

@@ -20,6 +20,7 @@ pub mod journal;
 pub mod keyring;
 pub mod management;
 pub mod migrate;
+mod own_session;
 pub mod parts;
 pub mod problem;
 pub mod reconciler;

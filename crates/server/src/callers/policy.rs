@@ -150,6 +150,7 @@ impl Policy {
             module: module.name.clone(),
             tenant: tenant_of(module, tenant)?,
             acquisitions: module.register.clone(),
+            reads: module.read,
         })
     }
 }

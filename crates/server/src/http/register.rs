@@ -155,7 +155,7 @@ impl RegisterBody {
             Timestamp::parse_rfc3339(&text).ok_or_else(|| invalid("expires_at is not an RFC 3339 time."))
         };
         Ok(Registration {
-            access_token: AccessToken::new(self.access_token.take()),
+            access_token: Some(AccessToken::new(self.access_token.take())),
             user_id: self.user_id.map(UserId::parse).transpose().map_err(|error| invalid(format!("{error}.")))?,
             refresh_token: self.refresh_token.map(|token| RefreshToken::new(token.take())),
             acquisition: self.acquisition.map(|acquisition| match acquisition {

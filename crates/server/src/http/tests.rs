@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::callers::Peer;
 use crate::journal::{Act, Actor, Entry, NotRecorded};
-use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
+use crate::vault::{Caller, JobPage, JobView, LiveToken, ProvenBy, ReadAnswer, ReadRequest, Registered, Registration};
 
 #[derive(Default)]
 struct Notes {
@@ -50,7 +50,7 @@ impl Jobs for NotedJobs {
     async fn register(&self, _: Call, job: JobId, request: Registration) -> Result<Registered, Problem> {
         assert_ne!(job.as_str(), "panics", "told to");
         self.0.registered.lock().push(request);
-        Ok(Registered { created: job.as_str() != "again", job: view(&job) })
+        Ok(Registered { created: job.as_str() != "again", job: view(&job), proven_by: ProvenBy::AccessToken })
     }
 
     async fn read(&self, _: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
@@ -106,6 +106,7 @@ impl Callers for Everybody {
             module: ModuleName::parse("mod-di").expect("a module"),
             tenant: TenantId::parse(tenant).map_err(|_| Problem::new(Code::TenantDenied, "Not yours."))?,
             acquisitions: [Acquisition::Exchange].into(),
+            reads: true,
         })
     }
 
@@ -180,7 +181,7 @@ async fn a_registration_is_parsed_and_answered_without_tokens() {
     assert!(!answer.to_string().contains("canary"));
     assert_eq!(headers[header::CACHE_CONTROL], "no-store");
     let registered = stage.notes.registered.lock().remove(0);
-    assert_eq!(registered.access_token.expose(), "canary");
+    assert_eq!(registered.access_token.as_ref().map(AccessToken::expose), Some("canary"));
     assert_eq!(registered.readers.map(|readers| readers.len()), Some(1));
     assert_eq!(send(&stage, put("/tokens/again", body.to_string())).await.0, StatusCode::OK);
 }

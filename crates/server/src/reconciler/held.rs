@@ -257,6 +257,7 @@ mod tests {
             access_life: Duration::from_mins(1),
             session_ends_at: None,
             failures: 0,
+            account: None,
             terms: None,
             lost_since: None,
             renew_at: None,

@@ -133,6 +133,9 @@ impl Renewal<'_> {
             let before = progress.record.clone();
             let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
             progress = apply(progress, step, outcome, &self.moment(&settings));
+            if progress.record.account != before.account {
+                progress.record = parts.vouched(&progress.record);
+            }
             let mut resting = matches!(step, Step::Rest(_));
             if let (false, Step::Rest(until)) = (answered, plan(&progress, &self.moment(&settings))) {
                 // Nothing comes after this step: the lease goes back with the same write.

@@ -41,6 +41,11 @@ fn life() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 17))
 }
 
+/// 512 bytes to 128 KiB: tokens. Above 8 KiB (a boundary of a bucket) they are a hazard.
+fn size() -> Histogram {
+    Histogram::new(exponential_buckets(512.0, 2.0, 9))
+}
+
 /// Everything that Keycloak is asked.
 const CALLS: [Call; 8] = [
     Call::Exchange,
@@ -62,6 +67,7 @@ pub struct Metrics {
     reads: Count,
     read_duration: Histogram,
     token_ttl: Histogram,
+    token_bytes: Histogram,
     renewals: Count,
     renewal_duration: Spread,
     renewal_lag: Histogram,
@@ -104,6 +110,7 @@ impl Metrics {
             reads: Count::default(),
             read_duration: latency(),
             token_ttl: life(),
+            token_bytes: size(),
             renewals: Count::default(),
             renewal_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
             renewal_lag: lateness(),
@@ -175,6 +182,11 @@ impl Metrics {
         r.register("reads", "Token reads by outcome", self.reads.clone());
         r.register("read_duration_seconds", "Time a read took, its wait included", self.read_duration.clone());
         r.register("token_ttl_seconds", "Life left in the access tokens that reads were given", self.token_ttl.clone());
+        r.register(
+            "access_token_bytes",
+            "Size of the access tokens that Keycloak granted to the vault",
+            self.token_bytes.clone(),
+        );
         r.register("renewals", "Steps of renewals by outcome", self.renewals.clone());
         r.register("renewal_duration_seconds", "Time a step of a renewal took", self.renewal_duration.clone());
         r.register(
@@ -260,6 +272,12 @@ impl Metrics {
     pub fn keycloak_request(&self, call: &'static str, outcome: &'static str, took: Duration) {
         self.keycloak_requests.get_or_create(&vec![("call", call), ("outcome", outcome)]).inc();
         self.keycloak_duration.get_or_create(&vec![("call", call)]).observe(took.as_secs_f64());
+    }
+
+    /// Keycloak granted an access token of so many bytes.
+    #[expect(clippy::cast_precision_loss, reason = "no answer of Keycloak's is read beyond some hundred KiB")]
+    pub fn granted(&self, bytes: usize) {
+        self.token_bytes.observe(bytes as f64);
     }
 
     /// The store was asked for something.
@@ -399,6 +417,10 @@ impl Observer for MetricsObserver {
         if let Some(ttl) = ttl {
             self.metrics.token_ttl.observe(ttl.as_secs_f64());
         }
+    }
+
+    fn granted(&self, bytes: usize) {
+        self.metrics.granted(bytes);
     }
 
     fn reconciled(&self) {
