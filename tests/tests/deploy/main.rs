@@ -33,6 +33,26 @@ fn the_unit_is_confined() -> Result<()> {
     Ok(())
 }
 
+/// The first number after a word in a file below `deploy`.
+fn number(file: &str, word: &str) -> Result<u64> {
+    let text = fs::read_to_string(root().join("deploy").join(file))?;
+    let (_, rest) = text.split_once(word).ok_or_else(|| Failure::new(format!("{file} has no {word}")))?;
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().map_err(|_| Failure::new(format!("{file}: {word} has no number")))
+}
+
+#[test]
+fn nobody_kills_a_vault_that_may_hold_the_only_live_refresh_token() -> Result<()> {
+    let grace = number("tokenvault.toml", "shutdown_grace = ")?;
+    let spend = number("helm/tokenvault/values.yaml", "spendSeconds: ")?;
+    for (file, word) in [("systemd/tokenvault.service", "TimeoutStopSec="), ("compose/compose.yaml", "stop_grace_period: ")]
+    {
+        let patience = number(file, word)?;
+        assert!(patience >= grace + spend + 5, "{file} waits {patience} s; a stop may take {grace} and {spend}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_image_is_as_the_linter_wants_it_and_runs_as_nobody() -> Result<()> {
     let file = root().join("deploy/Dockerfile");
