@@ -35,9 +35,9 @@ async fn who_follows_the_page_on_folio_has_a_tenant_from_nothing() -> Result<()>
 
     let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
     let (registered, read) = (answer(lines[0])?, answer(lines[1])?);
-    assert_eq!((registered.1, read.1), ("201", "200"), "{said}");
+    assert_eq!((registered.1, read.1), ("201", "200"), "{}", registered.0);
     let [child, released] = lines[lines.len() - 2..] else { unreachable!("a slice of two") };
-    assert_eq!((answer(child)?.1, answer(released)?.1), ("201", "204"), "{said}");
+    assert_eq!((answer(child)?.1, answer(released)?.1), ("201", "204"), "{child}");
     let claims: serde_json::Value = serde_json::from_str(&lines[2..lines.len() - 2].join("\n"))?;
     let user = operator.realm.user("diku_admin")?;
     let expected = json!({
