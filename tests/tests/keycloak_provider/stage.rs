@@ -78,7 +78,7 @@ impl Stage {
 
     /// On the stand-in.
     pub(crate) async fn double(setting: Setting) -> Result<Self> {
-        let realm = RealmConfig::folio_like(DOUBLE_REALM)
+        let realm = RealmConfig::lab(DOUBLE_REALM)
             .with_client(VAULT, |client| {
                 let role =
                     if setting.without_impersonation { ServiceAccount::Plain } else { ServiceAccount::Impersonating };

@@ -101,7 +101,7 @@ impl Stage {
         realm: impl FnOnce(RealmConfig) -> RealmConfig,
     ) -> Self {
         let clock = ShiftedClock::new(SystemClock);
-        let realm = realm(RealmConfig::folio_like(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
+        let realm = realm(RealmConfig::lab(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await.expect("the double");
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));
         let store = Arc::new(MemoryStore::new(Arc::clone(&time)));
