@@ -3,6 +3,7 @@
 mod doors;
 mod lists;
 mod stage;
+mod taken_out;
 
 use std::sync::Arc;
 use std::time::Duration;
