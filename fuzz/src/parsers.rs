@@ -57,15 +57,24 @@ fn known<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
     parsed.expect("a constant of this file")
 }
 
-/// The configuration. Lines such as `TOKENVAULT_SERVER__LISTEN=…` before a line `---` are the environment.
+/// The configuration. Lines such as `TOKENVAULT_SERVER__LISTEN=…` before a line `---` are the environment; what follows
+/// another such line is the file with more tenants.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (environment, file) = text.split_once("\n---\n").unwrap_or(("", text));
+    let (file, tenants) = file.split_once("\n---\n").unwrap_or((file, ""));
     let variables =
         environment.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name, value.to_owned()));
     let environment = Environment::from_variables(variables);
     match Config::parse(file, Path::new("/nowhere/tokenvault.toml"), &environment) {
-        Ok(config) => assert!(!config.tenants.is_empty(), "a configuration without tenants was taken"),
+        Ok(config) => {
+            let more = config.source.file().is_some();
+            assert!(more || !config.tenants.is_empty(), "a configuration without tenants was taken");
+            match config.source.parse(Some(tenants)) {
+                Ok(tenants) => assert!(config.tenants.keys().all(|id| tenants.contains_key(id)), "a tenant was lost"),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }

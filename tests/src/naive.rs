@@ -72,7 +72,7 @@ impl Naive {
 
     async fn renew(&self, claimed: Claimed) {
         let Claimed { lease, record, .. } = claimed;
-        let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else { return };
+        let Some(rules) = self.parts.tenants.get(&record.key.tenant) else { return };
         let before = record.clone();
         let after = self.next(record, &rules).await;
         self.write(&before, &after, &lease).await;

@@ -24,6 +24,7 @@ mod own_session;
 pub mod parts;
 pub mod problem;
 pub mod reconciler;
+pub mod reload;
 pub mod runtime;
 pub mod telemetry;
 pub mod tenants;

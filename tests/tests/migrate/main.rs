@@ -2,6 +2,7 @@
 //! then they are replaced one after the other, and it is finished.
 
 mod command;
+mod previous;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,9 +20,9 @@ use tokenvault_core::ports::{Created, Fleet as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
-use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record, user};
 use tokenvault_tests::store_contract::samples::tenant;

@@ -93,7 +93,7 @@ impl Vault {
         let proof = self.prove(&key, token, request.user_id.as_ref()).await?;
         let wanted = Wanted {
             key: &key,
-            rules,
+            rules: &rules,
             acquisition: after.acquisition,
             on_logout: OnLogout::Revoke,
             expires_at: after.expires_at,

@@ -75,7 +75,7 @@ impl Vault {
         parent: &Record,
         (terms, previous): (&Terms, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let mut record = blank(caller, key, (&parent.user, &parent.subject), self.parts.clock.now());
         record.account.clone_from(&parent.account);
         record.acquisition = parent.acquisition;

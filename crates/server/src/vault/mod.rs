@@ -189,7 +189,7 @@ impl Vault {
         Self { parts, options, stop, looked_through: Mutex::default() }
     }
 
-    fn rules(&self, tenant: &TenantId) -> Result<&Arc<TenantRules>, Problem> {
+    fn rules(&self, tenant: &TenantId) -> Result<Arc<TenantRules>, Problem> {
         self.parts
             .tenants
             .get(tenant)
@@ -200,6 +200,8 @@ impl Vault {
         if !self.parts.clock.is_sure() {
             return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
         }
+        // A tenant may be taken out while somebody waits for a token of it.
+        self.rules(&key.tenant)?;
         let stored = self.parts.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
             self.parts.vouch(&stored.record).map_err(|_| {

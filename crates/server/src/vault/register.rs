@@ -55,7 +55,7 @@ impl Vault {
             token(&request)?;
         }
         let key = JobKey::new(caller.tenant.clone(), job);
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let terms = terms(&request, &rules, self.parts.clock.now())?;
         for _ in 0..TRIES {
             match self.standing(caller, &key, &rules, &request).await? {
@@ -128,7 +128,7 @@ impl Vault {
         if let Some(parent) = &request.parent_job_id {
             return self.create_child(caller, key, (request, parent), (terms, previous)).await;
         }
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let token = token(request)?;
         let proof = self.prove(key, token, request.user_id.as_ref()).await?;
