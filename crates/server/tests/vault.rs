@@ -2,6 +2,7 @@
 
 mod children;
 mod doors;
+mod identity;
 mod lists;
 mod stage;
 mod taken_out;

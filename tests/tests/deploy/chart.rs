@@ -220,8 +220,7 @@ fn the_example_for_folio_is_what_kubernetes_and_the_vault_accept() -> Result<()>
     let dir = temporary()?;
     let example = ["--values", "tokenvault/examples/folio.yaml", "--namespace", "eureka"];
     let (documents, file) = render(dir.path(), &example)?;
-    let (valid, words) =
-        said(Command::new(tool("kubernetes-validate")?).args(["-k", "1.31", "--strict"]).arg(&file))?;
+    let (valid, words) = said(Command::new(tool("kubernetes-validate")?).args(["-k", "1.31", "--strict"]).arg(&file))?;
     assert!(valid && words.matches(" passed for resource ").count() == 11, "{words}");
     let certificates: Vec<&Value> = documents.iter().filter(|document| document["kind"] == "Certificate").collect();
     assert_eq!(certificates[0]["spec"]["dnsNames"][0], "v-tokenvault.eureka.svc", "the name that modules call");

@@ -45,7 +45,8 @@ fn number(file: &str, word: &str) -> Result<u64> {
 fn nobody_kills_a_vault_that_may_hold_the_only_live_refresh_token() -> Result<()> {
     let grace = number("tokenvault.toml", "shutdown_grace = ")?;
     let spend = number("helm/tokenvault/values.yaml", "spendSeconds: ")?;
-    for (file, word) in [("systemd/tokenvault.service", "TimeoutStopSec="), ("compose/compose.yaml", "stop_grace_period: ")]
+    for (file, word) in
+        [("systemd/tokenvault.service", "TimeoutStopSec="), ("compose/compose.yaml", "stop_grace_period: ")]
     {
         let patience = number(file, word)?;
         assert!(patience >= grace + spend + 5, "{file} waits {patience} s; a stop may take {grace} and {spend}");

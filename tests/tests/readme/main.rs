@@ -21,7 +21,17 @@ use operator::{Operator, Page, answer, root, run};
 const README: Page = Page {
     file: "README.md",
     order: &["yours", "prepare", "serve", "try", "admin", "release", "watch", "firing"],
-    own: &["DIR", "KEYCLOAK", "REALM", "UI_CLIENT", "REDIS", "VAULT_HOST", "VAULT", "ADMIN", "KEYCLOAK_ADMIN_PASSWORD_FILE"],
+    own: &[
+        "DIR",
+        "KEYCLOAK",
+        "REALM",
+        "UI_CLIENT",
+        "REDIS",
+        "VAULT_HOST",
+        "VAULT",
+        "ADMIN",
+        "KEYCLOAK_ADMIN_PASSWORD_FILE",
+    ],
 };
 
 /// The README's Prometheus with impatient copies of its files.

@@ -173,7 +173,8 @@ fn exports(page: &Page, blocks: &BTreeMap<String, String>, own: &BTreeMap<&str, 
     if named != expected {
         return Err(Failure::new(format!("{} lets the reader set {named:?}, this test {expected:?}", page.file)));
     }
-    let lines = own.iter().filter(|(name, _)| named.contains(*name)).map(|(name, value)| format!("export {name}='{value}'"));
+    let lines =
+        own.iter().filter(|(name, _)| named.contains(*name)).map(|(name, value)| format!("export {name}='{value}'"));
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
