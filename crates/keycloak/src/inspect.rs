@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, header};
 use serde_json::Value;
-use tokenvault_core::ids::Subject;
+use tokenvault_core::ids::AccountId;
 use tokenvault_core::ports::{Clock, Entropy};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
@@ -59,7 +59,7 @@ pub struct ServiceAccount {
     /// Keycloak's clock when it was issued, in whole seconds.
     pub issued_at: Option<Timestamp>,
     /// Whose it is.
-    pub subject: Option<Subject>,
+    pub account: Option<AccountId>,
     /// The realm's roles in it.
     pub realm_roles: Vec<String>,
     /// Whether it names the role `realm-management/impersonation`.
@@ -106,7 +106,7 @@ impl<'a> Inspector<'a> {
             token,
             expires_in: seconds(&answer, "expires_in")?,
             issued_at: claims.get("iat").and_then(Value::as_u64).map(Timestamp::from_secs),
-            subject: claims::text(&claims, "sub").and_then(|sub| Subject::parse(sub).ok()),
+            account: claims::text(&claims, "sub").and_then(|sub| AccountId::parse(sub).ok()),
             realm_roles: roles(claims.get("realm_access")),
             names_impersonation: impersonates(&claims),
         })
@@ -120,8 +120,8 @@ impl<'a> Inspector<'a> {
 
     /// Opens a session of the service account's by impersonation, as the vault does for a user.
     pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, Unlearnt> {
-        let subject = account.subject.as_ref().ok_or(Unlearnt::Unintelligible)?;
-        let answer = self.as_client(|caller| caller.impersonate(&account.token, subject, None)).await?;
+        let itself = account.account.as_ref().ok_or(Unlearnt::Unintelligible)?;
+        let answer = self.as_client(|caller| caller.impersonate(&account.token, itself, None)).await?;
         session(&answer)
     }
 

@@ -1,5 +1,6 @@
 //! The use cases and the reconciler on the stand-in for Keycloak, in moments instead of hours.
 
+mod children;
 mod doors;
 mod lists;
 mod stage;

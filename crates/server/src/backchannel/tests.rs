@@ -190,6 +190,7 @@ impl Stage {
             access_life: Duration::from_mins(10),
             session_ends_at: None,
             failures: 0,
+            account: None,
             terms: None,
             lost_since: None,
             renew_at: None,

@@ -53,6 +53,7 @@ fn a_minimal_file_is_complete_by_its_defaults() {
     assert_eq!(config.management.listen.to_string(), "127.0.0.1:9080");
     assert_eq!(config.renewal, Renewal::default());
     assert_eq!(config.admin, None);
+    assert_eq!(tenant(&config, "diku").max_proof_age, None);
 }
 
 #[test]
@@ -138,6 +139,7 @@ fn what_cannot_work_together_is_refused() {
     assert!(with("provider = 'okapi'").contains("tenants.diku.provider: `okapi` is reserved"));
     assert!(with("accepted_clients = ['vault']").contains("must not contain the vault's own client"));
     assert!(with("client_secret_file = 'a'\nprivate_key_jwt_file = 'b'").contains("not both"));
+    assert!(with("max_proof_age = 0").contains("tenants.diku.max_proof_age: must be more than 0"));
     assert!(with("max_job_life = 5").contains("must not be below `default_job_life`"));
     assert!(with("issuer = 'ftp://x'").contains("tenants.diku.issuer: must be an http or https URL"));
 }
@@ -151,6 +153,210 @@ fn an_inherited_mistake_is_shown_where_it_was_made() {
 #[test]
 fn a_syntax_error_names_its_line() {
     assert!(refusal("[server]\nlisten = \n").contains("line 2: is not TOML"), "{}", refusal("[server]\nlisten = \n"));
+}
+
+#[test]
+fn the_tenants_name_is_filled_in_wherever_a_name_may_depend_on_it() {
+    let text = MINIMAL.replace(
+        "accepted_clients = [\"ui\"]",
+        r#"accepted_clients = ["{tenant}-login-application", "mobile"]
+base_url = "http://inside/realms/{tenant}"
+ca_file = "ca/{tenant}.pem"
+user_id_claim = "{tenant}_user_id"
+exchange_scope = "openid {tenant}"
+adopt_clients = { "{tenant}-legacy" = "secrets/{tenant}-legacy", plain = "plain" }"#,
+    );
+    let text = text
+        .replace("\"vault\"", "\"{tenant}-vault\"")
+        .replace("[tenants.lib]", "[tenants.lib]\nprivate_key_jwt_kid = '{tenant}-1'");
+
+    let config = parse(&text).unwrap();
+
+    let (diku, lib) = (tenant(&config, "diku"), tenant(&config, "lib"));
+    let client = |name: &str| tokenvault_core::ids::ClientId::parse(name).unwrap();
+    assert_eq!(diku.accepted_clients, [client("diku-login-application"), client("mobile")].into());
+    assert_eq!((diku.base_url.as_str(), diku.client_id.as_str()), ("http://inside/realms/diku", "diku-vault"));
+    assert_eq!(diku.ca_file.as_deref(), Some(Path::new("/etc/tv/ca/diku.pem")));
+    assert_eq!((diku.user_id_claim.as_str(), diku.exchange_scope.as_deref()), ("diku_user_id", Some("openid diku")));
+    assert_eq!(diku.adopt_clients[&client("diku-legacy")], Path::new("/etc/tv/secrets/diku-legacy"));
+    assert_eq!(
+        lib.adopt_clients.keys().map(tokenvault_core::ids::ClientId::as_str).collect::<Vec<_>>(),
+        ["lib-legacy", "plain"]
+    );
+    assert_eq!(lib.private_key_jwt_kid.as_deref(), Some("lib-1"));
+}
+
+#[test]
+fn braces_that_are_left_over_are_told_by_their_key_and_not_repeated() {
+    for (key, line) in [
+        ("issuer", "issuer = 'https://kc/realms/{tenat}'"),
+        ("base_url", "base_url = 'https://kc/{tenat}'"),
+        ("client_id", "client_id = '{tenat}'"),
+        ("client_secret_file", "client_secret_file = 'secrets/{tenat}'"),
+        ("ca_file", "ca_file = 'ca/{Tenant}'"),
+        ("private_key_jwt_kid", "private_key_jwt_file = 'k'\nprivate_key_jwt_kid = '{tenant'"),
+        ("user_id_claim", "user_id_claim = '{tenat}'"),
+        ("accepted_clients", "accepted_clients = ['ui', '{tenat}-ui']"),
+        ("exchange_scope", "exchange_scope = 'openid {tenat}'"),
+        ("adopt_clients", "adopt_clients = { '{tenat}-x' = 'file' }"),
+        ("adopt_clients", "adopt_clients = { x = 'secrets/{tenat}' }"),
+    ] {
+        let shown = refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}")));
+        assert!(
+            shown.contains(&format!("tenants.diku.{key}: has braces that are not `{{tenant}}`")),
+            "{line}: {shown}"
+        );
+        assert!(!shown.contains("tenat}"), "{shown}");
+    }
+    let shown = refusal(&MINIMAL.replace("secrets/{tenant}", "secrets/{tenat}"));
+    assert!(shown.contains("keycloak.client_secret_file (for diku): has braces"), "{shown}");
+    let twice = "adopt_clients = { '{tenant}-x' = 'a', diku-x = 'b' }";
+    let shown = refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{twice}")));
+    assert!(shown.contains("tenants.diku.adopt_clients: names one client twice"), "{shown}");
+    let shown = refusal(&MINIMAL.replace("tls/server.key", "tls/{tenant}.key"));
+    assert!(shown.contains("server.key_file: `{tenant}` is filled in under [keycloak]"), "{shown}");
+}
+
+#[test]
+fn the_tenants_name_is_filled_in_what_variables_say() {
+    let config = parse_with(
+        MINIMAL,
+        &[
+            ("TOKENVAULT_KEYCLOAK__ACCEPTED_CLIENTS", "[\"{tenant}-login-application\"]"),
+            ("TOKENVAULT_KEYCLOAK__CLIENT_ID", "{tenant}-vault"),
+        ],
+    );
+    let diku = tenant(&config.unwrap(), "diku");
+    assert_eq!(diku.accepted_clients.first().unwrap().as_str(), "diku-login-application");
+    assert_eq!(diku.client_id.as_str(), "diku-vault");
+    let shown = parse_with(MINIMAL, &[("TOKENVAULT_KEYCLOAK__CLIENT_ID", "{tenat}-vault")]).unwrap_err().to_string();
+    assert!(shown.contains("TOKENVAULT_KEYCLOAK__CLIENT_ID: has braces"), "{shown}");
+}
+
+#[test]
+fn one_mistake_that_all_tenants_inherit_is_told_once() {
+    let shown = refusal(&MINIMAL.replace("https://kc", "kc"));
+    assert_eq!(shown.matches("keycloak.issuer").count(), 1, "{shown}");
+}
+
+mod tenants_file {
+    use super::*;
+
+    fn source(main: &str) -> TenantSource {
+        let main = main.replace("[keycloak]", "[keycloak]\ntenants_file = 'more/tenants.toml'");
+        parse(&main).expect("the main file").source
+    }
+
+    fn none() -> String {
+        MINIMAL.split("[tenants.diku]").next().unwrap().to_owned()
+    }
+
+    fn refusal(main: &str, tenants: &str) -> String {
+        source(main).parse(Some(tenants)).expect_err("it should be refused").to_string()
+    }
+
+    #[test]
+    fn its_tables_are_read_as_those_of_the_main_file() {
+        let tenants = source(MINIMAL)
+            .parse(Some("[tenants.third]\nclient_secret_file = 'own/{tenant}'\n[tenants.fourth]\nmax_children = 7\n"))
+            .unwrap();
+        let named = |name: &str| &tenants[&TenantId::parse(name).unwrap()];
+        assert_eq!(tenants.len(), 4);
+        assert_eq!(named("third").issuer, "https://kc/realms/third");
+        // What stands in a file is relative to that file's directory.
+        assert_eq!(named("third").credential, Credential::SecretFile("/etc/tv/more/own/third".into()));
+        assert_eq!(named("fourth").credential, Credential::SecretFile("/etc/tv/secrets/fourth".into()));
+        assert_eq!(named("fourth").max_children, 7);
+    }
+
+    #[test]
+    fn it_may_be_empty_and_the_main_file_without_tenants() {
+        let source = source(&none());
+        assert_eq!(source.file(), Some(Path::new("/etc/tv/more/tenants.toml")));
+        assert!(source.parse(Some("")).unwrap().is_empty());
+        assert!(source.parse(Some("[tenants]")).unwrap().is_empty());
+        assert_eq!(source.parse(Some("[tenants.one]")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_in_it_is_told_with_its_name() {
+        let place = "tenants /etc/tv/more/tenants.toml, ";
+        for (text, expected) in [
+            ("[tenants.diku]", "tenants.diku: stands in /etc/tv/tokenvault.toml as well"),
+            ("[tenants.one]\nisuer = 'x'", "tenants.one.isuer: unknown key; did you mean `issuer`?"),
+            ("[tenants.one]\nissuer = 'x'", "tenants.one.issuer: must be an http or https URL"),
+            ("[tenants.one]\nclient_id = '{tenat}'", "tenants.one.client_id: has braces"),
+            ("[tenants.one]\nclient_secret = 'canary'", "tenants.one.client_secret: secrets are never written inline"),
+            ("[tenants.one]\ntenants_file = 'x'", "tenants.one.tenants_file: stands in [keycloak] alone"),
+            ("[tenants.one]\nrequest_timeout = 20", "tenants.one.request_timeout: must be shorter than two thirds"),
+            ("[tenants.'o/ne']", "tenants.o/ne: must be a table, named by a tenant"),
+            ("tenants = 3", "tenants: must be a table"),
+            ("[tenant.one]", "tenant: unknown key; did you mean `tenants`?"),
+            ("[tenants.one]\n[tenants.one]", "line 2: is not TOML"),
+            ("nonsense", "line 1: is not TOML"),
+        ] {
+            let shown = refusal(MINIMAL, text);
+            assert!(shown.contains(&format!("{place}{expected}")), "{text}: {shown}");
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn variables_override_what_stands_in_it_and_make_no_second_tenant() {
+        let variables = [
+            ("TOKENVAULT_KEYCLOAK__TENANTS_FILE", "tenants.toml"),
+            ("TOKENVAULT_TENANTS__ONE__CLIENT_ID", "of-env"),
+            ("TOKENVAULT_TENANTS__ONE__CLIENT_SECRET_FILE", "env-secret"),
+        ];
+        let source = parse_with(MINIMAL, &variables).unwrap().source;
+        let tenants = source.parse(Some("[tenants.one]\nclient_id = 'of-file'\nmax_children = 3")).unwrap();
+        let one = &tenants[&TenantId::parse("one").unwrap()];
+        assert_eq!((one.client_id.as_str(), one.max_children), ("of-env", 3));
+        assert_eq!(one.credential, Credential::SecretFile("/etc/tv/env-secret".into()));
+        let wrong = parse_with(MINIMAL, &[variables[0], ("TOKENVAULT_TENANTS__ONE__MAX_CHILDREN", "x")]);
+        let shown = wrong.unwrap_err().to_string();
+        assert!(shown.contains("TOKENVAULT_TENANTS__ONE__MAX_CHILDREN: expected"), "{shown}");
+    }
+
+    #[test]
+    fn its_own_name_depends_on_no_tenant() {
+        let with = |value: &str| {
+            super::refusal(&MINIMAL.replace("[keycloak]", &format!("[keycloak]\ntenants_file = {value}")))
+        };
+        for value in ["'{tenant}.toml'", "''", "3"] {
+            assert!(with(value).contains("keycloak.tenants_file: must be the name of one file"), "{value}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_there_is_told_with_everything_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tokenvault.toml");
+        std::fs::write(
+            &file,
+            none().replace("[keycloak]", "[keycloak]\ntenants_file = 'tenants.toml'").replace("url =", "ulr ="),
+        )
+        .unwrap();
+        let shown = Config::load(&file, &Environment::default()).unwrap_err().to_string();
+        assert!(shown.contains("tenants.toml: cannot be read") && shown.contains("redis.ulr: unknown key"), "{shown}");
+        std::fs::write(dir.path().join("tenants.toml"), "[tenants.one]").unwrap();
+        std::fs::write(&file, none().replace("[keycloak]", "[keycloak]\ntenants_file = 'tenants.toml'")).unwrap();
+        assert_eq!(Config::load(&file, &Environment::default()).unwrap().tenants.len(), 1);
+    }
+
+    #[test]
+    fn the_sample_is_one() {
+        let sample = include_str!("../../../../deploy/tokenvault.toml");
+        let sample = parse(&uncommented_key(sample, "tenants_file")).unwrap().source;
+        let tenants = sample.parse(Some(include_str!("../../../../deploy/tenants.toml"))).unwrap();
+        let named = |name: &str| tenants[&TenantId::parse(name).unwrap()].clone();
+        assert_eq!(named("university").client_id.as_str(), "university-tokenvault");
+        assert_eq!(named("consortium").accepted_clients.first().unwrap().as_str(), "consortium-login-application");
+    }
+
+    fn uncommented_key(sample: &str, key: &str) -> String {
+        sample.replace(&format!("# {key} = "), &format!("{key} = "))
+    }
 }
 
 /// The sample with its commented keys and sections switched on.

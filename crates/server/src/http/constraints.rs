@@ -31,6 +31,9 @@ pub(crate) fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -
             }
         }
     }
+    if let Some(registration) = document["components"]["schemas"].get_mut("RegisterBody") {
+        registration["anyOf"] = json!([given("access_token"), given("parent_job_id")]);
+    }
     for schema in members(&mut document["components"]["schemas"]) {
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for (name, property) in properties.into_iter().flatten() {
@@ -38,6 +41,11 @@ pub(crate) fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -
         }
     }
     document
+}
+
+/// That a member is there, and not null.
+fn given(member: &str) -> Value {
+    json!({"required": [member], "properties": {member: {"type": "string"}}})
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = &mut Value> {

@@ -70,6 +70,7 @@ pub fn caller(module: &str) -> Caller {
         module: ModuleName::parse(module).expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }
 
@@ -79,7 +80,7 @@ fn tenant() -> TenantId {
 
 pub fn request(login: &Login, acquisition: Acquisition) -> Registration {
     Registration {
-        access_token: AccessToken::new(login.access.clone()),
+        access_token: Some(AccessToken::new(login.access.clone())),
         user_id: None,
         refresh_token: (acquisition == Acquisition::Adopt).then(|| RefreshToken::new(login.refresh.clone())),
         acquisition: Some(acquisition),
