@@ -4,6 +4,7 @@ mod children;
 mod doors;
 mod lists;
 mod stage;
+mod taken_out;
 
 use std::sync::Arc;
 use std::time::Duration;

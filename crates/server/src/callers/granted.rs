@@ -86,7 +86,7 @@ impl GrantedTenants {
     }
 
     /// Those of them that cover none of these tenants.
-    pub fn idle_patterns<'a>(&self, tenants: impl Iterator<Item = &'a TenantId> + Clone) -> Vec<String> {
+    pub fn idle_patterns<'a>(&self, tenants: &(impl Iterator<Item = &'a TenantId> + Clone)) -> Vec<String> {
         let idle = self.prefixes().filter(|grant| !tenants.clone().any(|tenant| grant.covers(tenant)));
         idle.map(ToString::to_string).collect()
     }

@@ -161,11 +161,11 @@ fn a_file_cut_to_nothing_is_not_a_policy_but_nobody_can_be_named() {
 /// A module with these lines, and what a call of it in a tenant, or in none, comes to. Configured are `diku`, `lib-a`, `lib-b`.
 fn tenant_of(lines: &str, named: Option<&str>) -> Result<String, Code> {
     let policy = format!("[[module]]\nname = \"m\"\ncn = \"m\"\nread = true\n{lines}");
-    let names = CertificateNames { cn: Some("m".to_owned()), ..CertificateNames::default() };
+    let caller = CertificateNames { cn: Some("m".to_owned()), ..CertificateNames::default() };
     let admitted = Policy::parse(&policy)
         .expect("a policy")
-        .admit(Ok(&names), named, Action::Read, |tenant| ["diku", "lib-a", "lib-b"].contains(&tenant.as_str()));
-    admitted.map(|caller| caller.tenant.to_string()).map_err(|problem| problem.code)
+        .admit(Ok(&caller), named, Action::Read, |tenant| ["diku", "lib-a", "lib-b"].contains(&tenant.as_str()));
+    admitted.map(|admitted| admitted.tenant.to_string()).map_err(|problem| problem.code)
 }
 
 #[test]

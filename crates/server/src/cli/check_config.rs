@@ -146,7 +146,8 @@ impl Report {
         if let Some(policy) = self.roster::<Policy>(file, POLICY, "certificates may call") {
             self.refer(POLICY, &file.display().to_string(), reload::misfits(&policy, config));
             self.impersonation(&policy, config);
-            let patterns = policy.modules().map(|module| (module, module.tenants.idle_patterns(config.tenants.keys())));
+            let patterns =
+                policy.modules().map(|module| (module, module.tenants.idle_patterns(&config.tenants.keys())));
             let idle = patterns.flat_map(|(module, idle)| idle.into_iter().map(move |pattern| (&module.name, pattern)));
             let notes = idle.map(|(module, pattern)| {
                 format!("{POLICY}: `{pattern}` of {module} covers no tenant that is configured yet")

@@ -167,11 +167,8 @@ impl TenantSource {
             Some(value) => value.as_dict().cloned().ok_or_else(unreadable),
         };
         let (own, over) = (table(written.table)?, table(self.overrides.get(name))?);
-        let mut wrong = strict::unknown_keys::<tenant::Keys>(&own, &place);
-        wrong.extend(strict::unknown_keys::<tenant::Keys>(&over, &place));
-        if own.contains_key(FILE_KEY) || over.contains_key(FILE_KEY) {
-            wrong.push(Finding::new(place(FILE_KEY), "stands in [keycloak] alone: it is one file for all tenants"));
-        }
+        let mut wrong = misplaced(&own, &place);
+        wrong.extend(misplaced(&over, &place));
         if !wrong.is_empty() {
             return Err(wrong);
         }
@@ -230,6 +227,15 @@ impl TenantSource {
 
 /// What stands between an inherited key and the tenant that was looked at.
 const FOR: &str = " (for ";
+
+/// The keys that no tenant's table may have.
+fn misplaced(table: &Dict, place: &dyn Fn(&str) -> String) -> Vec<Finding> {
+    let mut wrong = strict::unknown_keys::<tenant::Keys>(table, place);
+    if table.contains_key(FILE_KEY) {
+        wrong.push(Finding::new(place(FILE_KEY), "stands in [keycloak] alone: it is one file for all tenants"));
+    }
+    wrong
+}
 
 /// A table with the tenant's name filled in, and the slips in it; file names are relative to the file it stands in.
 fn filled(table: &Dict, tenant: &TenantId, file: &Path) -> (Dict, Vec<(String, &'static str)>) {

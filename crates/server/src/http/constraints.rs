@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::problem::words;
+
 /// A job's or a module's name.
 const JOB: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
 const TENANT: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$";
@@ -29,6 +31,13 @@ pub(crate) fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -
             for parameter in parameters.into_iter().flatten() {
                 of_parameter(parameter, more);
             }
+        }
+    }
+    for member in ["check", "reason"] {
+        if let Some(described) = document["components"]["schemas"]["ProblemBody"]["properties"].get_mut(member) {
+            let words = words::names(member).join("`, `");
+            let about = described["description"].as_str().unwrap_or_default();
+            described["description"] = json!(format!("{about} One of `{words}`; `/problems/<code>` explains each."));
         }
     }
     if let Some(registration) = document["components"]["schemas"].get_mut("RegisterBody") {

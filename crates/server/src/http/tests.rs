@@ -345,6 +345,13 @@ async fn every_problem_code_has_a_page_and_stands_in_the_description() {
         request.extensions_mut().insert(peer());
         let answer = stage.router.clone().oneshot(request).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK, "{}", code.as_str());
+        let page = answer.into_body().collect().await.expect("a page").to_bytes();
+        let page = String::from_utf8_lossy(&page);
+        for word in crate::problem::words::of(*code) {
+            let heading = format!("\n{}: {}\n", word.member, word.word);
+            assert_eq!(page.matches(&heading).count(), 1, "{}: {heading}", code.as_str());
+            assert!(page.contains(word.means) && page.contains(word.how), "{}: {}", code.as_str(), word.word);
+        }
     }
     let (status, _, document) = send(&stage, get("/openapi.json")).await;
     assert_eq!(status, StatusCode::OK);

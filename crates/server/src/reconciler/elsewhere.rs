@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokenvault_core::ids::{JobKey, TenantId};
+use tokenvault_core::policy::urgency;
 use tokenvault_core::ports::{Lease, Write};
 use tokenvault_core::record::{EndReason, Record};
 use tokenvault_core::time::Timestamp;
@@ -20,6 +21,8 @@ use crate::journal::Actor;
 
 /// How long a job of a tenant that is not configured is left alone, more or less.
 const PUT_OFF: Duration = Duration::from_mins(2);
+/// The same while its access token lives: another replica may know the tenant already, and is not to come too late.
+const PUT_OFF_BRIEFLY: Duration = Duration::from_secs(5);
 /// How often it is said that there are such jobs, of one tenant.
 const SAY_EVERY: Duration = Duration::from_hours(1);
 /// More are not remembered; they come up by themselves.
@@ -96,7 +99,8 @@ impl Reconciler {
             tracing::warn!(tenant = %key.tenant, "there are jobs of a tenant that is not configured: they are kept, and neither served nor renewed");
         }
         self.waiting.add(key);
-        let later = now + PUT_OFF.mul_f64(0.5 + roll(&*self.parts.entropy));
+        let pause = urgency(record, now).map_or(PUT_OFF, |longest| longest.clamp(PUT_OFF_BRIEFLY, PUT_OFF));
+        let later = now + pause.mul_f64(0.5 + roll(&*self.parts.entropy));
         let due_at = if record.state.is_live() { later.min(record.expires_at) } else { later };
         let after = Record { due_at: Some(due_at), ..record.clone() };
         let write = Write::between(record, &after, self.parts.attempt()).under(lease).releasing();
