@@ -87,7 +87,7 @@ async fn amend(replica: &Replica, number: u64, reader: &str) {
     let module = |name: &str| ModuleName::parse(name).expect("these names are fit for modules");
     let caller = Caller { module: module(REGISTRAR), tenant: tenant(), acquisitions: BTreeSet::new() };
     let request = Registration {
-        access_token: AccessToken::new("not looked at"),
+        access_token: Some(AccessToken::new("not looked at")),
         user_id: Some(user(number)),
         refresh_token: None,
         acquisition: None,
