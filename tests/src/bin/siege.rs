@@ -24,7 +24,8 @@ use tokenvault_tests::siege::{Options, run};
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Slow connections: silent ones, slow handshakes, slow heads and slow bodies, a quarter each
+    /// Slow connections, an eighth each: silent ones, slow handshakes, slow heads and slow bodies; heads of 64 KiB without
+    /// an end over both protocols, such heads one after the other, and large bodies without an end
     #[arg(long, default_value_t = 5_000)]
     connections: usize,
     /// Connections that open streams and reset them

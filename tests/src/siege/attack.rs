@@ -1,4 +1,4 @@
-//! The besiegers: slow connections in four kinds, and floods of streams that are reset at once. Who is turned away comes
+//! The besiegers: slow connections in eight kinds, and floods of streams that are reset at once. Who is turned away comes
 //! again after a pause.
 
 use std::net::SocketAddr;
@@ -24,6 +24,46 @@ const DRIP: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(2);
 /// Streams that are opened and reset with one write.
 const AT_ONCE: u32 = 50;
+/// The token in a head that is full: the whole has a little less than 64 KiB.
+pub const FULL: usize = 65_000;
+/// A body that is full.
+const FULL_BODY: usize = 60_000;
+/// Streams with such a body on one connection.
+const FULL_STREAMS: u32 = 16;
+/// Between two heads of one that comes to an end each time.
+const PACE: Duration = Duration::from_secs(2);
+
+/// What a slow connection does.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// Says nothing.
+    Silent,
+    /// Begins a handshake.
+    Handshake,
+    /// Says a head byte by byte.
+    Head,
+    /// Says a body byte by byte.
+    Body,
+    /// Says a full head but for its end.
+    FullHead,
+    /// The same over HTTP/2.
+    FullBlock,
+    /// Says full heads, one after the other, and keeps its connection.
+    FullHeads,
+    /// Says full bodies but for their ends, over HTTP/2.
+    FullBodies,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Silent,
+    Kind::Handshake,
+    Kind::Head,
+    Kind::Body,
+    Kind::FullHead,
+    Kind::FullBlock,
+    Kind::FullHeads,
+    Kind::FullBodies,
+];
 
 /// What the besiegers are to do.
 #[derive(Debug, Clone)]
@@ -70,14 +110,16 @@ pub async fn besiege(orders: &Orders) -> Result<Account> {
     let (http1, http2) = (connectors(orders, b"http/1.1")?, connectors(orders, b"h2")?);
     for number in 0..orders.connections {
         let (address, counts) = (orders.address, Arc::clone(&counts));
-        let connector = http1[number % http1.len()].clone();
+        let kind = KINDS[number % KINDS.len()];
+        let connectors = if matches!(kind, Kind::FullBlock | Kind::FullBodies) { &http2 } else { &http1 };
+        let connector = connectors[number / KINDS.len() % connectors.len()].clone();
         // They do not all come in the same instant.
         let pause = Duration::from_micros(500) * u32::try_from(number).unwrap_or(u32::MAX);
         tasks.spawn(async move {
             tokio::time::sleep(pause).await;
             loop {
                 // However it ends, it comes again.
-                drop(slow(number % 4, address, &connector, &counts).await);
+                drop(slow(kind, address, &connector, &counts).await);
                 tokio::time::sleep(AGAIN).await;
             }
         });
@@ -131,16 +173,23 @@ pub async fn connect(address: SocketAddr, connector: &TlsConnector) -> Result<Tl
 }
 
 /// A slow connection, until the vault has enough of it.
-async fn slow(kind: usize, address: SocketAddr, connector: &TlsConnector, counts: &Counts) -> Result<()> {
+async fn slow(kind: Kind, address: SocketAddr, connector: &TlsConnector, counts: &Counts) -> Result<()> {
     counts.connected.fetch_add(1, Ordering::Relaxed);
     match kind {
-        0 => silent(address).await,
-        1 => slow_handshake(address).await,
-        kind => {
-            let stream = connect(address, connector).await?;
-            counts.handshakes.fetch_add(1, Ordering::Relaxed);
-            if kind == 2 { slow_head(stream).await } else { slow_body(stream).await }
-        }
+        Kind::Silent => return silent(address).await,
+        Kind::Handshake => return slow_handshake(address).await,
+        _ => {}
+    }
+    let stream = connect(address, connector).await?;
+    counts.handshakes.fetch_add(1, Ordering::Relaxed);
+    match kind {
+        Kind::Head => slow_head(stream).await,
+        Kind::Body => slow_body(stream).await,
+        Kind::FullHead => full_head(stream).await,
+        Kind::FullBlock => full_block(stream).await,
+        Kind::FullHeads => full_heads(stream).await,
+        Kind::FullBodies => full_bodies(stream).await,
+        Kind::Silent | Kind::Handshake => Ok(()),
     }
 }
 
@@ -173,6 +222,53 @@ pub async fn slow_body<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -
     drip(&mut stream, b" ").await
 }
 
+/// Says a full head with a token in it, and its end a byte at a time.
+pub async fn full_head<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -> Result<()> {
+    stream.write_all(head(FULL - 1_000).as_bytes()).await?;
+    drip(&mut stream, b"e").await
+}
+
+fn head(token: usize) -> String {
+    format!("GET /tokens/besieged HTTP/1.1\r\nhost: localhost\r\nx-okapi-token: {}", "e".repeat(token))
+}
+
+/// The same over HTTP/2.
+pub async fn full_block<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -> Result<()> {
+    let mut frames = frames::PREFACE.to_vec();
+    frames::open_full(1, "/tokens/besieged", FULL, 1_000, &mut frames);
+    stream.write_all(&frames).await?;
+    let mut more = Vec::new();
+    frames::drip(1, &mut more);
+    drip(&mut stream, &more).await
+}
+
+/// Says full heads that come to an end, one after the other.
+pub async fn full_heads<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -> Result<()> {
+    let (head, mut heard) = (format!("{}\r\n\r\n", head(FULL)), vec![0; 4096]);
+    loop {
+        stream.write_all(head.as_bytes()).await?;
+        stream.flush().await?;
+        if stream.read(&mut heard).await? == 0 {
+            return Ok(());
+        }
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Says many full bodies at a time, over HTTP/2, and not their ends.
+pub async fn full_bodies<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -> Result<()> {
+    let mut frames = frames::PREFACE.to_vec();
+    for number in 0..FULL_STREAMS {
+        frames::put_full(2 * number + 1, "/tokens/slow", FULL_BODY, &mut frames);
+    }
+    stream.write_all(&frames).await?;
+    stream.flush().await?;
+    // What is answered is heard, and nothing more is said.
+    let mut heard = vec![0; 4096];
+    while stream.read(&mut heard).await? > 0 {}
+    Ok(())
+}
+
 async fn drip<S: AsyncReadExt + AsyncWriteExt + Unpin>(stream: &mut S, drop: &[u8]) -> Result<()> {
     let mut heard = [0; 1024];
     loop {
@@ -203,8 +299,13 @@ pub async fn rapid_reset(stream: &mut TlsStream<TcpStream>, most: u32, mut told:
     let (mut next, mut heard) = (1, vec![0; 16 * 1024]);
     while next < most * 2 {
         let mut batch = Vec::new();
-        for _ in 0..AT_ONCE {
-            frames::open(next, "/tokens/besieged", &mut batch);
+        for number in 0..AT_ONCE {
+            // Some with a full head.
+            if number == 0 {
+                frames::open_full(next, "/tokens/besieged", FULL, 0, &mut batch);
+            } else {
+                frames::open(next, "/tokens/besieged", &mut batch);
+            }
             frames::reset(next, &mut batch);
             next += 2;
         }

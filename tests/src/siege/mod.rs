@@ -28,7 +28,7 @@ const MOST_GROWTH_MIB: f64 = 64.0;
 /// What is wanted.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Slow connections, in four kinds of equal number.
+    /// Slow connections, in eight kinds of equal number.
     pub connections: usize,
     /// How long each of the two measurements takes.
     pub seconds: u64,
