@@ -65,7 +65,7 @@ fn vault_client(secret: &str) -> Value {
             "standard.token.exchange.enabled": "true",
             "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
         },
-        "protocolMappers": [audience_mapper(VAULT), user_id_mapper()],
+        "protocolMappers": [audience_mapper(VAULT), user_id_mapper(), own_id_mapper()],
     })
 }
 
@@ -100,6 +100,22 @@ fn user_id_mapper() -> Value {
         "config": {
             "user.attribute": "user_id",
             "claim.name": "user_id",
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    })
+}
+
+/// Keycloak's own id of the user, which nobody can change.
+fn own_id_mapper() -> Value {
+    json!({
+        "name": "keycloak_user_id",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-usermodel-property-mapper",
+        "config": {
+            "user.attribute": "id",
+            "claim.name": "keycloak_user_id",
             "jsonType.label": "String",
             "access.token.claim": "true",
             "introspection.token.claim": "true",

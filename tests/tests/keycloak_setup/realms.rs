@@ -145,7 +145,7 @@ async fn no_secret_is_an_argument_of_any_program() -> Result<()> {
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap_or_default());
     let arguments =
         ["--realm", realm.name(), "--admin-realm", "{realm}", "--admin-client", "realm-setup", "--secret-file"];
-    let mut command = script(keycloak, &[&arguments, &[own.to_str().unwrap_or_default()], FOLIO].concat());
+    let mut command = script(keycloak, &[&arguments[..], &[own.to_str().unwrap_or_default()], FOLIO].concat());
 
     let run = command.env("PATH", path).env("KEYCLOAK_ADMIN_CLIENT_SECRET_FILE", &admin).output()?;
 
