@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use http::{HeaderValue, header};
 use serde_json::Value;
-use tokenvault_core::ids::Subject;
+use tokenvault_core::ids::AccountId;
 use tokenvault_core::ports::{Clock, Entropy};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use url::Url;
 
+use crate::answer::ACCOUNT_CLAIM;
 use crate::claims::{self, Claims};
 use crate::http::{HttpClient, TransportFailure};
 use crate::request::{Caller, ClientAuth, HttpRequest};
@@ -50,9 +51,6 @@ impl fmt::Display for Unlearnt {
     }
 }
 
-/// The claim in which the vault's client tells Keycloak's own id of a user.
-pub const ACCOUNT_CLAIM: &str = "keycloak_user_id";
-
 /// The service account's token and what it shows. `Debug` shows no token.
 #[derive(Debug, Clone)]
 pub struct ServiceAccount {
@@ -63,7 +61,7 @@ pub struct ServiceAccount {
     /// Keycloak's clock when it was issued, in whole seconds.
     pub issued_at: Option<Timestamp>,
     /// Whose it is.
-    pub subject: Option<Subject>,
+    pub account: Option<AccountId>,
     /// The realm's roles in it.
     pub realm_roles: Vec<String>,
     /// Whether it names the role `realm-management/impersonation`.
@@ -86,7 +84,7 @@ impl ServiceAccount {
         Ok(Self {
             expires_in: seconds(answer, "expires_in")?,
             issued_at: claims.get("iat").and_then(Value::as_u64).map(Timestamp::from_secs),
-            subject: claims::text(&claims, "sub").and_then(|sub| Subject::parse(sub).ok()),
+            account: claims::text(&claims, "sub").and_then(|sub| AccountId::parse(sub).ok()),
             realm_roles: roles(claims.get("realm_access")),
             names_impersonation: impersonates(&claims),
             audience: audience(claims.get("aud")),
@@ -153,8 +151,8 @@ impl<'a> Inspector<'a> {
 
     /// Opens a session of the service account's by impersonation, as the vault does for a user.
     pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, Unlearnt> {
-        let subject = account.subject.as_ref().ok_or(Unlearnt::Unintelligible)?;
-        let answer = self.as_client(|caller| caller.impersonate(&account.token, subject, None)).await?;
+        let itself = account.account.as_ref().ok_or(Unlearnt::Unintelligible)?;
+        let answer = self.as_client(|caller| caller.impersonate(&account.token, itself, None)).await?;
         session(&answer)
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A problem's detail is written for the caller. It never carries a token, a secret, or the text of an inner error.
 
+pub mod words;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value};

@@ -1,8 +1,7 @@
 //! From a configuration to the parts: the tenants' rules, the identity provider, the store.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokenvault_core::ids::TenantId;
@@ -10,7 +9,8 @@ use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
 use tokenvault_keycloak::{
-    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig, Trust,
+    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig,
+    TenantDirectory, Trust,
 };
 use tokenvault_redis::{RedisConfig, RedisStore};
 
@@ -22,7 +22,7 @@ use crate::keyring::KeyringState;
 use crate::parts::Parts;
 use crate::telemetry::metrics::{Metrics, MetricsObserver};
 use crate::telemetry::store::Measured;
-use crate::tenants::{TenantRules, Tenants};
+use crate::tenants::{Served, TenantRules, Tenants};
 use crate::wake::Wake;
 
 /// Which store stands under the vault.
@@ -34,17 +34,9 @@ pub enum Backing {
     Memory,
 }
 
-/// Why the parts cannot be put together. Says which tenant or part, never a secret.
+/// Why the parts cannot be put together. Says which part, never a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
-    /// A tenant's Keycloak settings do not work.
-    #[error("tenant {tenant}: {problem}")]
-    Tenant {
-        /// The tenant.
-        tenant: TenantId,
-        /// What is wrong.
-        problem: String,
-    },
     /// No HTTP client can be built.
     #[error(transparent)]
     Http(#[from] tokenvault_keycloak::ClientBuildError),
@@ -65,6 +57,7 @@ pub struct Wired {
 pub fn parts(
     config: &Config,
     secrets: &Secrets,
+    tenants: Arc<Tenants>,
     backing: Backing,
     metrics: &Arc<Metrics>,
     clock: &Arc<SystemClock>,
@@ -75,11 +68,10 @@ pub fn parts(
         Backing::Redis => both(connect(&redis(config, secrets), metrics)?, metrics),
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
-    let directory = directory(config, secrets)?;
+    let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
-    let keycloak =
-        KeycloakProvider::new(Arc::new(directory), Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
-            .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
+    let keycloak = KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
+        .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
     let keycloak = Arc::new(keycloak);
     let parts = Parts {
         store,
@@ -89,7 +81,7 @@ pub fn parts(
         standing: Arc::default(),
         clock: Arc::clone(&clock),
         entropy,
-        tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
+        tenants,
         wake: Arc::new(Wake::default()),
         observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
         journal: Arc::new(Unwritten),
@@ -151,35 +143,47 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
         max_children: tenant.max_children,
         max_jobs_per_user: tenant.max_jobs_per_user,
         adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
-        renewal: Settings {
-            fraction: renewal.fraction,
-            jitter: renewal.jitter,
-            quarantine: renewal.quarantine,
-            retry_min: renewal.retry_min,
-            retry_max: renewal.retry_max,
-            tombstone_ttl: renewal.tombstone_ttl,
-            max_reuse: tenant.refresh_token_max_reuse,
-            may_exchange: true,
-            probe_interval: renewal.probe_interval,
-        },
+        renewal: Settings { max_reuse: tenant.refresh_token_max_reuse, ..settings(renewal) },
     }
 }
 
-/// Tenants that reach Keycloak in the same way share a pool of connections.
-type Pools = HashMap<(Option<PathBuf>, Duration, Duration), ReqwestClient>;
-
-fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Arc<TenantConfig>>, WiringError> {
-    let mut pools = Pools::new();
-    let mut directory = BTreeMap::new();
-    for (id, tenant) in &config.tenants {
-        let built = match secrets.tenants.get(id) {
-            Some(secrets) => keycloak(tenant, secrets, config.renewal.quarantine, &mut pools),
-            None => Err("its secrets were not read".to_owned()),
-        };
-        let built = built.map_err(|problem| WiringError::Tenant { tenant: id.clone(), problem })?;
-        directory.insert(id.clone(), Arc::new(built));
+/// What holds for jobs of any tenant.
+pub(crate) fn settings(renewal: &Renewal) -> Settings {
+    Settings {
+        fraction: renewal.fraction,
+        jitter: renewal.jitter,
+        quarantine: renewal.quarantine,
+        retry_min: renewal.retry_min,
+        retry_max: renewal.retry_max,
+        tombstone_ttl: renewal.tombstone_ttl,
+        max_reuse: 0,
+        may_exchange: true,
+        probe_interval: renewal.probe_interval,
     }
-    Ok(directory)
+}
+
+/// How Keycloak is reached: whom to trust, and how long to wait.
+type Way = (Option<Vec<u8>>, bool, Duration, Duration);
+
+/// Tenants that reach Keycloak in the same way share a pool of connections, as long as there are such tenants.
+type Pools = HashMap<Way, Weak<ReqwestClient>>;
+
+/// Makes tenants of what is configured for them and what stands in their files.
+pub(crate) struct Maker {
+    renewal: Renewal,
+    pools: Pools,
+}
+
+impl Maker {
+    pub(crate) fn new(renewal: &Renewal) -> Self {
+        Self { renewal: renewal.clone(), pools: Pools::new() }
+    }
+
+    /// The error says what of the tenant does not work, never a secret.
+    pub(crate) fn make(&mut self, id: &TenantId, tenant: &Tenant, files: &TenantSecrets) -> Result<Served, String> {
+        let keycloak = keycloak(tenant, files, self.renewal.quarantine, &mut self.pools)?;
+        Ok(Served { rules: Arc::new(rules(id, tenant, &self.renewal)), keycloak: Some(Arc::new(keycloak)) })
+    }
 }
 
 /// One tenant by itself, for who examines it.
@@ -210,18 +214,18 @@ fn keycloak(
     keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
     // A spend is sent within the first third of its quarantine; hanging up before the rest is over would gain nothing.
     keycloak.refresh_patience = Some(quarantine * 2 / 3);
-    keycloak.http = Some(Arc::new(pool(tenant, pools)?));
+    keycloak.http = Some(pool(tenant, secrets.ca.as_deref(), pools)?);
     Ok(keycloak)
 }
 
-fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<ReqwestClient, String> {
-    let key = (tenant.ca_file.clone(), tenant.connect_timeout, tenant.request_timeout);
-    if let Some(pool) = pools.get(&key) {
-        return Ok(pool.clone());
-    }
+fn pool(tenant: &Tenant, ca: Option<&[u8]>, pools: &mut Pools) -> Result<Arc<ReqwestClient>, String> {
     let plain = tenant.base_url.starts_with("http://");
-    let trust = match &tenant.ca_file {
-        Some(file) => Trust::Only(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
+    let way = (ca.map(<[u8]>::to_vec), plain, tenant.connect_timeout, tenant.request_timeout);
+    if let Some(pool) = pools.get(&way).and_then(Weak::upgrade) {
+        return Ok(pool);
+    }
+    let trust = match ca {
+        Some(pem) => Trust::Only(pem.to_vec()),
         None if plain => Trust::Nobody,
         None => Trust::System,
     };
@@ -231,7 +235,8 @@ fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<ReqwestClient, String> {
         request_timeout: tenant.request_timeout,
         ..HttpSettings::default()
     };
-    let pool = ReqwestClient::new(&settings).map_err(|error| error.to_string())?;
-    pools.insert(key, pool.clone());
+    let pool = Arc::new(ReqwestClient::new(&settings).map_err(|error| error.to_string())?);
+    pools.retain(|_, pool| pool.strong_count() > 0);
+    pools.insert(way, Arc::downgrade(&pool));
     Ok(pool)
 }

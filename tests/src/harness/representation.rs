@@ -65,7 +65,7 @@ fn vault_client(secret: &str) -> Value {
             "standard.token.exchange.enabled": "true",
             "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
         },
-        "protocolMappers": [audience_mapper(VAULT), user_id_mapper(), own_id_mapper()],
+        "protocolMappers": [audience_mapper(VAULT), user_id_mapper(), account_mapper()],
     })
 }
 
@@ -107,8 +107,8 @@ fn user_id_mapper() -> Value {
     })
 }
 
-/// Keycloak's own id of the user, which nobody can change.
-fn own_id_mapper() -> Value {
+/// Keycloak's own id of the user.
+fn account_mapper() -> Value {
     json!({
         "name": "keycloak_user_id",
         "protocol": "openid-connect",

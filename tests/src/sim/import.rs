@@ -129,7 +129,7 @@ async fn register(site: &Site, import: &Import) {
     let login = site.world.proof(0).expect("a login");
     let own = import.logout;
     let request = |parent: Option<JobId>| Registration {
-        access_token: AccessToken::new(login.access.as_str()),
+        access_token: Some(AccessToken::new(login.access.as_str())),
         user_id: None,
         refresh_token: None,
         acquisition: parent.is_none().then_some(if own { Acquisition::Impersonate } else { Acquisition::Exchange }),

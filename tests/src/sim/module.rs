@@ -140,6 +140,7 @@ pub fn caller() -> Caller {
         module: ModuleName::parse("mod-di").expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }
 
@@ -255,7 +256,7 @@ async fn try_once(desk: &Arc<Desk>, wish: Wish, deposit: &mut Option<Login>) -> 
     };
     let adopted = wish.acquisition == Acquisition::Adopt;
     let request = Registration {
-        access_token: AccessToken::new(login.access.as_str()),
+        access_token: Some(AccessToken::new(login.access.as_str())),
         user_id: None,
         refresh_token: adopted.then(|| RefreshToken::new(login.refresh.as_str())),
         acquisition: Some(wish.acquisition),

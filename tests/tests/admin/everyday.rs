@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::json;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
@@ -46,6 +47,59 @@ async fn a_module_registers_and_an_operator_lists_shows_renews_and_revokes() -> 
     stage.admin(&["users", "revoke", &tenant, &alice, "--yes"])?.done()?;
     assert_eq!(module.get("exchanged").await?.expect_status(410)?.body["reason"], "revoked");
     module.get("of-bob").await?.expect_status(200)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ends_with_its_renewal_is_not_told_to_be_renewed() -> Result<()> {
+    let mut stage = Stage::set(600, 1).await?;
+    let tenant = stage.realm.name().to_owned();
+    for (job, user) in [("job", "alice"), ("other", "bob")] {
+        let proof = stage.login(user).await?;
+        stage.register(job, &proof, json!({})).await?;
+        // Under its claim the next token names somebody else: that pair is the job's last.
+        let path = format!("/{tenant}/users/{}", stage.realm.user(user)?.sub);
+        let admin = stage.realm.admin();
+        let mut known = admin.call(Method::GET, &path, None).await?;
+        known["attributes"]["user_id"] = json!([uuid::Uuid::new_v4().to_string()]);
+        admin.call(Method::PUT, &path, Some(&known)).await?;
+    }
+
+    let said = stage.admin(&["jobs", "renew", &tenant, "job", "--wait", "20"])?;
+    assert_eq!((said.status, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.contains("job has ended: identity_changed"), "{said:?}");
+    assert_eq!(stage.job("job")?["generation"], 2, "a pair was had all the same");
+
+    let said = stage.admin(&["jobs", "renew", &tenant, "other", "--wait", "20", "--output", "json"])?;
+    let told = &said.json()?["jobs"][0];
+    assert_eq!((said.status, &told["state"], &told["reason"]), (1, &json!("ended"), &json!("identity_changed")));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_line_of_the_status_tells_of_one_count_and_of_when() -> Result<()> {
+    let mut stage = Stage::set(600, 1).await?;
+    let proof = stage.login("alice").await?;
+    // What is registered after a count is not in it, in none of its figures.
+    let viewer = stage.vault.operator("view", 0)?;
+    wait_until("the first count", SOON, || async {
+        let status = viewer.call(Method::GET, "/admin/v1/status", None).await;
+        status.is_ok_and(|status| status.body["states"].is_object())
+    })
+    .await?;
+    for job in ["one", "two", "three"] {
+        stage.register(job, &proof, json!({})).await?;
+    }
+    let status = stage.admin(&["status", "--output", "json"])?.done()?.json()?;
+    let states = &status["states"];
+    let figures = ["active", "suspended", "releasing"].map(|state| states[state].as_u64().unwrap_or_default());
+    assert_eq!((&status["jobs"], states["total"].as_u64()), (&json!(3), Some(figures.iter().sum())), "{status}");
+    assert!(states["counted_at"].as_str() <= status["now"].as_str(), "{status}");
+    let status = stage.admin(&["status"])?.done()?.out;
+    let line = status.lines().find(|line| line.starts_with("jobs")).unwrap_or_default();
+    assert!(line.contains(", as of ") && line.ends_with(" s ago"), "{line}");
+    let figures: Vec<u64> = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+    assert_eq!(figures[0], figures[1..4].iter().sum::<u64>(), "{line}");
     Ok(())
 }
 

@@ -81,9 +81,9 @@ fn uncounted(out: &str) -> String {
     {
         return format!("{:#}\n", Value::Object(status));
     }
-    let line = |line: &str| match line.split_once(" (") {
-        Some((jobs, _)) if line.starts_with("jobs  ") => format!("{jobs}\n"),
-        _ => format!("{line}\n"),
+    let line = |line: &str| match line.strip_prefix("jobs   ") {
+        Some(_) => "jobs         [as counted]\n".to_owned(),
+        None => format!("{line}\n"),
     };
     out.lines().map(line).collect()
 }
@@ -93,10 +93,12 @@ fn replaced(word: &str) -> String {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (stripped, dot) = word.strip_suffix(['.', ':']).map_or((word, ""), |rest| (rest, &word[rest.len()..]));
     let time = stripped.len() >= 20 && stripped.ends_with('Z') && stripped.as_bytes()[10] == b'T';
+    let time_of_day = stripped.len() == 8 && stripped.split(':').map(digits).collect::<Vec<_>>() == [true; 3];
     let replica = stripped.strip_prefix("replica-").is_some_and(|id| id.len() == 16);
     let event = stripped.split_once('-').is_some_and(|(at, n)| at.len() == 13 && digits(at) && digits(n));
     let place = match () {
         () if time => "[the-time----------]".to_owned(),
+        () if time_of_day => "[time--]".to_owned(),
         () if replica => "[the-replica-----------]".to_owned(),
         () if event => "[event]".to_owned(),
         () if stripped == env!("CARGO_PKG_VERSION") => "0.0.0".to_owned(),

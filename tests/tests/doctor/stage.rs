@@ -154,8 +154,6 @@ impl Stage {
         self.tenant("client_id", VAULT);
         self.tenant("client_secret_file", "client-secret");
         self.tenant("user_id_claim", "user_id");
-        // As long as the realms' access tokens live.
-        self.tenant("max_proof_age", 600);
         Ok(())
     }
 

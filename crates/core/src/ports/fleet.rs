@@ -166,9 +166,17 @@ pub struct Census {
     pub suspended: u64,
     /// Released, to be revoked at the identity provider still.
     pub releasing: u64,
+    /// When it was begun to count them; an older replica does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<Timestamp>,
 }
 
 impl Census {
+    /// How many there are in all.
+    pub fn total(&self) -> u64 {
+        self.active + self.suspended + self.releasing
+    }
+
     /// Counts one more record, by its state's code ([`State::code`](crate::record::State::code)).
     pub fn count(&mut self, state: &str) {
         match state {
@@ -181,7 +189,7 @@ impl Census {
 }
 
 /// The schema in which every record's terms are vouched for.
-pub const NEWEST_SCHEMA: u32 = 2;
+pub const NEWEST_SCHEMA: u32 = 3;
 
 /// The most records looked at for one page of a walk.
 pub const LARGEST_PAGE: usize = 1_000;
@@ -243,7 +251,7 @@ pub trait Fleet: Send + Sync {
     /// How many records there are about that have not ended.
     async fn estimate(&self) -> Result<u64, StoreError>;
 
-    /// Counts the records by their state. Looks at all of them: for one replica, now and then.
+    /// Counts the records by their state. Looks at all of them: for one replica, now and then. Does not say when.
     async fn count_states(&self) -> Result<Census, StoreError>;
 
     /// Lets the other replicas know what was counted, for as long as `keep`.

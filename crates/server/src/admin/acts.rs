@@ -33,7 +33,7 @@ pub struct Status {
     pub replicas: Vec<ReplicaStatus>,
     /// How many records there are about that have not ended.
     pub records: u64,
-    /// How many of them are in each state, as counted lately.
+    /// How many there were in each state when they were counted last.
     pub census: Option<Census>,
     /// How many of them are due.
     pub due: u64,
@@ -107,6 +107,8 @@ pub struct Keys {
     pub promoted: bool,
     /// All that some live replica holds, or that some counted record needs.
     pub keys: Vec<Held>,
+    /// When it was begun to count the records, where they were counted.
+    pub counted_at: Option<Timestamp>,
 }
 
 /// What operators can ask for. What changes something is done on behalf of somebody.

@@ -19,6 +19,10 @@ pub(super) struct KeysBody {
     /// Whether it was promoted; a change of a keyring file's `primary` alone has no effect then.
     promoted: bool,
     keys: Vec<KeyBody>,
+    /// When the records under them were counted; absent where they were not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    counted_at: Option<String>,
 }
 
 /// A key.
@@ -58,7 +62,7 @@ pub(super) async fn list(
         Some(_) => return Err(invalid("count is true or false.")),
     };
     let keys = app.shown(&by, Deed::new("keys list"), app.acts.keys(count)).await?;
-    let primary = keys.primary;
+    let (primary, counted_at) = (keys.primary, keys.counted_at.map(|at| at.to_string()));
     let body = keys.keys.into_iter().map(|key| KeyBody {
         primary: primary.as_ref() == Some(&key.id),
         replicas: key.replicas.iter().map(ToString::to_string).collect(),
@@ -66,7 +70,7 @@ pub(super) async fn list(
         records: key.records,
         id: key.id,
     });
-    Ok(Json(KeysBody { keys: body.collect(), primary, promoted: keys.promoted }))
+    Ok(Json(KeysBody { keys: body.collect(), primary, promoted: keys.promoted, counted_at }))
 }
 
 /// A promotion.

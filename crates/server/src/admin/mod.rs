@@ -164,5 +164,6 @@ pub fn limits() -> tls::Limits {
         handshake_timeout: HANDSHAKE_TIMEOUT,
         header_timeout: HEADER_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,
+        heads: tls::Heads::Whole,
     }
 }

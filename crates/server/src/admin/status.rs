@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
-use tokenvault_core::ports::ReplicaStatus;
+use tokenvault_core::ports::{Census, ReplicaStatus};
 
 use super::App;
 use super::admit::{Admitted, VIEW};
@@ -20,12 +20,12 @@ pub(super) struct StatusBody {
     /// The time there.
     #[schema(format = "date-time")]
     now: String,
-    /// How many jobs there are about that have not ended.
+    /// How many jobs there are about, now, that have not ended.
     jobs: u64,
-    /// How many of them are in each state, as counted some seconds ago.
+    /// How many there were in each state when they were counted last: some seconds ago, and so perhaps not as many.
     #[serde(skip_serializing_if = "Option::is_none")]
     states: Option<StatesBody>,
-    /// How many of them are due for renewal.
+    /// How many of them are due for renewal now.
     due: u64,
     /// The key that was promoted last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,12 +39,26 @@ pub(super) struct StatusBody {
     replicas: Vec<ReplicaBody>,
 }
 
-/// How many jobs are in each state that has not ended.
+/// How many jobs there were in each state that has not ended; all figures are of one count.
 #[derive(Serialize, utoipa::ToSchema)]
 struct StatesBody {
     active: u64,
     suspended: u64,
     releasing: u64,
+    /// All of them together.
+    total: u64,
+    /// When they were counted; absent where a replica of an older version did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    counted_at: Option<String>,
+}
+
+impl From<Census> for StatesBody {
+    fn from(census: Census) -> Self {
+        let Census { active, suspended, releasing, counted_at } = census;
+        let (total, counted_at) = (census.total(), counted_at.map(|at| at.to_string()));
+        Self { active, suspended, releasing, total, counted_at }
+    }
 }
 
 /// A live replica, as it tells of itself.
@@ -98,11 +112,7 @@ pub(super) async fn status(State(app): State<App>, Admitted(by): Admitted<VIEW>)
         replica: status.replica.to_string(),
         now: status.now.to_string(),
         jobs: status.records,
-        states: status.census.map(|census| StatesBody {
-            active: census.active,
-            suspended: census.suspended,
-            releasing: census.releasing,
-        }),
+        states: status.census.map(StatesBody::from),
         due: status.due,
         promoted_key: status.promoted_key,
         pause: status.pause.map(PauseBody::from),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokenvault_core::ids::{
     ClientId, Generation, Incarnation, JobKey, ModuleName, ReplicaId, SessionId, Subject, TenantId, UserId,
 };
-use tokenvault_core::ports::{Event, Pause, Resealing, Stored};
+use tokenvault_core::ports::{Census, Event, Pause, Resealing, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Pair, Record, RefreshSlot, SessionRef, State};
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::RefreshToken;
@@ -50,7 +50,12 @@ impl Acts for NotedActs {
             now: NOW,
             replicas: Vec::new(),
             records: 3,
-            census: None,
+            census: Some(Census {
+                active: 2,
+                suspended: 1,
+                releasing: 0,
+                counted_at: Some(NOW - Duration::from_secs(8)),
+            }),
             due: 1,
             promoted_key: None,
             pause: None,
@@ -89,7 +94,7 @@ impl Acts for NotedActs {
     async fn keys(&self, count: bool) -> Result<Keys, Problem> {
         self.0.note(format!("keys {count}"));
         let held = Held { id: "k1".to_owned(), replicas: vec![replica()], missing: Vec::new(), records: None };
-        Ok(Keys { primary: Some("k1".to_owned()), promoted: false, keys: vec![held] })
+        Ok(Keys { primary: Some("k1".to_owned()), promoted: false, keys: vec![held], counted_at: Some(NOW) })
     }
 
     async fn promote(&self, key: &str) -> Result<bool, Problem> {
@@ -184,6 +189,7 @@ fn stored(job: &str) -> Stored {
         access_life: Duration::from_mins(5),
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: Some(NOW + Duration::from_secs(150)),
@@ -313,6 +319,18 @@ async fn a_list_is_asked_for_by_every_filter_and_goes_on_by_its_cursor() {
     assert_eq!(queries[0].filter.user.as_ref().map(UserId::as_str), Some("user-1"));
     assert_eq!((queries[0].filter.expiring_before, queries[0].limit), (Some(NOW), 7));
     assert_eq!((&queries[1].after, queries[1].limit), (&Some(Cursor::Walk("7".to_owned())), 50));
+}
+
+#[tokio::test]
+async fn counts_say_of_when_they_are() {
+    let stage = stage();
+    let (_, status) = ask(&stage, "GET", "/admin/v1/status").await;
+    assert_eq!((&status["jobs"], &status["now"]), (&json!(3), &json!("2023-11-14T22:13:20Z")));
+    let expected =
+        json!({"active": 2, "suspended": 1, "releasing": 0, "total": 3, "counted_at": "2023-11-14T22:13:12Z"});
+    assert_eq!(status["states"], expected);
+    let (_, keys) = ask(&stage, "GET", "/admin/v1/keys").await;
+    assert_eq!(keys["counted_at"], "2023-11-14T22:13:20Z");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ impl BackChannel {
     ) -> Self {
         Self {
             hints: Arc::new(Hints::new(parts.clone(), stop)),
-            rates: Arc::new(Rates::new(section, &parts.tenants)),
+            rates: Arc::new(Rates::new(section)),
             used: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             parts,
@@ -117,6 +117,7 @@ pub fn limits() -> tls::Limits {
         handshake_timeout: HANDSHAKE_TIMEOUT,
         header_timeout: HEADER_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,
+        heads: tls::Heads::Whole,
     }
 }
 

@@ -44,6 +44,11 @@ impl Failure {
         self.status == UNREACHABLE
     }
 
+    /// Whether what it is about is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.status == NOT_FOUND
+    }
+
     /// What it is about is not there.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: NOT_FOUND }

@@ -1,7 +1,7 @@
 //! Reading what the configuration only names: secrets and the keyring. No message here repeats a file's content.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
 use zeroize::Zeroizing;
 
-use super::tenant::Credential;
+use super::tenant::{Credential, Tenant};
 use super::{Config, ConfigError, Finding};
 
 /// A key of the audit log's has at least so many bytes.
@@ -26,13 +26,37 @@ pub enum VaultCredential {
     PrivateKeyPem(ClientSecret),
 }
 
-/// One tenant's secrets.
+/// What stands in the files that one tenant names.
 #[derive(Debug, Clone)]
 pub struct TenantSecrets {
     /// Of the vault's own client.
     pub credential: VaultCredential,
     /// Of the clients whose pairs may be deposited.
     pub adopt_clients: BTreeMap<ClientId, ClientSecret>,
+    /// The CAs that sign Keycloak's certificate, PEM; no secret.
+    pub ca: Option<Vec<u8>>,
+}
+
+impl Tenant {
+    /// Reads the files, and tells all that is wrong with them together.
+    pub fn read_files(&self) -> Result<TenantSecrets, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let secret = keep(read_secret(self.credential.file()), &mut findings);
+        let adopt_clients = self
+            .adopt_clients
+            .iter()
+            .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
+            .collect();
+        let ca = self.ca_file.as_ref().and_then(|file| keep(read(file, std::fs::read), &mut findings));
+        let credential = secret.map(|secret| match self.credential {
+            Credential::SecretFile(_) => VaultCredential::Secret(secret),
+            Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
+        });
+        match credential {
+            Some(credential) if findings.is_empty() => Ok(TenantSecrets { credential, adopt_clients, ca }),
+            _ => Err(findings),
+        }
+    }
 }
 
 /// Everything secret that the configuration names.
@@ -58,18 +82,9 @@ impl Config {
             self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
         for (id, tenant) in &self.tenants {
-            let secret = keep(read_secret(tenant.credential.file()), &mut findings);
-            let adopt_clients = tenant
-                .adopt_clients
-                .iter()
-                .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
-                .collect();
-            let credential = secret.map(|secret| match tenant.credential {
-                Credential::SecretFile(_) => VaultCredential::Secret(secret),
-                Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
-            });
-            if let Some(credential) = credential {
-                tenants.insert(id.clone(), TenantSecrets { credential, adopt_clients });
+            match tenant.read_files() {
+                Ok(secrets) => drop(tenants.insert(id.clone(), secrets)),
+                Err(found) => findings.extend(found),
             }
         }
         match keyring {
@@ -83,11 +98,12 @@ fn keep<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> {
     read.map_err(|finding| findings.push(finding)).ok()
 }
 
+fn read<T>(file: &Path, read: fn(PathBuf) -> std::io::Result<T>) -> Result<T, Finding> {
+    read(file.to_owned()).map_err(|error| Finding::new(file.display().to_string(), format!("cannot be read: {error}")))
+}
+
 fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
-    let place = || file.display().to_string();
-    std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))
+    read(file, std::fs::read_to_string).map(Zeroizing::new)
 }
 
 /// Reads a secret; one line end at its end is not part of it.

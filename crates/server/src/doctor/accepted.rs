@@ -139,14 +139,14 @@ fn roles(realm: &Realm<'_>, client: &Client, report: &mut Report) {
 /// they are of any age.
 pub(super) fn age(realm: &Realm<'_>, whose: &str, life: Duration, report: &mut Report) {
     let check = "proof-age";
-    let configured: Option<Duration> = realm.tenant.max_proof_age.into();
+    let configured = realm.tenant.max_proof_age;
     let accepted = configured.unwrap_or(PROOF_AGE_CAP);
     let (seconds, life_s) = (accepted.as_secs(), life.as_secs());
     if accepted >= life {
         return report.fine(
             check,
             realm.name(),
-            format!("tokens of {whose} live {life_s} s, and are taken for {seconds} s"),
+            format!("tokens of {whose} live {life_s} s, and are taken as proofs all that time"),
         );
     }
     let set = if configured.is_some() { "`max_proof_age` is" } else { "without `max_proof_age` proofs are taken for" };

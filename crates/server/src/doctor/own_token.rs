@@ -1,7 +1,8 @@
 //! What the vault's own token shows: for whom it is, whether it names users by Keycloak's own id, what it hides, and how
 //! much it carries. The service account's stands for all of them; no administrator is needed.
 
-use tokenvault_keycloak::{ACCOUNT_CLAIM, ServiceAccount};
+use tokenvault_keycloak::ServiceAccount;
+use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
 use super::Report;
 use super::keycloak::{AGAIN, Realm};

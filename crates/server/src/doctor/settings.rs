@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokenvault_core::record::Acquisition;
-use tokenvault_keycloak::{ACCOUNT_CLAIM, ServiceAccount};
+use tokenvault_keycloak::ServiceAccount;
+use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
 use super::keycloak::{AGAIN, Realm};
 use super::view::{Client, Source, View};

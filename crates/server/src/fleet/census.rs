@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ports::{Census, StoreError};
 
 use super::Member;
 use crate::entropy::roll;
@@ -28,7 +28,8 @@ impl Member {
         let census = if let Some(census) = fleet.census().await? {
             census
         } else {
-            let census = fleet.count_states().await?;
+            let counted_at = Some(self.parts.clock.now());
+            let census = Census { counted_at, ..fleet.count_states().await? };
             fleet.share_census(&census, KEEP).await?;
             census
         };

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::problem::words;
+
 /// A job's or a module's name.
 const JOB: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$";
 const TENANT: &str = "^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$";
@@ -31,6 +33,16 @@ pub(crate) fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -
             }
         }
     }
+    for member in ["check", "reason"] {
+        if let Some(described) = document["components"]["schemas"]["ProblemBody"]["properties"].get_mut(member) {
+            let words = words::names(member).join("`, `");
+            let about = described["description"].as_str().unwrap_or_default();
+            described["description"] = json!(format!("{about} One of `{words}`; `/problems/<code>` explains each."));
+        }
+    }
+    if let Some(registration) = document["components"]["schemas"].get_mut("RegisterBody") {
+        registration["anyOf"] = json!([given("access_token"), given("parent_job_id")]);
+    }
     for schema in members(&mut document["components"]["schemas"]) {
         let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
         for (name, property) in properties.into_iter().flatten() {
@@ -38,6 +50,11 @@ pub(crate) fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -
         }
     }
     document
+}
+
+/// That a member is there, and not null.
+fn given(member: &str) -> Value {
+    json!({"required": [member], "properties": {member: {"type": "string"}}})
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = &mut Value> {

@@ -21,8 +21,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces;
 use crate::vault::Caller;
 
-const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
-const REQUEST_ID: &str = "x-request-id";
+pub(super) const OKAPI_REQUEST_ID: &str = "x-okapi-request-id";
+pub(super) const REQUEST_ID: &str = "x-request-id";
 pub(super) const TENANT: &str = "x-okapi-tenant";
 
 /// What a caller wants to do; a policy grants each by itself.
@@ -79,8 +79,16 @@ fn fresh_bits() -> u64 {
     tokenvault_core::ports::Entropy::bits(&crate::entropy::OsEntropy)
 }
 
-/// Frames a request; its id goes along as an extension.
+/// What callers send along that is somebody's secret and of no use here.
+const SECRETS: &[&str] =
+    &["x-okapi-token", "x-okapi-refresh-token", "authorization", "proxy-authorization", "cookie", "cookie2"];
+
+/// Frames a request; its id goes along as an extension. Before anything else what must not be held is let go: the modules'
+/// listener has wiped it by then, another one has not.
 pub(crate) async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, next: Next) -> Response {
+    for secret in SECRETS {
+        request.headers_mut().remove(*secret);
+    }
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();

@@ -42,6 +42,18 @@ use crate::journal::Journal;
 use crate::problem::{Code, Problem};
 use crate::telemetry::metrics::Metrics;
 
+/// The headers that are read here, in lower case. The listener leaves out all others before anybody has seen them.
+pub(crate) const HEADERS: &[&str] = &[
+    "content-type",
+    "if-none-match",
+    context::TENANT,
+    context::OKAPI_REQUEST_ID,
+    context::REQUEST_ID,
+    // Of a trace (W3C Trace Context).
+    "traceparent",
+    "tracestate",
+];
+
 /// What holds for requests.
 #[derive(Debug, Clone)]
 pub struct Limits {

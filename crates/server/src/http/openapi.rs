@@ -20,7 +20,7 @@ pub(crate) struct ProblemBody {
     detail: String,
     /// Names the request.
     instance: String,
-    /// For 410 and 502: why.
+    /// For 409 `job_ended`, 410, 422 `unsupported`, 502 and 503 `token_not_ready`: why.
     reason: Option<String>,
     /// For `token_rejected`: the check that failed.
     check: Option<String>,

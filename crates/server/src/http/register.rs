@@ -61,16 +61,17 @@ impl<'de> Deserialize<'de> for Hidden {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegisterBody {
-    /// The user's live access token.
-    #[schema(value_type = String)]
-    access_token: Hidden,
+    /// The user's live access token. It may be left out where `parent_job_id` is given: then the parent stands for the
+    /// user's consent.
+    #[schema(value_type = Option<String>)]
+    access_token: Option<Hidden>,
     /// If given, it must be what the access token says.
     user_id: Option<String>,
     /// The refresh token to adopt.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<Hidden>,
     acquisition: Option<AcquisitionBody>,
-    /// The job whose pair is to be shared.
+    /// The job whose pair is to be shared: by its registrar, or by a module that may read it.
     parent_job_id: Option<String>,
     /// Modules that may read beside the registrar.
     #[schema(max_items = 64)]
@@ -141,8 +142,14 @@ const MAX_READERS: usize = 64;
 
 impl RegisterBody {
     fn parse(self) -> Result<Registration, Problem> {
-        if self.access_token.0.is_empty() {
-            return Err(invalid("access_token is empty."));
+        match (&self.access_token, &self.parent_job_id) {
+            (Some(token), _) if token.0.is_empty() => return Err(invalid("access_token is empty.")),
+            (None, None) => {
+                return Err(invalid(
+                    "access_token is missing; only a child, by its parent_job_id, is registered without.",
+                ));
+            }
+            _ => {}
         }
         let readers = self.readers.unwrap_or_default();
         if readers.len() > MAX_READERS {
@@ -155,7 +162,7 @@ impl RegisterBody {
             Timestamp::parse_rfc3339(&text).ok_or_else(|| invalid("expires_at is not an RFC 3339 time."))
         };
         Ok(Registration {
-            access_token: AccessToken::new(self.access_token.take()),
+            access_token: self.access_token.map(|token| AccessToken::new(token.take())),
             user_id: self.user_id.map(UserId::parse).transpose().map_err(|error| invalid(format!("{error}.")))?,
             refresh_token: self.refresh_token.map(|token| RefreshToken::new(token.take())),
             acquisition: self.acquisition.map(|acquisition| match acquisition {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::routing::get as get_route;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
@@ -20,7 +21,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::callers::Peer;
 use crate::journal::{Act, Actor, Entry, NotRecorded};
-use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
+use crate::vault::{Caller, JobPage, JobView, LiveToken, ProvenBy, ReadAnswer, ReadRequest, Registered, Registration};
 
 #[derive(Default)]
 struct Notes {
@@ -50,7 +51,7 @@ impl Jobs for NotedJobs {
     async fn register(&self, _: Call, job: JobId, request: Registration) -> Result<Registered, Problem> {
         assert_ne!(job.as_str(), "panics", "told to");
         self.0.registered.lock().push(request);
-        Ok(Registered { created: job.as_str() != "again", job: view(&job) })
+        Ok(Registered { created: job.as_str() != "again", job: view(&job), proven_by: ProvenBy::AccessToken })
     }
 
     async fn read(&self, _: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
@@ -106,6 +107,7 @@ impl Callers for Everybody {
             module: ModuleName::parse("mod-di").expect("a module"),
             tenant: TenantId::parse(tenant).map_err(|_| Problem::new(Code::TenantDenied, "Not yours."))?,
             acquisitions: [Acquisition::Exchange].into(),
+            reads: true,
         })
     }
 
@@ -180,9 +182,50 @@ async fn a_registration_is_parsed_and_answered_without_tokens() {
     assert!(!answer.to_string().contains("canary"));
     assert_eq!(headers[header::CACHE_CONTROL], "no-store");
     let registered = stage.notes.registered.lock().remove(0);
-    assert_eq!(registered.access_token.expose(), "canary");
+    assert_eq!(registered.access_token.as_ref().map(AccessToken::expose), Some("canary"));
     assert_eq!(registered.readers.map(|readers| readers.len()), Some(1));
     assert_eq!(send(&stage, put("/tokens/again", body.to_string())).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_child_needs_no_token_and_everybody_else_does() {
+    let stage = stage();
+    let child = json!({"parent_job_id": "job-1"});
+    assert_eq!(send(&stage, put("/tokens/child", child.to_string())).await.0, StatusCode::CREATED);
+    let registered = stage.notes.registered.lock().remove(0);
+    assert!(registered.access_token.is_none() && registered.parent_job_id.is_some());
+    for body in [json!({}), json!({"access_token": null, "user_id": "u"}), json!({"parent_job_id": null})] {
+        let (status, _, answer) = send(&stage, put("/tokens/a", body.to_string())).await;
+        assert_eq!((status, answer["code"].as_str()), (StatusCode::BAD_REQUEST, Some("invalid_request")), "{body}");
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("access_token is missing") && detail.contains("parent_job_id"), "{detail}");
+    }
+    let (_, _, document) = send(&stage, get("/openapi.json")).await;
+    let registration = &document["components"]["schemas"]["RegisterBody"];
+    assert_eq!(registration["anyOf"][1]["required"], json!(["parent_job_id"]));
+    assert_eq!(registration["required"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_callers_send_along_of_their_users_is_let_go_before_anybody_sees_it() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&seen);
+    let inner = move |request: axum::extract::Request, _: axum::middleware::Next| {
+        let names: Vec<String> = request.headers().keys().map(ToString::to_string).collect();
+        noted.lock().push(names);
+        async { StatusCode::FORBIDDEN }
+    };
+    let router = Router::new()
+        .route("/", get_route(async || "never"))
+        .layer(from_fn(inner))
+        .layer(from_fn_with_state(Arc::new(Metrics::new()), frame));
+    let names = ["x-okapi-token", "X-Okapi-Refresh-Token", "authorization", "proxy-authorization", "cookie"];
+    let request = names.iter().fold(Request::get("/").header("x-okapi-tenant", "diku"), |request, name| {
+        request.header(*name, "canary").header(*name, "another canary")
+    });
+    let answer = router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    assert_eq!(*seen.lock(), [["x-okapi-tenant"]]);
 }
 
 #[tokio::test]
@@ -302,6 +345,13 @@ async fn every_problem_code_has_a_page_and_stands_in_the_description() {
         request.extensions_mut().insert(peer());
         let answer = stage.router.clone().oneshot(request).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK, "{}", code.as_str());
+        let page = answer.into_body().collect().await.expect("a page").to_bytes();
+        let page = String::from_utf8_lossy(&page);
+        for word in crate::problem::words::of(*code) {
+            let heading = format!("\n{}: {}\n", word.member, word.word);
+            assert_eq!(page.matches(&heading).count(), 1, "{}: {heading}", code.as_str());
+            assert!(page.contains(word.means) && page.contains(word.how), "{}: {}", code.as_str(), word.word);
+        }
     }
     let (status, _, document) = send(&stage, get("/openapi.json")).await;
     assert_eq!(status, StatusCode::OK);

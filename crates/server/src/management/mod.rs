@@ -3,6 +3,8 @@
 //! `/healthz` speaks for the process alone. `/readyz` says which part is not ready; Keycloak is never one of them, or all
 //! replicas would leave while reads still work. Nothing here shows a job, a user or a token.
 
+mod serve;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
+
+pub use serve::serve;
 
 use crate::telemetry::metrics::Metrics;
 

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Connections;
 use super::handshakes::Handshakes;
+use super::heads::Heads;
 use super::reload::TlsState;
 use super::shares::Holders;
 use crate::config::Server;
@@ -38,6 +39,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// After which a connection without a request is closed (within twice this time).
     pub idle_timeout: Duration,
+    /// What is taken of requests' heads.
+    pub heads: Heads,
 }
 
 impl From<&Server> for Limits {
@@ -49,6 +52,7 @@ impl From<&Server> for Limits {
             handshake_timeout: server.handshake_timeout,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
+            heads: Heads::Sifted(crate::http::HEADERS),
         }
     }
 }

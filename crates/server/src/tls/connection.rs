@@ -28,8 +28,10 @@ use tower::ServiceExt;
 use super::accept::Limits;
 use super::activity;
 use super::activity::{Activity, Answer};
+use super::blank::Blank;
 use super::doorkeeper::Doorkeeper;
 use super::handshakes::Handshake;
+use super::heads::{Heads, MAX_HEAD, MAX_PASSED, Sifted};
 use super::reload::TlsState;
 use super::settings::TlsSettings;
 use super::shares::{Holders, Shares};
@@ -46,8 +48,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) const REST: Duration = Duration::from_secs(3);
 /// Longer than this no certificate is believed without another look: the system's clock may have been set.
 const BELIEF: Duration = Duration::from_mins(1);
-/// A request's head: no route has a long path, and no header carries a token.
-const MAX_HEAD: u32 = 16 * 1024;
 const MAX_STREAMS: u32 = 64;
 /// Streams the client reset before they were looked at ("rapid reset").
 const MAX_PENDING_RESETS: usize = 20;
@@ -77,7 +77,8 @@ impl Connections {
         metrics: Option<Arc<Metrics>>,
         stop: CancellationToken,
     ) -> Self {
-        let (http, shares) = (http(limits.header_timeout), Shares::new(limits.caller_connections, holders));
+        let (http, shares) =
+            (http(limits.header_timeout, limits.heads), Shares::new(limits.caller_connections, holders));
         Self { state, router, limits, metrics, stop, http, shares, doorkeeper: Doorkeeper::start() }
     }
 
@@ -132,11 +133,11 @@ impl Connections {
         address: SocketAddr,
         config: Arc<rustls::ServerConfig>,
         handshake: &Handshake,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<Blank<TcpStream>>> {
         // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
         stream.set_nodelay(true).ok();
         let accepted = tokio::time::timeout(self.limits.handshake_timeout, async {
-            let greeting = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+            let greeting = LazyConfigAcceptor::new(Acceptor::default(), Blank(stream)).await?;
             handshake.greeted();
             self.doorkeeper.agree(config, greeting).await
         });
@@ -154,13 +155,14 @@ impl Connections {
     }
 
     /// HTTP, until either side has enough.
-    async fn exchange(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>, mut trust: Trust) {
+    async fn exchange(&self, stream: TlsStream<Blank<TcpStream>>, peer: Option<Peer>, mut trust: Trust) {
         // The protocol is agreed on by now. Left to look for it in the first bytes, hyper has no time-out for them.
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let activity = Arc::new(Activity::default());
         let service = service(self.router.clone(), peer, Arc::clone(&activity));
+        let stream = Sifted::new(stream, self.limits.heads, http2);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
         let mut turn = pin!(tokio::time::sleep(trust.turn()));
@@ -247,20 +249,21 @@ impl Trust {
     }
 }
 
-fn http(header_timeout: Duration) -> Builder<TokioExecutor> {
+fn http(header_timeout: Duration, heads: Heads) -> Builder<TokioExecutor> {
+    // Of a sifted head hyper sees no more than of another one; but clients of HTTP/2 are told what they may send.
+    let told = match heads {
+        Heads::Whole => MAX_PASSED,
+        Heads::Sifted(_) => MAX_HEAD,
+    };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(usize::try_from(MAX_HEAD).expect("usize has at least 32 bits on supported systems"));
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_PASSED);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
-        .max_header_list_size(MAX_HEAD)
+        .max_header_list_size(u32::try_from(told).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     builder

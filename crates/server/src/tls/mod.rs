@@ -7,10 +7,12 @@
 
 mod accept;
 mod activity;
+mod blank;
 mod connection;
 mod doorkeeper;
 mod files;
 mod handshakes;
+mod heads;
 mod reload;
 mod settings;
 mod shares;
@@ -20,6 +22,8 @@ mod verifier;
 
 pub use accept::{Limits, serve};
 pub use files::{ClientFiles, Files};
+pub use heads::Heads;
+pub(crate) use reload::fingerprints;
 pub use reload::{FileWatch, Refreshed, TlsState};
 pub use settings::{TlsError, TlsSettings, next_update, not_after};
 pub use shares::{Holders, Nobody};

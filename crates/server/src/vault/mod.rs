@@ -39,13 +39,16 @@ pub struct Caller {
     pub tenant: TenantId,
     /// The acquisitions it may ask for.
     pub acquisitions: BTreeSet<Acquisition>,
+    /// Whether it may read tokens of jobs that name it.
+    pub reads: bool,
 }
 
 /// What a module asks to have registered.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The user's live access token: the proof of consent, and the subject of the exchange.
-    pub access_token: AccessToken,
+    /// The user's live access token: the proof of consent, and the subject of the exchange. A child may do without, for its
+    /// parent was proven.
+    pub access_token: Option<AccessToken>,
     /// If given, it must be what the access token says.
     pub user_id: Option<UserId>,
     /// The deposited refresh token, for `adopt`.
@@ -95,9 +98,20 @@ pub struct JobView {
     pub session_id: Option<SessionId>,
 }
 
+/// What a registration stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProvenBy {
+    /// The user's access token.
+    AccessToken,
+    /// The parent job, whose token the caller may read.
+    Parent,
+}
+
 /// The answer to a registration.
 #[derive(Debug, Clone)]
 pub struct Registered {
+    /// What it stands on.
+    pub proven_by: ProvenBy,
     /// Whether it is new (201) or was there already (200).
     pub created: bool,
     /// The job.
@@ -175,7 +189,7 @@ impl Vault {
         Self { parts, options, stop, looked_through: Mutex::default() }
     }
 
-    fn rules(&self, tenant: &TenantId) -> Result<&Arc<TenantRules>, Problem> {
+    fn rules(&self, tenant: &TenantId) -> Result<Arc<TenantRules>, Problem> {
         self.parts
             .tenants
             .get(tenant)
@@ -186,6 +200,8 @@ impl Vault {
         if !self.parts.clock.is_sure() {
             return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
         }
+        // A tenant may be taken out while somebody waits for a token of it.
+        self.rules(&key.tenant)?;
         let stored = self.parts.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
             self.parts.vouch(&stored.record).map_err(|_| {

@@ -70,6 +70,7 @@ pub fn caller(module: &str) -> Caller {
         module: ModuleName::parse(module).expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }
 
@@ -79,7 +80,7 @@ fn tenant() -> TenantId {
 
 pub fn request(login: &Login, acquisition: Acquisition) -> Registration {
     Registration {
-        access_token: AccessToken::new(login.access.clone()),
+        access_token: Some(AccessToken::new(login.access.clone())),
         user_id: None,
         refresh_token: (acquisition == Acquisition::Adopt).then(|| RefreshToken::new(login.refresh.clone())),
         acquisition: Some(acquisition),
@@ -100,7 +101,7 @@ impl Stage {
         realm: impl FnOnce(RealmConfig) -> RealmConfig,
     ) -> Self {
         let clock = ShiftedClock::new(SystemClock);
-        let realm = realm(RealmConfig::folio_like(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
+        let realm = realm(RealmConfig::lab(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await.expect("the double");
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));
         let store = Arc::new(MemoryStore::new(Arc::clone(&time)));

@@ -1,5 +1,6 @@
 //! What FOLIO's users can do to themselves, and what administrators give them.
 
+use keycloak_double::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ impl FolioRealm {
     pub async fn add_user(&self, username: &str) -> Result<LabUser> {
         let user = representation::user(self.name(), username);
         let id = self.admin().create_user(self.name(), &user).await?;
-        self.grant_realm_role(&id, representation::ADMIN_ROLE).await?;
+        self.admin().grant_role(self.name(), &id, &Role::realm(representation::ADMIN_ROLE)).await?;
         Ok(LabUser::from_representation(&user, id))
     }
 
@@ -61,47 +62,33 @@ impl FolioRealm {
 
     /// An administrator renames a user.
     pub async fn rename(&self, user: &LabUser, username: &str) -> Result<()> {
-        let path = format!("/{}/users/{}", self.name(), user.sub);
-        let mut present = self.admin().call(Method::GET, &path, None).await?;
-        present["username"] = json!(username);
-        self.admin().call(Method::PUT, &path, Some(&present)).await.map(drop)
+        self.admin().change_user(self.name(), &user.sub, |user| user["username"] = json!(username)).await
     }
 
     /// An administrator gives a user a role of `realm-management`.
     pub async fn grant_management(&self, user: &LabUser, role: &str, holding: Holding) -> Result<()> {
         let (admin, realm) = (self.admin(), self.name());
-        let management = admin.client(realm, "realm-management").await?;
-        let management = management["id"].as_str().unwrap_or_default();
-        let granted = admin.call(Method::GET, &format!("/{realm}/clients/{management}/roles/{role}"), None).await?;
-        let granted = json!([granted]);
         let own = format!("{}-of-{}", role, user.username);
+        let role = Role::management(role);
+        let (of, granted) = admin.role(realm, &role).await?;
+        let granted = json!([granted]);
         match holding {
-            Holding::Direct => {
-                let path = format!("/{realm}/users/{}/role-mappings/clients/{management}", user.sub);
-                admin.call(Method::POST, &path, Some(&granted)).await?;
-            }
+            Holding::Direct => admin.grant_role(realm, &user.sub, &role).await?,
             Holding::Composite => {
                 admin.call(Method::POST, &format!("/{realm}/roles"), Some(&json!({ "name": own }))).await?;
                 admin.call(Method::POST, &format!("/{realm}/roles/{own}/composites"), Some(&granted)).await?;
-                self.grant_realm_role(&user.sub, &own).await?;
+                admin.grant_role(realm, &user.sub, &Role::realm(own)).await?;
             }
             Holding::Group => {
                 admin.call(Method::POST, &format!("/{realm}/groups"), Some(&json!({ "name": own }))).await?;
                 let groups = admin.call(Method::GET, &format!("/{realm}/groups?exact=true&search={own}"), None).await?;
                 let group = groups[0]["id"].as_str().ok_or_else(|| Failure::new("the group is not there"))?;
-                let path = format!("/{realm}/groups/{group}/role-mappings/clients/{management}");
+                let path = format!("/{realm}/groups/{group}/role-mappings/{of}");
                 admin.call(Method::POST, &path, Some(&granted)).await?;
                 let path = format!("/{realm}/users/{}/groups/{group}", user.sub);
                 admin.call(Method::PUT, &path, None).await?;
             }
         }
         Ok(())
-    }
-
-    async fn grant_realm_role(&self, user_id: &str, role: &str) -> Result<()> {
-        let (admin, realm) = (self.admin(), self.name());
-        let role = admin.call(Method::GET, &format!("/{realm}/roles/{role}"), None).await?;
-        let path = format!("/{realm}/users/{user_id}/role-mappings/realm");
-        admin.call(Method::POST, &path, Some(&json!([role]))).await.map(drop)
     }
 }

@@ -23,8 +23,10 @@ impl Office {
         let replicas = fleet.replicas().await.map_err(store_problem)?;
         let promoted = fleet.promoted_key().await.map_err(store_problem)?;
         let count = count || fleet.estimate().await.map_err(store_problem)? <= FEW;
+        let now = self.parts.clock.now();
         let records = if count { self.count().await? } else { None };
-        Ok(gather(&replicas, promoted, records.as_ref()))
+        let counted_at = records.as_ref().map(|_| now);
+        Ok(Keys { counted_at, ..gather(&replicas, promoted, records.as_ref()) })
     }
 
     /// How many records have something sealed with each key; `None` if there are too many to count them in time.
@@ -116,7 +118,8 @@ fn gather(replicas: &[ReplicaStatus], promoted: Option<String>, records: Option<
         missing: named(false, id),
         records: records.map(|records| records.get(id).copied().unwrap_or(0)),
     });
-    Keys { keys: keys.collect(), promoted: promoted.is_some(), primary: primary(replicas, promoted) }
+    let (keys, was_promoted) = (keys.collect(), promoted.is_some());
+    Keys { keys, promoted: was_promoted, primary: primary(replicas, promoted), counted_at: None }
 }
 
 fn unknown_key() -> Problem {

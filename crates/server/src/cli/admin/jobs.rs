@@ -1,19 +1,16 @@
 //! `tokenvault admin jobs list|show|renew|revoke`
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::super::Failure;
-use super::Desk;
 use super::consent::Consent;
 use super::show::{counted, list, moment, text};
 use super::table::Table;
+use super::{Desk, renewal};
 
-/// Between two looks at a job whose renewal is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Jobs asked for at a time.
 const PAGE: usize = 500;
 
@@ -67,7 +64,7 @@ pub(super) struct RenewArgs {
     /// The jobs' ids
     #[arg(required = true, value_name = "JOB")]
     jobs: Vec<String>,
-    /// Wait until they are renewed, at most so many seconds for each
+    /// Wait until they are renewed, at most so many seconds for each; one that ends meanwhile is a failure
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
     #[command(flatten)]
@@ -252,30 +249,10 @@ async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure>
         if args.wait == 0 {
             return Ok(json!({"job_id": job, "generation": asked["generation"], "outcome": outcome}));
         }
-        let generation = waited(desk, args, &asked).await?;
-        Ok(json!({"job_id": job, "generation": generation, "outcome": "renewed"}))
+        let renewed = renewal::waited(desk, &args.tenant, job, &asked, args.wait).await?;
+        Ok(json!({"job_id": job, "generation": renewed["generation"], "state": renewed["state"], "outcome": "renewed"}))
     })
     .await
-}
-
-/// Waits until the pair that was there has been replaced.
-async fn waited(desk: &Desk<'_, '_>, args: &RenewArgs, asked: &Value) -> Result<u64, Failure> {
-    let (owner, before) = (text(asked, "job_id"), asked["generation"].as_u64().unwrap_or(0));
-    let look = async {
-        loop {
-            let job = desk.client.get(&["jobs", &args.tenant, &owner], &[]).await?;
-            let generation = job["generation"].as_u64().unwrap_or(0);
-            if generation > before {
-                return Ok(generation);
-            }
-            if !matches!(text(&job, "state").as_str(), "active" | "suspended") {
-                return Err(Failure::new(format!("{owner} has ended: {}", text(&job, "reason"))));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    };
-    let late = |_| Failure::new(format!("{owner} was not renewed within {} s", args.wait));
-    tokio::time::timeout(Duration::from_secs(args.wait), look).await.map_err(late)?
 }
 
 async fn revoke(args: &RevokeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
@@ -296,21 +273,36 @@ async fn revoke(args: &RevokeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failur
     .await
 }
 
+/// What became of a job, if not what was to become of it.
+pub(super) struct Undone {
+    pub(super) failure: Failure,
+    /// What is known of the job, for programs.
+    pub(super) known: Value,
+}
+
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Self {
+        Self { failure, known: json!({}) }
+    }
+}
+
 /// Does something to one job after the other, and tells of each. One that fails does not keep the others from being
 /// done; the command fails as the first that failed.
 async fn each(
     jobs: &[String],
     desk: &mut Desk<'_, '_>,
     consent: &Consent,
-    act: impl AsyncFn(&Desk<'_, '_>, &str) -> Result<Value, Failure>,
+    act: impl AsyncFn(&Desk<'_, '_>, &str) -> Result<Value, Undone>,
 ) -> Result<(), Failure> {
     let (mut done, mut failed) = (Vec::new(), None::<Failure>);
     for job in jobs {
         match act(desk, job).await {
             Ok(outcome) => done.push(outcome),
-            Err(failure) if jobs.len() == 1 => return Err(failure),
-            Err(failure) => {
-                done.push(json!({"job_id": job, "outcome": failure.text().unwrap_or("failed")}));
+            Err(undone) if jobs.len() == 1 && !desk.is_json() => return Err(undone.failure),
+            Err(Undone { failure, mut known }) => {
+                known["job_id"] = json!(job);
+                known["outcome"] = json!(failure.text().unwrap_or("failed"));
+                done.push(known);
                 failed.get_or_insert(failure);
             }
         }
@@ -322,5 +314,7 @@ async fn each(
             desk.line(format!("{}: {}", text(outcome, "job_id"), text(outcome, "outcome")))?;
         }
     }
-    failed.map_or(Ok(()), |failure| Err(failure.already_told()))
+    // One that is alone is told of as any command's failure is.
+    let told = |failure: Failure| if jobs.len() == 1 { failure } else { failure.already_told() };
+    failed.map_or(Ok(()), |failure| Err(told(failure)))
 }

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::super::Failure;
 use super::Desk;
-use super::show::{list, text};
+use super::show::{list, text, time_of_day};
 use super::table::Table;
 
 /// Between two looks at who holds a key that is waited for.
@@ -65,6 +65,9 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         table.row([text(key, "id"), seals.to_owned(), records, text(key, "replicas"), text(key, "missing")]);
     }
     desk.line(table)?;
+    if !keys["counted_at"].is_null() {
+        desk.line(format!("\nrecords as of {}", time_of_day(&keys, "counted_at")))?;
+    }
     if keys["primary"].is_null() {
         desk.line("\nThe replicas' keyring files name different primary keys: promote the one that is to seal.")?;
     }

@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 mod pause;
 mod profile;
+mod renewal;
 mod reseal;
 mod show;
 mod status;

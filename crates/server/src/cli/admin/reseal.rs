@@ -42,8 +42,15 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
         args.consent.ask(&format!("Seal {records} anew?"), desk.console)?;
         desk.client.post(&["reseal"], None).await?
     };
-    if args.wait {
+    if args.wait && text(&progress, "state") == "running" {
+        let asked = progress.clone();
         progress = followed(progress, desk).await?;
+        if let Some(failure) = replaced(&asked, &progress) {
+            if desk.is_json() {
+                desk.json(&progress)?;
+            }
+            return Err(failure);
+        }
     }
     if desk.is_json() {
         desk.json(&progress)?;
@@ -55,6 +62,18 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
             Err(Failure::new(format!("{failed} records could not be opened; they are as they were")))
         }
         _ => Ok(()),
+    }
+}
+
+/// The one that was waited for did not come to its end: what stands in its place is told.
+fn replaced(asked: &Value, found: &Value) -> Option<Failure> {
+    let same = ["key", "started_at"].iter().all(|member| asked[*member] == found[*member]);
+    match text(found, "state").as_str() {
+        "finished" if same => None,
+        "finished" => {
+            Some(Failure::new(format!("another re-sealing has taken its place, and that is {}", resealing(found))))
+        }
+        _ => Some(Failure::new("the store knows nothing of the re-sealing any more; start it again")),
     }
 }
 
@@ -78,5 +97,24 @@ async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Fai
         }
         tokio::time::sleep(LOOK_EVERY).await;
         progress = desk.client.get(&["reseal"], &[]).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_that_was_lost_or_replaced_is_not_taken_for_finished() {
+        let asked = json!({"state": "running", "key": "k2", "started_at": "2027-01-31T12:00:00Z"});
+        let with = |state: &str, key: &str, at: &str| json!({"state": state, "key": key, "started_at": at});
+        let told = |found: &Value| replaced(&asked, found).and_then(|failure| failure.text().map(str::to_owned));
+        assert_eq!(told(&with("finished", "k2", "2027-01-31T12:00:00Z")), None);
+        let other = told(&with("finished", "k3", "2027-01-31T12:01:00Z")).unwrap_or_default();
+        assert!(other.starts_with("another re-sealing has taken its place"), "{other}");
+        let lost = told(&json!({"state": "none"})).unwrap_or_default();
+        assert!(lost.contains("start it again"), "{lost}");
     }
 }

@@ -26,6 +26,11 @@ pub(super) fn moment(value: &Value, member: &str) -> String {
     }
 }
 
+/// The time of day of a point in time, to the second; empty where it is absent.
+pub(super) fn time_of_day(value: &Value, member: &str) -> String {
+    moment(value, member).get(11..19).unwrap_or_default().to_owned()
+}
+
 /// A member that is a list.
 pub(super) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
     value[member].as_array().map_or(&[], Vec::as_slice)

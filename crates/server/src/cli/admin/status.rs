@@ -1,10 +1,11 @@
 //! `tokenvault admin status`
 
 use serde_json::Value;
+use tokenvault_core::time::Timestamp;
 
 use super::super::Failure;
 use super::Desk;
-use super::show::{list, moment, text};
+use super::show::{list, moment, text, time_of_day};
 use super::table::Table;
 
 /// Show how the vault fares: replicas, what is due, pause, sealing key
@@ -25,21 +26,34 @@ fn facts(status: &Value) -> Table {
     let mut table = Table::plain();
     table.fact("answered by", text(status, "replica"));
     table.fact("time", moment(status, "now"));
-    let counts = match &status["states"] {
-        Value::Object(by_state) => {
-            let counted: Vec<String> = by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
-            format!(" ({})", counted.join(", "))
-        }
-        _ => String::new(),
-    };
-    table.fact("jobs", format!("{}{counts}", text(status, "jobs")));
-    table.fact("due", text(status, "due"));
+    table.fact("jobs", jobs(status));
+    table.fact("due", format!("{}, as of {}", text(status, "due"), time_of_day(status, "now")));
     table.fact("renewal", renewal(&status["pause"]));
     let promoted = text(status, "promoted_key");
     let sealing = if promoted.is_empty() { "the primary key of the keyring files".to_owned() } else { promoted };
     table.fact("sealing key", sealing);
     table.fact("re-sealing", resealing(&status["reseal"]));
     table
+}
+
+/// How many jobs there are, all figures of one count: the states' where they were counted, or else the estimate of now.
+fn jobs(status: &Value) -> String {
+    let states = &status["states"];
+    let Value::Object(_) = states else {
+        return format!("about {}, as of {}", text(status, "jobs"), time_of_day(status, "now"));
+    };
+    let counts = ["active", "suspended", "releasing"].map(|state| states[state].as_u64().unwrap_or(0));
+    let [active, suspended, releasing] = counts;
+    let figures =
+        format!("{} ({active} active, {suspended} suspended, {releasing} releasing)", counts.iter().sum::<u64>());
+    let moment = |value: &Value, member: &str| Timestamp::parse_rfc3339(value[member].as_str()?);
+    match (moment(states, "counted_at"), moment(status, "now")) {
+        (Some(counted), Some(now)) => {
+            let ago = now.since(counted).as_secs();
+            format!("{figures}, as of {}, {ago} s ago", time_of_day(states, "counted_at"))
+        }
+        _ => format!("{figures}, as counted within the last minute"),
+    }
 }
 
 fn renewal(pause: &Value) -> String {
@@ -81,4 +95,29 @@ fn replicas(status: &Value) -> Table {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_figures_of_a_line_are_of_one_count_and_say_of_when() {
+        let mut status = json!({
+            "now": "2027-01-31T12:03:12.345Z",
+            "jobs": 5,
+            "due": 2,
+            "states": {"active": 12, "suspended": 1, "releasing": 0, "total": 13, "counted_at": "2027-01-31T12:03:04.1Z"},
+        });
+        assert_eq!(jobs(&status), "13 (12 active, 1 suspended, 0 releasing), as of 12:03:04, 8 s ago");
+        let told = facts(&status).to_string();
+        assert!(told.lines().any(|line| line.starts_with("due") && line.ends_with("2, as of 12:03:12")), "{told}");
+
+        status["states"] = json!({"active": 12, "suspended": 1, "releasing": 0});
+        assert_eq!(jobs(&status), "13 (12 active, 1 suspended, 0 releasing), as counted within the last minute");
+        status["states"] = Value::Null;
+        assert_eq!(jobs(&status), "about 5, as of 12:03:12");
+    }
 }

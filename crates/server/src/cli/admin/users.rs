@@ -1,7 +1,7 @@
 //! `tokenvault admin users revoke`
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::Desk;
@@ -46,7 +46,8 @@ pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<()
         return desk.line(format!("\n{count} would be revoked"));
     }
     args.consent.ask(&format!("Revoke {count} of {} in {}?", args.user, args.tenant), desk.console)?;
-    let answer = desk.client.delete(&["users", &args.tenant, &args.user, "jobs"]).await?;
+    let mut answer = desk.client.delete(&["users", &args.tenant, &args.user, "jobs"]).await?;
+    answer["ended_before"] = ended_before(&found.jobs, &answer).into();
     let failed = list(&answer, "failed");
     if desk.is_json() {
         desk.json(&answer)?;
@@ -57,9 +58,31 @@ pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<()
         for job in failed {
             desk.line(format!("{}: failed: {}", text(job, "job_id"), text(job, "code")))?;
         }
+        for job in list(&answer, "ended_before") {
+            desk.line(format!("{}: had ended before", job.as_str().unwrap_or_default()))?;
+        }
     }
     if failed.is_empty() {
         return Ok(());
     }
     Err(Failure::new(format!("{} could not be ended; run it again", counted(failed.len(), "job"))))
+}
+
+/// Those that were to be revoked, and of which the answer says nothing: they ended by themselves in between.
+fn ended_before(asked: &[Value], answer: &Value) -> Vec<String> {
+    let revoked = list(answer, "revoked").iter().filter_map(Value::as_str).map(str::to_owned);
+    let told: Vec<String> = revoked.chain(list(answer, "failed").iter().map(|job| text(job, "job_id"))).collect();
+    asked.iter().map(|job| text(job, "job_id")).filter(|job| !told.contains(job)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_that_was_asked_about_is_told_of() {
+        let asked = ["a", "b", "c"].map(|id| json!({"job_id": id}));
+        let answer = json!({"revoked": ["a", "new"], "failed": [{"job_id": "c", "code": "store_unavailable"}]});
+        assert_eq!(ended_before(&asked, &answer), ["b"]);
+    }
 }

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use super::certificates::{Files, ends_in, valid};
 use super::stage::{Stage, client, get1, get2, request, soon};
 use crate::config::Server;
-use crate::tls::Refreshed;
 use crate::tls::connection::{REST, Trust};
+use crate::tls::{Limits, Refreshed};
 
 const SHORT: Duration = Duration::from_millis(150);
 
@@ -64,19 +64,30 @@ async fn a_client_that_agrees_on_http2_and_then_says_nothing_is_cut() {
     stage.until_open(0).await;
 }
 
-#[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+/// What a request is answered that brings along a token of this length, over both protocols.
+async fn answered(limits: Limits, token: usize) -> [Option<u16>; 2] {
     let files = Files::new();
-    let stage = Stage::start(&files.config()).await;
+    let stage = Stage::start_with(&files.config(), limits).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
-    let large = |mut request: hyper::Request<_>| {
-        request.headers_mut().insert("x-large", "x".repeat(40_000).parse().unwrap());
+    let with_token = || {
+        let mut request = request("/whoami");
+        request.headers_mut().insert("x-okapi-token", "e".repeat(token).parse().unwrap());
         request
     };
-    let over_http1 = stage.http1(&client).await.send_request(large(request("/whoami"))).await;
-    let over_http2 = stage.http2(&client).await.send_request(large(request("/whoami"))).await;
-    assert_eq!(over_http1.unwrap().status(), 431);
-    assert!(over_http2.map_or(true, |answer| answer.status() == 431));
+    let over_http1 = soon("an answer", stage.http1(&client).await.send_request(with_token()));
+    let over_http2 = soon("an answer", stage.http2(&client).await.send_request(with_token()));
+    [over_http1.await.ok(), over_http2.await.ok()].map(|answer| answer.map(|answer| answer.status().as_u16()))
+}
+
+#[tokio::test]
+async fn modules_may_send_heads_of_64_kib_and_nobody_else_may() {
+    let modules = || Limits::from(&Server::default());
+    assert_eq!(answered(modules(), 64_000).await, [Some(200); 2]);
+    assert_eq!(answered(modules(), 66_000).await, [Some(431); 2]);
+    for limits in [crate::admin::limits(), crate::backchannel::limits()] {
+        assert_eq!(answered(limits.clone(), 15_000).await, [Some(200); 2]);
+        assert_eq!(answered(limits, 33_000).await, [Some(431); 2]);
+    }
 }
 
 #[tokio::test]

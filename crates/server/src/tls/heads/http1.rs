@@ -1,0 +1,262 @@
+//! Heads of HTTP/1.1 requests (RFC 9112).
+//!
+//! Lines are told apart, and where a body ends; everything else is left to hyper. What is not plain (two lengths, another
+//! transfer coding) is passed on as it is from there to the connection's end, so that there are never two opinions about
+//! where a request begins.
+
+use super::{LONGEST_NAME, MAX_HEAD, Names, is_token};
+
+/// Neither a length nor a transfer coding takes more.
+const LONGEST_FRAMING: usize = 32;
+/// What ends a head so that hyper answers 431: more headers than it takes.
+const TOO_MANY: usize = 101;
+
+/// Takes heads apart.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    kept: Names,
+    at: At,
+    /// Bytes of this head so far.
+    seen: usize,
+    /// The header's name, or the size of a chunk, as far as it was read.
+    word: Vec<u8>,
+    framing: Framing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// The request's line; whether anything of it has come.
+    Request(bool),
+    /// A header's name; whether the header before was left out.
+    Name(bool),
+    /// A header that is kept.
+    Keep,
+    /// The same, one that says where the body ends.
+    Length,
+    Coding,
+    /// A header that is left out; whether a carriage return has come.
+    Drop(bool),
+    /// So many bytes of a body, and whether it goes on after them.
+    Body(u64, Chunked),
+    /// The size of the next chunk.
+    Size,
+    /// What follows the last chunk; whether anything of the line has come.
+    Trailers(bool),
+    /// Everything is passed on.
+    Open,
+    /// Nothing is: hyper has been given what it refuses.
+    Over,
+}
+
+type Chunked = bool;
+
+/// Where a body ends.
+#[derive(Debug, Default)]
+struct Framing {
+    value: Vec<u8>,
+    length: Option<u64>,
+    chunked: bool,
+    odd: bool,
+}
+
+impl Sieve {
+    pub(super) fn new(kept: Names) -> Self {
+        Self { kept, at: At::Request(false), seen: 0, word: Vec::new(), framing: Framing::default() }
+    }
+
+    /// The most that is passed on beyond what was received.
+    pub(super) fn held(&self) -> usize {
+        self.word.len() + 8 * TOO_MANY
+    }
+
+    pub(super) fn sift(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match self.at {
+                At::Over => return,
+                At::Open => {
+                    out.extend_from_slice(bytes);
+                    return;
+                }
+                At::Body(left, chunked) => {
+                    let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                    out.extend_from_slice(&bytes[..taken]);
+                    bytes = &bytes[taken..];
+                    self.body(left - taken as u64, chunked);
+                    continue;
+                }
+                At::Size => self.size(byte, out),
+                At::Trailers(begun) => {
+                    out.push(byte);
+                    match (byte, begun) {
+                        (b'\n', false) => self.begin(),
+                        (b'\n', true) => self.at = At::Trailers(false),
+                        (b'\r', _) => {}
+                        _ => self.at = At::Trailers(true),
+                    }
+                }
+                _ => self.head(byte, out),
+            }
+            bytes = rest;
+        }
+    }
+
+    fn head(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.seen += 1;
+        if self.seen > MAX_HEAD {
+            let more = b"x:\r\n".repeat(TOO_MANY);
+            return self.give_up(&more, out);
+        }
+        match self.at {
+            At::Request(begun) => {
+                out.push(byte);
+                self.at = match (byte, begun) {
+                    (b'\n', true) => At::Name(false),
+                    (b'\r' | b'\n', _) => At::Request(begun),
+                    _ => At::Request(true),
+                };
+            }
+            At::Name(dropped) => self.name(byte, dropped, out),
+            At::Drop(returned) => match byte {
+                b'\n' => self.at = At::Name(true),
+                b'\r' if !returned => self.at = At::Drop(true),
+                // What hyper refuses in a header's value it is to refuse here as well.
+                0..=8 | 11..=31 | 127 => self.give_up(b"\0\r\n", out),
+                _ if returned => self.give_up(b"\0\r\n", out),
+                _ => {}
+            },
+            _ => {
+                out.push(byte);
+                match byte {
+                    b'\n' => self.kept_line_ends(),
+                    b'\r' => {}
+                    _ if self.at != At::Keep => self.framing.take(byte),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn name(&mut self, byte: u8, dropped: bool, out: &mut Vec<u8>) {
+        match byte {
+            // The header before goes on, as it once was allowed.
+            b' ' | b'\t' if self.word.is_empty() && dropped => self.at = At::Drop(false),
+            b'\n' if self.word.is_empty() || self.word == b"\r" => {
+                self.pass_word(byte, out);
+                self.end_head();
+            }
+            b':' if !self.word.is_empty() && self.word != b"\r" => match self.kept.find(&self.word) {
+                Some(name) => {
+                    self.at = match name {
+                        "content-length" => At::Length,
+                        "transfer-encoding" => At::Coding,
+                        _ => At::Keep,
+                    };
+                    self.pass_word(byte, out);
+                }
+                None => {
+                    self.word.clear();
+                    self.at = At::Drop(false);
+                }
+            },
+            b'\r' if self.word.is_empty() => self.word.push(byte),
+            _ if is_token(byte) && self.word.len() < LONGEST_NAME && self.word != b"\r" => self.word.push(byte),
+            // Whatever it is, it is for hyper to judge.
+            _ => {
+                self.at = if byte == b'\n' { At::Name(false) } else { At::Keep };
+                self.pass_word(byte, out);
+            }
+        }
+    }
+
+    fn pass_word(&mut self, byte: u8, out: &mut Vec<u8>) {
+        out.append(&mut self.word);
+        out.push(byte);
+    }
+
+    fn kept_line_ends(&mut self) {
+        match self.at {
+            At::Length => self.framing.length(),
+            At::Coding => self.framing.coding(),
+            _ => {}
+        }
+        self.at = At::Name(false);
+    }
+
+    fn end_head(&mut self) {
+        let Framing { length, chunked, odd, .. } = std::mem::take(&mut self.framing);
+        match (length, chunked) {
+            _ if odd => self.at = At::Open,
+            (None, true) => self.at = At::Size,
+            (Some(_), true) => self.at = At::Open,
+            (length, false) => self.body(length.unwrap_or(0), false),
+        }
+    }
+
+    fn body(&mut self, left: u64, chunked: Chunked) {
+        match (left, chunked) {
+            (0, true) => self.at = At::Size,
+            (0, false) => self.begin(),
+            _ => self.at = At::Body(left, chunked),
+        }
+    }
+
+    fn begin(&mut self) {
+        (self.at, self.seen) = (At::Request(false), 0);
+    }
+
+    fn size(&mut self, byte: u8, out: &mut Vec<u8>) {
+        out.push(byte);
+        if byte != b'\n' {
+            if self.word.len() < LONGEST_NAME {
+                self.word.push(byte);
+            } else {
+                self.at = At::Open;
+            }
+            return;
+        }
+        let digits = self.word.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let size = std::str::from_utf8(&self.word[..digits]).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
+        self.word.clear();
+        self.at = match size {
+            Some(0) => At::Trailers(false),
+            // A chunk has a line's end behind it.
+            Some(size) if size < u64::MAX - 2 => At::Body(size + 2, true),
+            _ => At::Open,
+        };
+    }
+
+    /// Ends the head with what hyper refuses.
+    fn give_up(&mut self, with: &[u8], out: &mut Vec<u8>) {
+        if matches!(self.at, At::Request(_) | At::Keep | At::Length | At::Coding) {
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(with);
+        out.extend_from_slice(b"\r\n");
+        self.at = At::Over;
+    }
+}
+
+impl Framing {
+    fn take(&mut self, byte: u8) {
+        if self.value.len() < LONGEST_FRAMING {
+            self.value.push(byte);
+        } else {
+            self.odd = true;
+        }
+    }
+
+    fn length(&mut self) {
+        let value = std::mem::take(&mut self.value);
+        let value = value.trim_ascii();
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        self.odd |= length.is_none() || self.length.is_some();
+        self.length = length;
+    }
+
+    fn coding(&mut self) {
+        let value = std::mem::take(&mut self.value);
+        self.odd |= self.chunked || !value.trim_ascii().eq_ignore_ascii_case(b"chunked");
+        self.chunked = true;
+    }
+}

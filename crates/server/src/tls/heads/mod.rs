@@ -1,0 +1,176 @@
+//! What a listener takes of its requests' heads.
+//!
+//! Modules send along what they were sent: with every call the user's token, which may have tens of kilobytes, and which the
+//! vault has no use for. So a head may be large; but of its headers only those that somebody here reads are passed on to hyper,
+//! and the bytes of all others are overwritten where they arrived. A large head takes no more memory than a small one,
+//! however slowly it comes, and nobody's token lies about in a buffer while its request waits.
+//!
+//! Nothing is decided here: whatever is not plain goes to hyper as it came, and is refused by it.
+
+mod fields;
+mod http1;
+mod http2;
+mod huffman;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::{Zeroize, Zeroizing};
+
+/// The longest head where it is sifted: the request's line and all headers; with HTTP/2 as RFC 9113 §6.5.2 counts them.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+/// The longest that is passed on, and the longest where nothing is sifted.
+pub(super) const MAX_PASSED: usize = 16 * 1024;
+/// No header that is passed on has a longer name.
+const LONGEST_NAME: usize = 64;
+
+/// What hyper acts upon, or refuses.
+const OF_THE_PROTOCOL: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What a listener takes of heads.
+#[derive(Debug, Clone, Copy)]
+pub enum Heads {
+    /// Everything, up to 16 KiB.
+    Whole,
+    /// Up to 64 KiB; of the headers, those that hyper needs and these. Their names are lower case.
+    Sifted(&'static [&'static str]),
+}
+
+/// The names of headers that are passed on.
+#[derive(Debug, Clone, Copy)]
+struct Names(&'static [&'static str]);
+
+impl Names {
+    fn find(self, name: &[u8]) -> Option<&'static str> {
+        let mut known = OF_THE_PROTOCOL.iter().chain(self.0);
+        known.find(|known| known.as_bytes().eq_ignore_ascii_case(name)).copied()
+    }
+}
+
+/// A connection whose heads are sifted on their way in.
+pub(super) struct Sifted<S> {
+    stream: S,
+    sieve: Sieve,
+    /// What hyper is to be given still.
+    passed: Zeroizing<Vec<u8>>,
+    given: usize,
+}
+
+enum Sieve {
+    Whole,
+    Http1(http1::Sieve),
+    Http2(http2::Sieve),
+}
+
+impl Sieve {
+    fn sift(&mut self, received: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        let held = match self {
+            Self::Whole => 0,
+            Self::Http1(sieve) => sieve.held(),
+            Self::Http2(sieve) => sieve.held(),
+        };
+        // All that can come of it: growing would leave a copy behind.
+        let mut passed = Zeroizing::new(Vec::with_capacity(received.len() + held));
+        match self {
+            Self::Whole => passed.extend_from_slice(received),
+            Self::Http1(sieve) => sieve.sift(received, &mut passed),
+            Self::Http2(sieve) => sieve.sift(received, &mut passed)?,
+        }
+        Ok(passed)
+    }
+}
+
+impl<S> Sifted<S> {
+    pub(super) fn new(stream: S, heads: Heads, http2: bool) -> Self {
+        let sieve = match heads {
+            Heads::Whole => Sieve::Whole,
+            Heads::Sifted(names) if http2 => Sieve::Http2(http2::Sieve::new(Names(names))),
+            Heads::Sifted(names) => Sieve::Http1(http1::Sieve::new(Names(names))),
+        };
+        Self { stream, sieve, passed: Zeroizing::default(), given: 0 }
+    }
+
+    /// Gives as much as there is room for.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let left = &self.passed[self.given..];
+        let some = &left[..left.len().min(buf.remaining())];
+        buf.put_slice(some);
+        self.given += some.len();
+        if self.given == self.passed.len() {
+            (self.passed, self.given) = (Zeroizing::default(), 0);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sifted<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if matches!(this.sieve, Sieve::Whole) {
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
+        }
+        while this.passed.is_empty() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let received = &mut buf.filled_mut()[before..];
+            if received.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let passed = this.sieve.sift(received);
+            received.zeroize();
+            buf.set_filled(before);
+            this.passed = passed?;
+        }
+        this.give(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Sifted<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Of a name (RFC 9110 §5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn broken(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
