@@ -8,37 +8,10 @@ use tokenvault_tests::harness::folio::{FolioRealm, FolioRealmBuilder};
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::realm::VAULT;
 
-use crate::script::{FOLIO, changes, said, setup};
+use crate::changes;
+use crate::script::{FOLIO, long_ago, said, setup};
 
 const LIGHTWEIGHT: &str = "client.use.lightweight.access.token.enabled";
-
-/// What the script of an earlier version made of the vault's client: full scope, and mappers that lightweight tokens ignore.
-async fn set_up_long_ago(realm: &FolioRealm) -> Result<()> {
-    let mapper = |name: &str, kind: &str, mut config: Value| {
-        config["access.token.claim"] = json!("true");
-        config["introspection.token.claim"] = json!("true");
-        json!({ "name": name, "protocol": "openid-connect", "protocolMapper": kind, "config": config })
-    };
-    let audience = mapper("audience tokenvault", "oidc-audience-mapper", json!({ "included.client.audience": VAULT }));
-    let attribute = json!({ "user.attribute": "user_id", "claim.name": "user_id", "jsonType.label": "String" });
-    let user_id = mapper("user_id", "oidc-usermodel-attribute-mapper", attribute);
-    let client = json!({
-        "clientId": VAULT,
-        "standardFlowEnabled": false,
-        "serviceAccountsEnabled": true,
-        "attributes": {
-            "standard.token.exchange.enabled": "true",
-            "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
-        },
-        "protocolMappers": [audience, user_id],
-    });
-    realm.admin().put_client(realm.name(), &client).await?;
-    realm.admin().grant_impersonation(realm.name(), VAULT).await?;
-    for mapper in [&audience, &user_id] {
-        realm.admin().add_mapper(realm.name(), realm.login_client(), mapper).await?;
-    }
-    Ok(())
-}
 
 /// The vault's secret, which Keycloak has made up.
 async fn learn_secret(realm: &mut FolioRealm) -> Result<()> {
@@ -97,7 +70,7 @@ async fn a_realm_with_regular_tokens_becomes_ready_in_one_run() -> Result<()> {
 #[tokio::test]
 async fn what_an_earlier_version_left_is_brought_into_line_without_a_gap() -> Result<()> {
     let (keycloak, mut realm) = (keycloak().await?, FolioRealm::builder().many_roles(100).create().await?);
-    set_up_long_ago(&realm).await?;
+    long_ago(&realm, realm.login_client()).await?;
     learn_secret(&mut realm).await?;
     let ui = realm.login(realm.user("second")?).await?;
     assert!(realm.exchange(&ui.access_token).await.is_err(), "lightweight tokens do not name the vault yet");

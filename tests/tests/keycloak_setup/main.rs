@@ -14,7 +14,13 @@ use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keycloak::{Keycloak, keycloak};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT, unique_name};
 
-use crate::script::{changes, deploy, said};
+use crate::script::{deploy, said};
+
+/// What a run changed.
+fn changes(run: &Output) -> Vec<String> {
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    said.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned).collect()
+}
 
 /// A realm that knows nothing of the vault yet.
 async fn untouched_realm(keycloak: &Keycloak) -> Result<LabRealm> {

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keycloak::Keycloak;
+use tokenvault_tests::harness::realm::{LabRealm, VAULT};
 
 /// What FOLIO's operators give it, beside the realm.
 pub(crate) const FOLIO: &[&str] = &["--ui-client", "{realm}-login-application", "--user-id-claim", "user_id"];
@@ -34,8 +36,31 @@ pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// What it changed.
-pub(crate) fn changes(output: &Output) -> Vec<String> {
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    said.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned).collect()
+/// What the script of an earlier version made: full scope on the vault's client, and mappers that lightweight tokens ignore.
+pub(crate) async fn long_ago(realm: &LabRealm, ui: &str) -> Result<()> {
+    let mapper = |name: &str, kind: &str, mut config: Value| {
+        config["access.token.claim"] = json!("true");
+        config["introspection.token.claim"] = json!("true");
+        json!({ "name": name, "protocol": "openid-connect", "protocolMapper": kind, "config": config })
+    };
+    let audience = mapper("audience tokenvault", "oidc-audience-mapper", json!({ "included.client.audience": VAULT }));
+    let attribute = json!({ "user.attribute": "user_id", "claim.name": "user_id", "jsonType.label": "String" });
+    let user_id = mapper("user_id", "oidc-usermodel-attribute-mapper", attribute);
+    let client = json!({
+        "clientId": VAULT,
+        "secret": "a secret of long ago",
+        "standardFlowEnabled": false,
+        "serviceAccountsEnabled": true,
+        "attributes": {
+            "standard.token.exchange.enabled": "true",
+            "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
+        },
+        "protocolMappers": [audience, user_id],
+    });
+    realm.admin().put_client(realm.name(), &client).await?;
+    realm.admin().grant_impersonation(realm.name(), VAULT).await?;
+    for mapper in [&audience, &user_id] {
+        realm.admin().add_mapper(realm.name(), ui, mapper).await?;
+    }
+    Ok(())
 }
