@@ -15,7 +15,7 @@ use tokenvault_keycloak::{
 use tokenvault_redis::{RedisConfig, RedisStore};
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
+use crate::config::{Config, Finding, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
 use crate::keyring::KeyringState;
@@ -179,16 +179,16 @@ impl Maker {
         Self { renewal: renewal.clone(), pools: Pools::new() }
     }
 
-    /// The error says what of the tenant does not work, never a secret.
-    pub(crate) fn make(&mut self, id: &TenantId, tenant: &Tenant, files: &TenantSecrets) -> Result<Served, String> {
-        let keycloak = keycloak(tenant, files, self.renewal.quarantine, &mut self.pools)?;
+    /// A finding says what of the tenant does not work, never a secret.
+    pub(crate) fn make(&mut self, id: &TenantId, tenant: &Tenant, secrets: &TenantSecrets) -> Result<Served, Finding> {
+        let keycloak = keycloak(tenant, secrets, self.renewal.quarantine, &mut self.pools)?;
         Ok(Served { rules: Arc::new(rules(id, tenant, &self.renewal)), keycloak: Some(Arc::new(keycloak)) })
     }
 }
 
 /// One tenant by itself, for who examines it.
 pub(crate) fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
-    keycloak(tenant, secrets, quarantine, &mut Pools::new())
+    keycloak(tenant, secrets, quarantine, &mut Pools::new()).map_err(|finding| finding.to_string())
 }
 
 fn keycloak(
@@ -196,16 +196,18 @@ fn keycloak(
     secrets: &TenantSecrets,
     quarantine: Duration,
     pools: &mut Pools,
-) -> Result<TenantConfig, String> {
+) -> Result<TenantConfig, Finding> {
+    let unusable = |problem: String| Finding::new(tenant.credential.file().display().to_string(), problem);
     let credentials = match &secrets.credential {
         VaultCredential::Secret(secret) => Credentials::Secret(secret.clone()),
         VaultCredential::PrivateKeyPem(pem) => Credentials::PrivateKeyJwt(
-            SigningKey::from_pem(pem, None, tenant.private_key_jwt_kid.clone()).map_err(|error| error.to_string())?,
+            SigningKey::from_pem(pem, None, tenant.private_key_jwt_kid.clone())
+                .map_err(|error| unusable(error.to_string()))?,
         ),
     };
     let base_url = Some(tenant.base_url.as_str()).filter(|url| *url != tenant.issuer);
     let mut keycloak = TenantConfig::new(&tenant.issuer, base_url, tenant.client_id.clone(), credentials)
-        .map_err(|error| format!("issuer or base_url: {error}"))?;
+        .map_err(|error| Finding::new("issuer or base_url", error.to_string()))?;
     keycloak.user_id_claim.clone_from(&tenant.user_id_claim);
     keycloak.accepted_clients.clone_from(&tenant.accepted_clients);
     keycloak.max_proof_age = tenant.max_proof_age;
@@ -214,18 +216,21 @@ fn keycloak(
     keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
     // A spend is sent within the first third of its quarantine; hanging up before the rest is over would gain nothing.
     keycloak.refresh_patience = Some(quarantine * 2 / 3);
-    keycloak.http = Some(pool(tenant, secrets.ca.as_deref(), pools)?);
+    keycloak.http = Some(pool(tenant, pools)?);
     Ok(keycloak)
 }
 
-fn pool(tenant: &Tenant, ca: Option<&[u8]>, pools: &mut Pools) -> Result<Arc<ReqwestClient>, String> {
+fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<Arc<ReqwestClient>, Finding> {
+    let place = || tenant.ca_file.as_ref().map_or_else(|| "ca_file".to_owned(), |file| file.display().to_string());
+    let ca = tenant.ca_file.as_ref().map(std::fs::read).transpose();
+    let ca = ca.map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))?;
     let plain = tenant.base_url.starts_with("http://");
-    let way = (ca.map(<[u8]>::to_vec), plain, tenant.connect_timeout, tenant.request_timeout);
+    let way = (ca, plain, tenant.connect_timeout, tenant.request_timeout);
     if let Some(pool) = pools.get(&way).and_then(Weak::upgrade) {
         return Ok(pool);
     }
-    let trust = match ca {
-        Some(pem) => Trust::Only(pem.to_vec()),
+    let trust = match &way.0 {
+        Some(pem) => Trust::Only(pem.clone()),
         None if plain => Trust::Nobody,
         None => Trust::System,
     };
@@ -235,8 +240,32 @@ fn pool(tenant: &Tenant, ca: Option<&[u8]>, pools: &mut Pools) -> Result<Arc<Req
         request_timeout: tenant.request_timeout,
         ..HttpSettings::default()
     };
-    let pool = Arc::new(ReqwestClient::new(&settings).map_err(|error| error.to_string())?);
+    let pool = Arc::new(ReqwestClient::new(&settings).map_err(|error| Finding::new(place(), error.to_string()))?);
     pools.retain(|_, pool| pool.strong_count() > 0);
     pools.insert(way, Arc::downgrade(&pool));
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn pools_of(issuers: [&str; 3]) -> Vec<Arc<ReqwestClient>> {
+        let main = "[server]\ncert_file='c'\nkey_file='k'\nclient_ca_file='a'\n[redis]\nurl='redis://r'\n[keyring]\nfile='k'\n\
+                    [policy]\nfile='p'\n[keycloak]\nclient_id='vault'\nclient_secret_file='s'\naccepted_clients=['ui']\n";
+        let [one, two, three] = issuers.map(|issuer| format!("issuer='{issuer}'"));
+        let text = format!("{main}[tenants.a]\n{one}\n[tenants.b]\n{two}\n[tenants.c]\n{three}\n");
+        let config =
+            Config::parse(&text, std::path::Path::new("main.toml"), &Environment::default()).expect("a configuration");
+        let mut pools = Pools::new();
+        config.tenants.values().map(|tenant| pool(tenant, &mut pools).expect("a pool")).collect()
+    }
+
+    #[test]
+    fn tenants_share_a_pool_only_where_they_trust_the_same() {
+        let pools = pools_of(["http://kc/realms/a", "https://kc/realms/b", "http://other/realms/c"]);
+        assert!(Arc::ptr_eq(&pools[0], &pools[2]));
+        assert!(!Arc::ptr_eq(&pools[0], &pools[1]), "over plain HTTP nobody is trusted");
+    }
 }

@@ -300,7 +300,11 @@ accepted_clients = ["ui"]
             ("[tenants.lib]\nisuer = 'x'", "tenants.lib.isuer: unknown key", "deploy/tokenvault.toml"),
             ("[tenants.diku]", "tenants.diku: stands in ", "deploy/tokenvault.toml"),
             ("[tenants.lib]\nclient_secret_file = 'none'", "none: cannot be read", "give the file this name"),
-            ("[tenants.lib]\nca_file = 'lib-secret'", "tenant lib: the bundle of certificate authorities", ""),
+            (
+                "[tenants.lib]\nca_file = 'lib-secret'",
+                "lib-secret: the bundle of certificate authorities cannot be read (tenant lib)",
+                "",
+            ),
         ] {
             let (code, out, _) = check(with_tenants(tenants, &policy).path());
             let named = out.lines().find(|line| line.starts_with("problem ") && line.contains(problem));

@@ -1,7 +1,7 @@
 //! Reading what the configuration only names: secrets and the keyring. No message here repeats a file's content.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,20 +26,18 @@ pub enum VaultCredential {
     PrivateKeyPem(ClientSecret),
 }
 
-/// What stands in the files that one tenant names.
+/// One tenant's secrets.
 #[derive(Debug, Clone)]
 pub struct TenantSecrets {
     /// Of the vault's own client.
     pub credential: VaultCredential,
     /// Of the clients whose pairs may be deposited.
     pub adopt_clients: BTreeMap<ClientId, ClientSecret>,
-    /// The CAs that sign Keycloak's certificate, PEM; no secret.
-    pub ca: Option<Vec<u8>>,
 }
 
 impl Tenant {
-    /// Reads the files, and tells all that is wrong with them together.
-    pub fn read_files(&self) -> Result<TenantSecrets, Vec<Finding>> {
+    /// Reads the secrets, and tells all that is wrong with them together.
+    pub fn read_secrets(&self) -> Result<TenantSecrets, Vec<Finding>> {
         let mut findings = Vec::new();
         let secret = keep(read_secret(self.credential.file()), &mut findings);
         let adopt_clients = self
@@ -47,13 +45,12 @@ impl Tenant {
             .iter()
             .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
             .collect();
-        let ca = self.ca_file.as_ref().and_then(|file| keep(read(file, std::fs::read), &mut findings));
         let credential = secret.map(|secret| match self.credential {
             Credential::SecretFile(_) => VaultCredential::Secret(secret),
             Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
         });
         match credential {
-            Some(credential) if findings.is_empty() => Ok(TenantSecrets { credential, adopt_clients, ca }),
+            Some(credential) if findings.is_empty() => Ok(TenantSecrets { credential, adopt_clients }),
             _ => Err(findings),
         }
     }
@@ -82,7 +79,7 @@ impl Config {
             self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
         for (id, tenant) in &self.tenants {
-            match tenant.read_files() {
+            match tenant.read_secrets() {
                 Ok(secrets) => drop(tenants.insert(id.clone(), secrets)),
                 Err(found) => findings.extend(found),
             }
@@ -98,12 +95,11 @@ fn keep<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> {
     read.map_err(|finding| findings.push(finding)).ok()
 }
 
-fn read<T>(file: &Path, read: fn(PathBuf) -> std::io::Result<T>) -> Result<T, Finding> {
-    read(file.to_owned()).map_err(|error| Finding::new(file.display().to_string(), format!("cannot be read: {error}")))
-}
-
 fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
-    read(file, std::fs::read_to_string).map(Zeroizing::new)
+    let place = || file.display().to_string();
+    std::fs::read_to_string(file)
+        .map(Zeroizing::new)
+        .map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))
 }
 
 /// Reads a secret; one line end at its end is not part of it.

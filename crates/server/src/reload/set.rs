@@ -74,8 +74,11 @@ impl Builder {
 }
 
 fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<Served, Vec<Finding>> {
-    let files = tenant.read_files()?;
-    maker.make(id, tenant, &files).map_err(|problem| vec![Finding::new(format!("tenant {id}"), problem)])
+    let secrets = tenant.read_secrets()?;
+    maker.make(id, tenant, &secrets).map_err(|found| {
+        let problem = format!("{} (tenant {id})", found.problem);
+        vec![Finding { problem, ..found }]
+    })
 }
 
 /// The file with more tenants, as it was read last.
