@@ -111,7 +111,11 @@ async fn proofs_that_may_not_get_as_old_as_tokens_do_are_a_hazard() -> Result<()
     let mut stage = ready().await?;
     let ui = stage.ui().to_owned();
     stage.change(&ui, |client| client["attributes"]["access.token.lifespan"] = json!("7200")).await?;
-    examine(&stage).await?.expect_only("proof-age", "without `max_proof_age` proofs are taken for 3600 s", "set `max_proof_age = 7200`")?;
+    examine(&stage).await?.expect_only(
+        "proof-age",
+        "without `max_proof_age` proofs are taken for 3600 s",
+        "set `max_proof_age = 7200`",
+    )?;
     stage.tenant("max_proof_age", 7200);
     assert!(examine(&stage).await?.succeeded);
     Ok(())
