@@ -1,5 +1,6 @@
 //! Children that are registered without the user's token: their parts begin hours after the parent, from a queue.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keycloak_double::UserConfig;
@@ -26,15 +27,15 @@ fn tokenless(parent: &str) -> Registration {
     }
 }
 
-fn reader(name: &str) -> Option<std::collections::BTreeSet<ModuleName>> {
-    Some([ModuleName::parse(name).expect("a module")].into())
+fn reader(name: &str) -> BTreeSet<ModuleName> {
+    [ModuleName::parse(name).expect("a module")].into()
 }
 
 async fn with_parent() -> Stage {
     let stage = Stage::set().await;
     let ui = stage.login().await;
     let mut parent = request(&ui, Acquisition::Exchange);
-    parent.readers = reader("mod-srm");
+    parent.readers = Some(reader("mod-srm"));
     stage.register("parent", parent).await.expect("a job");
     stage
 }
@@ -69,7 +70,7 @@ async fn without_a_token_a_child_is_for_those_who_may_read_its_parent() {
     blind.reads = false;
     let answer = stage.vault.register(&blind, job("part"), tokenless("parent")).await;
     assert_eq!(answer.expect_err("no right to read").code, Code::ActionDenied);
-    let outsider = Registration { readers: reader("mod-stranger"), ..tokenless("parent") };
+    let outsider = Registration { readers: Some(reader("mod-stranger")), ..tokenless("parent") };
     assert_eq!(refused(&stage, "mod-di", "part", outsider).await, Code::ActionDenied);
     let late = stage.record("parent").await.expires_at + Duration::from_secs(1);
     let late = Registration { expires_at: Some(late), ..tokenless("parent") };
@@ -94,11 +95,11 @@ async fn without_a_token_only_this_registrars_child_of_the_same_parent_is_touche
     assert_eq!(refused(&stage, "mod-srm", "part", tokenless("parent")).await, Code::JobConflict);
     assert_eq!(refused(&stage, "mod-di", "parent", tokenless("parent")).await, Code::JobConflict);
 
-    let again = stage.register("part", Registration { readers: reader("mod-srm"), ..tokenless("parent") }).await;
+    let again = stage.register("part", Registration { readers: Some(reader("mod-srm")), ..tokenless("parent") }).await;
     let again = again.expect("the same child");
     assert!(!again.created && again.proven_by == ProvenBy::Parent);
     assert_eq!(again.job.readers, [ModuleName::parse("mod-srm").expect("a module")]);
-    let outsider = Registration { readers: reader("mod-stranger"), ..tokenless("parent") };
+    let outsider = Registration { readers: Some(reader("mod-stranger")), ..tokenless("parent") };
     assert_eq!(refused(&stage, "mod-di", "part", outsider).await, Code::ActionDenied);
 
     stage.vault.release(&caller("mod-di"), &job("part")).await.expect("released");

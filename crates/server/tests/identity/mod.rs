@@ -194,7 +194,7 @@ async fn a_realm_administrator_who_is_one_since_yesterday_gets_no_new_session() 
         .with(|admin, _| admin.grant_role(REALM, ADMIN, Role::management("impersonation")))
         .expect("granted");
     // The session's predicted end, when the vault would open another one.
-    stage.pass(Duration::from_hours(1) - LIFE / 2);
+    stage.pass(Duration::from_secs(3_600 - LIFE.as_secs() / 2));
     let record = stage.until("job", |record| record.failures > 0 || matches!(record.state, State::Suspended(_))).await;
     assert_eq!(opened(&record), first, "{record:?}");
 }

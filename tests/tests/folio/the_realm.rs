@@ -1,13 +1,28 @@
 //! The harness' realm is FOLIO's, as far as a vault can notice.
 
+use std::sync::{Arc, Weak};
+
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::folio::{ADMIN_ROLE, FolioRealm, Holding, IMPERSONATION_CLIENT};
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::realm::{LabRealm, Tokens, claims, unique_name};
+use tokio::sync::Mutex;
 
 /// A client that may introspect: it is named in `aud` as soon as the UI's client has the mapper that set-up gives it.
 const ASKER: &str = "asker";
+
+/// The realm that is up, or a new one. Nobody has set anything up in it.
+async fn untouched() -> Result<Arc<FolioRealm>> {
+    static UP: Mutex<Weak<FolioRealm>> = Mutex::const_new(Weak::new());
+    let mut up = UP.lock().await;
+    if let Some(realm) = up.upgrade() {
+        return Ok(realm);
+    }
+    let realm = Arc::new(FolioRealm::builder().create().await?);
+    *up = Arc::downgrade(&realm);
+    Ok(realm)
+}
 
 /// What introspection shows of a token whose client names [`ASKER`] in `aud`.
 async fn introspected(realm: &FolioRealm, tokens: &Tokens) -> Result<Value> {
@@ -29,7 +44,7 @@ async fn add_asker(realm: &mut FolioRealm) -> Result<()> {
 
 #[tokio::test]
 async fn tokens_are_lightweight_and_name_the_user_by_name() -> Result<()> {
-    let realm = FolioRealm::builder().create().await?;
+    let realm = untouched().await?;
     let admin = realm.user("diku_admin")?;
 
     let tokens = realm.login(admin).await?;
@@ -64,7 +79,7 @@ async fn regular_tokens_carry_hundreds_of_roles_and_decide_the_same() -> Result<
 
 #[tokio::test]
 async fn users_rename_themselves_and_write_their_own_user_id() -> Result<()> {
-    let realm = FolioRealm::builder().create().await?;
+    let realm = untouched().await?;
     let (second, victim) = (realm.user("second")?, realm.user("diku_admin")?);
     let tokens = realm.login(second).await?;
 
@@ -105,7 +120,7 @@ async fn introspection_shows_what_lightweight_tokens_hide() -> Result<()> {
 
 #[tokio::test]
 async fn a_consortiums_token_is_of_a_session_nobody_logged_in_to() -> Result<()> {
-    let realm = FolioRealm::builder().create().await?;
+    let realm = untouched().await?;
     let user = realm.user("diku_admin")?;
     let ui = realm.login(user).await?;
 
