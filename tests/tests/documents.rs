@@ -182,6 +182,24 @@ fn every_row_of_the_spike_has_an_answer_and_says_what_shows_it() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn every_hazard_that_folios_page_explains_is_one_of_doctors() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/folio.md"))?;
+    let section = page.split_once("## Hazards that `doctor` names").map_or("", |(_, rest)| rest);
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let rows = section.lines().filter(|line| line.starts_with("| `") || line.starts_with("- **`"));
+    let named: BTreeSet<&str> =
+        rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect();
+    let mut sources = Vec::new();
+    files(&root().join("crates/server/src/doctor"), "rs", &mut sources)?;
+    let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let checks = named.iter().filter(|name| name.contains('-') || **name == "lightweight");
+    let invented: Vec<&&str> = checks.filter(|name| !code.contains(&format!("\"{name}\""))).collect();
+    assert!(named.len() > 6, "{named:?}");
+    assert!(invented.is_empty(), "docs/folio.md explains what doctor does not say: {invented:?}");
+    Ok(())
+}
+
 /// The codes in the first column of the README's tables on refused registrations.
 fn refusals(readme: &str) -> BTreeSet<&str> {
     let section = readme.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);

@@ -54,6 +54,40 @@ async fn who_follows_the_page_on_folio_has_a_tenant_from_nothing() -> Result<()>
     Ok(())
 }
 
+/// A block with what the page's section on logouts says to change.
+fn surviving(block: &str) -> String {
+    let block = block.replace("--user-id-claim user_id", "--user-id-claim user_id --impersonate");
+    let block = block.replace("\n[keycloak]\n", "\n[keycloak]\non_logout = \"continue\"\n");
+    let block = block.replace(r#"register = ["exchange"]"#, r#"register = ["exchange", "impersonate"]"#);
+    let asked = r#"\"acquisition\": \"impersonate\", \"on_logout\": \"continue\", \"readers\""#;
+    block.replace(r#"\"readers\""#, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_survives_the_logout_with_what_the_page_says_to_change() -> Result<()> {
+    let mut operator = Operator::new(&FOLIO).await?;
+    for block in ["keycloak", "files", "check"] {
+        let said = run(operator.script(&surviving(&operator.block(block)?)))?;
+        assert!(block != "check" || said.contains(" checks: 0 hazards, "), "{said}");
+    }
+    operator.learn_the_vaults_secret()?;
+    let _vault = operator.serve().await?;
+    let user = operator.realm.login(operator.realm.user("diku_admin")?).await?;
+
+    let mut terminal = operator.script(&surviving(&operator.block("try")?));
+    terminal.env("ACCESS_TOKEN", &user.access_token);
+    let said = run(terminal)?;
+    let lines: Vec<&str> = said.lines().collect();
+    let ((_, registered), (read, _)) = (answer(lines[0])?, answer(lines[1])?);
+    let token = read["access_token"].as_str().unwrap_or_default();
+    operator.realm.logout_ui(&user).await?;
+
+    assert_eq!(registered, "201", "FOLIO's `adminRole` makes nobody an administrator of Keycloak");
+    let after = operator.realm.introspect(VAULT, token, "access_token").await?;
+    assert_eq!((&after["active"], &after["azp"]), (&json!(true), &json!(VAULT)), "its session is not the user's");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_no_hazard_that_the_page_does_not() -> Result<()> {
     let operator = Operator::new(&FOLIO).await?;
