@@ -313,7 +313,7 @@ mod tests {
     fn grant(user: Option<&str>, sid: Option<&str>, account: Option<&str>) -> Grant {
         Grant {
             access: AccessToken::new("at"),
-            expires_in: Duration::from_secs(60),
+            expires_in: Duration::from_mins(1),
             refresh: RefreshToken::new("rt"),
             refresh_expires_in: None,
             scope: String::new(),
