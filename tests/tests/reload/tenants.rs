@@ -103,9 +103,13 @@ impl Stage {
         wait_until(&what, PROMISED, || async { client.get(job).await.is_ok_and(|a| a.status.as_u16() == status) }).await
     }
 
-    async fn count(&mut self, metric: &str, labels: &str) -> Result<u64> {
-        let value = self.vault.replica().metric(&format!("tokenvault_{metric}"), labels).await?;
-        Ok(format!("{value:.0}").parse()?)
+    /// Whether so many tenants are served.
+    async fn serves(&mut self, tenants: f64) -> Result<bool> {
+        Ok((self.count("tenants", "").await? - tenants).abs() < 0.5)
+    }
+
+    async fn count(&mut self, metric: &str, labels: &str) -> Result<f64> {
+        self.vault.replica().metric(&format!("tokenvault_{metric}"), labels).await
     }
 }
 
@@ -122,7 +126,7 @@ async fn a_tenant_is_added_taken_out_and_brought_back_while_the_vault_runs() -> 
     stage.until_status(&stage.guest, "none", 404).await?;
     let name = stage.guest.name().to_owned();
     stage.told(&format!("the tenants were read again|{name}|INFO")).await?;
-    assert_eq!(stage.count("tenants", "").await?, 2);
+    assert!(stage.serves(2.0).await?);
     let (job, other) = (stage.register(&stage.guest).await?, stage.register(&stage.guest).await?);
     stage.module(EVERYWHERE, &stage.guest)?.get(&job).await?.expect_status(200)?;
     assert!(
@@ -195,7 +199,7 @@ async fn a_change_in_the_wrong_order_is_refused_with_the_file_to_change_first() 
     // To add one, the policy must not be first.
     stage.write_policy(&[&home, &guest])?;
     stage.told(&format!("a change is refused|\"file\":\"policy\"|tenants.toml|add [tenants.{guest}]|ERROR")).await?;
-    assert!(stage.count("reload_failures_total", "policy").await? > 0);
+    assert!(stage.count("reload_failures_total", "policy").await? > 0.0);
     stage.module(AT_HOME, &stage.home)?.get("none").await?.expect_status(404)?;
     stage.write_tenants(&stage.table())?;
     let at_home = stage.module(AT_HOME, &stage.guest)?;
@@ -215,7 +219,7 @@ async fn a_change_in_the_wrong_order_is_refused_with_the_file_to_change_first() 
         stage.told(&format!("a change is refused|\"file\":\"tenants\"|{said}|ERROR")).await?;
         stage.module(EVERYWHERE, &stage.guest)?.get(&job).await?.expect_status(200)?;
     }
-    assert_eq!(stage.count("tenants", "").await?, 2);
+    assert!(stage.serves(2.0).await?);
 
     // To remove one, the tenants must not be first.
     stage.write_tenants("")?;
@@ -228,7 +232,7 @@ async fn a_change_in_the_wrong_order_is_refused_with_the_file_to_change_first() 
     stage.write_policy(&[&home])?;
     stage.until_status(&stage.guest, &job, 403).await?;
     stage.told("nothing is refused any more").await?;
-    assert_eq!(stage.count("tenants", "").await?, 1);
+    assert!(stage.serves(1.0).await?);
 
     // A default tenant is a name like any other.
     let default = fs::read_to_string(stage.policy_file())?

@@ -1,5 +1,6 @@
 //! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -96,6 +97,14 @@ impl Report {
             let client = &tenant.client_id;
             self.facts.push(format!("tenant {name}: {} as {client}, proven by {proof}", tenant.issuer));
         }
+        let mut realms: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (id, tenant) in &config.tenants {
+            realms.entry(&tenant.issuer).or_default().push(id.as_str());
+        }
+        let shared = realms.into_values().filter(|tenants| tenants.len() > 1);
+        self.notes.extend(shared.map(|tenants| {
+            format!("tenants: {} have one issuer: who is a user of one of them is a user of all", tenants.join(", "))
+        }));
         if let Some(file) = config.source.file() {
             let (count, file) = (config.tenants.len(), file.display());
             self.facts.push(format!("tenants: {count}; {file} is read again when it changes"));

@@ -314,6 +314,14 @@ accepted_clients = ["ui"]
     }
 
     #[test]
+    fn tenants_of_one_realm_are_noted() {
+        let (code, out, _) =
+            check(with_tenants("[tenants.lib]\nissuer = 'https://kc.example.org/realms/diku'", POLICY).path());
+        assert_eq!(code, status(ExitCode::SUCCESS), "{out}");
+        assert!(out.lines().any(|line| line.starts_with("note     tenants: diku, lib have one issuer")), "{out}");
+    }
+
+    #[test]
     fn what_serve_opens_at_its_start_is_looked_at_as_well() {
         let dir = sound(None);
         for (section, problem) in [
