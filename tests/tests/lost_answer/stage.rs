@@ -181,7 +181,7 @@ impl Stage {
     pub(crate) async fn register(&self, name: &str, tokens: &Tokens, acquisition: Acquisition) {
         let adopted = (acquisition == Acquisition::Adopt).then(|| RefreshToken::new(tokens.refresh.clone()));
         let registration = Registration {
-            access_token: AccessToken::new(tokens.access.clone()),
+            access_token: Some(AccessToken::new(tokens.access.clone())),
             user_id: None,
             refresh_token: adopted,
             acquisition: Some(acquisition),
