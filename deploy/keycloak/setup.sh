@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes an existing realm ready for the vault: its client, the claims it needs, the UI's audience. Run it again at will:
-# it changes only what is not as it should be.
+# Makes existing realms ready for the vault: its client, the claims it needs, the UI's audience. Run it again at will, also
+# after an upgrade of the vault: it changes only what is not as it should be, and says what it changed.
 set -euo pipefail
 
 usage() {
@@ -8,86 +8,120 @@ usage() {
 Usage: setup.sh --url URL --realm REALM [options]
 
   --url URL             Keycloak's address, such as https://keycloak.example.org
-  --realm REALM         the realm (tenant)
+  --realm REALM         the realm (tenant), such as diku; may be given several times
   --client ID           the vault's client (default: tokenvault)
-  --ui-client ID        a client whose users' tokens the vault shall accept; may be given several times
+  --ui-client ID        a client whose users' tokens the vault shall accept (FOLIO: '{realm}-login-application'); may be given
+                        several times
   --user-id-claim NAME  the user attribute and claim that modules know users by (FOLIO: user_id); `sub` needs none
+  --protect-user-id     let only administrators edit that attribute, by the realm's user profile: in FOLIO's realms a user can
+                        write the own user_id, and register in another's name
   --impersonate         let the vault open sessions of its own (the realm-management role `impersonation`; Keycloak
                         itself needs --features=token-exchange:v1)
+  --full-scope          let the vault's tokens carry every role of their users, where modules read roles from tokens; otherwise
+                        they carry the roles in the client's scope mappings, and stay small
   --backchannel-url URL the vault's listener for Keycloak (its section [idp]), such as https://vault.example.org:8445: logouts are
                         announced there at once; left as it is where the option is not given
   --secret-file FILE    where the vault's client secret is kept: read if it is there, else created (mode 0600)
   --admin-realm REALM   the administrator's realm (default: master)
+  --admin-client ID     a client whose service account is the administrator, in place of a user
+
+{realm} or {tenant} stands for the realm's name in the values of --client, --ui-client, --secret-file and --admin-realm.
+Where one realm fails, the others are set up all the same, and the script ends with 1.
 
 The administrator: user name in KEYCLOAK_ADMIN (default: admin), password in the file KEYCLOAK_ADMIN_PASSWORD_FILE or in
-KEYCLOAK_ADMIN_PASSWORD. Passwords and secrets are never arguments: every user of the machine can see those.
+KEYCLOAK_ADMIN_PASSWORD; with --admin-client, the client's secret in the file KEYCLOAK_ADMIN_CLIENT_SECRET_FILE. Passwords
+and secrets are never arguments: every user of the machine can see those.
 TEXT
 }
 
 fail() { echo "setup.sh: $*" >&2; exit 1; }
 
-url="" realm="" client=tokenvault user_id_claim="" impersonate=no backchannel_url="" secret_file="" admin_realm=master ui_clients=()
+url="" client_name=tokenvault user_id_claim="" protect=no impersonate=no full_scope=no backchannel_url="" secret_name="" admin_realm_name=master
+admin_client="" realms=() ui_names=()
 while [ $# -gt 0 ]; do
   case $1 in
     --impersonate) impersonate=yes; shift; continue ;;
+    --protect-user-id) protect=yes; shift; continue ;;
+    --full-scope) full_scope=yes; shift; continue ;;
     -h | --help) usage; exit 0 ;;
-    --url | --realm | --client | --ui-client | --user-id-claim | --backchannel-url | --secret-file | --admin-realm) ;;
+    --url | --realm | --client | --ui-client | --user-id-claim | --backchannel-url | --secret-file | --admin-realm | --admin-client) ;;
     *) usage >&2; exit 2 ;;
   esac
   [ $# -ge 2 ] || { usage >&2; exit 2; }
   case $1 in
     --url) url=${2%/} ;;
-    --realm) realm=$2 ;;
-    --client) client=$2 ;;
-    --ui-client) ui_clients+=("$2") ;;
+    --realm) realms+=("$2") ;;
+    --client) client_name=$2 ;;
+    --ui-client) ui_names+=("$2") ;;
     --user-id-claim) user_id_claim=$2 ;;
     --backchannel-url) backchannel_url=${2%/} ;;
-    --secret-file) secret_file=$2 ;;
-    --admin-realm) admin_realm=$2 ;;
+    --secret-file) secret_name=$2 ;;
+    --admin-realm) admin_realm_name=$2 ;;
+    --admin-client) admin_client=$2 ;;
   esac
   shift 2
 done
-[ -n "$url" ] && [ -n "$realm" ] || { usage >&2; exit 2; }
+[ -n "$url" ] && [ ${#realms[@]} -gt 0 ] || { usage >&2; exit 2; }
+case ${#realms[@]}:$secret_name in
+  1:* | *:"" | *"{realm}"* | *"{tenant}"*) ;;
+  *) fail "several realms must not share one secret: put {realm} into the value of --secret-file" ;;
+esac
+case $protect:$user_id_claim in yes: | yes:sub) fail "--protect-user-id needs --user-id-claim, the attribute to protect" ;; esac
 for program in curl jq; do command -v $program >/dev/null || fail "$program is missing"; done
-
-admin=${KEYCLOAK_ADMIN:-admin}
-if [ -n "${KEYCLOAK_ADMIN_PASSWORD_FILE:-}" ]; then
-  admin_password=$(cat "$KEYCLOAK_ADMIN_PASSWORD_FILE")
-else
-  admin_password=${KEYCLOAK_ADMIN_PASSWORD:-}
-fi
-[ -n "$admin_password" ] || fail "give the administrator's password by KEYCLOAK_ADMIN_PASSWORD_FILE or KEYCLOAK_ADMIN_PASSWORD"
 
 umask 077
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
+# The administrator's password or secret goes from its file or the environment into a file of ours, never into an argument.
+if [ -n "$admin_client" ]; then
+  [ -r "${KEYCLOAK_ADMIN_CLIENT_SECRET_FILE:-}" ] || fail "give the secret of $admin_client by KEYCLOAK_ADMIN_CLIENT_SECRET_FILE"
+  cat "$KEYCLOAK_ADMIN_CLIENT_SECRET_FILE"
+elif [ -n "${KEYCLOAK_ADMIN_PASSWORD_FILE:-}" ]; then
+  cat "$KEYCLOAK_ADMIN_PASSWORD_FILE"
+else
+  printf '%s' "${KEYCLOAK_ADMIN_PASSWORD:-}"
+fi >"$scratch/password"
+[ -s "$scratch/password" ] || fail "give the administrator's password by KEYCLOAK_ADMIN_PASSWORD_FILE or KEYCLOAK_ADMIN_PASSWORD"
+
 # --- Keycloak's admin API; what is secret goes to curl and jq through files and pipes -----------------------------------
 
 form() { jq -rn --arg text "$1" '$text | @uri'; }
 
+# The value with the realm's name in it.
+named() { local text=${1//\{realm\}/$realm}; printf '%s' "${text//\{tenant\}/$realm}"; }
+
 log_in() {
-  local status
-  # printf is the shell's own, so the password is in no process's arguments; jq encodes it from its standard input.
+  local status who grant=password identity="client_id=admin-cli" parameter=password
+  if [ -n "$admin_client" ]; then
+    who="the client $admin_client" grant=client_credentials identity="client_id=$(form "$(named "$admin_client")")" parameter=client_secret
+  else
+    who="the administrator" identity="$identity&username=$(form "${KEYCLOAK_ADMIN:-admin}")"
+  fi
   status=$(
-    { printf 'grant_type=password&client_id=admin-cli&username=%s&password=' "$(form "$admin")"
-      printf '%s' "$admin_password" | jq -Rrsj @uri; } |
+    { printf 'grant_type=%s&%s&%s=' "$grant" "$identity" "$parameter"
+      jq -Rrsj 'rtrimstr("\n") | rtrimstr("\r") | @uri' "$scratch/password"; } |
       curl -sS -o "$scratch/token" -w '%{http_code}' --data-binary @- \
-        "$url/realms/$admin_realm/protocol/openid-connect/token"
+        "$url/realms/$(form "$(named "$admin_realm_name")")/protocol/openid-connect/token"
   ) || fail "no answer from $url"
-  [ "$status" = 200 ] || fail "the administrator could not log in: $(jq -r '.error_description // .error' "$scratch/token")"
+  [ "$status" = 200 ] || fail "$who could not log in: $(jq -r '.error_description // .error' "$scratch/token" 2>/dev/null || echo "$status")"
   # A curl configuration file keeps the token out of curl's arguments.
   jq -r '"header = \"Authorization: Bearer \(.access_token)\""' "$scratch/token" >"$scratch/curl"
 }
 
-# call METHOD PATH [BODY-FILE]: the answer's body on standard output.
+# call METHOD PATH [BODY-FILE]: the answer's body on standard output. An administrator's token lives a minute by default.
 call() {
-  local status
-  status=$(curl -sS -K "$scratch/curl" -X "$1" -o "$scratch/answer" -w '%{http_code}' \
-    ${3:+-H 'Content-Type: application/json' --data-binary "@$3"} "$url/admin/realms/$(form "$realm")$2") ||
-    fail "no answer from $url"
+  local status attempt
+  for attempt in 1 2; do
+    status=$(curl -sS -K "$scratch/curl" -X "$1" -o "$scratch/answer" -w '%{http_code}' \
+      ${3:+-H 'Content-Type: application/json' --data-binary "@$3"} "$url/admin/realms/$(form "$realm")$2") ||
+      fail "no answer from $url"
+    [ "$status:$attempt" = 401:1 ] || break
+    log_in
+  done
   case $status in
     2*) cat "$scratch/answer" ;;
+    403) fail "$1 realm $realm$2: 403, the administrator lacks a role: deploy/keycloak/README.md names those it needs" ;;
     *) fail "$1 realm $realm$2: $status $(head -c 300 "$scratch/answer")" ;;
   esac
 }
@@ -95,6 +129,32 @@ call() {
 client_uuid() { # CLIENT-ID: empty if there is none
   call GET "/clients?clientId=$(form "$1")" | jq -r --arg id "$1" '.[] | select(.clientId == $id) | .id'
 }
+
+# --- mappers: each carries lightweight.claim, for FOLIO's UI gets lightweight tokens ----------------------------------------
+
+# mapper NAME TYPE CONFIG: its representation.
+mapper() {
+  jq -cn --arg name "$1" --arg type "$2" --argjson config "$3" '{name: $name, protocol: "openid-connect",
+    protocolMapper: $type, config: ($config + {"access.token.claim": "true", "introspection.token.claim": "true",
+    "lightweight.claim": "true"})}'
+}
+
+audience_mapper() {
+  mapper "audience $client" oidc-audience-mapper "$(jq -cn --arg id "$client" '{"included.client.audience": $id}')"
+}
+
+user_id_mapper() {
+  mapper "$user_id_claim" oidc-usermodel-attribute-mapper "$(jq -cn --arg name "$user_id_claim" \
+    '{"user.attribute": $name, "claim.name": $name, "jsonType.label": "String"}')"
+}
+
+# Keycloak's own id of the user, which nobody can write: a session of the vault's own is asked for and compared by it.
+account_mapper() {
+  mapper keycloak_user_id oidc-usermodel-property-mapper \
+    '{"user.attribute": "id", "claim.name": "keycloak_user_id", "jsonType.label": "String"}'
+}
+
+sub_mapper() { mapper sub oidc-sub-mapper '{}'; }
 
 # put_mapper CLIENT-UUID MAPPER-JSON: creates it, or brings the one of that name into line.
 put_mapper() {
@@ -114,91 +174,211 @@ put_mapper() {
   fi
 }
 
-audience_mapper() {
-  jq -cn --arg client "$client" '{name: "audience \($client)", protocol: "openid-connect",
-    protocolMapper: "oidc-audience-mapper", config: {"included.client.audience": $client,
-    "access.token.claim": "true", "introspection.token.claim": "true"}}'
+# look_at CLIENT-UUID: the client, and the mappers that put something into its access tokens, its own and its scopes'.
+look_at() {
+  call GET "/clients/$1" >"$scratch/present"
+  call GET "/client-scopes" >"$scratch/scopes"
+  call GET "/clients/$1/evaluate-scopes/protocol-mappers?scope=openid" >"$scratch/effective"
+  jq -n --slurpfile client "$scratch/present" --slurpfile scopes "$scratch/scopes" --slurpfile effective "$scratch/effective" '
+    (if $client[0].attributes["client.use.lightweight.access.token.enabled"] == "true"
+     then "lightweight.claim" else "access.token.claim" end) as $flag |
+    [$effective[0][].mapperId] as $known |
+    [$client[0], $scopes[0][] | .protocolMappers // [] | .[] | select(.id | IN($known[])) | select(.config[$flag] != "false")
+     | select(.config[$flag] == "true" or (.protocolMapper | contains("pairwise")))]' >"$scratch/carried"
 }
 
-user_id_mapper() {
-  jq -cn --arg name "$user_id_claim" '{name: $name, protocol: "openid-connect",
-    protocolMapper: "oidc-usermodel-attribute-mapper", config: {"user.attribute": $name, "claim.name": $name,
-    "jsonType.label": "String", "access.token.claim": "true", "introspection.token.claim": "true"}}'
-}
+# carries CONDITION [--arg NAME VALUE]: whether one of those mappers meets it.
+carries() { local condition=$1; shift; jq -e "$@" "any(.[]; $condition)" "$scratch/carried" >/dev/null; }
 
-add_mappers() { # CLIENT-UUID
-  put_mapper "$1" "$(audience_mapper)"
-  [ -z "$user_id_claim" ] || [ "$user_id_claim" = sub ] || put_mapper "$1" "$(user_id_mapper)"
+# has_mapper NAME: whether the client has one of that name, which an earlier run may have made.
+has_mapper() { jq -e --arg name "$1" 'any(.protocolMappers // [] | .[]; .name == $name)' "$scratch/present" >/dev/null; }
+
+# The client's tokens need a `sub`; FOLIO maps the user's name onto it, which is left alone.
+put_sub() { # CLIENT-UUID
+  look_at "$1"
+  carries '.config["claim.name"] == "sub" or (.protocolMapper | test("^oidc-sub-mapper$|pairwise"))' || put_mapper "$1" "$(sub_mapper)"
 }
 
 # --- the vault's client -------------------------------------------------------------------------------------------------
 
-log_in
-call GET "" | jq -e --arg realm "$realm" '.realm == $realm' >/dev/null || fail "the realm $realm cannot be used"
+wanted_client() {
+  jq -cn --arg id "$client" --arg url "${backchannel_url:+$backchannel_url/backchannel-logout/$realm}" '
+    {clientId: $id, enabled: true, protocol: "openid-connect", publicClient: false, bearerOnly: false, consentRequired: false,
+     standardFlowEnabled: false, implicitFlowEnabled: false, directAccessGrantsEnabled: false, serviceAccountsEnabled: true,
+     attributes: ({"standard.token.exchange.enabled": "true",
+       "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION"} +
+       if $url == "" then {} else {"backchannel.logout.url": $url, "backchannel.logout.session.required": "true"} end)}'
+}
 
-wanted=$(jq -cn --arg id "$client" '{clientId: $id, enabled: true, protocol: "openid-connect", publicClient: false,
-  standardFlowEnabled: false, implicitFlowEnabled: false, directAccessGrantsEnabled: false, serviceAccountsEnabled: true,
-  attributes: {"standard.token.exchange.enabled": "true",
-  "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION"}}')
-if [ -n "$backchannel_url" ]; then
-  wanted=$(jq -c --arg url "$backchannel_url/backchannel-logout/$realm" \
-    '.attributes += {"backchannel.logout.url": $url, "backchannel.logout.session.required": "true"}' <<<"$wanted")
-fi
+# What Keycloak has so by itself, and what would break the vault otherwise: lightweight tokens hide the roles by which
+# privileged users are known, and the vault proves no possession of a key.
+DEFAULTS='{"client.use.lightweight.access.token.enabled": "false", "use.refresh.tokens": "true",
+  "dpop.bound.access.tokens": "false", "tls.client.certificate.bound.access.tokens": "false"}'
 
-echo "client $client"
-vault=$(client_uuid "$client")
-if [ -z "$vault" ]; then
-  echo "$wanted" >"$scratch/client"
-  call POST "/clients" "$scratch/client" >/dev/null
+set_up_vault() {
+  local wrong
+  echo "client $client"
+  wanted_client >"$scratch/wanted"
   vault=$(client_uuid "$client")
-  echo "  created"
-else
-  call GET "/clients/$vault" >"$scratch/present"
-  if ! jq -e --argjson wanted "$wanted" '. as $present | ($present * $wanted) == $present' "$scratch/present" >/dev/null; then
-    jq --argjson wanted "$wanted" '. * $wanted' "$scratch/present" >"$scratch/client"
-    call PUT "/clients/$vault" "$scratch/client" >/dev/null
-    echo "  corrected"
-  fi
-fi
-add_mappers "$vault"
-
-if [ -n "$secret_file" ]; then
-  if [ -s "$secret_file" ]; then
-    call GET "/clients/$vault" >"$scratch/present"
-    if ! jq -e --rawfile secret "$secret_file" '.secret == ($secret | rtrimstr("\n"))' "$scratch/present" >/dev/null; then
-      jq --rawfile secret "$secret_file" '.secret = ($secret | rtrimstr("\n"))' "$scratch/present" >"$scratch/client"
-      call PUT "/clients/$vault" "$scratch/client" >/dev/null
-      echo "  took the secret from $secret_file"
-    fi
+  if [ -z "$vault" ]; then
+    jq --arg full "$full_scope" '. + {fullScopeAllowed: ($full == "yes")}' "$scratch/wanted" >"$scratch/client"
+    call POST "/clients" "$scratch/client" >/dev/null
+    vault=$(client_uuid "$client")
+    echo "  created"
   else
-    mkdir -p "$(dirname "$secret_file")"
-    call GET "/clients/$vault/client-secret" | jq -r .value >"$secret_file"
-    echo "  wrote the secret to $secret_file"
+    call GET "/clients/$vault" >"$scratch/present"
+    jq --argjson defaults "$DEFAULTS" --slurpfile wanted "$scratch/wanted" '. as $present |
+      $wanted[0] * {attributes: ($defaults | with_entries(select(($present.attributes[.key] // .value) != .value)))}' \
+      "$scratch/present" >"$scratch/change"
+    wrong=$(jq -r --slurpfile change "$scratch/change" '. as $present | $change[0] | [paths(type != "object")] |
+      map(select(. as $at | ($present | getpath($at)) != ($change[0] | getpath($at))) | last) | join(", ")' "$scratch/present")
+    if [ -n "$wrong" ]; then
+      jq --slurpfile change "$scratch/change" '. * $change[0]' "$scratch/present" >"$scratch/client"
+      call PUT "/clients/$vault" "$scratch/client" >/dev/null
+      echo "  corrected $wrong"
+    fi
   fi
-fi
+  put_mapper "$vault" "$(audience_mapper)"
+  put_mapper "$vault" "$(account_mapper)"
+  [ -z "$user_id_claim" ] || [ "$user_id_claim" = sub ] || put_mapper "$vault" "$(user_id_mapper)"
+  put_sub "$vault"
+}
 
-if [ "$impersonate" = yes ]; then
+keep_secret() {
+  local file
+  file=$(named "$secret_name")
+  call GET "/clients/$vault" >"$scratch/present"
+  if [ ! -s "$file" ]; then
+    mkdir -p "$(dirname "$file")"
+    call GET "/clients/$vault/client-secret" | jq -r .value >"$file"
+    echo "  wrote the secret to $file"
+  elif ! jq -e --rawfile secret "$file" '.secret == ($secret | rtrimstr("\n"))' "$scratch/present" >/dev/null; then
+    jq --rawfile secret "$file" '.secret = ($secret | rtrimstr("\n"))' "$scratch/present" >"$scratch/client"
+    call PUT "/clients/$vault" "$scratch/client" >/dev/null
+    echo "  took the secret from $file"
+  fi
+}
+
+# The role impersonation, and last the scope: a client without full scope needs the role in its scope mappings, also where an
+# earlier run has granted it, and at no moment must it be without either.
+set_scope() {
+  local account management held
   account=$(call GET "/clients/$vault/service-account-user" | jq -r .id)
   management=$(client_uuid realm-management)
-  roles=$(call GET "/users/$account/role-mappings/clients/$management")
-  if ! jq -e 'any(.name == "impersonation")' <<<"$roles" >/dev/null; then
-    call GET "/clients/$management/roles/impersonation" | jq '[.]' >"$scratch/roles"
-    call POST "/users/$account/role-mappings/clients/$management" "$scratch/roles" >/dev/null
-    echo "  granted realm-management/impersonation to its service account"
+  [ -n "$management" ] || fail "the realm $realm has no client realm-management: it cannot be a tenant"
+  call GET "/clients/$management/roles/impersonation" | jq '[.]' >"$scratch/role"
+  held=$(call GET "/users/$account/role-mappings/clients/$management/composite" | jq 'any(.[]; .name == "impersonation")')
+  # Not /composite, which counts full scope in.
+  call GET "/clients/$vault/scope-mappings/clients/$management" >"$scratch/mapped"
+  if [ "$impersonate:$held" != no:false ] && ! jq -e 'any(.[]; .name == "impersonation")' "$scratch/mapped" >/dev/null; then
+    call POST "/clients/$vault/scope-mappings/clients/$management" "$scratch/role" >/dev/null
+    echo "  put realm-management/impersonation into its scope mappings"
   fi
-fi
+  if [ "$impersonate:$held" = yes:false ]; then
+    call POST "/users/$account/role-mappings/clients/$management" "$scratch/role" >/dev/null
+    echo "  granted realm-management/impersonation to its service account"
+    held=true
+  fi
+  call GET "/clients/$vault" >"$scratch/present"
+  case $full_scope:$(jq .fullScopeAllowed "$scratch/present") in
+    no:true)
+      jq '.fullScopeAllowed = false' "$scratch/present" >"$scratch/client"
+      call PUT "/clients/$vault" "$scratch/client" >/dev/null
+      echo "  switched full scope off: its tokens carry only the roles in its scope mappings from now on, also those of running jobs; --full-scope switches it on again" ;;
+    yes:false)
+      jq '.fullScopeAllowed = true' "$scratch/present" >"$scratch/client"
+      call PUT "/clients/$vault" "$scratch/client" >/dev/null
+      echo "  switched full scope on: its tokens carry every role of their users" ;;
+  esac
+  may_impersonate=$held
+}
 
 # --- the clients whose users' tokens it shall accept --------------------------------------------------------------------
 
-for ui_client in ${ui_clients[@]+"${ui_clients[@]}"}; do
-  echo "client $ui_client"
-  ui=$(client_uuid "$ui_client")
-  [ -n "$ui" ] || fail "there is no client $ui_client"
-  add_mappers "$ui"
+set_up_ui() { # CLIENT-ID
+  local ui
+  echo "client $1"
+  ui=$(client_uuid "$1")
+  [ -n "$ui" ] || fail "there is no client $1 in the realm $realm"
+  look_at "$ui"
+  # What the client's tokens carry already is not mapped a second time.
+  if has_mapper "audience $client" ||
+    ! carries '.protocolMapper == "oidc-audience-mapper" and (.config["included.client.audience"], .config["included.custom.audience"]) == $id' --arg id "$client"; then
+    put_mapper "$ui" "$(audience_mapper)"
+  fi
+  if [ -n "$user_id_claim" ] && [ "$user_id_claim" != sub ]; then
+    if has_mapper "$user_id_claim" || ! carries '.config["claim.name"] == $name' --arg name "$user_id_claim"; then
+      put_mapper "$ui" "$(user_id_mapper)"
+    fi
+  elif carries '.config["claim.name"] == "sub"'; then
+    echo "setup.sh: warning: $1 maps something of its own onto \`sub\` (FOLIO: the user's name), so users cannot be known by it: give --user-id-claim (FOLIO: user_id)" >&2
+  fi
+  put_sub "$ui"
+  if [ "$may_impersonate" = true ] && jq -e '.fullScopeAllowed == false' "$scratch/present" >/dev/null; then
+    echo "setup.sh: warning: $1 has no full scope, so Keycloak does not tell its users' roles: the vault cannot see who is privileged, and refuses to impersonate" >&2
+  fi
+}
+
+# --- what the realm's settings mean for the vault, and what goes into its configuration ---------------------------------
+
+protect_user_id() {
+  call GET "/users/profile" >"$scratch/profile"
+  jq --arg name "$user_id_claim" '
+    if any(.attributes[]; .name == $name) then .attributes |= map(if .name == $name then .permissions.edit = ["admin"] else . end)
+    else .attributes += [{name: $name, permissions: {view: ["admin", "user"], edit: ["admin"]}, multivalued: false}] end' \
+    "$scratch/profile" >"$scratch/protected"
+  jq -en --slurpfile is "$scratch/profile" --slurpfile wanted "$scratch/protected" '$is == $wanted' >/dev/null && return
+  call PUT "/users/profile" "$scratch/protected" >/dev/null
+  echo "user profile"
+  echo "  lets only administrators edit $user_id_claim"
+}
+
+toml() { jq -cn --arg text "$1" '$text'; }
+
+configuration() {
+  local issuer list="" name key=$realm
+  issuer=$(curl -sS "$url/realms/$(form "$realm")/.well-known/openid-configuration" | jq -r .issuer)
+  for name in ${ui_names[@]+"${ui_names[@]}"}; do list="${list:+$list, }$(toml "$(named "$name")")"; done
+  [[ $realm =~ ^[A-Za-z0-9_-]+$ ]] || key=$(toml "$realm")
+  echo "[tenants.$key]"
+  echo "issuer = $(toml "$issuer")"
+  [ "$issuer" = "$url/realms/$realm" ] || echo "base_url = $(toml "$url/realms/$realm")"
+  echo "client_id = $(toml "$client")"
+  [ -z "$secret_name" ] || echo "client_secret_file = $(toml "$(named "$secret_name")")"
+  [ -z "$list" ] || echo "accepted_clients = [$list]"
+  echo "user_id_claim = $(toml "${user_id_claim:-sub}")"
+  jq -r 'select(.revokeRefreshToken and .refreshTokenMaxReuse > 0) | "refresh_token_max_reuse = \(.refreshTokenMaxReuse)"' "$scratch/realm"
+}
+
+set_up_realm() {
+  local ui_client
+  client=$(named "$client_name")
+  log_in
+  call GET "" >"$scratch/realm"
+  jq -e --arg realm "$realm" '.realm == $realm and .accessTokenLifespan' "$scratch/realm" >/dev/null || fail "the realm $realm cannot be used"
+  set_up_vault
+  [ -z "$secret_name" ] || keep_secret
+  set_scope
+  [ $protect = no ] || protect_user_id
+  for ui_client in ${ui_names[@]+"${ui_names[@]}"}; do set_up_ui "$(named "$ui_client")"; done
+  jq -r '"realm \(.realm): access tokens live \(.accessTokenLifespan) s; sessions idle \(.ssoSessionIdleTimeout) s, at most \(.ssoSessionMaxLifespan) s; " +
+    (if .revokeRefreshToken then "refresh tokens are used at most \(.refreshTokenMaxReuse + 1) time(s)" else "refresh tokens are not rotated" end)' "$scratch/realm"
+  configuration >"$scratch/this"
+  cat "$scratch/this" >>"$scratch/configuration"
+}
+
+failed=()
+for realm in "${realms[@]}"; do
+  # Not within a condition, where `set -e` would not hold.
+  set +e
+  (set -e; set_up_realm)
+  status=$?
+  set -e
+  [ $status -eq 0 ] || failed+=("$realm")
 done
-
-# --- what the realm's settings mean for the vault -----------------------------------------------------------------------
-
-call GET "" >"$scratch/realm"
-jq -r '"realm \(.realm): access tokens live \(.accessTokenLifespan) s; sessions idle \(.ssoSessionIdleTimeout) s, at most \(.ssoSessionMaxLifespan) s; " +
-  (if .revokeRefreshToken then "refresh tokens are used at most \(.refreshTokenMaxReuse + 1) time(s)" else "refresh tokens are not rotated" end)' "$scratch/realm"
+if [ -s "$scratch/configuration" ]; then
+  echo
+  echo "# for the vault's configuration; a key that is the same in [keycloak] can be left out"
+  cat "$scratch/configuration"
+fi
+[ ${#failed[@]} -eq 0 ] || fail "not set up: ${failed[*]}"

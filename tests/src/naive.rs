@@ -15,7 +15,7 @@ use tokenvault::tenants::TenantRules;
 use tokenvault_core::ids::Shard;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
-use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Lease, Write};
+use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Identity, Lease, Write};
 use tokenvault_core::record::{Record, Slot};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ impl Naive {
 
     async fn renew(&self, claimed: Claimed) {
         let Claimed { lease, record, .. } = claimed;
-        let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else { return };
+        let Some(rules) = self.parts.tenants.get(&record.key.tenant) else { return };
         let before = record.clone();
         let after = self.next(record, &rules).await;
         self.write(&before, &after, &lease).await;
@@ -119,7 +119,11 @@ impl Naive {
             Ok(grant) => Outcome::Issued(Box::new(Issued {
                 pair: self.parts.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
                 expires_in: grant.expires_in,
-                identity: grant.identity(&record.subject, &record.user),
+                identity: record
+                    .session
+                    .as_ref()
+                    .map_or(Identity::Missing, |session| grant.identity_in_session(&record.user, &session.sid)),
+                account: None,
                 session: None,
             })),
             Err(GrantError::Refused(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),

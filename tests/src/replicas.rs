@@ -21,10 +21,11 @@ use tokenvault::telemetry::metrics::Metrics;
 use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Vault};
 use tokenvault::wake::Wake;
-use tokenvault_core::ids::{ClientId, JobId, ModuleName, ReplicaId, Subject, TenantId, UserId};
+use tokenvault_core::ids::{AccountId, ClientId, JobId, ModuleName, ReplicaId, SessionId, TenantId, UserId};
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{
-    CallError, Client, Clock, Fleet, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal, TokenStore,
+    CallError, Client, Clock, Fleet, Grant, GrantError, IdentityProvider, Introspection, Privilege, Proof, ProofError,
+    Refusal, TokenStore,
 };
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::SealError;
@@ -47,23 +48,28 @@ pub fn token_of(user: &UserId) -> String {
     format!("at.{user}.")
 }
 
+/// What the identity provider calls a user.
+pub fn account_of(user: &UserId) -> Option<AccountId> {
+    AccountId::parse(format!("account-{user}")).ok()
+}
+
 /// What makes tokens as large as Keycloak's are.
 pub const AS_LARGE_AS_KEYCLOAKS: usize = 1_000;
 
 /// A pair for a user, with so many characters that mean nothing.
-pub fn grant(user: &UserId, life: Duration, padding: usize) -> Grant {
+pub fn grant(user: &UserId, sid: &SessionId, life: Duration, padding: usize) -> Grant {
     static ISSUED: AtomicU64 = AtomicU64::new(0);
     let number = ISSUED.fetch_add(1, Ordering::Relaxed);
     let padding = "x".repeat(padding);
     Grant {
-        access: AccessToken::new(format!("{}{number}.{padding}", token_of(user))),
+        access: AccessToken::new(format!("{}{sid}.{number}.{padding}", token_of(user))),
         expires_in: life,
-        refresh: RefreshToken::new(format!("rt.{user}.{number}.{padding}")),
+        refresh: RefreshToken::new(format!("rt.{user}.{sid}.{number}.{padding}")),
         refresh_expires_in: Some(Duration::from_hours(10)),
         scope: "openid".to_owned(),
-        subject: Subject::parse(format!("sub-{user}")).ok(),
+        account: account_of(user),
         user: Some(user.clone()),
-        sid: None,
+        sid: Some(sid.clone()),
         privileged: false,
     }
 }
@@ -73,8 +79,11 @@ struct Granting(Duration);
 
 impl Granting {
     fn grant(&self, token: &str) -> std::result::Result<Grant, GrantError> {
-        let user = token.split('.').nth(1).and_then(|user| UserId::parse(user).ok());
-        user.map(|user| grant(&user, self.0, AS_LARGE_AS_KEYCLOAKS)).ok_or(GrantError::Refused(Refusal::SubjectInvalid))
+        let mut parts = token.split('.').skip(1);
+        let user = parts.next().and_then(|user| UserId::parse(user).ok());
+        let sid = parts.next().and_then(|sid| SessionId::parse(sid).ok());
+        let whose = user.zip(sid).ok_or(GrantError::Refused(Refusal::SubjectInvalid))?;
+        Ok(grant(&whose.0, &whose.1, self.0, AS_LARGE_AS_KEYCLOAKS))
     }
 }
 
@@ -92,7 +101,7 @@ impl IdentityProvider for Granting {
         self.grant(token.expose())
     }
 
-    async fn impersonate(&self, _: &Client, _: &Subject) -> std::result::Result<Grant, GrantError> {
+    async fn impersonate(&self, _: &Client, _: &AccountId) -> std::result::Result<Grant, GrantError> {
         Err(GrantError::Refused(Refusal::NotAllowed))
     }
 
@@ -100,8 +109,8 @@ impl IdentityProvider for Granting {
         Ok(true)
     }
 
-    async fn is_live(&self, _: &Client, _: &AccessToken) -> std::result::Result<bool, CallError> {
-        Ok(true)
+    async fn introspect(&self, _: &Client, _: &AccessToken) -> std::result::Result<Introspection, CallError> {
+        Ok(Introspection::Active(Privilege::Ordinary))
     }
 
     async fn revoke(&self, _: &Client, _: &RefreshToken) -> std::result::Result<(), CallError> {
@@ -226,6 +235,7 @@ impl Replica {
             module: ModuleName::parse(module).expect("these names are fit for modules"),
             tenant: tenant(),
             acquisitions: BTreeSet::new(),
+            reads: true,
         };
         match self.vault.read(&caller, job, ReadRequest { min_ttl, wait, known: None }).await? {
             ReadAnswer::Token(token) => Ok(token),

@@ -22,7 +22,7 @@ use tokenvault_core::time::Timestamp;
 use crate::harness::process::wait_until;
 use crate::harness::redis::Redis;
 use crate::harness::{Failure, Result};
-use crate::replicas::{AS_LARGE_AS_KEYCLOAKS, LIFE, Noticed, Replica, grant, token_of};
+use crate::replicas::{AS_LARGE_AS_KEYCLOAKS, LIFE, Noticed, Replica, account_of, grant, token_of};
 use crate::store_contract::samples;
 
 /// The records are due over this long, so that some are renewed while others are sealed anew.
@@ -127,9 +127,13 @@ pub fn record(
     };
     let keyring = replica.parts.keyring.current();
     let sealer = Sealer { keyring, entropy: &OsEntropy, key: &key, user: &user, binds: true };
-    let seal = |kind, generation| sealer.seal(&grant(&user, LIFE, padding), kind, Generation(generation), now);
+    let seal = |kind, generation| {
+        let sid = session(if kind == Kind::Anchor { "anchor" } else { "sid" }).sid;
+        sealer.seal(&grant(&user, &sid, LIFE, padding), kind, Generation(generation), now)
+    };
     let record = Record {
         subject: Subject::parse(format!("sub-{user}")).expect("a subject"),
+        account: rich.then(|| account_of(&user)).flatten(),
         created_at: now,
         expires_at: now + Duration::from_hours(10),
         keep_until: now + Duration::from_hours(20),

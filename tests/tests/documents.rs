@@ -159,17 +159,65 @@ fn every_test_that_the_spikes_rows_name_exists() -> Result<()> {
     Ok(())
 }
 
+/// What does not answer a row.
+const EVASIONS: &[&str] = &["", "-", "as above", "not yet", "tbd", "todo", "unknown", "not applicable"];
+
 #[test]
-fn every_row_of_the_spike_says_what_shows_it() -> Result<()> {
+fn every_row_of_the_spike_has_an_answer_and_says_what_shows_it() -> Result<()> {
     let spike = fs::read_to_string(root().join("docs/spike.md"))?;
     let rows = spike.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
-    let unsaid: Vec<&str> = rows
-        .filter(|row| !row.ends_with("| shown by |"))
+    let rows: Vec<&str> = rows.filter(|row| !row.ends_with("| shown by |")).collect();
+    let unanswered: Vec<&&str> = rows
+        .iter()
         .filter(|row| {
-            let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
-            !["::", "tests", "not yet", "not applicable", "all of the above"].iter().any(|word| shown.contains(word))
+            let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").map(str::trim).collect();
+            let [_, answer, shown] = cells[..] else { return true };
+            let evades = |cell: &str| EVASIONS.contains(&cell.to_lowercase().as_str()) || cell.contains("not yet");
+            let names = ["::", "`tests/", "source: ", "all of the above"].iter().any(|word| shown.contains(word));
+            evades(answer) || evades(shown) || !names
         })
         .collect();
-    assert!(unsaid.is_empty(), "{unsaid:#?}");
+    assert!(rows.len() > 20, "{rows:#?}");
+    assert!(unanswered.is_empty(), "{unanswered:#?}");
+    Ok(())
+}
+
+#[test]
+fn every_hazard_that_folios_page_explains_is_one_of_doctors() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/folio.md"))?;
+    let section = page.split_once("## Hazards that `doctor` names").map_or("", |(_, rest)| rest);
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let rows = section.lines().filter(|line| line.starts_with("| `") || line.starts_with("- **`"));
+    let named: BTreeSet<&str> =
+        rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect();
+    let mut sources = Vec::new();
+    files(&root().join("crates/server/src/doctor"), "rs", &mut sources)?;
+    let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let checks = named.iter().filter(|name| name.contains('-') || **name == "lightweight");
+    let invented: Vec<&&str> = checks.filter(|name| !code.contains(&format!("\"{name}\""))).collect();
+    assert!(named.len() > 6, "{named:?}");
+    assert!(invented.is_empty(), "docs/folio.md explains what doctor does not say: {invented:?}");
+    Ok(())
+}
+
+/// The codes in the first column of the README's tables on refused registrations.
+fn refusals(readme: &str) -> BTreeSet<&str> {
+    let section = readme.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);
+    let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect()
+}
+
+#[test]
+fn every_refusal_that_the_readme_explains_is_one_of_the_vaults() -> Result<()> {
+    let readme = fs::read_to_string(root().join("README.md"))?;
+    let mut sources = Vec::new();
+    files(&root().join("crates/core/src/ports"), "rs", &mut sources)?;
+    files(&root().join("crates/server/src/vault"), "rs", &mut sources)?;
+    let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+    let named = refusals(&readme);
+    let invented: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("\"{name}\""))).collect();
+    assert!(named.len() > 12, "{named:?}");
+    assert!(invented.is_empty(), "README.md explains what no answer says: {invented:?}");
     Ok(())
 }

@@ -4,7 +4,10 @@
 
 use keycloak_double::UserConfig;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::scenario::{VAULT, agree, endings, exchange, impersonation, probe, realm, refusals, rotation};
+use tokenvault_tests::scenario::{
+    VAULT, agree, endings, exchange, folio, impersonation, lightweight, people, privilege, probe, realm, refusals,
+    rotation,
+};
 
 /// One test a scenario, named alike.
 macro_rules! scenarios {
@@ -45,7 +48,6 @@ scenarios! {
     refusals_do_no_harm: realm(), exchange::refusals_do_no_harm;
     only_the_audience_may_exchange: realm(), exchange::only_the_audience_may_exchange;
     the_legacy_exchange_takes_over: realm(), exchange::the_legacy_exchange_takes_over;
-    lightweight_tokens: realm(), exchange::lightweight_tokens;
     offline_sessions_give_access_tokens_only: realm(), exchange::offline_sessions_give_access_tokens_only;
 
     every_impersonation_is_a_session_of_its_own: realm(),
@@ -59,6 +61,31 @@ scenarios! {
     a_detached_session_of_ones_own_looks_alive: realm(), impersonation::a_detached_session_of_ones_own_looks_alive;
     revocation_ends_a_session_of_ones_own: realm(), impersonation::revocation_ends_a_session_of_ones_own;
     a_plain_service_account_may_not: impersonation::plain(realm()), impersonation::a_plain_service_account_may_not;
+
+    lightweight_tokens: realm(), lightweight::lightweight_tokens;
+    mapped_lightweight_tokens_can_be_exchanged: lightweight::mapped_interface(realm()),
+        lightweight::mapped_lightweight_tokens_can_be_exchanged;
+    mappers_say_where_they_count: lightweight::mappers_of_all_kinds(realm()),
+        lightweight::mappers_say_where_they_count;
+    lightweight_tokens_of_the_vaults_hide_roles: lightweight::lightweight_vault(realm()),
+        lightweight::lightweight_tokens_of_the_vaults_hide_roles;
+    a_name_for_sub_hides_a_service_account: lightweight::lightweight_accounts(realm()),
+        lightweight::a_name_for_sub_hides_a_service_account;
+    folios_realm_serves_the_vault: folio(), lightweight::folios_realm_serves_the_vault;
+
+    sub_is_up_to_each_clients_mappers: people::name_for_sub(realm()), people::sub_is_up_to_each_clients_mappers;
+    a_rename_changes_nothing_but_names: people::name_for_sub(realm()), people::a_rename_changes_nothing_but_names;
+    no_attribute_hides_a_property: people::attributes(realm()), people::no_attribute_hides_a_property;
+    pairwise_subjects_differ_by_client: people::pairwise(realm()), people::pairwise_subjects_differ_by_client;
+
+    introspection_shows_roles_however_they_are_held: privilege::people(realm()),
+        privilege::introspection_shows_roles_however_they_are_held;
+    clients_without_full_scope_hide_roles: privilege::people(realm()),
+        privilege::clients_without_full_scope_hide_roles;
+    introspection_tells_of_now: privilege::people(realm()), privilege::introspection_tells_of_now;
+    impersonation_needs_the_role_in_scope: privilege::people(realm()),
+        privilege::impersonation_needs_the_role_in_scope;
+    users_with_the_role_may_impersonate: privilege::people(realm()), privilege::users_with_the_role_may_impersonate;
 
     logout_ends_it_for_everybody: realm(), endings::logout_ends_it_for_everybody;
     revocation_takes_the_client_session: realm(), endings::revocation_takes_the_client_session;

@@ -214,6 +214,7 @@ async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record(
     let other_job = JobKey::new(record.key.tenant.clone(), job(2));
     let other_user = UserId::parse("somebody-else")?;
     let now = parts.clock.now();
+    let sid = &record.session.as_ref().expect("it has a session").sid;
     let (generation, before, after) =
         (record.generation, Generation(record.generation.0 - 1), record.generation.next());
     for (what, key, user, generation) in [
@@ -224,7 +225,7 @@ async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record(
         ("later generation", &record.key, &record.user, after),
     ] {
         let sealer = Sealer { key, user, ..parts.sealer(&record) };
-        let pair = sealer.seal(&grant(user, LIFE, 8), Kind::Own, generation, now);
+        let pair = sealer.seal(&grant(user, sid, LIFE, 8), Kind::Own, generation, now);
         let foreign = encode(&Record { pair: Some(pair), ..record.clone() });
         let mut swapped = fields.clone();
         for name in ["at", "rt", "pair"] {

@@ -92,6 +92,10 @@ name!(
     Subject, "the subject", 255, visible
 );
 name!(
+    /// The identity provider's own id of a user: it stays the same when the user is renamed, and users cannot choose it.
+    AccountId, "the account id", 255, visible
+);
+name!(
     /// Keycloak's user session, the `sid` claim.
     SessionId, "the session id", 255, visible
 );

@@ -13,7 +13,10 @@ pub use fleet::{
     Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
     event_place,
 };
-pub use idp::{CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Proof, ProofError, Refusal};
+pub use idp::{
+    CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Proof,
+    ProofError, Refusal,
+};
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
 /// The vault's clock runs slower or faster than time by this part at most (1/n) where it is not what the store's shows.

@@ -1,6 +1,6 @@
 //! What an administrator does: the acts of Keycloak's admin API that end or change sessions, as plain calls.
 
-use crate::config::{ClientConfig, RealmConfig, RealmSettings, UserConfig};
+use crate::config::{ClientConfig, RealmConfig, RealmSettings, Role, UserConfig};
 use crate::keys::SigningKey;
 use crate::machine::{Keycloak, insert_client, insert_user};
 use crate::state::{Realm, SessionKey};
@@ -14,6 +14,9 @@ pub enum AdminError {
     /// A realm of that name is there already.
     #[error("realm {0} is there already")]
     RealmExists(String),
+    /// A user of that name is there already.
+    #[error("user {0} is there already")]
+    UserExists(String),
     /// No user of that name.
     #[error("no user {0}")]
     UnknownUser(String),
@@ -84,6 +87,38 @@ impl Keycloak {
         let realm = self.realms.get(realm).ok_or_else(|| AdminError::UnknownRealm(realm.to_owned()))?;
         let user = realm.user_by_name(username).ok_or_else(|| AdminError::UnknownUser(username.to_owned()))?;
         Ok(user.id.clone())
+    }
+
+    /// Gives a user another name; sessions stay as they are. As in Keycloak, nothing happens in a realm that does not allow
+    /// it.
+    pub fn rename_user(&mut self, realm: &str, username: &str, name: &str) -> Result<(), AdminError> {
+        let id = self.user_id(realm, username)?;
+        let realm = self.realm(realm)?;
+        if realm.user_by_name(name).is_some_and(|u| u.id != id) {
+            return Err(AdminError::UserExists(name.to_owned()));
+        }
+        if let (true, Some(user)) = (realm.users_edit_themselves, realm.users.get_mut(&id)) {
+            name.clone_into(&mut user.config.username);
+        }
+        Ok(())
+    }
+
+    /// Writes an attribute of a user's.
+    pub fn set_attribute(&mut self, realm: &str, username: &str, name: &str, value: &str) -> Result<(), AdminError> {
+        let id = self.user_id(realm, username)?;
+        if let Some(user) = self.realm(realm)?.users.get_mut(&id) {
+            user.config.attributes.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Gives a user a role.
+    pub fn grant_role(&mut self, realm: &str, username: &str, role: Role) -> Result<(), AdminError> {
+        let id = self.user_id(realm, username)?;
+        if let Some(user) = self.realm(realm)?.users.get_mut(&id) {
+            user.config.roles.push(role);
+        }
+        Ok(())
     }
 
     /// Enables or disables a user; sessions stay as they are.

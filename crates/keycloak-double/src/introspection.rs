@@ -8,6 +8,7 @@ use crate::answer::{Answer, Refusal, Request};
 use crate::client_auth;
 use crate::config::Features;
 use crate::grants;
+use crate::mapping::{self, Extent};
 use crate::state::Realm;
 use crate::token::{self, Claims, OFFLINE, Origin, REFRESH};
 
@@ -85,7 +86,7 @@ fn describe(realm: &mut Realm, question: &Question<'_>) -> Result<Value, Silence
                 return Err(Silence::Inactive);
             }
         }
-        Hint::AccessToken if !claims.aud.contains(asker) => return Err(Silence::Inactive),
+        Hint::AccessToken if !is_for(realm, user, &claims, asker) => return Err(Silence::Inactive),
         Hint::AccessToken => {}
     }
     Ok(description(realm, &session, user, &claims))
@@ -101,8 +102,21 @@ fn check_reuse(realm: &Realm, session: &Attached, claims: &Claims) -> Result<(),
     grants::check_reuse(client, claims, max_reuse).map_err(|_| Silence::Inactive)
 }
 
+fn whole(realm: &Realm, user: &str, claims: &Claims) -> Claims {
+    let mut whole = claims.clone();
+    mapping::describe(realm, &claims.azp, user, Extent::Whole, &mut whole);
+    whole
+}
+
+/// Whether an access token is for a client. One that names nobody, as lightweight ones may, is for those whom its client's
+/// mappers name elsewhere.
+fn is_for(realm: &Realm, user: &str, claims: &Claims, asker: &str) -> bool {
+    if claims.aud.is_empty() { whole(realm, user, claims).aud.contains(asker) } else { claims.aud.contains(asker) }
+}
+
+/// What the token says and what it hides, as things stand by now and as its own client gets to see them.
 fn description(realm: &Realm, session: &Attached, user: &str, claims: &Claims) -> Value {
-    let mut description = serde_json::to_value(claims).unwrap_or(Value::Null);
+    let mut description = serde_json::to_value(whole(realm, user, claims)).unwrap_or(Value::Null);
     description["active"] = json!(true);
     description["client_id"] = json!(claims.azp);
     description["token_type"] = json!(claims.typ);

@@ -2,12 +2,12 @@
 //! session.
 
 use aws_lc_rs::digest;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::access::{Attached, Passing};
 use crate::answer::Answer;
-use crate::config::ServiceAccount;
 use crate::entropy::{Entropy, uuid};
+use crate::mapping::{self, Extent};
 use crate::scopes::{self, Granted};
 use crate::state::{ClientSession, Realm, SessionKey, UserSession, idle};
 use crate::token::{self, Audience, BEARER, Claims, ID, OFFLINE, Origin, REFRESH};
@@ -129,9 +129,14 @@ impl Issuer<'_> {
             reuse_id: None,
             extra: Map::new(),
         };
-        if !lightweight {
+        if lightweight && origin == Origin::Transient {
+            // Without a session nothing else would tell whose token it is.
             claims.sub = Some(ctx.user.clone());
-            self.map_claims(ctx, &mut claims);
+        }
+        let extent = if lightweight { Extent::Lightweight } else { Extent::Regular };
+        mapping::describe(self.realm, &ctx.client_id, &ctx.user, extent, &mut claims);
+        if !ctx.audience.is_empty() {
+            claims.aud.0.retain(|a| ctx.audience.contains(a));
         }
         claims
     }
@@ -147,38 +152,6 @@ impl Issuer<'_> {
             Attached::Passing(passing) => Some((passing.started + settings.sso_session_max) * 1000),
         };
         session.map_or(own, |end| own.min(end)) / 1000
-    }
-
-    /// What the client's mappers add.
-    fn map_claims(&self, ctx: &Context, claims: &mut Claims) {
-        let Some(client) = self.realm.clients.get(&ctx.client_id) else { return };
-        let Some(user) = self.realm.users.get(&ctx.user) else { return };
-        for audience in &client.audiences {
-            claims.aud.add(audience);
-        }
-        let mut put = |name: &str, value: Value| claims.extra.insert(name.to_owned(), value);
-        put("acr", json!("1"));
-        put("preferred_username", json!(user.config.username));
-        put("email_verified", json!(false));
-        put("realm_access", json!({"roles": ["offline_access"]}));
-        if let Some(id) = user.config.user_id.as_ref().filter(|_| client.maps_user_id) {
-            put("user_id", json!(id));
-        }
-        let owner = user.service_account_of.as_ref();
-        if let Some(owner) = owner {
-            put("client_id", json!(owner));
-        }
-        let impersonates = owner
-            .and_then(|o| self.realm.clients.get(o))
-            .is_some_and(|c| c.service_account == ServiceAccount::Impersonating);
-        if impersonates || user.config.realm_management {
-            let role = if impersonates { "impersonation" } else { "manage-users" };
-            put("resource_access", json!({"realm-management": {"roles": [role]}}));
-            claims.aud.add("realm-management");
-        }
-        if !ctx.audience.is_empty() {
-            claims.aud.0.retain(|a| ctx.audience.contains(a));
-        }
     }
 
     /// Signs everything and puts the answer together.
@@ -217,20 +190,11 @@ impl Issuer<'_> {
         let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
         let mut extra = Map::new();
         extra.insert("at_hash".to_owned(), json!(token::b64(&hash.as_ref()[..16])));
-        for name in ["acr", "preferred_username", "email_verified", "user_id"] {
-            if let Some(value) = access.extra.get(name) {
-                extra.insert(name.to_owned(), value.clone());
-            }
-        }
-        Claims {
-            jti: uuid(self.entropy),
-            aud: Audience(vec![ctx.client_id.clone()]),
-            sub: Some(ctx.user.clone()),
-            typ: ID.to_owned(),
-            scope: None,
-            extra,
-            ..access.clone()
-        }
+        let mut id = Claims { jti: uuid(self.entropy), typ: ID.to_owned(), scope: None, extra, ..access.clone() };
+        mapping::describe(self.realm, &ctx.client_id, &ctx.user, Extent::Whole, &mut id);
+        // Roles are for those who are asked to do something, not for those who ask.
+        id.extra.retain(|name, _| !name.ends_with("_access"));
+        Claims { aud: Audience(vec![ctx.client_id.clone()]), ..id }
     }
 
     /// The claims of a new refresh token, and the marks its issue leaves in the session.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::admin::AdminError;
 use crate::answer::{Answer, Refusal, Request};
-use crate::config::{ClientConfig, Features, RealmConfig, ServiceAccount, UserConfig};
+use crate::config::{ClientConfig, Features, RealmConfig, Role, Roles, ServiceAccount, UserConfig};
 use crate::entropy::{Entropy, uuid};
 use crate::issue::Issuer;
 use crate::journal::Journal;
@@ -63,6 +63,8 @@ impl Keycloak {
             settings: config.settings,
             keys: vec![key],
             secret: RealmSecret::new(entropy),
+            roles: Roles { realm: config.name.clone(), composites: config.roles, groups: config.groups },
+            users_edit_themselves: config.users_edit_themselves,
             clients: BTreeMap::new(),
             users: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -127,12 +129,20 @@ impl Keycloak {
 
 /// Enters a client, with the user behind its service account if it has one.
 pub(crate) fn insert_client(realm: &mut Realm, client: ClientConfig, entropy: &mut dyn Entropy) {
-    let has_account = realm.service_account_of(&client.client_id).is_some();
-    if client.service_account == ServiceAccount::None {
-        realm.users.retain(|_, u| u.service_account_of.as_ref() != Some(&client.client_id));
-    } else if !has_account {
-        let account = UserConfig::new(format!("service-account-{}", client.client_id), "");
-        insert_user(realm, account, Some(client.client_id.clone()), entropy);
+    let roles = match client.service_account {
+        ServiceAccount::None => None,
+        ServiceAccount::Plain => Some(Vec::new()),
+        ServiceAccount::Impersonating => Some(vec![Role::management("impersonation")]),
+    };
+    let present = realm.users.values_mut().find(|u| u.service_account_of.as_ref() == Some(&client.client_id));
+    match (roles, present) {
+        (None, _) => realm.users.retain(|_, u| u.service_account_of.as_ref() != Some(&client.client_id)),
+        (Some(roles), Some(account)) => account.config.roles = roles,
+        (Some(roles), None) => {
+            let mut account = UserConfig::new(format!("service-account-{}", client.client_id), "").without_roles();
+            account.roles = roles;
+            insert_user(realm, account, Some(client.client_id.clone()), entropy);
+        }
     }
     realm.clients.insert(client.client_id.clone(), client);
 }
@@ -145,7 +155,8 @@ pub(crate) fn insert_user(
     entropy: &mut dyn Entropy,
 ) {
     let id = config.id.clone().unwrap_or_else(|| uuid(entropy));
-    let user = User { id: id.clone(), config, service_account_of, not_before: 0 };
+    let born_as = config.username.clone();
+    let user = User { id: id.clone(), born_as, config, service_account_of, not_before: 0 };
     realm.users.insert(id, user);
 }
 

@@ -1,9 +1,13 @@
 //! The same realm in the words of Keycloak's admin API, so that what runs on the stand-in can be set up on a real
 //! Keycloak as well.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
-use crate::config::{ClientConfig, RealmConfig, RealmSettings, ServiceAccount, UserConfig};
+use crate::config::{
+    ClientConfig, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, Source, UserConfig, default_roles,
+};
 
 impl RealmConfig {
     /// The body of `POST /admin/realms`.
@@ -13,21 +17,75 @@ impl RealmConfig {
         realm["enabled"] = json!(true);
         realm["sslRequired"] = json!("none");
         realm["clients"] = self.clients().iter().map(ClientConfig::representation).collect();
+        let users = self.users().iter().map(|user| user.representation_in(self.name()));
         let accounts = self.clients().iter().filter_map(ClientConfig::service_account_representation);
-        realm["users"] = self.users().iter().map(UserConfig::representation).chain(accounts).collect();
-        realm["components"] = json!({"org.keycloak.userprofile.UserProfileProvider": [user_profile()]});
+        realm["users"] = users.chain(accounts).collect();
+        realm["roles"] = json!({"realm": self.roles.iter().map(|(name, of)| composite(name, of)).collect::<Vec<_>>()});
+        let group = |(name, roles): (&String, &Vec<Role>)| with_roles(json!({"name": name}), roles);
+        realm["groups"] = self.groups.iter().map(group).collect();
+        realm["scopeMappings"] = scope_mappings(self.clients(), None);
+        let clients = self.clients().iter().flat_map(|c| &c.scope_mappings).filter_map(|role| match role {
+            Role::Client(client, _) => Some(client),
+            Role::Realm(_) => None,
+        });
+        let clients: BTreeSet<&String> = clients.collect();
+        realm["clientScopeMappings"] =
+            clients.into_iter().map(|id| (id.clone(), scope_mappings(self.clients(), Some(id)))).collect();
+        realm["editUsernameAllowed"] = json!(self.users_edit_themselves);
+        let profile = user_profile(self.users_edit_themselves);
+        realm["components"] = json!({"org.keycloak.userprofile.UserProfileProvider": [profile]});
         realm
     }
 }
 
 /// A fresh realm drops attributes it does not know, `user_id` among them, unless its user profile allows them.
-fn user_profile() -> Value {
+fn user_profile(users_edit_themselves: bool) -> Value {
+    let edit = if users_edit_themselves { json!(["admin", "user"]) } else { json!(["admin"]) };
     let attributes: Vec<_> = ["username", "email", "firstName", "lastName"]
         .iter()
-        .map(|name| json!({"name": name, "permissions": {"view": ["admin", "user"], "edit": ["admin"]}}))
+        .map(|name| json!({"name": name, "permissions": {"view": ["admin", "user"], "edit": edit}}))
         .collect();
-    let profile = json!({"unmanagedAttributePolicy": "ADMIN_EDIT", "attributes": attributes}).to_string();
+    let policy = if users_edit_themselves { "ENABLED" } else { "ADMIN_EDIT" };
+    let profile = json!({"unmanagedAttributePolicy": policy, "attributes": attributes}).to_string();
     json!({"providerId": "declarative-user-profile", "config": {"kc.user.profile.config": [profile]}})
+}
+
+/// The roles that clients without full scope have in it: those of the realm, or of a client.
+fn scope_mappings(clients: &[ClientConfig], of: Option<&String>) -> Value {
+    let mappings = clients.iter().filter_map(|client| {
+        let roles = client.scope_mappings.iter().filter_map(|role| match (role, of) {
+            (Role::Realm(name), None) => Some(name),
+            (Role::Client(id, name), Some(of)) if id == of => Some(name),
+            _ => None,
+        });
+        let roles: Vec<_> = roles.collect();
+        (!roles.is_empty()).then(|| json!({"client": client.client_id(), "roles": roles}))
+    });
+    mappings.collect()
+}
+
+fn composite(name: &str, contains: &[Role]) -> Value {
+    let (realm, client) = by_owner(contains);
+    json!({"name": name, "composite": !contains.is_empty(), "composites": {"realm": realm, "client": client}})
+}
+
+/// A user or a group with its roles.
+fn with_roles(mut holder: Value, roles: &[Role]) -> Value {
+    let (realm, client) = by_owner(roles);
+    holder["realmRoles"] = json!(realm);
+    holder["clientRoles"] = json!(client);
+    holder
+}
+
+fn by_owner(roles: &[Role]) -> (Vec<&str>, BTreeMap<&str, Vec<&str>>) {
+    let (mut realm, mut clients) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
+    for role in roles {
+        match role {
+            Role::Realm(name) => realm.push(name.as_str()),
+            Role::Client(client, name) => clients.entry(client.as_str()).or_default().push(name.as_str()),
+        }
+    }
+    (realm, clients)
 }
 
 impl RealmSettings {
@@ -46,10 +104,10 @@ impl RealmSettings {
 impl ClientConfig {
     /// The client as `POST /admin/realms/{realm}/clients` takes it.
     pub fn representation(&self) -> Value {
-        let mut mappers: Vec<Value> = self.audiences.iter().map(|a| audience_mapper(a)).collect();
-        if self.maps_user_id {
-            mappers.push(user_id_mapper());
-        }
+        let mappers: Vec<Value> = self.mappers.iter().map(Mapper::representation).collect();
+        let pairwise = self.mappers.iter().any(|mapper| mapper.source == Source::PairwiseSubject);
+        // Keycloak makes pairwise subjects for a host.
+        let redirect = if pairwise { format!("https://{}.example.org/*", self.client_id()) } else { "*".to_owned() };
         let refresh = if self.exchange_refresh_tokens { "SAME_SESSION" } else { "NO" };
         json!({
             "clientId": self.client_id(),
@@ -59,7 +117,8 @@ impl ClientConfig {
             "directAccessGrantsEnabled": self.direct_access_grants,
             "serviceAccountsEnabled": self.service_account != ServiceAccount::None,
             "consentRequired": self.consent_required,
-            "redirectUris": ["*"],
+            "fullScopeAllowed": self.full_scope,
+            "redirectUris": [redirect],
             "attributes": {
                 "standard.token.exchange.enabled": self.standard_token_exchange.to_string(),
                 "standard.token.exchange.enableRefreshRequestedTokenType": refresh,
@@ -84,7 +143,7 @@ impl ClientConfig {
 
 impl UserConfig {
     /// The user as a realm import takes it.
-    pub fn representation(&self) -> Value {
+    pub fn representation_in(&self, realm: &str) -> Value {
         let mut user = json!({
             "username": self.username(),
             "enabled": self.enabled,
@@ -93,42 +152,51 @@ impl UserConfig {
             "firstName": self.username(),
             "lastName": "Example",
             "credentials": [{"type": "password", "value": self.password(), "temporary": false}],
-            "realmRoles": ["offline_access"],
+            "groups": self.groups.iter().map(|group| format!("/{group}")).collect::<Vec<_>>(),
         });
         if let Some(id) = &self.id {
             user["id"] = json!(id);
         }
-        if let Some(id) = &self.user_id {
-            user["attributes"] = json!({"user_id": [id]});
+        if !self.attributes.is_empty() {
+            user["attributes"] = self.attributes.iter().map(|(name, value)| (name.clone(), json!([value]))).collect();
         }
-        if self.realm_management {
-            user["clientRoles"] = json!({"realm-management": ["manage-users"]});
-        }
-        user
+        let default = self.default_roles.then(|| Role::realm(default_roles(realm)));
+        with_roles(user, &self.roles.iter().cloned().chain(default).collect::<Vec<_>>())
     }
 }
 
-fn audience_mapper(client: &str) -> Value {
-    json!({
-        "name": format!("audience {client}"),
-        "protocol": "openid-connect",
-        "protocolMapper": "oidc-audience-mapper",
-        "config": {"included.client.audience": client, "access.token.claim": "true"},
-    })
-}
-
-fn user_id_mapper() -> Value {
-    json!({
-        "name": "user_id",
-        "protocol": "openid-connect",
-        "protocolMapper": "oidc-usermodel-attribute-mapper",
-        "config": {
-            "user.attribute": "user_id",
-            "claim.name": "user_id",
-            "jsonType.label": "String",
-            "access.token.claim": "true",
-            "id.token.claim": "true",
+impl Mapper {
+    fn representation(&self) -> Value {
+        let mut config = json!({
+            "access.token.claim": self.access_token.to_string(),
+            "lightweight.claim": self.lightweight.to_string(),
             "introspection.token.claim": "true",
-        },
-    })
+        });
+        let mut from = |source: &str, claim: &str| {
+            config["user.attribute"] = json!(source);
+            config["claim.name"] = json!(claim);
+            config["jsonType.label"] = json!("String");
+            config["id.token.claim"] = json!("true");
+        };
+        let (name, kind) = match &self.source {
+            Source::Property { property, claim } => {
+                from(property, claim);
+                (format!("{claim} from the property {property}"), "oidc-usermodel-property-mapper")
+            }
+            Source::Attribute { attribute, claim } => {
+                from(attribute, claim);
+                (claim.clone(), "oidc-usermodel-attribute-mapper")
+            }
+            Source::Subject => ("sub".to_owned(), "oidc-sub-mapper"),
+            Source::PairwiseSubject => {
+                config["pairwiseSubAlgorithmSalt"] = json!("the salt of a realm for tests");
+                ("pairwise sub".to_owned(), "oidc-sha256-pairwise-sub-mapper")
+            }
+            Source::Audience(client) => {
+                config["included.client.audience"] = json!(client);
+                (format!("audience {client}"), "oidc-audience-mapper")
+            }
+        };
+        json!({"name": name, "protocol": "openid-connect", "protocolMapper": kind, "config": config})
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{ClientConfig, RealmSettings, UserConfig};
+use crate::config::{ClientConfig, RealmSettings, Role, Roles, UserConfig};
 use crate::keys::{RealmSecret, SigningKey};
 
 pub(crate) struct Realm {
@@ -13,7 +13,9 @@ pub(crate) struct Realm {
     pub(crate) keys: Vec<SigningKey>,
     pub(crate) secret: RealmSecret,
     pub(crate) clients: BTreeMap<String, ClientConfig>,
-    /// By `sub`, service accounts included.
+    pub(crate) roles: Roles,
+    pub(crate) users_edit_themselves: bool,
+    /// By Keycloak's own id, service accounts included.
     pub(crate) users: BTreeMap<String, User>,
     pub(crate) sessions: BTreeMap<SessionKey, UserSession>,
     /// `jti` of revoked access tokens, with the second they may be forgotten.
@@ -29,6 +31,12 @@ impl Realm {
 
     pub(crate) fn service_account_of(&self, client_id: &str) -> Option<&User> {
         self.users.values().find(|u| u.service_account_of.as_deref() == Some(client_id))
+    }
+
+    /// Whether a user may do what a role permits when they ask through a client: the client must get to see it.
+    pub(crate) fn permits(&self, user: &str, client_id: &str, role: &Role) -> bool {
+        let (Some(user), Some(client)) = (self.users.get(user), self.clients.get(client_id)) else { return false };
+        self.roles.seen_by(client, &user.config).contains(role)
     }
 
     /// Takes a client out of a session; the session itself stays, even with no client left.
@@ -73,6 +81,8 @@ impl Realm {
 
 pub(crate) struct User {
     pub(crate) id: String,
+    /// The name at first, which other properties were made from.
+    pub(crate) born_as: String,
     pub(crate) config: UserConfig,
     pub(crate) service_account_of: Option<String>,
     pub(crate) not_before: u64,

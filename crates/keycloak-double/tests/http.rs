@@ -11,7 +11,7 @@ use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, ManualClock, Moment
 use serde_json::Value;
 
 async fn start() -> Double {
-    let realm = RealmConfig::folio_like("lab").signing_key(lab::key());
+    let realm = RealmConfig::lab("lab").signing_key(lab::key());
     Double::start(DoubleConfig::new().clock(ManualClock::new(1_800_000_000_000)).realm(realm)).await.unwrap()
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokenvault_core::ids::{SessionId, Subject, UserId};
-use tokenvault_core::ports::{CallError, Cause, Grant, GrantError, Refusal};
+use tokenvault_core::ids::{AccountId, SessionId, UserId};
+use tokenvault_core::ports::{CallError, Cause, Grant, GrantError, Introspection, Refusal};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 
 use crate::claims::{self, Claims};
@@ -111,7 +111,13 @@ struct ErrorAnswer {
 #[derive(Deserialize)]
 struct IntrospectionAnswer {
     active: bool,
+    #[serde(flatten)]
+    claims: Claims,
 }
+
+/// The claim with Keycloak's own id of the user, as `deploy/keycloak/setup.sh` has the vault's client map it (the property
+/// `id`).
+pub const ACCOUNT_CLAIM: &str = "keycloak_user_id";
 
 #[derive(Deserialize)]
 struct KeysAnswer {
@@ -141,13 +147,20 @@ pub fn grant(call: Call, answer: Answer, tenant: &TenantConfig) -> Result<Grant,
         expires_in: seconds(answer.expires_in),
         refresh_expires_in: if endless(refresh_life, &refresh) { None } else { Some(seconds(refresh_life)) },
         scope: answer.scope,
-        subject: parsed(&claims, "sub", Subject::parse),
+        account: account(&claims, tenant),
         user: parsed(&claims, &tenant.user_id_claim, UserId::parse),
         sid: parsed(&claims, "sid", SessionId::parse),
         privileged: claims::privileged(&claims, tenant.is_master()),
         access,
         refresh,
     })
+}
+
+/// Keycloak's own id of the user: what the vault's client maps as such. Where users are known by `sub`, that is the same
+/// thing unless the realm maps something else onto it, and then only the mapped claim counts.
+fn account(claims: &Claims, tenant: &TenantConfig) -> Option<AccountId> {
+    let mapped = parsed(claims, ACCOUNT_CLAIM, AccountId::parse);
+    mapped.or_else(|| parsed(claims, "sub", AccountId::parse).filter(|_| tenant.user_id_claim == "sub"))
 }
 
 /// The client's own access token.
@@ -157,11 +170,24 @@ pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
 }
 
 /// Whether the introspected token is active.
-pub fn introspection(call: Call, answer: Answer) -> Result<bool, CallError> {
-    let answer = success(call, answer).and_then(|body| json::<IntrospectionAnswer>(&body));
+pub fn probe(answer: Answer) -> Result<bool, CallError> {
+    introspected(Call::Probe, answer).map(|answer| answer.active)
+}
+
+/// Whether the introspected access token is active, and what its user may do.
+pub fn introspection(answer: Answer, tenant: &TenantConfig) -> Result<Introspection, CallError> {
+    let IntrospectionAnswer { active, claims } = introspected(Call::Introspect, answer)?;
+    let privilege = || claims::privilege(&claims, tenant.is_master());
+    Ok(if active { Introspection::Active(privilege()) } else { Introspection::Inactive })
+}
+
+fn introspected(call: Call, answer: Answer) -> Result<IntrospectionAnswer, CallError> {
+    let answer = success(call, answer).and_then(|body| json(&body));
     match answer {
-        Ok(answer) => Ok(answer.active),
-        Err(GrantError::Refused(Refusal::TokenInvalid)) => Ok(false),
+        Ok(answer) => Ok(answer),
+        Err(GrantError::Refused(Refusal::TokenInvalid)) => {
+            Ok(IntrospectionAnswer { active: false, claims: Claims::new() })
+        }
         Err(error) => Err(no_answer(error)),
     }
 }

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use tokenvault_core::ports::Privilege;
 
 /// A JWT's claims.
 pub(crate) type Claims = Map<String, Value>;
@@ -25,24 +26,49 @@ pub(crate) fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
     claims.get(name)?.as_str()
 }
 
-/// Whether impersonating this user is out of the question: a service account, or somebody who may administer the realm
-/// (in the master realm: any realm). Errs on the side of yes.
+/// Whether a token shows that impersonating its user is out of the question: a service account, or somebody who may
+/// administer the realm (in the master realm: any realm). Errs on the side of yes.
 pub(crate) fn privileged(claims: &Claims, master: bool) -> bool {
-    let service_account = claims.contains_key("client_id")
-        || claims.contains_key("clientId")
-        || text(claims, "preferred_username").is_some_and(|name| name.starts_with("service-account-"));
-    let administers = |client: &str| client == "realm-management" || (master && client.ends_with("-realm"));
-    let manager = claims
-        .get("resource_access")
-        .and_then(Value::as_object)
-        .is_some_and(|access| access.iter().any(|(client, roles)| administers(client) && has_roles(roles)));
+    claims.contains_key("client_id") || is_service_account(claims) || administers(claims, master)
+}
+
+/// The same of an answer to introspection, which shows the roles that a lightweight token hides. It always has a
+/// `client_id`: there it is a member of the answer (RFC 7662 §2.2) and no claim.
+pub(crate) fn privilege(answer: &Claims, master: bool) -> Privilege {
+    if is_service_account(answer) || administers(answer, master) {
+        Privilege::Privileged
+    } else if answer.get("realm_access").is_some_and(has_roles)
+        || client_access(answer).any(|(_, roles)| has_roles(roles))
+    {
+        Privilege::Ordinary
+    } else {
+        Privilege::Unknown
+    }
+}
+
+/// Keycloak puts these claims into a service account's tokens. A user may choose such a name, and is refused then.
+fn is_service_account(claims: &Claims) -> bool {
+    let named = |claim: &str| text(claims, claim).is_some_and(|name| name.starts_with("service-account-"));
+    ["clientId", "clientHost", "clientAddress"].iter().any(|claim| claims.contains_key(*claim))
+        || named("preferred_username")
+        || named("username")
+}
+
+fn administers(claims: &Claims, master: bool) -> bool {
+    let of_realms = |client: &str| client == "realm-management" || (master && client.ends_with("-realm"));
+    let manager = client_access(claims).any(|(client, roles)| of_realms(client) && has_roles(roles));
     let realm_admin = master
         && claims
             .get("realm_access")
             .and_then(|access| access.get("roles"))
             .and_then(Value::as_array)
             .is_some_and(|roles| roles.iter().any(|role| role == "admin" || role == "create-realm"));
-    service_account || manager || realm_admin
+    manager || realm_admin
+}
+
+fn client_access(claims: &Claims) -> impl Iterator<Item = (&str, &Value)> {
+    let access = claims.get("resource_access").and_then(Value::as_object);
+    access.into_iter().flatten().map(|(client, roles)| (client.as_str(), roles))
 }
 
 fn has_roles(access: &Value) -> bool {
@@ -91,6 +117,24 @@ mod tests {
         ] {
             assert!(is_privileged(&claims, true), "{claims}");
         }
+    }
+
+    #[test]
+    fn introspection_tells_privileged_users_from_others_and_from_those_whose_roles_are_hidden() {
+        let judge = |answer: Value| privilege(answer.as_object().unwrap(), false);
+        let ui = |access: Value| json!({ "active": true, "client_id": "ui", "username": "alice", "resource_access": access });
+        assert_eq!(judge(ui(json!({ "realm-management": { "roles": ["view-users"] } }))), Privilege::Privileged);
+        assert_eq!(judge(json!({ "username": "service-account-x" })), Privilege::Privileged);
+        assert_eq!(judge(json!({ "clientHost": "127.0.0.1" })), Privilege::Privileged);
+        assert_eq!(judge(ui(json!({ "account": { "roles": ["view-profile"] } }))), Privilege::Ordinary);
+        assert_eq!(
+            judge(json!({ "client_id": "ui", "realm_access": { "roles": ["adminRole"] } })),
+            Privilege::Ordinary
+        );
+        for hidden in [json!({}), json!({ "account": { "roles": [] } })] {
+            assert_eq!(judge(ui(hidden)), Privilege::Unknown);
+        }
+        assert_eq!(judge(json!({ "client_id": "ui", "realm_access": { "roles": [] } })), Privilege::Unknown);
     }
 
     #[test]

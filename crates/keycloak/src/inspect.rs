@@ -3,18 +3,20 @@
 //! Every act here is harmless to users: it asks for tokens of the client's service account alone, and what it opens it
 //! ends. Nothing here is part of serving a job.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, header};
 use serde_json::Value;
-use tokenvault_core::ids::Subject;
+use tokenvault_core::ids::AccountId;
 use tokenvault_core::ports::{Clock, Entropy};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use url::Url;
 
+use crate::answer::ACCOUNT_CLAIM;
 use crate::claims::{self, Claims};
 use crate::http::{HttpClient, TransportFailure};
 use crate::request::{Caller, ClientAuth, HttpRequest};
@@ -59,11 +61,39 @@ pub struct ServiceAccount {
     /// Keycloak's clock when it was issued, in whole seconds.
     pub issued_at: Option<Timestamp>,
     /// Whose it is.
-    pub subject: Option<Subject>,
+    pub account: Option<AccountId>,
     /// The realm's roles in it.
     pub realm_roles: Vec<String>,
     /// Whether it names the role `realm-management/impersonation`.
     pub names_impersonation: bool,
+    /// Whom it is for (`aud`).
+    pub audience: Vec<String>,
+    /// Whether it carries [`ACCOUNT_CLAIM`].
+    pub names_account: bool,
+    /// The names of all its claims.
+    pub claims: BTreeSet<String>,
+    /// The bytes of its header and its signature, which every access token of the client has.
+    pub envelope: usize,
+}
+
+impl ServiceAccount {
+    fn read(answer: &Value) -> Result<Self, Unlearnt> {
+        let token = AccessToken::new(text(answer, "access_token")?);
+        let claims = claims::unverified(token.expose()).ok_or(Unlearnt::Unintelligible)?;
+        let payload = token.expose().split('.').nth(1).map_or(0, str::len);
+        Ok(Self {
+            expires_in: seconds(answer, "expires_in")?,
+            issued_at: claims.get("iat").and_then(Value::as_u64).map(Timestamp::from_secs),
+            account: claims::text(&claims, "sub").and_then(|sub| AccountId::parse(sub).ok()),
+            realm_roles: roles(claims.get("realm_access")),
+            names_impersonation: impersonates(&claims),
+            audience: audience(claims.get("aud")),
+            names_account: claims.contains_key(ACCOUNT_CLAIM),
+            envelope: token.expose().len() - payload,
+            claims: claims.keys().cloned().collect(),
+            token,
+        })
+    }
 }
 
 /// A session that the client opened for its own service account. `Debug` shows no token.
@@ -100,16 +130,17 @@ impl<'a> Inspector<'a> {
     /// A token of the service account's.
     pub async fn service_account(&self) -> Result<ServiceAccount, Unlearnt> {
         let answer = self.as_client(|caller| caller.service_account()).await?;
-        let token = AccessToken::new(text(&answer, "access_token")?);
-        let claims = claims::unverified(token.expose()).ok_or(Unlearnt::Unintelligible)?;
-        Ok(ServiceAccount {
-            token,
-            expires_in: seconds(&answer, "expires_in")?,
-            issued_at: claims.get("iat").and_then(Value::as_u64).map(Timestamp::from_secs),
-            subject: claims::text(&claims, "sub").and_then(|sub| Subject::parse(sub).ok()),
-            realm_roles: roles(claims.get("realm_access")),
-            names_impersonation: impersonates(&claims),
-        })
+        ServiceAccount::read(&answer)
+    }
+
+    /// The names of the claims that Keycloak knows of the service account's token, those included that the token of a
+    /// client with lightweight access tokens leaves out.
+    pub async fn known_claims(&self, account: &ServiceAccount) -> Result<BTreeSet<String>, Unlearnt> {
+        let answer = self.as_client(|caller| caller.introspect(&account.token)).await?;
+        match answer.as_object() {
+            Some(known) if answer["active"] == true => Ok(known.keys().cloned().collect()),
+            _ => Err(Unlearnt::Unintelligible),
+        }
     }
 
     /// Asks for a refresh token in exchange for the service account's access token, which the standard exchange
@@ -120,8 +151,8 @@ impl<'a> Inspector<'a> {
 
     /// Opens a session of the service account's by impersonation, as the vault does for a user.
     pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, Unlearnt> {
-        let subject = account.subject.as_ref().ok_or(Unlearnt::Unintelligible)?;
-        let answer = self.as_client(|caller| caller.impersonate(&account.token, subject, None)).await?;
+        let itself = account.account.as_ref().ok_or(Unlearnt::Unintelligible)?;
+        let answer = self.as_client(|caller| caller.impersonate(&account.token, itself, None)).await?;
         session(&answer)
     }
 
@@ -140,7 +171,8 @@ impl<'a> Inspector<'a> {
         }
     }
 
-    /// A resource of the realm's admin API; `path` begins with a slash or is empty.
+    /// A resource of the realm's admin API; `path` begins with a slash or is empty. What stands in it is quoted by
+    /// [`quoted`].
     pub async fn admin(&self, administrator: &AccessToken, path: &str) -> Result<Value, Unlearnt> {
         let below = |realm: &str| {
             let (server, name) = realm.rsplit_once("/realms/").unwrap_or((realm, ""));
@@ -187,6 +219,11 @@ impl<'a> Inspector<'a> {
     }
 }
 
+/// A name as it stands in a URL, in its path or its query.
+pub fn quoted(name: &str) -> String {
+    url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 fn session(answer: &Value) -> Result<OwnSession, Unlearnt> {
     let refresh = RefreshToken::new(text(answer, "refresh_token")?);
     Ok(OwnSession { refresh, refresh_expires_in: seconds(answer, "refresh_expires_in")? })
@@ -203,6 +240,15 @@ fn seconds(answer: &Value, name: &str) -> Result<Duration, Unlearnt> {
 fn roles(access: Option<&Value>) -> Vec<String> {
     let roles = access.and_then(|access| access.get("roles")).and_then(Value::as_array);
     roles.into_iter().flatten().filter_map(|role| role.as_str().map(str::to_owned)).collect()
+}
+
+/// One name or a list of them (RFC 7519 §4.1.3).
+pub fn audience(claim: Option<&Value>) -> Vec<String> {
+    match claim {
+        Some(Value::String(one)) => vec![one.clone()],
+        Some(Value::Array(many)) => many.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn impersonates(claims: &Claims) -> bool {

@@ -29,7 +29,7 @@ mod words;
 
 pub use assertion::{InvalidKey, SigningKey};
 pub use http::{HttpAnswer, HttpClient, TransportFailure};
-pub use inspect::{Inspector, OwnSession, ServiceAccount, Unlearnt};
+pub use inspect::{Inspector, OwnSession, ServiceAccount, Unlearnt, audience, quoted};
 pub use logout::{LogoutError, LogoutToken};
 pub use observe::{CallObserver, NoObserver};
 pub use provider::KeycloakProvider;

@@ -3,6 +3,8 @@
 //! Time is the injected clock's; jsonwebtoken is used for the signature alone, since its own checks of `exp` and `nbf`
 //! read the machine's clock.
 
+use std::time::Duration;
+
 use jsonwebtoken::Algorithm;
 use tokenvault_core::ids::{ClientId, SessionId, Subject, UserId};
 use tokenvault_core::ports::{Proof, ProofError};
@@ -11,6 +13,9 @@ use tokenvault_core::time::Timestamp;
 use crate::claims::{self, Claims};
 use crate::jwks::VerifyingKey;
 use crate::tenant::TenantConfig;
+
+/// How far back a proof may have been issued where the tenant does not say and the proof lives longer.
+const MOST_AGE: Duration = Duration::from_hours(1);
 
 /// A token in its parts, its algorithm allowed, nothing verified yet.
 pub(crate) struct Unverified<'a> {
@@ -78,7 +83,9 @@ pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
     }
     let issued_at = time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
     let not_before = time(claims, "nbf")?.unwrap_or(issued_at);
-    if issued_at.max(not_before) > now + tenant.clock_skew || now.since(issued_at) > tenant.max_proof_age {
+    // A user interface renews its token only when it has expired: at a job's start it is of any age up to its whole life.
+    let most_age = tenant.max_proof_age.unwrap_or_else(|| expires_at.since(issued_at).min(MOST_AGE));
+    if issued_at.max(not_before) > now + tenant.clock_skew || now.since(issued_at) > most_age {
         return Err(ProofError::TooOld);
     }
     let client = name(claims, "azp", ClientId::parse).ok_or(ProofError::Client)?;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokenvault_core::ids::{ClientId, Subject, TenantId};
+use tokenvault_core::ids::{AccountId, ClientId, TenantId};
 use tokenvault_core::ports::{
-    CallError, Client, Clock, Entropy, Grant, GrantError, IdentityProvider, Proof, ProofError, Refusal,
+    CallError, Client, Clock, Entropy, Grant, GrantError, IdentityProvider, Introspection, Proof, ProofError, Refusal,
 };
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tracing::Instrument;
@@ -114,10 +114,6 @@ impl KeycloakProvider {
         self.call(&place.tenant, call, request, classify, grant_code).await
     }
 
-    async fn introspection(&self, place: &Place, call: Call, request: HttpRequest) -> Result<bool, CallError> {
-        self.call(&place.tenant, call, request, |answer| answer::introspection(call, answer), call_code).await
-    }
-
     /// The tenant and the proof for the client's next request. A tenant or client that is not configured (any more) is a
     /// refusal of the client, which says nothing about any token.
     fn place(&self, client: &Client) -> Result<Place, Refusal> {
@@ -196,11 +192,11 @@ impl IdentityProvider for KeycloakProvider {
         self.token_call(&place, Call::Refresh, request).await
     }
 
-    async fn impersonate(&self, client: &Client, subject: &Subject) -> Result<Grant, GrantError> {
+    async fn impersonate(&self, client: &Client, account: &AccountId) -> Result<Grant, GrantError> {
         let service = self.service_token(client).await?;
         // A new proof: an assertion is good for one request.
         let place = self.place(client).map_err(GrantError::Refused)?;
-        let request = place.caller().impersonate(&service, subject, place.tenant.exchange_scope.as_deref());
+        let request = place.caller().impersonate(&service, account, place.tenant.exchange_scope.as_deref());
         let result = self.token_call(&place, Call::Impersonate, request).await;
         // A role granted a moment ago is found in a new token only.
         if let Err(GrantError::Refused(Refusal::ClientRejected | Refusal::NotAllowed)) = result {
@@ -212,13 +208,14 @@ impl IdentityProvider for KeycloakProvider {
     async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError> {
         let place = self.place(client).map_err(CallError::Refused)?;
         let request = place.caller().probe(token);
-        self.introspection(&place, Call::Probe, request).await
+        self.call(&place.tenant, Call::Probe, request, answer::probe, call_code).await
     }
 
-    async fn is_live(&self, client: &Client, token: &AccessToken) -> Result<bool, CallError> {
+    async fn introspect(&self, client: &Client, token: &AccessToken) -> Result<Introspection, CallError> {
         let place = self.place(client).map_err(CallError::Refused)?;
         let request = place.caller().introspect(token);
-        self.introspection(&place, Call::Introspect, request).await
+        let classify = |answer| answer::introspection(answer, &place.tenant);
+        self.call(&place.tenant, Call::Introspect, request, classify, call_code).await
     }
 
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError> {

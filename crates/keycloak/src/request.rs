@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use tokenvault_core::ids::{ClientId, Subject};
+use tokenvault_core::ids::{AccountId, ClientId};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
@@ -131,8 +131,8 @@ impl Caller<'_> {
         self.post(&self.endpoints.token, [Some(Param::new("grant_type", "client_credentials"))])
     }
 
-    /// Keycloak's legacy exchange: the service account asks for a session of `subject`'s.
-    pub fn impersonate(&self, service: &AccessToken, subject: &Subject, scope: Option<&str>) -> HttpRequest {
+    /// Keycloak's legacy exchange: the service account asks for a session of a user's, named by Keycloak's id.
+    pub fn impersonate(&self, service: &AccessToken, account: &AccountId, scope: Option<&str>) -> HttpRequest {
         self.post(
             &self.endpoints.token,
             [
@@ -140,7 +140,7 @@ impl Caller<'_> {
                 Some(Param::new("subject_token", service.expose())),
                 Some(Param::new("subject_token_type", ACCESS_TOKEN_TYPE)),
                 Some(Param::new("requested_token_type", REFRESH_TOKEN_TYPE)),
-                Some(Param::new("requested_subject", subject.as_str())),
+                Some(Param::new("requested_subject", account.as_str())),
                 scope.map(|scope| Param::new("scope", scope)),
             ],
         )
@@ -237,8 +237,8 @@ mod tests {
 
     #[test]
     fn an_impersonation_names_its_subject() {
-        let subject = Subject::parse("7f0c").unwrap();
-        let (_, form) = form(|caller| caller.impersonate(&AccessToken::new("svc"), &subject, None));
+        let account = AccountId::parse("7f0c").unwrap();
+        let (_, form) = form(|caller| caller.impersonate(&AccessToken::new("svc"), &account, None));
         assert!(form.contains("&subject_token=svc&") && form.ends_with("&requested_subject=7f0c"), "{form}");
     }
 

@@ -52,8 +52,8 @@ pub struct TenantConfig {
     /// The clients (`azp`) whose users' access tokens are accepted as proofs. A client whose pairs may be deposited is
     /// accepted as a proof's client only if it is listed here too.
     pub accepted_clients: BTreeSet<ClientId>,
-    /// How far back a proof's `iat` may lie. 5 minutes if not set otherwise.
-    pub max_proof_age: Duration,
+    /// How far back a proof's `iat` may lie. As long as the proof lives, an hour at most, if not set otherwise.
+    pub max_proof_age: Option<Duration>,
     /// How far a proof's `iat` and `nbf` may lie in the future, for clocks that differ. 30 seconds if not set otherwise.
     pub clock_skew: Duration,
     /// How long after its `exp` a proof is still accepted. Zero if not set otherwise.
@@ -87,7 +87,7 @@ impl TenantConfig {
             credentials,
             user_id_claim: "sub".to_owned(),
             accepted_clients: BTreeSet::new(),
-            max_proof_age: Duration::from_mins(5),
+            max_proof_age: None,
             clock_skew: Duration::from_secs(30),
             expiry_leeway: Duration::ZERO,
             adopt_clients: BTreeMap::new(),

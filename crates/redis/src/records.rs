@@ -11,7 +11,7 @@ use tokenvault_core::time::Timestamp;
 use crate::error::report;
 use crate::link::Repeat;
 use crate::scripts;
-use crate::store::{RedisStore, SCHEMA, Unreadable};
+use crate::store::{RedisStore, Unreadable};
 use crate::{keys, link::Call};
 
 /// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
@@ -19,6 +19,10 @@ const LAST: u64 = 253_402_300_799_999;
 
 /// The field that schema 2 has brought.
 const TERMS: &str = "terms";
+/// The first schema that has it.
+const TERMS_SINCE: u32 = 2;
+const ACCOUNT: &str = "account";
+const ACCOUNT_SINCE: u32 = 3;
 
 /// How often the write of a spend's answer is made at most, until enough replicas have acknowledged it: it holds the only
 /// live refresh token there is.
@@ -148,7 +152,7 @@ impl RedisStore {
             .arg(text(write.guard.intent))
             .arg(text(write.guard.incarnation))
             .arg(match &write.guard.terms {
-                _ if self.speaks < SCHEMA => b"",
+                _ if self.speaks < TERMS_SINCE => b"",
                 None => b"",
                 Some(None) => NO_TERMS,
                 Some(Some(sealed)) => sealed.as_bytes(),
@@ -201,8 +205,11 @@ impl RedisStore {
 
     /// The fields that the schema this store speaks has.
     fn known(&self, mut fields: Fields) -> Fields {
-        if self.speaks < SCHEMA {
+        if self.speaks < TERMS_SINCE {
             fields.remove(TERMS);
+        }
+        if self.speaks < ACCOUNT_SINCE {
+            fields.remove(ACCOUNT);
         }
         fields
     }

@@ -38,6 +38,8 @@ pub trait Observer: Send + Sync {
     fn read(&self, _outcome: &'static str, _took: Duration, _ttl: Option<Duration>) {}
     /// The reconciler has been through all shards.
     fn reconciled(&self) {}
+    /// An access token of so many bytes was granted to the vault.
+    fn granted(&self, _bytes: usize) {}
 }
 
 /// An observer that does not listen.

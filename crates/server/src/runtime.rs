@@ -26,6 +26,7 @@ use crate::journal::{AuditLog, Events, Journal, Recorder};
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
+use crate::reload::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
 use crate::vault::{self, Vault};
@@ -159,7 +160,9 @@ where
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(SystemClock::start());
-    let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, backing, &metrics, &clock)?;
+    let live = Live::load(config, Arc::clone(&metrics))?;
+    let tenants = Arc::clone(live.tenants());
+    let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, tenants, backing, &metrics, &clock)?;
     change(&mut parts);
     clock.start_with(&*parts.store, &*parts.fleet).await;
     let renewing = reconciler_options(config, &parts);
@@ -168,7 +171,6 @@ where
     if let Err(error) = member.hear().await {
         tracing::debug!(%error, "what the fleet has decided will be heard later");
     }
-    let policy = PolicyFile::load(&config.policy.file).map_err(|error| StartError::Policy(error.to_string()))?;
     let tls = TlsState::load(&config.server)?;
     let modules = listen("server", config.server.listen).await?;
     let managers = listen("management", config.management.listen).await?;
@@ -186,7 +188,7 @@ where
     let stop = CancellationToken::new();
     let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
     let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
-    let callers = Arc::clone(&policy) as Arc<dyn http::Callers>;
+    let callers = Arc::clone(&live) as Arc<dyn http::Callers>;
     let app = App {
         jobs: Arc::new(http::Recorded::new(vault, Arc::clone(&callers), Arc::clone(&parts.journal))),
         callers,
@@ -213,14 +215,14 @@ where
             Arc::clone(&tls),
             http::router(app),
             limits,
-            Arc::clone(&policy) as Arc<dyn Holders>,
+            Arc::clone(&live) as Arc<dyn Holders>,
             Some(Arc::clone(&metrics)),
             stop.clone(),
         )),
         tokio::spawn(management::serve(managers, management::router(management), stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
-        tokio::spawn(until(stop.clone(), policy.watch())),
+        tokio::spawn(until(stop.clone(), live.watch())),
         tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
         tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&parts.fleet)))),
         tokio::spawn(member.run(stop.clone())),

@@ -1,13 +1,18 @@
-//! What holds for a tenant, as the configuration says.
+//! What holds for a tenant, as the configuration says, and which tenants there are at the moment.
+//!
+//! Tenants come and go while the vault runs. What jobs need of a tenant and what Keycloak's adapter needs change together,
+//! as one value; whoever has begun with the one before finishes with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokenvault_core::ids::{ClientId, TenantId};
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::Client;
 use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_keycloak::{TenantConfig, TenantDirectory};
 
 /// A tenant's rules for jobs.
 #[derive(Debug, Clone)]
@@ -36,28 +41,74 @@ pub struct TenantRules {
     pub renewal: Settings,
 }
 
-/// The tenants there are.
-#[derive(Debug, Clone, Default)]
-pub struct Tenants(BTreeMap<TenantId, Arc<TenantRules>>);
+/// A tenant that is served.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// Its rules for jobs.
+    pub rules: Arc<TenantRules>,
+    /// Its realm at Keycloak; `None` where another identity provider was put in Keycloak's place.
+    pub keycloak: Option<Arc<TenantConfig>>,
+}
+
+/// The tenants there are at the moment.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    current: ArcSwap<Set>,
+    /// How jobs are ended whose tenant is not configured.
+    elsewhere: Settings,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    tenants: BTreeMap<TenantId, Served>,
+    /// Counts the sets there have been.
+    version: u64,
+}
 
 impl Tenants {
-    /// Gathers tenants.
+    /// Gathers tenants without their realms.
     pub fn new(rules: impl IntoIterator<Item = TenantRules>) -> Self {
-        Self(rules.into_iter().map(|rules| (rules.client.tenant.clone(), Arc::new(rules))).collect())
+        let tenants = rules.into_iter().map(|rules| {
+            let id = rules.client.tenant.clone();
+            (id, Served { rules: Arc::new(rules), keycloak: None })
+        });
+        Self::serving(tenants.collect(), Settings::default())
     }
 
-    /// Their names.
-    pub fn ids(&self) -> impl Iterator<Item = &TenantId> {
-        self.0.keys()
+    /// Starts with these; jobs of others are ended by the given settings.
+    pub fn serving(tenants: BTreeMap<TenantId, Served>, elsewhere: Settings) -> Self {
+        Self { current: ArcSwap::from_pointee(Set { tenants, version: 0 }), elsewhere }
+    }
+
+    /// Serves these from now on, and no other.
+    pub fn replace(&self, tenants: BTreeMap<TenantId, Served>) {
+        let version = self.version() + 1;
+        self.current.store(Arc::new(Set { tenants, version }));
+    }
+
+    /// Changes whenever the tenants do.
+    pub fn version(&self) -> u64 {
+        self.current.load().version
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.current.load().tenants.len()
     }
 
-    /// A tenant's rules.
-    pub fn get(&self, tenant: &TenantId) -> Option<&Arc<TenantRules>> {
-        self.0.get(tenant)
+    /// A tenant's rules; `None` if it is not configured (any more).
+    pub fn get(&self, tenant: &TenantId) -> Option<Arc<TenantRules>> {
+        self.current.load().tenants.get(tenant).map(|served| Arc::clone(&served.rules))
+    }
+
+    /// How a job of the tenant is ended, whether or not the tenant is configured.
+    pub fn settings(&self, tenant: &TenantId) -> Settings {
+        self.get(tenant).map_or_else(|| self.elsewhere.clone(), |rules| rules.renewal.clone())
+    }
+}
+
+impl TenantDirectory for Tenants {
+    fn tenant(&self, tenant: &TenantId) -> Option<Arc<TenantConfig>> {
+        self.current.load().tenants.get(tenant)?.keycloak.clone()
     }
 }

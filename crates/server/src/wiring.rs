@@ -1,8 +1,7 @@
 //! From a configuration to the parts: the tenants' rules, the identity provider, the store.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokenvault_core::ids::TenantId;
@@ -10,19 +9,20 @@ use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
 use tokenvault_keycloak::{
-    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig, Trust,
+    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig,
+    TenantDirectory, Trust,
 };
 use tokenvault_redis::{RedisConfig, RedisStore};
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
+use crate::config::{Config, Finding, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
 use crate::keyring::KeyringState;
 use crate::parts::Parts;
 use crate::telemetry::metrics::{Metrics, MetricsObserver};
 use crate::telemetry::store::Measured;
-use crate::tenants::{TenantRules, Tenants};
+use crate::tenants::{Served, TenantRules, Tenants};
 use crate::wake::Wake;
 
 /// Which store stands under the vault.
@@ -34,17 +34,9 @@ pub enum Backing {
     Memory,
 }
 
-/// Why the parts cannot be put together. Says which tenant or part, never a secret.
+/// Why the parts cannot be put together. Says which part, never a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
-    /// A tenant's Keycloak settings do not work.
-    #[error("tenant {tenant}: {problem}")]
-    Tenant {
-        /// The tenant.
-        tenant: TenantId,
-        /// What is wrong.
-        problem: String,
-    },
     /// No HTTP client can be built.
     #[error(transparent)]
     Http(#[from] tokenvault_keycloak::ClientBuildError),
@@ -65,6 +57,7 @@ pub struct Wired {
 pub fn parts(
     config: &Config,
     secrets: &Secrets,
+    tenants: Arc<Tenants>,
     backing: Backing,
     metrics: &Arc<Metrics>,
     clock: &Arc<SystemClock>,
@@ -75,11 +68,10 @@ pub fn parts(
         Backing::Redis => both(connect(&redis(config, secrets), metrics)?, metrics),
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
-    let directory = directory(config, secrets)?;
+    let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
-    let keycloak =
-        KeycloakProvider::new(Arc::new(directory), Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
-            .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
+    let keycloak = KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
+        .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
     let keycloak = Arc::new(keycloak);
     let parts = Parts {
         store,
@@ -89,7 +81,7 @@ pub fn parts(
         standing: Arc::default(),
         clock: Arc::clone(&clock),
         entropy,
-        tenants: Arc::new(Tenants::new(config.tenants.iter().map(|(id, tenant)| rules(id, tenant, &config.renewal)))),
+        tenants,
         wake: Arc::new(Wake::default()),
         observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
         journal: Arc::new(Unwritten),
@@ -151,40 +143,52 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
         max_children: tenant.max_children,
         max_jobs_per_user: tenant.max_jobs_per_user,
         adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
-        renewal: Settings {
-            fraction: renewal.fraction,
-            jitter: renewal.jitter,
-            quarantine: renewal.quarantine,
-            retry_min: renewal.retry_min,
-            retry_max: renewal.retry_max,
-            tombstone_ttl: renewal.tombstone_ttl,
-            max_reuse: tenant.refresh_token_max_reuse,
-            may_exchange: true,
-            probe_interval: renewal.probe_interval,
-        },
+        renewal: Settings { max_reuse: tenant.refresh_token_max_reuse, ..settings(renewal) },
     }
 }
 
-/// Tenants that reach Keycloak in the same way share a pool of connections.
-type Pools = HashMap<(Option<PathBuf>, Duration, Duration), ReqwestClient>;
-
-fn directory(config: &Config, secrets: &Secrets) -> Result<BTreeMap<TenantId, Arc<TenantConfig>>, WiringError> {
-    let mut pools = Pools::new();
-    let mut directory = BTreeMap::new();
-    for (id, tenant) in &config.tenants {
-        let built = match secrets.tenants.get(id) {
-            Some(secrets) => keycloak(tenant, secrets, config.renewal.quarantine, &mut pools),
-            None => Err("its secrets were not read".to_owned()),
-        };
-        let built = built.map_err(|problem| WiringError::Tenant { tenant: id.clone(), problem })?;
-        directory.insert(id.clone(), Arc::new(built));
+/// What holds for jobs of any tenant.
+pub(crate) fn settings(renewal: &Renewal) -> Settings {
+    Settings {
+        fraction: renewal.fraction,
+        jitter: renewal.jitter,
+        quarantine: renewal.quarantine,
+        retry_min: renewal.retry_min,
+        retry_max: renewal.retry_max,
+        tombstone_ttl: renewal.tombstone_ttl,
+        max_reuse: 0,
+        may_exchange: true,
+        probe_interval: renewal.probe_interval,
     }
-    Ok(directory)
+}
+
+/// How Keycloak is reached: whom to trust, and how long to wait.
+type Way = (Option<Vec<u8>>, bool, Duration, Duration);
+
+/// Tenants that reach Keycloak in the same way share a pool of connections, as long as there are such tenants.
+type Pools = HashMap<Way, Weak<ReqwestClient>>;
+
+/// Makes tenants of what is configured for them and what stands in their files.
+pub(crate) struct Maker {
+    renewal: Renewal,
+    pools: Pools,
+}
+
+impl Maker {
+    pub(crate) fn new(renewal: &Renewal) -> Self {
+        Self { renewal: renewal.clone(), pools: Pools::new() }
+    }
+
+    /// A finding says what of the tenant does not work, never a secret.
+    pub(crate) fn make(&mut self, id: &TenantId, tenant: &Tenant, secrets: &TenantSecrets) -> Result<Served, Finding> {
+        let keycloak = keycloak(tenant, secrets, self.renewal.quarantine, &mut self.pools)?;
+        Ok(Served { rules: Arc::new(rules(id, tenant, &self.renewal)), keycloak: Some(Arc::new(keycloak)) })
+    }
 }
 
 /// One tenant by itself, for who examines it.
 pub(crate) fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
-    keycloak(tenant, secrets, quarantine, &mut Pools::new())
+    keycloak(tenant, secrets, quarantine, &mut Pools::new()).map_err(|finding| finding.to_string())
 }
 
 fn keycloak(
@@ -192,16 +196,18 @@ fn keycloak(
     secrets: &TenantSecrets,
     quarantine: Duration,
     pools: &mut Pools,
-) -> Result<TenantConfig, String> {
+) -> Result<TenantConfig, Finding> {
+    let unusable = |problem: String| Finding::new(tenant.credential.file().display().to_string(), problem);
     let credentials = match &secrets.credential {
         VaultCredential::Secret(secret) => Credentials::Secret(secret.clone()),
         VaultCredential::PrivateKeyPem(pem) => Credentials::PrivateKeyJwt(
-            SigningKey::from_pem(pem, None, tenant.private_key_jwt_kid.clone()).map_err(|error| error.to_string())?,
+            SigningKey::from_pem(pem, None, tenant.private_key_jwt_kid.clone())
+                .map_err(|error| unusable(error.to_string()))?,
         ),
     };
     let base_url = Some(tenant.base_url.as_str()).filter(|url| *url != tenant.issuer);
     let mut keycloak = TenantConfig::new(&tenant.issuer, base_url, tenant.client_id.clone(), credentials)
-        .map_err(|error| format!("issuer or base_url: {error}"))?;
+        .map_err(|error| Finding::new("issuer or base_url", error.to_string()))?;
     keycloak.user_id_claim.clone_from(&tenant.user_id_claim);
     keycloak.accepted_clients.clone_from(&tenant.accepted_clients);
     keycloak.max_proof_age = tenant.max_proof_age;
@@ -210,18 +216,21 @@ fn keycloak(
     keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
     // A spend is sent within the first third of its quarantine; hanging up before the rest is over would gain nothing.
     keycloak.refresh_patience = Some(quarantine * 2 / 3);
-    keycloak.http = Some(Arc::new(pool(tenant, pools)?));
+    keycloak.http = Some(pool(tenant, pools)?);
     Ok(keycloak)
 }
 
-fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<ReqwestClient, String> {
-    let key = (tenant.ca_file.clone(), tenant.connect_timeout, tenant.request_timeout);
-    if let Some(pool) = pools.get(&key) {
-        return Ok(pool.clone());
-    }
+fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<Arc<ReqwestClient>, Finding> {
+    let place = || tenant.ca_file.as_ref().map_or_else(|| "ca_file".to_owned(), |file| file.display().to_string());
+    let ca = tenant.ca_file.as_ref().map(std::fs::read).transpose();
+    let ca = ca.map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))?;
     let plain = tenant.base_url.starts_with("http://");
-    let trust = match &tenant.ca_file {
-        Some(file) => Trust::Only(std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?),
+    let way = (ca, plain, tenant.connect_timeout, tenant.request_timeout);
+    if let Some(pool) = pools.get(&way).and_then(Weak::upgrade) {
+        return Ok(pool);
+    }
+    let trust = match &way.0 {
+        Some(pem) => Trust::Only(pem.clone()),
         None if plain => Trust::Nobody,
         None => Trust::System,
     };
@@ -231,7 +240,32 @@ fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<ReqwestClient, String> {
         request_timeout: tenant.request_timeout,
         ..HttpSettings::default()
     };
-    let pool = ReqwestClient::new(&settings).map_err(|error| error.to_string())?;
-    pools.insert(key, pool.clone());
+    let pool = Arc::new(ReqwestClient::new(&settings).map_err(|error| Finding::new(place(), error.to_string()))?);
+    pools.retain(|_, pool| pool.strong_count() > 0);
+    pools.insert(way, Arc::downgrade(&pool));
     Ok(pool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    fn pools_of(issuers: [&str; 3]) -> Vec<Arc<ReqwestClient>> {
+        let main = "[server]\ncert_file='c'\nkey_file='k'\nclient_ca_file='a'\n[redis]\nurl='redis://r'\n[keyring]\nfile='k'\n\
+                    [policy]\nfile='p'\n[keycloak]\nclient_id='vault'\nclient_secret_file='s'\naccepted_clients=['ui']\n";
+        let [one, two, three] = issuers.map(|issuer| format!("issuer='{issuer}'"));
+        let text = format!("{main}[tenants.a]\n{one}\n[tenants.b]\n{two}\n[tenants.c]\n{three}\n");
+        let config =
+            Config::parse(&text, std::path::Path::new("main.toml"), &Environment::default()).expect("a configuration");
+        let mut pools = Pools::new();
+        config.tenants.values().map(|tenant| pool(tenant, &mut pools).expect("a pool")).collect()
+    }
+
+    #[test]
+    fn tenants_share_a_pool_only_where_they_trust_the_same() {
+        let pools = pools_of(["http://kc/realms/a", "https://kc/realms/b", "http://other/realms/c"]);
+        assert!(Arc::ptr_eq(&pools[0], &pools[2]));
+        assert!(!Arc::ptr_eq(&pools[0], &pools[1]), "over plain HTTP nobody is trusted");
+    }
 }

@@ -54,7 +54,11 @@ fn the_log_for_people_ends_in_a_table_and_a_conclusion() {
 
     let text = String::from_utf8(out).unwrap();
     for expected in [
+        "diku_admin logs in at the UI",
+        "the UI's token: azp diku-login-application, aud tokenvault, sub diku_admin, user_id ",
         "mod-data-import registers the job with the vault",
+        "a module's token: azp tokenvault, aud tokenvault, sub ",
+        "roles none",
         "plain token: 401, the access token has expired",
         "the UI refreshes its session",
         "access tokens used",
@@ -73,10 +77,11 @@ struct Dev {
 }
 
 impl Dev {
-    fn start() -> Self {
+    fn start(more: &[&str]) -> Self {
         let arguments = ["dev", "--port", "0", "--management-port", "0", "--idp-port", "0"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_tokenvault"));
-        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child =
+            command.args(arguments).args(more).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         // Made before anything else can fail, so that its drop ends the process.
         let mut dev = Self { child, stdout, lines: Vec::new() };
@@ -125,7 +130,7 @@ fn what_dev_prints_works_as_it_is_and_nothing_of_it_stays() {
         eprintln!("skipped: there is no curl");
         return;
     }
-    let mut dev = Dev::start();
+    let mut dev = Dev::start(&[]);
     let commands = dev.commands();
     let [login, register, read, release] = commands[..] else { panic!("{commands:?}") };
 
@@ -149,4 +154,58 @@ fn what_dev_prints_works_as_it_is_and_nothing_of_it_stays() {
     while dev.stdout.read_line(&mut rest).unwrap() > 0 {}
     assert!(dev.child.wait().unwrap().success());
     assert!(!dir.exists(), "{} was left", dir.display());
+}
+
+/// A claim's row in what `dev --folio` prints: what it is in the UI's token, and in the one in a module's hand.
+fn row(dev: &Dev, claim: &str) -> (String, String) {
+    let named = |line: &&String| line.split_whitespace().next() == Some(claim) && !line.contains("http");
+    let line = dev.lines.iter().rev().find(named).unwrap_or_else(|| panic!("no {claim} in:\n{}", dev.lines.concat()));
+    // Columns, for a scope has several words.
+    let cells: Vec<&str> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    let [_, ui, module] = cells[..] else { panic!("{line}") };
+    (ui.to_owned(), module.to_owned())
+}
+
+fn bytes(size: &str) -> usize {
+    size.strip_suffix(" bytes").and_then(|size| size.parse().ok()).unwrap_or_else(|| panic!("{size}"))
+}
+
+#[test]
+fn dev_folio_shows_what_the_uis_token_says_and_what_the_one_in_a_modules_hand_says() {
+    let dev = Dev::start(&["--folio"]);
+
+    assert_eq!(dev.fact("tenant"), "diku");
+    assert_eq!(row(&dev, "azp"), ("diku-login-application".to_owned(), "tokenvault".to_owned()));
+    assert_eq!(row(&dev, "aud"), ("tokenvault".to_owned(), "tokenvault".to_owned()));
+    let (name, sub) = row(&dev, "sub");
+    let (none, keycloak_id) = row(&dev, "keycloak_user_id");
+    assert_eq!((name.as_str(), none.as_str()), ("diku_admin", "-"), "FOLIO maps the name onto `sub`");
+    assert_eq!(sub, keycloak_id, "the vault's token has Keycloak's own id");
+    let (user, same_user) = row(&dev, "user_id");
+    assert!(user == same_user && user.len() == 36 && user != keycloak_id, "{user} {same_user}");
+    let (session, same_session) = row(&dev, "sid");
+    assert_eq!(session, same_session, "an exchanged token is of the user's own session");
+    assert_eq!(row(&dev, "roles"), ("none".to_owned(), "none".to_owned()));
+    let (ui, module) = row(&dev, "size");
+    assert!(bytes(&ui) < bytes(&module) && bytes(&module) < 2048, "{ui} {module}");
+    assert!(!dev.lines.concat().contains("eyJ"), "no token is printed");
+}
+
+#[test]
+fn what_dev_folio_prints_works_as_it_is() {
+    if !shell("command -v curl").status.success() {
+        eprintln!("skipped: there is no curl");
+        return;
+    }
+    let dev = Dev::start(&["--folio", "--survive-logout"]);
+    let commands = dev.commands();
+    let [login, register, read, _] = commands[..] else { panic!("{commands:?}") };
+    assert!(login.contains("client_id=diku-login-application") && login.contains("username=diku_admin"), "{login}");
+
+    let registered = shell(&format!("{login}\n{register}"));
+
+    let registered: Value = serde_json::from_slice(&registered.stdout).unwrap();
+    assert_eq!(registered["state"], "active", "{registered}");
+    let token: Value = serde_json::from_slice(&shell(read).stdout).unwrap();
+    assert_eq!(token["user_id"], registered["user_id"], "{token}");
 }

@@ -1,8 +1,11 @@
 //! The use cases and the reconciler on the stand-in for Keycloak, in moments instead of hours.
 
+mod children;
 mod doors;
+mod identity;
 mod lists;
 mod stage;
+mod taken_out;
 
 use std::sync::Arc;
 use std::time::Duration;

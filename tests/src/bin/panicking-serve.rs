@@ -15,8 +15,10 @@ use tokenvault::config::{Config, Environment};
 use tokenvault::reconciler::Reconciler;
 use tokenvault::runtime::{self, Backing};
 use tokenvault::telemetry::{logs, panics};
-use tokenvault_core::ids::{Subject, TenantId};
-use tokenvault_core::ports::{CallError, Client, Grant, GrantError, IdentityProvider, Proof, ProofError};
+use tokenvault_core::ids::{AccountId, TenantId};
+use tokenvault_core::ports::{
+    CallError, Client, Grant, GrantError, IdentityProvider, Introspection, Proof, ProofError,
+};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::realm::claims;
@@ -92,8 +94,8 @@ impl IdentityProvider for Panicking {
         self.inner.refresh(client, token).await
     }
 
-    async fn impersonate(&self, client: &Client, subject: &Subject) -> std::result::Result<Grant, GrantError> {
-        self.inner.impersonate(client, subject).await
+    async fn impersonate(&self, client: &Client, account: &AccountId) -> std::result::Result<Grant, GrantError> {
+        self.inner.impersonate(client, account).await
     }
 
     async fn probe(&self, client: &Client, token: &RefreshToken) -> std::result::Result<bool, CallError> {
@@ -102,8 +104,8 @@ impl IdentityProvider for Panicking {
         self.inner.probe(client, token).await
     }
 
-    async fn is_live(&self, client: &Client, token: &AccessToken) -> std::result::Result<bool, CallError> {
-        self.inner.is_live(client, token).await
+    async fn introspect(&self, client: &Client, token: &AccessToken) -> std::result::Result<Introspection, CallError> {
+        self.inner.introspect(client, token).await
     }
 
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> std::result::Result<(), CallError> {

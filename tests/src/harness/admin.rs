@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use keycloak_double::Role;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -126,10 +127,43 @@ impl Admin {
 
     /// Enables or disables a user.
     pub async fn enable_user(&self, realm: &str, user_id: &str, enabled: bool) -> Result<()> {
+        self.change_user(realm, user_id, |user| user["enabled"] = json!(enabled)).await
+    }
+
+    /// Changes a user's representation.
+    pub async fn change_user(&self, realm: &str, user_id: &str, change: impl FnOnce(&mut Value)) -> Result<()> {
         let path = format!("/{realm}/users/{user_id}");
         let mut user = self.get(&path).await?;
-        user["enabled"] = json!(enabled);
+        change(&mut user);
         self.call(Method::PUT, &path, Some(&user)).await.map(drop)
+    }
+
+    /// Gives a user a role.
+    pub async fn grant_role(&self, realm: &str, user_id: &str, role: &Role) -> Result<()> {
+        let (of, role) = self.role(realm, role).await?;
+        let path = format!("/{realm}/users/{user_id}/role-mappings/{of}");
+        self.call(Method::POST, &path, Some(&json!([role]))).await.map(drop)
+    }
+
+    /// Enters a role into the scope of a client without full scope.
+    pub async fn map_scope(&self, realm: &str, client_id: &str, role: &Role) -> Result<()> {
+        let client = self.client(realm, client_id).await?;
+        let (of, role) = self.role(realm, role).await?;
+        let path = format!("/{realm}/clients/{}/scope-mappings/{of}", client["id"].as_str().unwrap_or_default());
+        self.call(Method::POST, &path, Some(&json!([role]))).await.map(drop)
+    }
+
+    /// A role's representation, and what paths to mappings of its kind end with.
+    pub async fn role(&self, realm: &str, role: &Role) -> Result<(String, Value)> {
+        match role {
+            Role::Realm(name) => Ok(("realm".to_owned(), self.get(&format!("/{realm}/roles/{name}")).await?)),
+            Role::Client(client, name) => {
+                let client = self.client(realm, client).await?;
+                let client = client["id"].as_str().unwrap_or_default();
+                let role = self.get(&format!("/{realm}/clients/{client}/roles/{name}")).await?;
+                Ok((format!("clients/{client}"), role))
+            }
+        }
     }
 
     /// Refuses every token of the realm issued before `unix_seconds` ("push not-before").

@@ -13,6 +13,7 @@
 //! | [`postgres`] | a PostgreSQL of one's own, for a Keycloak that may be killed |
 //! | [`keycloak`], [`admin`] | the Keycloak all tests share, one of one's own, and the admin API |
 //! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
+//! | [`folio`] | a realm exactly as FOLIO makes it, and what its users can do |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
 //! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
@@ -24,6 +25,7 @@ pub mod certs;
 pub mod client;
 pub mod docker;
 pub mod failure;
+pub mod folio;
 pub mod keycloak;
 pub mod policy;
 pub mod ports;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::admin::Admin;
 use super::keycloak::{Keycloak, http_client, keycloak};
+pub(super) use super::representation::random_text;
 pub use super::tokens::{TokenError, Tokens, claims};
 use super::{Failure, Result, representation};
 
@@ -35,6 +36,18 @@ pub struct LabUser {
     /// The attribute that FOLIO knows them by, a UUID other than `sub`.
     pub user_id: String,
     password: String,
+}
+
+impl LabUser {
+    /// From what Keycloak was given, and the id that it gave.
+    pub(super) fn from_representation(user: &Value, sub: String) -> Self {
+        let (user_id, password) = (text(&user["attributes"]["user_id"][0]), text(&user["credentials"][0]["value"]));
+        Self { username: text(&user["username"]), sub, user_id, password }
+    }
+
+    pub(super) fn password(&self) -> &str {
+        &self.password
+    }
 }
 
 impl fmt::Debug for LabUser {
@@ -166,8 +179,9 @@ impl LabRealm {
     }
 
     /// Creates a realm from any representation; secrets and passwords are learnt from it. Mind that its name be unique.
-    pub async fn from_representation(keycloak: &Keycloak, representation: Value) -> Result<Self> {
+    pub async fn from_representation(keycloak: &Keycloak, mut representation: Value) -> Result<Self> {
         let admin = keycloak.admin();
+        representation::give_default_roles(&mut representation);
         admin.create_realm(&representation).await?;
         let name = text(&representation["realm"]);
         let clients = representation["clients"].as_array().into_iter().flatten();
@@ -184,10 +198,8 @@ impl LabRealm {
         };
         let users = representation["users"].as_array().into_iter().flatten();
         for user in users.filter(|user| !user["credentials"].is_null()) {
-            let username = text(&user["username"]);
-            let sub = realm.admin.user_id(&realm.name, &username).await?;
-            let (user_id, password) = (text(&user["attributes"]["user_id"][0]), text(&user["credentials"][0]["value"]));
-            realm.users.push(LabUser { username, sub, user_id, password });
+            let sub = realm.admin.user_id(&realm.name, user["username"].as_str().unwrap_or_default()).await?;
+            realm.users.push(LabUser::from_representation(user, sub));
         }
         Ok(realm)
     }
@@ -221,6 +233,10 @@ impl LabRealm {
     /// Keycloak's address.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.http
     }
 
     /// The admin API; pass it [`Self::name`].

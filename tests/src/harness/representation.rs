@@ -22,6 +22,22 @@ pub(super) fn user(username: &str) -> Value {
     })
 }
 
+/// Gives the users of a realm to be imported what every user gets whom Keycloak makes itself, unless their roles are said: an
+/// import gives them nothing, and nobody can tell what a user may who shows no role at all.
+pub(super) fn give_default_roles(realm: &mut Value) {
+    let role = default_role(realm["realm"].as_str().unwrap_or_default());
+    for user in realm["users"].as_array_mut().into_iter().flatten() {
+        if !user["credentials"].is_null() && user["realmRoles"].is_null() {
+            user["realmRoles"] = json!([role]);
+        }
+    }
+}
+
+/// The role that holds a realm's default roles.
+pub(super) fn default_role(realm: &str) -> String {
+    format!("default-roles-{}", realm.to_lowercase())
+}
+
 /// The UI's, the vault's and a module's, each with a secret of its own.
 pub(super) fn clients() -> [Value; 3] {
     [login_app(&random_text()), vault_client(&random_text()), module(&random_text())]
@@ -49,7 +65,7 @@ fn vault_client(secret: &str) -> Value {
             "standard.token.exchange.enabled": "true",
             "standard.token.exchange.enableRefreshRequestedTokenType": "SAME_SESSION",
         },
-        "protocolMappers": [audience_mapper(VAULT), user_id_mapper()],
+        "protocolMappers": [audience_mapper(VAULT), user_id_mapper(), account_mapper()],
     })
 }
 
@@ -84,6 +100,22 @@ fn user_id_mapper() -> Value {
         "config": {
             "user.attribute": "user_id",
             "claim.name": "user_id",
+            "jsonType.label": "String",
+            "access.token.claim": "true",
+            "introspection.token.claim": "true",
+        },
+    })
+}
+
+/// Keycloak's own id of the user.
+fn account_mapper() -> Value {
+    json!({
+        "name": "keycloak_user_id",
+        "protocol": "openid-connect",
+        "protocolMapper": "oidc-usermodel-property-mapper",
+        "config": {
+            "user.attribute": "id",
+            "claim.name": "keycloak_user_id",
             "jsonType.label": "String",
             "access.token.claim": "true",
             "introspection.token.claim": "true",

@@ -30,6 +30,11 @@ impl Tokens {
         self.refresh_token.as_deref().unwrap_or_default()
     }
 
+    /// The access token's length in bytes, which every call of a module's carries.
+    pub fn size(&self) -> usize {
+        self.access_token.len()
+    }
+
     /// The access token's claims, unverified.
     pub fn claims(&self) -> Value {
         claims(&self.access_token)

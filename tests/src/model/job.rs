@@ -204,6 +204,7 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
         access_life: LIFE,
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: Some(now + LIFE / 2),

@@ -129,6 +129,7 @@ impl World {
                     pair: pair(id, request.since, record.generation.next(), 0),
                     expires_in: super::keycloak::LIFE,
                     identity: Identity::Same,
+                    account: None,
                     session: own.then(|| session("o", tokenvault_core::ids::Incarnation::default())),
                 }))
             }

@@ -347,23 +347,6 @@ pub async fn the_legacy_exchange_takes_over(lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Lightweight access tokens carry no `aud`, so nobody but their own client can exchange them.
-pub async fn lightweight_tokens(lab: &mut Lab) -> Result<()> {
-    lab.client(UI, |c| c.lightweight(true)).await?;
-    let ui = lab.login().await?;
-    lab.expect("login with a lightweight token", &ui, "200");
-    let answer = lab.exchange(ui.access()).await?;
-    lab.expect("exchange of it", &answer, "403 access_denied: Client is not within the token audience");
-    lab.client(UI, |c| c.lightweight(false)).await?;
-    lab.client(VAULT, |c| c.lightweight(true)).await?;
-    let ui = lab.login().await?;
-    let own = lab.exchange(ui.access()).await?;
-    lab.expect("exchange into a lightweight token", &own, "200");
-    let answer = lab.exchange(own.access()).await?;
-    lab.expect("exchange of one's own lightweight token", &answer, "200");
-    Ok(())
-}
-
 /// Offline sessions lend themselves for access tokens only.
 pub async fn offline_sessions_give_access_tokens_only(lab: &mut Lab) -> Result<()> {
     let offline = lab.login_with(UI, "openid offline_access").await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keycloak_double::{
-    ClientConfig, Clock as _, Double, DoubleConfig, ManualClock, RealmConfig, RealmSettings, ServiceAccount,
+    ClientConfig, Clock as _, Double, DoubleConfig, ManualClock, RealmConfig, RealmSettings, Role, ServiceAccount,
     SigningKey, SystemClock,
 };
 use reqwest::Method;
@@ -148,6 +148,51 @@ impl Idp {
             Side::Real(admin) if may => admin.grant_impersonation(self.realm.name(), VAULT).await,
             Side::Real(admin) => admin.withdraw_impersonation(self.realm.name(), VAULT).await,
             Side::Double(..) => self.change_client(VAULT, |c| c.service_account(account)).await,
+        }
+    }
+
+    /// Enters a role into the scope of a client that has no full one.
+    pub async fn map_scope(&mut self, client_id: &str, role: &Role) -> Result<()> {
+        match &self.side {
+            Side::Real(admin) => admin.map_scope(self.realm.name(), client_id, role).await,
+            Side::Double(..) => self.change_client(client_id, |c| c.scope_mapping(role.clone())).await,
+        }
+    }
+
+    /// Gives a user a role.
+    pub async fn grant(&self, username: &str, role: &Role) -> Result<()> {
+        let realm = self.realm.name();
+        match &self.side {
+            Side::Real(admin) => admin.grant_role(realm, &admin.user_id(realm, username).await?, role).await,
+            Side::Double(double, _) => {
+                Ok(double.handle().with(|kc, _| kc.grant_role(realm, username, role.clone()))?)
+            }
+        }
+    }
+
+    /// Gives a user another name.
+    pub async fn rename(&self, username: &str, name: &str) -> Result<()> {
+        let realm = self.realm.name();
+        match &self.side {
+            Side::Real(admin) => {
+                let id = admin.user_id(realm, username).await?;
+                admin.change_user(realm, &id, |user| user["username"] = json!(name)).await
+            }
+            Side::Double(double, _) => Ok(double.handle().with(|kc, _| kc.rename_user(realm, username, name))?),
+        }
+    }
+
+    /// Writes an attribute of a user's.
+    pub async fn set_attribute(&self, username: &str, name: &str, value: &str) -> Result<()> {
+        let realm = self.realm.name();
+        match &self.side {
+            Side::Real(admin) => {
+                let id = admin.user_id(realm, username).await?;
+                admin.change_user(realm, &id, |user| user["attributes"][name] = json!([value])).await
+            }
+            Side::Double(double, _) => {
+                Ok(double.handle().with(|kc, _| kc.set_attribute(realm, username, name, value))?)
+            }
         }
     }
 

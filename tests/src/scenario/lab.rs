@@ -131,7 +131,12 @@ impl Lab {
 
     /// Logs Alice in.
     pub async fn login_with(&self, client: &str, scope: &str) -> Result<Reply> {
-        let form = [("grant_type", "password"), ("username", ALICE), ("password", "alice-password"), ("scope", scope)];
+        self.login_as(client, ALICE, "alice-password", scope).await
+    }
+
+    /// Logs a user in.
+    pub async fn login_as(&self, client: &str, username: &str, password: &str, scope: &str) -> Result<Reply> {
+        let form = [("grant_type", "password"), ("username", username), ("password", password), ("scope", scope)];
         self.post("token", client, &form).await
     }
 
@@ -174,8 +179,12 @@ impl Lab {
 
     /// A token of the vault's service account.
     pub async fn service_token(&self) -> Result<String> {
-        let answer = self.post("token", VAULT, &[("grant_type", "client_credentials")]).await?;
-        Ok(granted("client credentials", answer)?.access().to_owned())
+        Ok(self.service_token_of(VAULT).await?.access().to_owned())
+    }
+
+    /// A token of a client's service account.
+    pub async fn service_token_of(&self, client: &str) -> Result<Reply> {
+        granted("client credentials", self.post("token", client, &[("grant_type", "client_credentials")]).await?)
     }
 
     /// Impersonation with a given subject token.

@@ -8,6 +8,9 @@ pub mod exchange;
 pub mod idp;
 pub mod impersonation;
 pub mod lab;
+pub mod lightweight;
+pub mod people;
+pub mod privilege;
 pub mod probe;
 pub mod refusals;
 pub mod rotation;
@@ -17,7 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
 use futures::FutureExt as _;
-use keycloak_double::{ClientConfig, RealmConfig, SigningKey, UserConfig};
+use keycloak_double::{ClientConfig, RealmConfig, RealmSettings, SigningKey, UserConfig};
 use tokio::sync::Semaphore;
 
 use crate::harness::{Failure, Result};
@@ -39,15 +42,25 @@ pub const ALICE: &str = "alice";
 
 /// The laboratory realm of the demonstration, with a stranger and a second user.
 pub fn realm() -> RealmConfig {
-    let name = format!("scenario-{}", uuid::Uuid::new_v4().simple());
-    RealmConfig::folio_like(name)
-        .with_settings(|s| {
-            s.access_token_lifespan = 180;
-            s.sso_session_idle = 1800;
-            s.sso_session_max = 36_000;
-        })
+    RealmConfig::lab(unique_name())
+        .with_settings(lives)
         .client(ClientConfig::new(STRANGER, "stranger-secret").token_exchange())
         .user(UserConfig::new("bob", "bob-password"))
+}
+
+/// A realm as FOLIO makes it, set up for the vault.
+pub fn folio() -> RealmConfig {
+    RealmConfig::folio_like(unique_name()).with_settings(lives)
+}
+
+fn unique_name() -> String {
+    format!("scenario-{}", uuid::Uuid::new_v4().simple())
+}
+
+fn lives(settings: &mut RealmSettings) {
+    settings.access_token_lifespan = 180;
+    settings.sso_session_idle = 1800;
+    settings.sso_session_max = 36_000;
 }
 
 /// Runs a scenario against both providers, in realms made from `realm`, and compares what they said.

@@ -116,10 +116,10 @@ impl Transcript {
             return " (a page)".to_owned();
         }
         if body["active"] == true {
-            let subject = self.number(&body["sub"]);
+            let user = self.user_shape(body);
             let act = body["act"]["sub"].as_str().unwrap_or("-");
             let (kind, client) = (&body["token_type"], &body["client_id"]);
-            return format!(" {kind} of {client} for {subject} acted by {act}");
+            return format!(" {kind} of {client} for {user} acted by {act}");
         }
         let access = reply.claims();
         if access.is_null() {
@@ -129,10 +129,11 @@ impl Transcript {
         let id = claims(body["id_token"].as_str().unwrap_or_default());
         let issued = body["issued_token_type"].as_str().and_then(|t| t.rsplit(':').next()).unwrap_or("-");
         format!(
-            " at[{}] rt[{}] id[{}] issued {issued}, state {}, scope {}",
+            " at[{}] rt[{}] id[{} {}] issued {issued}, state {}, scope {}",
             self.access_shape(&access),
             self.refresh_shape(&refresh),
             id["typ"].as_str().unwrap_or("-"),
+            self.number(&id["sub"]),
             body["session_state"] == access["sid"],
             sorted(&body["scope"]),
         )
@@ -140,17 +141,20 @@ impl Transcript {
 
     fn access_shape(&mut self, token: &Value) -> String {
         let origin = token["jti"].as_str().and_then(|jti| jti.split_once(':')).map_or("-", |(origin, _)| origin);
-        let roles = &token["resource_access"]["realm-management"];
         format!(
-            "{origin} {} azp {} aud {} sid {} sub {} user_id {} {}",
+            "{origin} {} azp {} sid {} {}",
             token["typ"].as_str().unwrap_or("-"),
             token["azp"].as_str().unwrap_or("-"),
-            audience(&token["aud"]),
             self.number(&token["sid"]),
-            self.number(&token["sub"]),
-            token["user_id"].as_str().unwrap_or("-"),
-            if roles.is_null() { "" } else { "manages the realm" },
+            self.user_shape(token),
         )
+    }
+
+    /// Whom a token or its description is about, for whom it is, and what they may.
+    fn user_shape(&mut self, about: &Value) -> String {
+        let (subject, own) = (self.number(&about["sub"]), self.number(&about["keycloak_user_id"]));
+        let user_id = about["user_id"].as_str().unwrap_or("-");
+        format!("sub {subject} user_id {user_id} own id {own} aud {}{}", audience(&about["aud"]), roles(about))
     }
 
     fn refresh_shape(&mut self, token: &Value) -> String {
@@ -185,14 +189,30 @@ impl fmt::Display for Transcript {
     }
 }
 
-/// The audience without `account`, which is Keycloak's own business and follows from a user's default roles.
+/// Without the issuer, for whom refresh tokens are and whose address is not the same for both.
 fn audience(aud: &Value) -> String {
-    let mut names: Vec<&str> = match aud {
-        Value::String(one) => vec![one],
-        Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
+    let mut names = match aud {
+        Value::String(one) => vec![one.as_str()],
+        aud => texts(aud),
     };
-    names.retain(|name| *name != "account");
+    names.retain(|name| !name.starts_with("http"));
+    joined(names)
+}
+
+/// The roles of the realm and of each client.
+fn roles(about: &Value) -> String {
+    let clients = about["resource_access"].as_object().into_iter().flatten();
+    let mut clients: Vec<String> =
+        clients.map(|(client, of)| format!(" {client} {}", joined(texts(&of["roles"])))).collect();
+    clients.sort();
+    format!(" roles {}{}", joined(texts(&about["realm_access"]["roles"])), clients.concat())
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn joined(mut names: Vec<&str>) -> String {
     names.sort_unstable();
     if names.is_empty() { "-".to_owned() } else { names.join("+") }
 }

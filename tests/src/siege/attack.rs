@@ -244,11 +244,11 @@ pub async fn full_block<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) 
 
 /// Says full heads that come to an end, one after the other.
 pub async fn full_heads<S: AsyncReadExt + AsyncWriteExt + Unpin>(mut stream: S) -> Result<()> {
-    let (head, mut heard) = (format!("{}\r\n\r\n", head(FULL)), vec![0; 4096]);
+    let (head, mut answer) = (format!("{}\r\n\r\n", head(FULL)), vec![0; 4096]);
     loop {
         stream.write_all(head.as_bytes()).await?;
         stream.flush().await?;
-        if stream.read(&mut heard).await? == 0 {
+        if stream.read(&mut answer).await? == 0 {
             return Ok(());
         }
         tokio::time::sleep(PACE).await;

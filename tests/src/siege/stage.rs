@@ -52,7 +52,7 @@ impl Stage {
 
     async fn made_of(keys: &[(&str, toml::Value)], program: Option<PathBuf>) -> Result<Self> {
         crate::harness::install_tls_provider();
-        let keycloak = Double::start(DoubleConfig::new().realm(RealmConfig::folio_like(REALM))).await;
+        let keycloak = Double::start(DoubleConfig::new().realm(RealmConfig::lab(REALM))).await;
         let keycloak = keycloak.map_err(|error| Failure::new(format!("the stand-in: {error}")))?;
         let (redis, secret) = (Redis::start().await?, tempfile::tempdir()?);
         let secret_file = secret.path().join("client-secret");

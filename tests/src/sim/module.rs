@@ -140,6 +140,7 @@ pub fn caller() -> Caller {
         module: ModuleName::parse("mod-di").expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }
 

@@ -17,7 +17,7 @@ static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::ed25519([7; 32])
 pub fn keycloak(users: usize, access_life: u64, legacy_exchange: bool, seed: u64) -> Keycloak {
     let features = Features { token_exchange_v1: legacy_exchange };
     let mut keycloak = Keycloak::new(BASE_URL, features, SeededEntropy::new(seed));
-    let mut realm = RealmConfig::folio_like(REALM)
+    let mut realm = RealmConfig::lab(REALM)
         .with_settings(|settings| settings.access_token_lifespan = access_life)
         .signing_key(KEY.clone());
     for user in 0..users {

@@ -84,6 +84,7 @@ pub fn record(key: &JobKey, due_at: Timestamp) -> Record {
         access_life: Duration::from_mins(10),
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: Some(due_at),

@@ -25,6 +25,7 @@ async fn each_act_leaves_exactly_its_line_and_no_secret() -> Result<()> {
 
     client.register("job-1", &login).await?.expect_status(201)?;
     client.register("job-1", &login).await?.expect_status(200)?;
+    client.put("part-1", &json!({ "parent_job_id": "job-1" })).await?.expect_status(201)?;
     let served = client.get("job-1").await?.expect_status(200)?;
     reader.get("job-1").await?.expect_status(404)?;
     reader.put("job-2", &json!({ "access_token": login.access_token })).await?.expect_status(403)?;
@@ -37,6 +38,7 @@ async fn each_act_leaves_exactly_its_line_and_no_secret() -> Result<()> {
     stage.line("end").await?;
 
     let expected = [
+        "register ok",
         "register ok",
         "amend ok",
         "read ok",
@@ -70,6 +72,9 @@ async fn each_act_leaves_exactly_its_line_and_no_secret() -> Result<()> {
     ] {
         assert_eq!(read[member], value, "{member}");
     }
+    let child = lines.iter().find(|line| line["job"] == "part-1").cloned().unwrap_or_default();
+    assert_eq!((&child["act"], &child["name"]), (&json!("register"), &json!("mod-di")));
+    assert_eq!(child["detail"], "exchange, proven by the parent job-1");
     assert_eq!((&renewed["actor"], &renewed["detail"]), (&json!("vault"), &json!("exchange, generation 2")));
     let sid = tokenvault_tests::harness::tokens::claims(&login.access_token)["sid"].clone();
     let session = name_of("session", &tenant, sid.as_str().unwrap_or_default());

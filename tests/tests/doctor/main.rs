@@ -1,11 +1,15 @@
 //! `tokenvault doctor`, run as an operator would: every hazard is provoked on real files, a real Redis or a real
 //! Keycloak, and told with a remedy; a sound set-up has none.
 
+mod accepted;
 mod clocks;
 mod files;
+mod folio;
 mod keycloak;
 mod redis;
 mod settings;
+#[path = "../support/setup.rs"]
+mod setup;
 mod stage;
 mod stand_in;
 

@@ -28,7 +28,10 @@ async fn settings_that_do_not_fit_the_configuration_are_hazards() -> Result<()> 
     set(&stage, json!({ "ssoSessionIdleTimeout": 86_400 })).await?;
 
     stage.tenant("user_id_claim", "folio_user");
-    stage.examine(&with_token)?.expect_only("claims", "does not map `folio_user`", "--user-id-claim")?;
+    let found = stage.examine(&with_token)?;
+    assert_eq!(found.hazards(), ["claims", "accepted-client"], "neither client maps it: {found}");
+    assert!(found.line("claims")["finding"].to_string().contains("has no mapper for `folio_user`"), "{found}");
+    assert!(found.remedy("claims").contains("--user-id-claim"), "{found}");
     stage.tenant("user_id_claim", "sub");
     assert_eq!(stage.examine(&with_token)?.verdict("claims"), "fine");
     Ok(())

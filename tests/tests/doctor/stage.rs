@@ -9,20 +9,28 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokenvault_tests::harness::folio::{FolioRealm, FolioRealmBuilder};
+use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, LabRealmBuilder, VAULT};
 use tokenvault_tests::harness::redis::{Redis, RedisOptions};
 use tokenvault_tests::harness::vault::{binary, tokenvault};
 use tokenvault_tests::harness::{Failure, Result};
 use toml::Table;
 
-use crate::stand_in;
+use crate::{setup, stand_in};
 
 pub(crate) struct Stage {
     config: Table,
     pub(crate) dir: TempDir,
-    realm: Option<LabRealm>,
+    realm: Option<Ground>,
     tenant: String,
     pub(crate) redis: Redis,
+}
+
+/// The realm that a stage is on.
+enum Ground {
+    Lab(LabRealm),
+    Folio(FolioRealm),
 }
 
 /// Seconds since the epoch.
@@ -39,14 +47,53 @@ impl Stage {
 
     /// On a realm of the test's choice.
     pub(crate) async fn on(realm: LabRealmBuilder) -> Result<Self> {
-        let (realm, redis) = (realm.create().await?, Redis::options().append_only().start().await?);
-        let mut stage = Self::on_redis(redis)?;
+        let realm = realm.create().await?;
+        let mut stage = Self::on_redis(Redis::options().append_only().start().await?)?;
         stage.private("client-secret", realm.secret(VAULT))?;
-        stage.name_tenant(realm.name())?;
-        stage.tenant("issuer", realm.issuer());
-        stage.tenant("base_url", realm.issuer());
-        stage.realm = Some(realm);
+        stage.name_tenant(&realm)?;
+        stage.tenant("accepted_clients", vec![LOGIN_APP]);
+        stage.realm = Some(Ground::Lab(realm));
         Ok(stage)
+    }
+
+    /// On a realm as FOLIO makes it, which nobody has made ready for the vault.
+    pub(crate) async fn on_folio(realm: FolioRealmBuilder) -> Result<Self> {
+        let realm = realm.create().await?;
+        let mut stage = Self::on_redis(Redis::options().append_only().start().await?)?;
+        stage.private("client-secret", "chosen by the test")?;
+        stage.name_tenant(&realm)?;
+        stage.tenant("accepted_clients", vec![realm.login_client()]);
+        stage.realm = Some(Ground::Folio(realm));
+        Ok(stage)
+    }
+
+    /// Runs deploy/keycloak/setup.sh on it.
+    pub(crate) async fn set_up(&self, more: &[&str]) -> Result<()> {
+        let secret_file = self.file("client-secret").display().to_string();
+        let common = ["--realm", self.tenant_name(), "--secret-file", &secret_file];
+        let run = setup::setup(keycloak().await?, &[&common, more].concat(), setup::FOLIO)?;
+        if run.status.success() { Ok(()) } else { Err(Failure::new(setup::said(&run))) }
+    }
+
+    /// Changes one of the realm's clients, and returns it as it was.
+    pub(crate) async fn change(&self, client: &str, change: impl FnOnce(&mut Value)) -> Result<Value> {
+        let (admin, realm) = (self.realm().admin(), self.realm().name());
+        let mut present = admin.client(realm, client).await?;
+        let mut changed = present.clone();
+        change(&mut changed);
+        admin.put_client(realm, &changed).await?;
+        // An attribute that is not mentioned stays.
+        for name in changed["attributes"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            if present["attributes"][name].is_null() {
+                present["attributes"][name] = Value::from("");
+            }
+        }
+        Ok(present)
+    }
+
+    /// Puts a client back as it was.
+    pub(crate) async fn restore(&self, client: &Value) -> Result<()> {
+        self.realm().admin().put_client(self.realm().name(), client).await
     }
 
     /// For a test that is not about Keycloak.
@@ -58,7 +105,8 @@ impl Stage {
     pub(crate) async fn with_redis(redis: RedisOptions) -> Result<Self> {
         let mut stage = Self::on_redis(redis.start().await?)?;
         stage.private("client-secret", "not asked for")?;
-        stage.name_tenant("stand-in")?;
+        stage.describe_tenant("stand-in")?;
+        stage.tenant("accepted_clients", vec![LOGIN_APP]);
         stage.stand_in(0).await?;
         Ok(stage)
     }
@@ -93,19 +141,36 @@ impl Stage {
         Ok(stage)
     }
 
-    fn name_tenant(&mut self, name: &str) -> Result<()> {
+    fn name_tenant(&mut self, realm: &LabRealm) -> Result<()> {
+        self.describe_tenant(realm.name())?;
+        self.tenant("issuer", realm.issuer());
+        self.tenant("base_url", realm.issuer());
+        Ok(())
+    }
+
+    fn describe_tenant(&mut self, name: &str) -> Result<()> {
         name.clone_into(&mut self.tenant);
         fs::write(self.file("policy.toml"), policy(name))?;
         self.tenant("client_id", VAULT);
         self.tenant("client_secret_file", "client-secret");
         self.tenant("user_id_claim", "user_id");
-        self.tenant("accepted_clients", vec![LOGIN_APP]);
         Ok(())
     }
 
     /// The realm, of a stage that is on one.
     pub(crate) fn realm(&self) -> &LabRealm {
-        self.realm.as_ref().expect("the test has set its stage on a realm")
+        match self.realm.as_ref().expect("the test has set its stage on a realm") {
+            Ground::Lab(realm) => realm,
+            Ground::Folio(realm) => realm,
+        }
+    }
+
+    /// The client that its users log in with.
+    pub(crate) fn ui(&self) -> &str {
+        match &self.realm {
+            Some(Ground::Folio(realm)) => realm.login_client(),
+            _ => LOGIN_APP,
+        }
     }
 
     /// The tenant's name.
@@ -155,6 +220,12 @@ impl Stage {
         if let Some(tenant) = tenant.and_then(toml::Value::as_table_mut) {
             tenant.insert(key.to_owned(), value.into());
         }
+    }
+
+    /// Lets the module register jobs with this acquisition only.
+    pub(crate) fn register(&self, acquisition: &str) -> Result<()> {
+        let policy = policy(&self.tenant).replace("[\"exchange\"]", &format!("[\"{acquisition}\"]"));
+        Ok(fs::write(self.file("policy.toml"), policy)?)
     }
 
     /// A file with an access token of the administrator's, who may see every realm.
@@ -245,12 +316,18 @@ impl Findings {
         self.line(check)["verdict"].as_str().unwrap_or("nothing")
     }
 
+    /// A check's remedy.
+    pub(crate) fn remedy(&self, check: &str) -> &str {
+        self.line(check)["remedy"].as_str().unwrap_or_default()
+    }
+
     /// What the first hazard is about.
     pub(crate) fn subject_of_the_hazard(&self) -> &str {
         let hazard = self.lines.iter().find(|line| line["verdict"] == "hazard");
         hazard.and_then(|line| line["subject"].as_str()).unwrap_or_default()
     }
 
+    /// That this check is the only hazard, and has a remedy that says so.
     pub(crate) fn expect_only(&self, check: &str, finding: &str, remedy: &str) -> Result<()> {
         let found: Vec<_> = self.lines.iter().filter(|line| line["verdict"] == "hazard").collect();
         let says =

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::realm::VAULT;
 use tokio::net::TcpListener;
 
 use crate::stage::now;
@@ -30,6 +31,7 @@ pub(crate) async fn start(behind: u64) -> Result<String> {
     let router = Router::new()
         .route("/realms/stand-in/.well-known/openid-configuration", get(discovery))
         .route("/realms/stand-in/protocol/openid-connect/token", post(token))
+        .route("/realms/stand-in/protocol/openid-connect/token/introspect", post(introspection))
         .with_state(Realm { issuer: issuer.clone(), behind });
     tokio::spawn(async move { drop(axum::serve(listener, router).await) });
     Ok(issuer)
@@ -39,10 +41,14 @@ async fn discovery(State(realm): State<Realm>) -> Json<Value> {
     Json(json!({ "issuer": realm.issuer }))
 }
 
+async fn introspection() -> Json<Value> {
+    Json(json!({ "active": true, "aud": VAULT }))
+}
+
 async fn token(State(realm): State<Realm>, Form(form): Form<HashMap<String, String>>) -> (StatusCode, Json<Value>) {
     if form.get("grant_type").is_some_and(|grant| grant == "client_credentials") {
         let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let claims = json!({ "iat": now() - realm.behind, "sub": "service-account" });
+        let claims = json!({ "iat": now() - realm.behind, "sub": "service-account", "aud": VAULT });
         let token = format!("{}.{}.c2ln", part(json!({})), part(claims));
         return (StatusCode::OK, Json(json!({ "access_token": token, "expires_in": 300 })));
     }

@@ -8,8 +8,8 @@ mod trust;
 
 use std::time::Duration;
 
-use tokenvault_core::ids::Subject;
-use tokenvault_core::ports::{CallError, GrantError, IdentityProvider, ProofError, Refusal};
+use tokenvault_core::ids::AccountId;
+use tokenvault_core::ports::{CallError, GrantError, Identity, IdentityProvider, ProofError, Refusal};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_keycloak::Credentials;
 use tokenvault_tests::harness::Result;
@@ -75,7 +75,7 @@ async fn a_users_access_token_is_a_proof(stage: Stage) -> Result<()> {
 
     let proof = stage.provider.verify(&stage.tenant, &login.access).await?;
 
-    assert_eq!(proof.subject, stage.alice()?);
+    assert_eq!(proof.subject.as_str(), stage.alice()?.as_str());
     assert_ne!(proof.user.as_str(), proof.subject.as_str());
     assert_eq!(proof.client, stage.ui.id);
     assert!(!proof.privileged && proof.scope.contains("openid"));
@@ -102,7 +102,7 @@ async fn an_exchange_gives_a_pair_in_the_users_session(stage: Stage) -> Result<(
 
     let grant = stage.provider.exchange(&stage.vault, &login.access).await?;
 
-    assert_eq!(grant.subject.as_ref(), Some(&proof.subject));
+    assert_eq!(grant.account, Some(stage.alice()?));
     assert_eq!(grant.user.as_ref(), Some(&proof.user));
     assert_eq!(grant.sid.as_ref(), Some(&proof.sid));
     assert!(!grant.privileged);
@@ -131,7 +131,7 @@ async fn a_refresh_rotates_and_a_probe_sees_it_without_harm(stage: Stage) -> Res
 
     let next = stage.provider.refresh(&stage.vault, &first.refresh).await?;
 
-    assert_eq!((&next.subject, &next.user, &next.sid), (&first.subject, &first.user, &first.sid));
+    assert_eq!((&next.account, &next.user, &next.sid), (&first.account, &first.user, &first.sid));
     for _ in 0..2 {
         assert_eq!(stage.provider.probe(&stage.vault, &first.refresh).await, Ok(false));
         assert_eq!(stage.provider.probe(&stage.vault, &next.refresh).await, Ok(true));
@@ -161,15 +161,15 @@ async fn an_impersonation_opens_a_session_that_survives_the_users_logout(stage: 
     let login = stage.login().await?;
     let proof = stage.provider.verify(&stage.tenant, &login.access).await?;
 
-    let own = stage.provider.impersonate(&stage.vault, &proof.subject).await?;
+    let own = stage.provider.impersonate(&stage.vault, &stage.alice()?).await?;
     stage.logout(&login).await?;
 
-    assert_eq!((own.subject.as_ref(), own.user.as_ref()), (Some(&proof.subject), Some(&proof.user)));
+    assert_eq!((own.account.as_ref(), own.user.as_ref()), (Some(&stage.alice()?), Some(&proof.user)));
     assert!(own.sid.is_some() && own.sid.as_ref() != Some(&proof.sid) && !own.privileged);
     let next = stage.provider.exchange(&stage.vault, &own.access).await?;
     assert_eq!(next.sid, own.sid);
     assert!(stage.provider.refresh(&stage.vault, &own.refresh).await.is_ok());
-    let again = stage.provider.impersonate(&stage.vault, &proof.subject).await?;
+    let again = stage.provider.impersonate(&stage.vault, &stage.alice()?).await?;
     assert_ne!(again.sid, own.sid);
     Ok(())
 }
@@ -247,7 +247,7 @@ async fn a_token_that_is_none_or_is_anothers_is_invalid(stage: Stage) -> Result<
     assert_eq!(refused(stage.provider.refresh(&stage.vault, &no_refresh_token).await), invalid);
     let exchanged = stage.provider.exchange(&stage.vault, &AccessToken::new("garbage")).await;
     assert_eq!(refused(exchanged), Some(Refusal::SubjectInvalid));
-    let nobody = Subject::parse("00000000-0000-4000-8000-000000000000")?;
+    let nobody = AccountId::parse("00000000-0000-4000-8000-000000000000")?;
     assert_eq!(refused(stage.provider.impersonate(&stage.vault, &nobody).await), Some(Refusal::NotAllowed));
     assert_eq!(stage.provider.probe(&stage.vault, &RefreshToken::new("garbage")).await, Ok(false));
     assert!(stage.provider.refresh(&stage.ui, &login.refresh).await.is_ok(), "the owner's token survived");
@@ -258,9 +258,10 @@ async fn a_deposited_pair_is_refreshed_as_its_own_client(stage: Stage) -> Result
     let login = stage.login().await?;
 
     assert_eq!(stage.provider.probe(&stage.ui, &login.refresh).await, Ok(true));
+    let proof = stage.provider.verify(&stage.tenant, &login.access).await?;
     let next = stage.provider.refresh(&stage.ui, &login.refresh).await?;
 
-    assert_eq!(next.subject, Some(stage.alice()?));
+    assert_eq!(next.identity_in_session(&proof.user, &proof.sid), Identity::Same);
     assert_eq!(stage.provider.probe(&stage.ui, &login.refresh).await, Ok(false));
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use keycloak_double::{Double, DoubleConfig, RealmConfig, ServiceAccount};
 use serde_json::{Value, json};
-use tokenvault_core::ids::{ClientId, Subject, TenantId};
+use tokenvault_core::ids::{AccountId, ClientId, TenantId};
 use tokenvault_core::ports::testing::SeededEntropy;
 use tokenvault_core::ports::{Client, Clock};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
@@ -78,7 +78,7 @@ impl Stage {
 
     /// On the stand-in.
     pub(crate) async fn double(setting: Setting) -> Result<Self> {
-        let realm = RealmConfig::folio_like(DOUBLE_REALM)
+        let realm = RealmConfig::lab(DOUBLE_REALM)
             .with_client(VAULT, |client| {
                 let role =
                     if setting.without_impersonation { ServiceAccount::Plain } else { ServiceAccount::Impersonating };
@@ -156,8 +156,8 @@ impl Stage {
     }
 
     /// Alice's `sub`.
-    pub(crate) fn alice(&self) -> Result<Subject> {
-        Ok(Subject::parse(match &self.backing {
+    pub(crate) fn alice(&self) -> Result<AccountId> {
+        Ok(AccountId::parse(match &self.backing {
             Backing::Real(realm) => realm.user("alice")?.sub.clone(),
             Backing::Double(double) => double.handle().with(|keycloak, _| keycloak.user_id(DOUBLE_REALM, "alice"))?,
         })?)

@@ -105,7 +105,7 @@ impl Stage {
     /// A stage; its vault may exchange its own access tokens only where `exchanging`, and renews so many jobs at a time.
     pub(crate) async fn set(exchanging: bool, concurrency: usize) -> Result<Self> {
         let clock = ShiftedClock::new(SystemClock);
-        let realm = RealmConfig::folio_like(REALM)
+        let realm = RealmConfig::lab(REALM)
             .with_settings(|settings| settings.access_token_lifespan = LIFE.as_secs())
             .signing_key(SigningKey::ed25519([7; 32])?); // thousands of signatures, cheap ones
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await?;
@@ -279,5 +279,6 @@ fn caller() -> Caller {
         module: ModuleName::parse("mod-di").expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }

@@ -1,7 +1,8 @@
-//! The store is moved to its second schema while two replicas of the version before serve, renew and are asked to change
-//! jobs; then they are replaced one after the other, and it is finished.
+//! The store is moved from schema to schema while replicas of the version before serve, renew and are asked to change jobs;
+//! then they are replaced one after the other, and it is finished.
 
 mod command;
+mod previous;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -19,9 +20,9 @@ use tokenvault_core::ports::{Created, Fleet as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
-use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record, user};
 use tokenvault_tests::store_contract::samples::tenant;
@@ -85,7 +86,7 @@ async fn fill(old: &Replica) -> Result<()> {
 /// The registrar asks again, with other readers: the terms change, and a version of the first schema does not vouch.
 async fn amend(replica: &Replica, number: u64, reader: &str) {
     let module = |name: &str| ModuleName::parse(name).expect("these names are fit for modules");
-    let caller = Caller { module: module(REGISTRAR), tenant: tenant(), acquisitions: BTreeSet::new() };
+    let caller = Caller { module: module(REGISTRAR), tenant: tenant(), acquisitions: BTreeSet::new(), reads: true };
     let request = Registration {
         access_token: Some(AccessToken::new("not looked at")),
         user_id: Some(user(number)),
@@ -166,6 +167,63 @@ async fn two_replicas_of_the_first_schema_serve_while_the_second_is_prepared_and
     let strange = new.read_as("mod-late", &job(3), Duration::ZERO).await.err().map(|problem| problem.code);
     assert_eq!(strange, Some(Code::JobNotFound));
     assert_eq!(stage.migration(&new, "again")?.run(false, |_| {}).await?, SCHEMA);
+    assert_eq!(stage.noticed.seal_failures.load(Ordering::Relaxed), 0);
+    Ok(())
+}
+
+/// The accounts that a job's record and the store's own fields of it say.
+async fn accounts(stage: &Stage, replica: &Replica, number: u64) -> Result<(Option<String>, Option<String>)> {
+    let record = stored(replica, number).await?;
+    let name = format!("tv:{{{}}}:job:{}", record.key.shard(), record.key);
+    let mut redis = stage.redis.connection().await?;
+    let field = redis::cmd("HGET").arg(name).arg("account").query_async(&mut redis).await?;
+    Ok((record.account.map(|account| account.to_string()), field))
+}
+
+/// Until a job has had another renewal.
+async fn renewed(replica: &Replica, number: u64) -> Result<()> {
+    let before = stored(replica, number).await?.generation;
+    let key = JobKey::new(tenant(), job(number));
+    replica.parts.store.hasten(&key, replica.parts.clock.now()).await?;
+    replica.parts.wake.due();
+    wait_until("a renewal", SOON, async || stored(replica, number).await.is_ok_and(|record| record.generation > before))
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_learnt_when_no_replica_of_the_second_schema_is_left_and_not_before() -> Result<()> {
+    let stage = Stage::set().await?;
+    let old = stage.replica("old", 2).await?;
+    let now = old.parts.clock.now();
+    for number in 0..2 {
+        let record = record(&old, number, (now, now), (false, 8));
+        assert_eq!(old.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
+    }
+    let new = stage.replica("new", SCHEMA).await?;
+    wait_until("both are heard of", SOON, async || new.parts.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
+        .await?;
+
+    // Both serve and renew what the other wrote, and nothing is written that the old one would take for forged.
+    for number in 0..2 {
+        renewed(&new, number).await?;
+        assert_eq!(accounts(&stage, &new, number).await?, (None, None));
+        assert!(old.read(&job(number)).await.is_ok() && new.read(&job(number)).await.is_ok());
+    }
+    let refused = stage.migration(&new, "early")?.run(false, |_| {}).await;
+    assert!(matches!(&refused, Err(MigrateError::OldReplicas(found)) if found.len() == 1), "{refused:?}");
+    assert_eq!(RedisStore::connect(&RedisConfig::new(stage.redis.url()))?.schema().await?, 2);
+    old.stop().await;
+
+    assert_eq!(stage.migration(&new, "late")?.run(false, |_| {}).await?, SCHEMA);
+    wait_until("the third schema to be heard of", SOON, async || new.parts.standing.keeps_accounts()).await?;
+    for number in 0..2 {
+        renewed(&new, number).await?;
+        let account = Some(format!("account-user-{number}"));
+        assert_eq!(accounts(&stage, &new, number).await?, (account.clone(), account));
+        let record = stored(&new, number).await?;
+        assert_eq!(new.parts.sealer(&record).check_terms(&record), Ok(Vouched::Yes));
+        assert!(new.read(&job(number)).await.is_ok());
+    }
     assert_eq!(stage.noticed.seal_failures.load(Ordering::Relaxed), 0);
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What takes effect while a real `tokenvault serve` runs: a revocation list, an authority, a certificate, the policy.
+//! What takes effect while a real `tokenvault serve` runs: a revocation list, an authority, a certificate, the policy, the
+//! tenants, their clients' secrets.
 //! Connections that may stay are not dropped, not even in the middle of a request; the others are gone within five seconds.
 #![allow(
     clippy::disallowed_methods,
@@ -6,6 +7,8 @@
 )]
 
 mod line;
+mod secrets;
+mod tenants;
 
 use std::fs;
 use std::time::{Duration, Instant};

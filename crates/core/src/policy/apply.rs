@@ -157,7 +157,13 @@ fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issue
 }
 
 fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
-    let Issued { mut pair, expires_in, session, identity: _ } = issued;
+    let Issued { mut pair, expires_in, session, identity, account } = issued;
+    if let (Step::Exchange(_), Identity::Same) = (step, identity)
+        && record.account.is_none()
+    {
+        // Learnt once, in a session that is known to be the user's, and by an act that can be repeated.
+        record.account = account;
+    }
     pair.rotated = matches!(step, Step::Spend(_));
     let previous = record.pair.take().map(|pair| pair.refresh);
     let unspent = |token: &RefreshSlot| token.sends == 0;

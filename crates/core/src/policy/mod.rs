@@ -31,7 +31,7 @@ pub use apply::{apply, schedule, urgency};
 pub use plan::plan;
 pub use serve::{Ask, Serve, least_left, serve};
 
-use crate::ids::{AttemptId, Incarnation, StoreEpoch};
+use crate::ids::{AccountId, AttemptId, Incarnation, StoreEpoch};
 use crate::ports::{CallError, GrantError, Identity};
 use crate::record::{EndReason, Pair, Record, SessionRef, Slot};
 use crate::time::Timestamp;
@@ -211,8 +211,10 @@ pub struct Issued {
     pub pair: Pair,
     /// The access token's life as answered (`expires_in`).
     pub expires_in: Duration,
-    /// Whether `sub` and user id are still those of the proof.
+    /// Whether it is still the user's of the proof.
     pub identity: Identity,
+    /// The identity provider's own id of the user, where the answer says it in a session that was known before.
+    pub account: Option<AccountId>,
     /// The session, where it is a new one.
     pub session: Option<SessionRef>,
 }

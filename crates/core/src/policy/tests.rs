@@ -65,6 +65,7 @@ fn record(acquisition: Acquisition) -> Record {
         access_life: LIFE,
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: Some(at(30)),
@@ -125,6 +126,7 @@ impl Walk {
             expires_in: LIFE,
             identity: Identity::Same,
             session: None,
+            account: None,
         };
         self.step(step, Outcome::Issued(Box::new(issued)))
     }
@@ -359,7 +361,13 @@ fn a_refusal_in_unknown_words_suspends_and_ends_nothing() {
 fn a_token_that_names_nobody_is_not_taken_for_another_users() {
     let nameless = || {
         let pair = pair("r2", at(30), 2);
-        Outcome::Issued(Box::new(Issued { pair, expires_in: LIFE, identity: Identity::Missing, session: None }))
+        Outcome::Issued(Box::new(Issued {
+            pair,
+            expires_in: LIFE,
+            identity: Identity::Missing,
+            session: None,
+            account: None,
+        }))
     };
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
     let before = walk.record().pair.clone();
@@ -397,6 +405,7 @@ fn a_new_session_shorter_than_the_last_is_used_and_not_replaced_at_once() {
         expires_in: Duration::from_secs(20),
         identity: Identity::Same,
         session: Some(session("sid-2", 0)),
+        account: None,
     };
     walk.step(Step::Impersonate, Outcome::Issued(Box::new(issued)));
     assert_eq!(walk.next(), Step::Rest(at(40)));
@@ -447,7 +456,13 @@ fn a_pair_cut_to_the_sessions_end_is_the_last_one_of_an_exchange_and_renews_an_i
         let mut cut = pair("r2", at(30), 2);
         cut.access_expires_at = at(50);
         cut.refresh.expires_at = Some(at(50));
-        let issued = Issued { pair: cut, expires_in: Duration::from_secs(20), identity: Identity::Same, session: None };
+        let issued = Issued {
+            pair: cut,
+            expires_in: Duration::from_secs(20),
+            identity: Identity::Same,
+            session: None,
+            account: None,
+        };
         walk.step(Step::Probe(Slot::Current), ACTIVE);
         walk.step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
         assert_eq!(walk.next(), expected);
@@ -459,7 +474,13 @@ fn a_lowered_access_token_life_is_not_mistaken_for_a_sessions_end() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
     let mut shorter = pair("r2", at(30), 2);
     shorter.access_expires_at = at(50);
-    let issued = Issued { pair: shorter, expires_in: Duration::from_secs(20), identity: Identity::Same, session: None };
+    let issued = Issued {
+        pair: shorter,
+        expires_in: Duration::from_secs(20),
+        identity: Identity::Same,
+        session: None,
+        account: None,
+    };
     walk.step(Step::Probe(Slot::Current), ACTIVE)
         .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
     assert_eq!(walk.next(), Step::Rest(at(40)));
@@ -469,11 +490,43 @@ fn a_lowered_access_token_life_is_not_mistaken_for_a_sessions_end() {
 #[test]
 fn a_renewed_token_of_another_user_ends_the_job() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
-    let issued = Issued { pair: pair("r2", at(30), 2), expires_in: LIFE, identity: Identity::Another, session: None };
+    let issued = Issued {
+        pair: pair("r2", at(30), 2),
+        expires_in: LIFE,
+        identity: Identity::Another,
+        session: None,
+        account: None,
+    };
     walk.step(Step::Probe(Slot::Current), ACTIVE)
         .step(Step::Exchange(Slot::Current), Outcome::Issued(Box::new(issued)));
     assert_eq!(walk.record().state, State::Ended(EndReason::IdentityChanged));
     assert!(walk.record().pair.is_none(), "there must be no moment in which it could be served");
+}
+
+#[test]
+fn the_account_is_learnt_by_an_exchange_that_names_its_user_and_by_nothing_else() {
+    let account = |id: &str| AccountId::parse(id).ok();
+    let issued = |identity: Identity, id: &str| {
+        let pair = pair("r2", at(30), 2);
+        Outcome::Issued(Box::new(Issued { pair, expires_in: LIFE, identity, session: None, account: account(id) }))
+    };
+    let learnt = |known: Option<AccountId>, spent: bool, identity: Identity| {
+        let mut start = record(Acquisition::Exchange);
+        start.account = known;
+        let mut walk = Walk::new(start, at(if spent { 100 } else { 30 }));
+        walk.step(Step::Probe(Slot::Current), ACTIVE);
+        let step = if spent { Step::Spend(Slot::Current) } else { Step::Exchange(Slot::Current) };
+        if spent {
+            walk.declare(Slot::Current);
+        }
+        walk.step(step, issued(identity, "k-1"));
+        walk.record().account.clone()
+    };
+    assert_eq!(learnt(None, false, Identity::Same), account("k-1"));
+    assert_eq!(learnt(account("k-0"), false, Identity::Same), account("k-0"), "it is learnt once");
+    assert_eq!(learnt(None, false, Identity::Missing), None);
+    assert_eq!(learnt(None, false, Identity::Another), None);
+    assert_eq!(learnt(None, true, Identity::Same), None, "what a spend brings is written by whoever holds the lease");
 }
 
 #[test]

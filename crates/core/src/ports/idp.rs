@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::ids::{ClientId, SessionId, SessionKey, Subject, TenantId, UserId};
+use crate::ids::{AccountId, ClientId, SessionId, SessionKey, Subject, TenantId, UserId};
 use crate::secret::{AccessToken, RefreshToken};
 use crate::time::Timestamp;
 
@@ -39,8 +39,29 @@ pub struct Proof {
     pub expires_at: Timestamp,
     /// Its `scope`.
     pub scope: String,
-    /// Whether impersonating this user is out of the question: a service account, or a holder of realm-management roles.
+    /// Whether the token itself shows that impersonating this user is out of the question: a service account, or a holder
+    /// of realm-management roles. That it shows nothing proves nothing: a lightweight token has no roles in it.
     pub privileged: bool,
+}
+
+/// What is known of a user's rights over the realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Privilege {
+    /// Roles are shown, and none over the realm is among them.
+    Ordinary,
+    /// A service account, or a holder of realm-management roles.
+    Privileged,
+    /// No role at all is shown: the client that the token was issued to hides them.
+    Unknown,
+}
+
+/// What introspection (RFC 7662) says of an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Introspection {
+    /// Nothing takes it, or the asking client is not in its audience.
+    Inactive,
+    /// It lives; and this is what its user may do.
+    Active(Privilege),
 }
 
 /// Which check a proof failed. The code goes to the caller; the token never does.
@@ -94,8 +115,8 @@ pub struct Grant {
     pub refresh_expires_in: Option<Duration>,
     /// The granted scope.
     pub scope: String,
-    /// The `sub` of the access token, if it has one.
-    pub subject: Option<Subject>,
+    /// The identity provider's own id of the user, if the access token has it.
+    pub account: Option<AccountId>,
     /// The user id claim of the access token, if it has one.
     pub user: Option<UserId>,
     /// The `sid` of the access token, if it has one.
@@ -109,23 +130,42 @@ pub struct Grant {
 pub enum Identity {
     /// The user's of the proof.
     Same,
-    /// `sub` or the user id claim is missing: a mapper of the client's was taken out. Nobody else is named.
+    /// What has to be compared is not in it: a mapper of the client's was taken out. Nobody else is named.
     Missing,
     /// Somebody else's.
     Another,
 }
 
-impl Grant {
-    /// Whether the access token says that it is this user's.
-    pub fn identity(&self, subject: &Subject, user: &UserId) -> Identity {
-        let (said_subject, said_user) = (self.subject.as_ref(), self.user.as_ref());
-        if said_subject.is_some_and(|said| said != subject) || said_user.is_some_and(|said| said != user) {
-            Identity::Another
-        } else if said_subject.is_some() && said_user.is_some() {
-            Identity::Same
-        } else {
-            Identity::Missing
+impl Identity {
+    fn compare<T: PartialEq>(said: Option<&T>, known: &T) -> Self {
+        match said {
+            None => Self::Missing,
+            Some(said) if said == known => Self::Same,
+            Some(_) => Self::Another,
         }
+    }
+
+    /// Of two comparisons the worse.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Another, _) | (_, Self::Another) => Self::Another,
+            (Self::Missing, _) | (_, Self::Missing) => Self::Missing,
+            (Self::Same, Self::Same) => Self::Same,
+        }
+    }
+}
+
+impl Grant {
+    /// Whether the access token is this user's, granted in the session it was asked for in. A session belongs to one user
+    /// for all its life, so `sub` is not asked: a user interface may map the user's name onto it, and users are renamed.
+    pub fn identity_in_session(&self, user: &UserId, sid: &SessionId) -> Identity {
+        Identity::compare(self.sid.as_ref(), sid).and(Identity::compare(self.user.as_ref(), user))
+    }
+
+    /// Whether the access token of a new session is this user's. The user id claim does not suffice, for it may be an
+    /// attribute that users write themselves, and a name does not, for users choose theirs.
+    pub fn identity_of_account(&self, user: &UserId, account: &AccountId) -> Identity {
+        Identity::compare(self.account.as_ref(), account).and(Identity::compare(self.user.as_ref(), user))
     }
 }
 
@@ -156,6 +196,12 @@ pub enum Refusal {
     TokenInvalid,
     /// A pair was granted, but its access token does not say whose it is: the client lacks a mapper.
     IdentityMissing,
+    /// A session was opened, and it is another user's: it was given up at once.
+    IdentityMismatch,
+    /// The identity provider's own id of the user was never learnt, so no session can be asked for: the client lacks a mapper.
+    AccountUnknown,
+    /// The user may administer the realm, and is not impersonated.
+    Privileged,
     /// Some other definite no.
     Other,
 }
@@ -176,6 +222,9 @@ impl Refusal {
             Self::ClientRejected => "client_rejected",
             Self::TokenInvalid => "token_invalid",
             Self::IdentityMissing => "identity_missing",
+            Self::IdentityMismatch => "identity_mismatch",
+            Self::AccountUnknown => "account_unknown",
+            Self::Privileged => "privileged",
             Self::Other => "refused",
         }
     }
@@ -241,17 +290,59 @@ pub trait IdentityProvider: Send + Sync {
     /// The refresh grant (RFC 6749 §6). Spends the token.
     async fn refresh(&self, client: &Client, token: &RefreshToken) -> Result<Grant, GrantError>;
 
-    /// A session of the vault's own for a user, through its service account.
-    async fn impersonate(&self, client: &Client, subject: &Subject) -> Result<Grant, GrantError>;
+    /// A session of the vault's own for a user, through its service account. The answer may be another user's, one whose
+    /// *name* is that id: it has to be compared.
+    async fn impersonate(&self, client: &Client, account: &AccountId) -> Result<Grant, GrantError>;
 
     /// Introspection (RFC 7662) with the refresh-token hint: whether the token is active. Harmless.
     async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError>;
 
-    /// Introspection (RFC 7662) of a user's access token: whether its session still stands as it did when the token was
-    /// issued. Harmless, where an exchange of a token from before its client session was created anew ends the user's whole
-    /// session. Also `false` where `client` is not in the token's audience.
-    async fn is_live(&self, client: &Client, token: &AccessToken) -> Result<bool, CallError>;
+    /// Introspection (RFC 7662) of an access token: whether its session still stands as it did when the token was issued,
+    /// and what its user may do. Harmless, where an exchange of a token from before its client session was created anew ends
+    /// the user's whole session. Inactive also where `client` is not in the token's audience.
+    async fn introspect(&self, client: &Client, token: &AccessToken) -> Result<Introspection, CallError>;
 
     /// Revocation (RFC 7009) of a refresh token: ends the client session it belongs to.
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(user: Option<&str>, sid: Option<&str>, account: Option<&str>) -> Grant {
+        Grant {
+            access: AccessToken::new("at"),
+            expires_in: Duration::from_secs(60),
+            refresh: RefreshToken::new("rt"),
+            refresh_expires_in: None,
+            scope: String::new(),
+            account: account.and_then(|text| AccountId::parse(text).ok()),
+            user: user.and_then(|text| UserId::parse(text).ok()),
+            sid: sid.and_then(|text| SessionId::parse(text).ok()),
+            privileged: false,
+        }
+    }
+
+    #[test]
+    fn in_a_session_its_id_and_the_user_id_claim_are_compared_and_nothing_else() {
+        let (user, sid) = (UserId::parse("u").unwrap(), SessionId::parse("s").unwrap());
+        let says = |said_user, said_sid| grant(said_user, said_sid, Some("k")).identity_in_session(&user, &sid);
+        assert_eq!(says(Some("u"), Some("s")), Identity::Same);
+        assert_eq!(says(None, Some("s")), Identity::Missing);
+        assert_eq!(says(Some("u"), None), Identity::Missing);
+        assert_eq!(says(Some("v"), None), Identity::Another);
+        assert_eq!(says(None, Some("t")), Identity::Another);
+    }
+
+    #[test]
+    fn of_a_new_session_the_account_is_compared_as_well_as_the_user_id_claim() {
+        let (user, account) = (UserId::parse("u").unwrap(), AccountId::parse("k").unwrap());
+        let says = |said_user, said| grant(said_user, Some("s"), said).identity_of_account(&user, &account);
+        assert_eq!(says(Some("u"), Some("k")), Identity::Same);
+        assert_eq!(says(Some("u"), None), Identity::Missing, "the user id claim may be one that users write");
+        assert_eq!(says(Some("u"), Some("l")), Identity::Another);
+        assert_eq!(says(None, Some("k")), Identity::Missing);
+        assert_eq!(says(Some("v"), Some("k")), Identity::Another);
+    }
 }

@@ -167,6 +167,7 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         key: JobKey::new(read.parsed::<TenantId>("tenant")?, read.parsed::<JobId>("job")?),
         user: read.parsed("user")?,
         subject: read.parsed("sub")?,
+        account: read.maybe("account")?,
         registrar: read.parsed("registrar")?,
         readers: read.json("readers")?,
         acquisition: read.json::<Acquisition>("acquisition")?,
@@ -252,6 +253,8 @@ impl Writer {
 
     /// The order and spelling of these is part of what is sealed: changing it takes a schema step.
     fn terms(&mut self, record: &Record) {
+        // Since schema 3. A record without it has the terms it had before.
+        self.optional("account", record.account.as_ref());
         self.text("sub", &record.subject);
         self.text("registrar", &record.registrar);
         self.json("readers", &record.readers);

@@ -13,8 +13,8 @@ pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode, terms
 pub use reason::{EndKind, EndReason, Suspension};
 
 use crate::ids::{
-    AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey, StoreEpoch,
-    Subject, UserId,
+    AccountId, AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, SessionKey,
+    StoreEpoch, Subject, UserId,
 };
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
@@ -177,8 +177,12 @@ pub struct Record {
     pub key: JobKey,
     /// The user as the tenant's `user_id_claim` names them.
     pub user: UserId,
-    /// The `sub` of the user's tokens.
+    /// The `sub` of the proof. It says whose the record is only where it is the user id claim: elsewhere it can be a name,
+    /// or differ from client to client.
     pub subject: Subject,
+    /// The identity provider's own id of the user, by which a session of the vault's own is asked for and compared.
+    /// Absent where it was never learnt.
+    pub account: Option<AccountId>,
     /// The module that registered the job, and alone may release it.
     pub registrar: ModuleName,
     /// The modules that may read, beside the registrar.

@@ -6,7 +6,7 @@ use super::exchange::{Wanted, audience, within_audience};
 use super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE, TokenRequest};
 use crate::access::{self, Attached, Subject};
 use crate::answer::{Answer, Refusal};
-use crate::config::ServiceAccount;
+use crate::config::Role;
 use crate::entropy;
 use crate::issue::{Context, Extras, Grant, Issuer, Refreshable};
 use crate::scopes::{self, Granted};
@@ -71,13 +71,7 @@ fn impersonate(issuer: &mut Issuer<'_>, subject: &Subject, requested: &str) -> R
         .filter(|u| u.config.enabled)
         .map(|u| u.id.clone())
         .ok_or_else(denied)?;
-    let may = realm
-        .users
-        .get(&subject.user)
-        .and_then(|u| u.service_account_of.as_ref())
-        .and_then(|owner| realm.clients.get(owner))
-        .is_some_and(|c| c.service_account == ServiceAccount::Impersonating);
-    if !may {
+    if !realm.permits(&subject.user, &subject.claims.azp, &Role::management("impersonation")) {
         return Err(denied());
     }
     let key = SessionKey::online(&entropy::session_id(issuer.entropy));

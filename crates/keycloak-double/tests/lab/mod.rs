@@ -40,8 +40,17 @@ impl Lab {
     }
 
     pub(crate) fn with_features(features: Features, change: impl FnOnce(RealmConfig) -> RealmConfig) -> Self {
+        Self::of_with(features, change(RealmConfig::lab("lab")))
+    }
+
+    /// Around a realm named `lab`.
+    pub(crate) fn of(realm: RealmConfig) -> Self {
+        Self::of_with(Features::default(), realm)
+    }
+
+    fn of_with(features: Features, realm: RealmConfig) -> Self {
         let mut keycloak = Keycloak::new("http://kc", features, SeededEntropy::new(1));
-        keycloak.add_realm(change(RealmConfig::folio_like("lab").signing_key(key()))).unwrap();
+        keycloak.add_realm(realm.signing_key(key())).unwrap();
         Self { keycloak, now_ms: 1_800_000_000_000 }
     }
 

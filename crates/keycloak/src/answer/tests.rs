@@ -120,10 +120,27 @@ fn a_pair_is_read_with_its_lives_and_identities() {
     assert_eq!(grant.expires_in, Duration::from_mins(10));
     assert_eq!(grant.refresh_expires_in, Some(Duration::from_mins(30)));
     assert_eq!((grant.refresh.expose(), grant.scope.as_str()), ("opaque", "openid profile"));
-    assert_eq!(grant.subject.unwrap().as_str(), "s-1");
     assert_eq!(grant.user.unwrap().as_str(), "s-1");
     assert_eq!(grant.sid.unwrap().as_str(), "sid-1");
+    assert_eq!(grant.account.unwrap().as_str(), "s-1", "where users are known by sub");
     assert!(!grant.privileged);
+}
+
+#[test]
+fn the_account_is_what_is_mapped_as_such_and_a_sub_only_where_users_are_known_by_it() {
+    let account = |user_id_claim: &str, claims: Value| {
+        let mut tenant = tenant();
+        user_id_claim.clone_into(&mut tenant.user_id_claim);
+        let mut body = pair();
+        body["access_token"] = json!(KEY.sign(&claims));
+        let grant = grant(Call::Exchange, answer(200, &body), &tenant).unwrap();
+        grant.account.map(|account| account.to_string())
+    };
+    let both = json!({ "sub": "a-name", "keycloak_user_id": "k-1", "user_id": "u-1" });
+    assert_eq!(account("user_id", both.clone()).as_deref(), Some("k-1"));
+    assert_eq!(account("sub", both).as_deref(), Some("k-1"));
+    assert_eq!(account("sub", json!({ "sub": "s-1" })).as_deref(), Some("s-1"));
+    assert_eq!(account("user_id", json!({ "sub": "a-name", "user_id": "u-1" })), None, "sub may be a name");
 }
 
 #[test]
@@ -163,7 +180,7 @@ fn an_access_token_that_cannot_be_read_does_not_lose_the_pair() {
     let mut body = pair();
     body["access_token"] = json!("opaque");
     let grant = grant(Call::Refresh, answer(200, &body), &tenant()).unwrap();
-    assert!(grant.subject.is_none() && grant.user.is_none() && grant.sid.is_none());
+    assert!(grant.account.is_none() && grant.user.is_none() && grant.sid.is_none());
     assert_eq!(grant.refresh.expose(), "opaque");
 }
 
@@ -178,21 +195,17 @@ fn a_life_of_zero_means_without_end_unless_the_token_has_an_end() {
 
 #[test]
 fn a_probe_is_answered_only_by_a_clear_yes_or_no() {
-    assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": true, "sub": "x" }))), Ok(true));
-    assert_eq!(introspection(Call::Probe, answer(200, json!({ "active": false }))), Ok(false));
+    assert_eq!(probe(answer(200, json!({ "active": true, "sub": "x" }))), Ok(true));
+    assert_eq!(probe(answer(200, json!({ "active": false }))), Ok(false));
     for body in ["", "{}", r#"{"active":"true"}"#, "<html>", "[]"] {
-        assert_eq!(
-            introspection(Call::Probe, answer(200, body)),
-            Err(CallError::NoAnswer(Cause::Unintelligible)),
-            "{body}"
-        );
+        assert_eq!(probe(answer(200, body)), Err(CallError::NoAnswer(Cause::Unintelligible)), "{body}");
     }
     let detached = json!({ "error": "invalid_request", "error_description": "Failed to introspect token." });
-    assert_eq!(introspection(Call::Probe, answer(400, detached)), Ok(false), "a detached session of the vault's own");
+    assert_eq!(probe(answer(400, detached)), Ok(false), "a detached session of the vault's own");
     let rejected = answer(401, json!({ "error": "invalid_client" }));
-    assert_eq!(introspection(Call::Probe, rejected), Err(CallError::Refused(Refusal::ClientRejected)));
-    assert_eq!(introspection(Call::Probe, answer(503, "")), Err(CallError::NoAnswer(Cause::ServerError)));
-    assert_eq!(introspection(Call::Probe, Err(TransportFailure::Connect)), Err(CallError::NoAnswer(Cause::Connect)));
+    assert_eq!(probe(rejected), Err(CallError::Refused(Refusal::ClientRejected)));
+    assert_eq!(probe(answer(503, "")), Err(CallError::NoAnswer(Cause::ServerError)));
+    assert_eq!(probe(Err(TransportFailure::Connect)), Err(CallError::NoAnswer(Cause::Connect)));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn long_lived(key: &crate::testing::RealmKey) -> String {
 
 fn bench(answers: impl IntoIterator<Item = crate::answer::Answer>) -> Bench {
     let mut tenant = crate::testing::tenant();
-    tenant.max_proof_age = Duration::from_hours(24);
+    tenant.max_proof_age = Some(Duration::from_hours(24));
     Bench::with(tenant, answers)
 }
 

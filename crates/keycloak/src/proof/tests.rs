@@ -53,7 +53,7 @@ async fn a_bad_claim_is_named() {
         ("exp", ago(1), E::Expired),
         ("exp", json!("soon"), E::Malformed),
         ("exp", json!(-1), E::Malformed),
-        ("iat", ago(301), E::TooOld),
+        ("iat", ago(3601), E::TooOld),
         ("iat", ahead(31), E::TooOld),
         ("nbf", ahead(31), E::TooOld),
         ("typ", json!("ID"), E::Type),
@@ -91,8 +91,47 @@ async fn a_missing_claim_is_named() {
 
 #[tokio::test]
 async fn a_clock_that_differs_a_little_is_forgiven() {
-    for (name, value) in [("iat", ahead(30)), ("iat", ago(300)), ("nbf", ahead(30)), ("exp", ahead(1))] {
+    for (name, value) in [("iat", ahead(30)), ("nbf", ahead(30)), ("exp", ahead(1))] {
         assert_eq!(verdict(&with(name, value.clone())).await, None, "{name} = {value}");
+    }
+}
+
+/// A proof that was issued so many seconds ago and lives for so many.
+fn aged(age: u64, life: u64) -> String {
+    let mut claims = good_claims();
+    let issued_at = NOON.as_secs() - age;
+    claims["iat"] = json!(issued_at);
+    claims["exp"] = json!(issued_at + life);
+    KEY.sign(&claims)
+}
+
+#[tokio::test]
+async fn a_proof_may_be_as_old_as_it_lives_and_no_older_than_an_hour() {
+    use ProofError as E;
+    for (age, life, expected) in [
+        (0, 60, None),
+        (599, 600, None),
+        (600, 600, Some(E::Expired)),
+        (3600, 7200, None),
+        (3601, 7200, Some(E::TooOld)),
+    ] {
+        assert_eq!(verdict(&aged(age, life)).await, expected, "{age} s of {life} s");
+    }
+}
+
+#[tokio::test]
+async fn an_age_that_is_configured_holds_whatever_the_proof_lives() {
+    use ProofError as E;
+    for (most, age, life, expected) in [
+        (300, 300, 600, None),
+        (300, 301, 600, Some(E::TooOld)),
+        (7200, 3601, 9000, None),
+        (7200, 600, 600, Some(E::Expired)),
+    ] {
+        let mut tenant = tenant();
+        tenant.max_proof_age = Some(Duration::from_secs(most));
+        let found = Bench::with(tenant, [key_set([KEY.jwk()])]).verify(&aged(age, life)).await.err();
+        assert_eq!(found, expected, "{age} s of {life} s, {most} s allowed");
     }
 }
 

@@ -23,8 +23,8 @@ fn no(status: u16, error: &str, description: &str) -> Answer {
     answer(status, json!({ "error": error, "error_description": description }))
 }
 
-fn subject() -> Subject {
-    Subject::parse("s-1").unwrap()
+fn account() -> AccountId {
+    AccountId::parse("s-1").unwrap()
 }
 
 fn param(bench: &Bench, request: usize, name: &str) -> Option<String> {
@@ -37,11 +37,11 @@ async fn a_service_token_serves_until_four_fifths_of_its_life() {
     let bench = Bench::new([service_token("svc-1"), pair(), pair(), service_token("svc-2"), pair()]);
 
     for _ in 0..2 {
-        bench.provider.impersonate(&bench.client, &subject()).await.unwrap();
+        bench.provider.impersonate(&bench.client, &account()).await.unwrap();
         bench.clock.advance(Duration::from_secs(79));
     }
     bench.clock.advance(Duration::from_secs(1));
-    bench.provider.impersonate(&bench.client, &subject()).await.unwrap();
+    bench.provider.impersonate(&bench.client, &account()).await.unwrap();
 
     assert_eq!(param(&bench, 1, "subject_token").as_deref(), Some("svc-1"));
     assert_eq!(param(&bench, 4, "subject_token").as_deref(), Some("svc-2"));
@@ -54,7 +54,7 @@ async fn many_impersonations_at_once_share_one_service_token() {
     let bench = Arc::new(Bench::new(answers));
     let all = (0..16).map(|_| {
         let bench = bench.clone();
-        tokio::spawn(async move { bench.provider.impersonate(&bench.client, &subject()).await.is_ok() })
+        tokio::spawn(async move { bench.provider.impersonate(&bench.client, &account()).await.is_ok() })
     });
     for task in all.collect::<Vec<_>>() {
         assert!(task.await.unwrap());
@@ -67,8 +67,8 @@ async fn a_service_token_that_keycloak_does_not_accept_is_forgotten_and_says_not
     let stale = no(400, "invalid_request", "Invalid token");
     let bench = Bench::new([service_token("svc-1"), stale, service_token("svc-2"), pair()]);
 
-    let first = bench.provider.impersonate(&bench.client, &subject()).await.err();
-    let second = bench.provider.impersonate(&bench.client, &subject()).await;
+    let first = bench.provider.impersonate(&bench.client, &account()).await.err();
+    let second = bench.provider.impersonate(&bench.client, &account()).await;
 
     assert_eq!(first, Some(GrantError::Refused(Refusal::ClientRejected)));
     assert!(second.is_ok());
@@ -78,7 +78,7 @@ async fn a_service_token_that_keycloak_does_not_accept_is_forgotten_and_says_not
 #[tokio::test]
 async fn an_impersonation_that_never_got_to_be_asked_was_not_sent() {
     let bench = Bench::new([answer(500, "")]);
-    let error = bench.provider.impersonate(&bench.client, &subject()).await.err();
+    let error = bench.provider.impersonate(&bench.client, &account()).await.err();
     assert_eq!(error, Some(GrantError::Unsent(tokenvault_core::ports::Cause::ServerError)));
     assert_eq!(bench.asked(), 1);
 }
@@ -123,7 +123,7 @@ async fn every_request_has_an_assertion_of_its_own_that_lives_at_most_a_minute()
     tenant.credentials = Credentials::PrivateKeyJwt(key);
     let bench = Bench::with(tenant, [service_token("svc"), pair(), pair()]);
 
-    bench.provider.impersonate(&bench.client, &subject()).await.unwrap();
+    bench.provider.impersonate(&bench.client, &account()).await.unwrap();
     bench.provider.refresh(&bench.client, &RefreshToken::new("rt")).await.unwrap();
 
     let assertions: Vec<_> = (0..3).filter_map(|request| param(&bench, request, "client_assertion")).collect();

@@ -189,6 +189,7 @@ fn stored(job: &str) -> Stored {
         access_life: Duration::from_mins(5),
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: Some(NOW + Duration::from_secs(150)),

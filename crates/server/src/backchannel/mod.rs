@@ -89,7 +89,7 @@ impl BackChannel {
     ) -> Self {
         Self {
             hints: Arc::new(Hints::new(parts.clone(), stop)),
-            rates: Arc::new(Rates::new(section, &parts.tenants)),
+            rates: Arc::new(Rates::new(section)),
             used: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             parts,

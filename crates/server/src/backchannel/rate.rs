@@ -6,27 +6,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::time::Timestamp;
 
 use crate::bucket::Bucket;
 use crate::config::Idp;
-use crate::tenants::Tenants;
 
 /// How many seconds' worth may come at once: a mass logout comes in bursts.
 const BURST_SECONDS: u32 = 4;
 
-/// The listener's and the tenants' buckets. There is one for each tenant of the configuration and never another, so that
-/// made-up names fill no memory.
+/// The listener's and the tenants' buckets.
 pub(super) struct Rates {
     listener: Bucket,
-    tenants: BTreeMap<TenantId, Bucket>,
+    max_tenant_rate: u32,
+    /// Made when they are first needed: tenants come and go.
+    tenants: Mutex<BTreeMap<TenantId, Bucket>>,
 }
 
 impl Rates {
-    pub(super) fn new(section: &Idp, tenants: &Tenants) -> Self {
-        let of_tenant = |tenant: &TenantId| (tenant.clone(), bucket(section.max_tenant_rate));
-        Self { listener: bucket(section.max_rate), tenants: tenants.ids().map(of_tenant).collect() }
+    pub(super) fn new(section: &Idp) -> Self {
+        let (listener, max_tenant_rate) = (bucket(section.max_rate), section.max_tenant_rate);
+        Self { listener, max_tenant_rate, tenants: Mutex::default() }
     }
 
     /// One more request, of whatever kind; else how long to wait for the next.
@@ -34,9 +35,11 @@ impl Rates {
         self.listener.take(now)
     }
 
-    /// One more token of a tenant to be checked.
+    /// One more token of a tenant to be checked. The tenant must be one that is configured, so that made-up names fill no
+    /// memory.
     pub(super) fn check(&self, tenant: &TenantId, now: Timestamp) -> Result<(), Duration> {
-        self.tenants.get(tenant).map_or(Ok(()), |bucket| bucket.take(now))
+        let mut tenants = self.tenants.lock();
+        tenants.entry(tenant.clone()).or_insert_with(|| bucket(self.max_tenant_rate)).take(now)
     }
 }
 

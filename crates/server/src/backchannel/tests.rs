@@ -48,6 +48,7 @@ impl LogoutTokens for ByHeart {
 
 struct Stage {
     router: Router,
+    tenants: Arc<Tenants>,
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
     tokens: Arc<ByHeart>,
@@ -155,8 +156,10 @@ impl Stage {
         let tokens = Arc::new(ByHeart { known, asked: AtomicUsize::new(0) });
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
-        let channel = BackChannel::new(section, parts(&store, &clock), tokens.clone(), metrics.clone(), stop);
-        Self { router: channel.router(), store, clock, tokens, metrics }
+        let parts = parts(&store, &clock);
+        let tenants = Arc::clone(&parts.tenants);
+        let channel = BackChannel::new(section, parts, tokens.clone(), metrics.clone(), stop);
+        Self { router: channel.router(), tenants, store, clock, tokens, metrics }
     }
 
     /// A job with a pair in a session, due for renewal in five minutes.
@@ -190,6 +193,7 @@ impl Stage {
             access_life: Duration::from_mins(10),
             session_ends_at: None,
             failures: 0,
+            account: None,
             terms: None,
             lost_since: None,
             renew_at: None,
@@ -392,6 +396,25 @@ async fn a_flood_of_tokens_is_not_checked_and_leaves_other_tenants_alone() {
 
     stage.clock.advance(Duration::from_secs(1));
     assert_eq!(stage.token("folio", "forged").await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn tenants_are_known_as_they_come_and_go() {
+    let stage = Stage::with(&Idp { max_tenant_rate: 1, ..Idp::default() });
+    let serve = |names: &[&str]| {
+        let served = names
+            .iter()
+            .map(|name| (tenant(name), crate::tenants::Served { rules: Arc::new(rules(name, "sub")), keycloak: None }));
+        stage.tenants.replace(served.collect());
+    };
+    assert_eq!(stage.token("new", "forged").await.status, StatusCode::NOT_FOUND);
+
+    serve(&["new"]);
+    assert_eq!(stage.token("diku", "of-sid-1").await.status, StatusCode::NOT_FOUND);
+    for _ in 0..4 {
+        assert_eq!(stage.token("new", "forged").await.status, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(stage.token("new", "forged").await.status, StatusCode::TOO_MANY_REQUESTS, "it has a rate of its own");
 }
 
 #[tokio::test]

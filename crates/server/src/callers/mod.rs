@@ -3,6 +3,7 @@
 //! A certificate is matched by exact URI SAN, exact DNS SAN, or, only where it has no SAN at all, exact common name. What
 //! the policy does not grant is denied. Nothing here trusts a name that the TLS layer has not verified first.
 
+mod granted;
 mod key;
 mod names;
 mod peer;
@@ -12,6 +13,7 @@ mod roster;
 mod tests;
 mod watch;
 
+pub use granted::GrantedTenants;
 pub use key::CertificateKey;
 pub use names::{CertificateNames, NameError};
 pub use peer::Peer;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokenvault_core::ids::{ModuleName, TenantId};
 use tokenvault_core::record::Acquisition;
 
-use super::{CertificateKey, CertificateNames, NameError, Roster};
+use super::{CertificateKey, CertificateNames, GrantedTenants, NameError, Roster};
 use crate::config::strict;
 use crate::config::{ConfigError, Finding};
 use crate::http::Action;
@@ -21,8 +21,10 @@ use crate::vault::Caller;
 pub struct Module {
     /// Its name.
     pub name: ModuleName,
-    /// The tenants it may act in.
-    pub tenants: BTreeSet<TenantId>,
+    /// The tenants it may act in, as far as they are configured.
+    pub tenants: GrantedTenants,
+    /// The tenant of calls that name none.
+    pub default_tenant: Option<TenantId>,
     /// The acquisitions it may ask for; none means that it may not register.
     pub register: BTreeSet<Acquisition>,
     /// Whether it may read tokens of jobs that name it.
@@ -41,7 +43,8 @@ pub(super) struct Entry {
     uri_san: Option<String>,
     dns_san: Option<String>,
     cn: Option<String>,
-    tenants: BTreeSet<TenantId>,
+    tenants: GrantedTenants,
+    default_tenant: Option<TenantId>,
     #[serde(default)]
     register: BTreeSet<Acquisition>,
     #[serde(default)]
@@ -78,9 +81,13 @@ impl Roster for Policy {
         if entry.tenants.is_empty() {
             findings.push(Finding::new(place("tenants"), "must name at least one tenant"));
         }
+        if entry.default_tenant.as_ref().is_some_and(|tenant| !entry.tenants.contains(tenant)) {
+            findings.push(Finding::new(place("default_tenant"), "must be among `tenants`"));
+        }
         let module = Module {
             name: entry.name,
             tenants: entry.tenants,
+            default_tenant: entry.default_tenant,
             register: entry.register,
             read: entry.read,
             release: entry.release,
@@ -129,12 +136,25 @@ impl Policy {
         found.all(|other| other.name == first.name).then_some(first)
     }
 
-    /// Admits the holder of a certificate to an action in a tenant.
+    /// The tenants that the policy names and that are not there, each with the modules for which it does.
+    pub fn strays(&self, is_there: impl Fn(&TenantId) -> bool) -> BTreeMap<TenantId, BTreeSet<ModuleName>> {
+        let mut strays: BTreeMap<TenantId, BTreeSet<ModuleName>> = BTreeMap::new();
+        for module in self.modules() {
+            let named = module.tenants.names().chain(&module.default_tenant);
+            for tenant in named.filter(|tenant| !is_there(tenant)) {
+                strays.entry(tenant.clone()).or_default().insert(module.name.clone());
+            }
+        }
+        strays
+    }
+
+    /// Admits the holder of a certificate to an action in a tenant. Only a tenant that is there can be acted in.
     pub fn admit(
         &self,
         names: Result<&CertificateNames, NameError>,
         tenant: Option<&str>,
         action: Action,
+        is_there: impl Fn(&TenantId) -> bool,
     ) -> Result<Caller, Problem> {
         let unknown = || Problem::new(Code::CallerUnknown, "The certificate maps to no module.");
         let module = names.ok().and_then(|names| self.module(names)).ok_or_else(unknown)?;
@@ -148,17 +168,23 @@ impl Policy {
         }
         Ok(Caller {
             module: module.name.clone(),
-            tenant: tenant_of(module, tenant)?,
+            tenant: tenant_of(module, tenant)
+                .and_then(|tenant| if is_there(&tenant) { Ok(tenant) } else { Err(denied()) })?,
             acquisitions: module.register.clone(),
+            reads: module.read,
         })
     }
 }
 
+fn denied() -> Problem {
+    Problem::new(Code::TenantDenied, "The tenant is not one of the caller's.")
+}
+
 fn tenant_of(module: &Module, named: Option<&str>) -> Result<TenantId, Problem> {
-    let denied = || Problem::new(Code::TenantDenied, "The tenant is not one of the caller's.");
-    match named {
-        Some(named) => module.tenants.iter().find(|tenant| tenant.as_str() == named).cloned().ok_or_else(denied),
-        None if module.tenants.len() == 1 => module.tenants.first().cloned().ok_or_else(denied),
-        None => Err(Problem::new(Code::TenantMissing, "The caller has several tenants; x-okapi-tenant must name one.")),
-    }
+    let Some(named) = named else {
+        let tenant = module.default_tenant.as_ref().or(module.tenants.only()).cloned();
+        let why = "The caller has several tenants; x-okapi-tenant must name one.";
+        return tenant.ok_or_else(|| Problem::new(Code::TenantMissing, why));
+    };
+    TenantId::parse(named).ok().filter(|tenant| module.tenants.contains(tenant)).ok_or_else(denied)
 }

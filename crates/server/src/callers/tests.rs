@@ -3,7 +3,6 @@ use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use super::*;
 use crate::http::Action;
 use crate::problem::Code;
-use crate::tls::Holders;
 
 const POLICY: &str = r#"
 [[module]]
@@ -86,7 +85,8 @@ fn actions_and_tenants_are_granted_one_by_one() {
     let policy = Policy::parse(POLICY).expect("a policy");
     let uri = certificate(vec![uri("spiffe://example.org/mod-uri")], None);
     let dns = certificate(vec![dns("mod-dns.example.org")], None);
-    let code = |names, tenant, action| policy.admit(Ok(names), tenant, action).err().map(|problem| problem.code);
+    let code =
+        |names, tenant, action| policy.admit(Ok(names), tenant, action, |_| true).err().map(|problem| problem.code);
     assert_eq!(code(&uri, Some("diku"), Action::Register), None);
     assert_eq!(code(&uri, None, Action::Read), Some(Code::TenantMissing));
     assert_eq!(code(&uri, Some("foreign"), Action::Read), Some(Code::TenantDenied));
@@ -94,7 +94,8 @@ fn actions_and_tenants_are_granted_one_by_one() {
     assert_eq!(code(&dns, None, Action::Release), None);
     assert_eq!(code(&dns, None, Action::Register), Some(Code::ActionDenied));
     assert_eq!(code(&CertificateNames::default(), None, Action::Read), Some(Code::CallerUnknown));
-    let several = policy.admit(Err(NameError::SeveralUris), None, Action::Read).err().map(|problem| problem.code);
+    let several =
+        policy.admit(Err(NameError::SeveralUris), None, Action::Read, |_| true).err().map(|problem| problem.code);
     assert_eq!(several, Some(Code::CallerUnknown));
 }
 
@@ -109,6 +110,17 @@ fn what_is_wrong_in_a_policy_is_told_with_its_place() {
     assert!(said(&entry("cn = \"x\"\ndns_san = \"y\"")).iter().any(|finding| finding.contains("exactly one of")));
     assert!(said(&entry("dns_san = \"*.example.org\"")).iter().any(|finding| finding.contains("no wildcard")));
     assert!(said(&entry("cn = \"x\"\nregister = [\"all\"]"))[0].contains("exchange"));
+    assert_eq!(
+        said(&entry("cn = \"x\"\ndefault_tenant = \"u\"")),
+        ["module 1: default_tenant: must be among `tenants`"]
+    );
+    for tenants in ["**", "*t", "a*b", "t**", "", "a b", "{tenant}"] {
+        let found = said(&entry("cn = \"x\"").replace("[\"t\"]", &format!("[\"{tenants}\"]")));
+        assert!(
+            found[0].contains("module 1: tenants") && found[0].contains("`*` or `PREFIX*`"),
+            "{tenants}: {found:?}"
+        );
+    }
     let other = |more: &str| entry(more).replace("\"m\"", "\"n\"");
     for (first, second, key) in [
         (entry("cn = \"x\""), entry("cn = \"y\""), "module 2: name"),
@@ -146,29 +158,62 @@ fn a_file_cut_to_nothing_is_not_a_policy_but_nobody_can_be_named() {
     assert!(Policy::parse("module = []").expect("a policy").is_empty());
 }
 
+/// A module with these lines, and what a call of it in a tenant, or in none, comes to. Configured are `diku`, `lib-a`, `lib-b`.
+fn tenant_of(lines: &str, named: Option<&str>) -> Result<String, Code> {
+    let policy = format!("[[module]]\nname = \"m\"\ncn = \"m\"\nread = true\n{lines}");
+    let caller = CertificateNames { cn: Some("m".to_owned()), ..CertificateNames::default() };
+    let admitted = Policy::parse(&policy)
+        .expect("a policy")
+        .admit(Ok(&caller), named, Action::Read, |tenant| ["diku", "lib-a", "lib-b"].contains(&tenant.as_str()));
+    admitted.map(|admitted| admitted.tenant.to_string()).map_err(|problem| problem.code)
+}
+
 #[test]
-fn a_changed_policy_is_in_force_at_the_next_look_and_a_broken_one_is_not() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("policy.toml");
-    let put = |text: &str| std::fs::write(&file, text).expect("a file");
-    put(POLICY);
-    let live = PolicyFile::load(&file).expect("a policy");
-    let der = {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = vec![dns("mod-dns.example.org")];
-        params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().clone()
-    };
-    let peer = Peer::new(der);
-    let may_read = || crate::http::Callers::admit(&*live, &peer, None, Action::Read).is_ok();
-    assert!(may_read());
+fn a_pattern_grants_the_configured_tenants_that_it_covers() {
+    let denied = Err(Code::TenantDenied);
+    for (tenants, named, expected) in [
+        ("[\"*\"]", "diku", Ok("diku".to_owned())),
+        ("[\"*\"]", "lib-b", Ok("lib-b".to_owned())),
+        ("[\"*\"]", "elsewhere", denied.clone()),
+        ("[\"*\"]", "not a name", denied.clone()),
+        ("[\"*\"]", "*", denied.clone()),
+        ("[\"lib-*\"]", "lib-a", Ok("lib-a".to_owned())),
+        ("[\"lib-*\"]", "lib-c", denied.clone()),
+        ("[\"lib-*\"]", "diku", denied.clone()),
+        ("[\"lib-*\", \"diku\"]", "diku", Ok("diku".to_owned())),
+        ("[\"diku\"]", "lib-a", denied),
+    ] {
+        assert_eq!(tenant_of(&format!("tenants = {tenants}"), Some(named)), expected, "{tenants}: {named}");
+    }
+}
 
-    put("[[module]]\nname = ");
-    assert!(live.look().is_err());
-    assert!(may_read(), "the policy before the broken one stays");
+#[test]
+fn a_call_without_a_tenant_is_in_the_only_one_or_in_the_default_one() {
+    for (lines, expected) in [
+        ("tenants = [\"diku\"]", Ok("diku".to_owned())),
+        ("tenants = [\"diku\", \"lib-a\"]", Err(Code::TenantMissing)),
+        ("tenants = [\"*\"]", Err(Code::TenantMissing)),
+        ("tenants = [\"dik*\"]", Err(Code::TenantMissing)),
+        ("tenants = [\"*\"]\ndefault_tenant = \"lib-a\"", Ok("lib-a".to_owned())),
+        ("tenants = [\"diku\", \"lib-a\"]\ndefault_tenant = \"diku\"", Ok("diku".to_owned())),
+        ("tenants = [\"gone\"]", Err(Code::TenantDenied)),
+    ] {
+        assert_eq!(tenant_of(lines, None), expected, "{lines}");
+    }
+    let named = tenant_of("tenants = [\"*\"]\ndefault_tenant = \"lib-a\"", Some("diku"));
+    assert_eq!(named, Ok("diku".to_owned()), "the header counts where it is there");
+}
 
-    put(&POLICY.replace("mod-dns.example.org", "elsewhere.example.org"));
-    live.look().expect("a policy");
-    assert!(!may_read());
+#[test]
+fn tenants_that_a_policy_names_and_that_are_not_there_are_told_with_their_modules() {
+    let policy = Policy::parse(POLICY).expect("a policy");
+    let strays = policy.strays(|tenant| tenant.as_str() == "other");
+    let told: Vec<_> = strays.iter().map(|(tenant, modules)| (tenant.as_str(), modules.len())).collect();
+    assert_eq!(told, [("diku", 3)]);
+    let entry = "[[module]]\nname = \"m\"\ncn = \"m\"\ntenants = [\"*\"]\n";
+    assert!(Policy::parse(entry).expect("a policy").strays(|_| false).is_empty(), "a pattern names nobody");
+    let strays = Policy::parse(&format!("{entry}default_tenant = \"gone\"")).expect("a policy").strays(|_| false);
+    assert_eq!(strays.len(), 1, "a default tenant is named");
 }
 
 #[test]
@@ -183,16 +228,14 @@ fn the_sample_policy_is_one() {
 
 #[test]
 fn a_module_is_one_holder_of_connections_under_any_order_of_its_names() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("policy.toml");
-    std::fs::write(&file, POLICY).expect("a file");
-    let policy = PolicyFile::<Policy>::load(&file).expect("a policy");
+    let policy = Policy::parse(POLICY).expect("a policy");
     let holder = |names: &[&str]| {
         let names = names.iter().map(|name| SanType::DnsName((*name).try_into().expect("a name"))).collect();
         let mut params = CertificateParams::default();
         params.subject_alt_names = names;
         let key = KeyPair::generate().expect("a key");
-        policy.holder(&Peer::new(params.self_signed(&key).expect("a certificate").der().clone()))
+        let peer = Peer::new(params.self_signed(&key).expect("a certificate").der().clone());
+        policy.module(peer.names().ok()?).map(|module| module.name.to_string())
     };
     for names in [
         &["mod-dns.example.org"][..],

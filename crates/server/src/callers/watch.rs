@@ -1,24 +1,20 @@
-//! The policy that is in force, read again when its file changes. A file that cannot be read leaves the old one in force.
+//! A policy that depends on nothing else, read again when its file changes. A file that cannot be read leaves the old one
+//! in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokenvault_core::ids::ModuleName;
 
-use super::{Peer, Policy, Roster};
+use super::Roster;
 use crate::config::ConfigError;
-use crate::http::{Action, Callers};
-use crate::problem::Problem;
-use crate::tls::Holders;
-use crate::vault::Caller;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A policy and the file it comes from.
-pub struct PolicyFile<P = Policy> {
+pub struct PolicyFile<P> {
     file: PathBuf,
     policy: RwLock<Arc<P>>,
 }
@@ -68,21 +64,5 @@ impl<P> PolicyFile<P> {
     /// The policy that is in force.
     pub fn current(&self) -> Arc<P> {
         Arc::clone(&self.policy.read())
-    }
-}
-
-impl Callers for PolicyFile {
-    fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
-        self.current().admit(peer.names(), tenant, action)
-    }
-
-    fn module(&self, peer: &Peer) -> Option<ModuleName> {
-        self.current().module(peer.names().ok()?).map(|module| module.name.clone())
-    }
-}
-
-impl Holders for PolicyFile {
-    fn holder(&self, peer: &Peer) -> Option<String> {
-        self.module(peer).map(|module| module.to_string())
     }
 }

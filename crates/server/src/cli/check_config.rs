@@ -7,22 +7,27 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use tokenvault_core::ids::TenantId;
 use tokenvault_core::ports::Clock;
+use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
 
 use super::{ConfigFile, Failure};
 use crate::admin::Operators;
-use crate::callers::{Policy, Roster};
+use crate::callers::{Module, Policy, Roster};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError, Credential, Finding};
+use crate::reload;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces;
 use crate::tls::{Files, TlsState};
 use crate::wiring::{self, Backing};
 
 /// Check the configuration and every file it names
 ///
 /// Reads the configuration, secrets, keyring, policy and TLS files as `serve` would, without starting anything or calling
-/// anybody. Prints what it found, a line each; a problem comes with what to do about it. Exits 1 if there is one.
+/// anybody, and checks what is checked again whenever one of them changes. Prints what it found, a line each; a problem comes
+/// with what to do about it. Exits 1 if there is one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -36,6 +41,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let report = Report::on(args.config.read());
     for fact in &report.facts {
         writeln!(out, "ok       {fact}")?;
+    }
+    for note in &report.notes {
+        writeln!(out, "note     {note}")?;
     }
     for finding in &report.findings {
         writeln!(out, "problem  {finding}: {}", remedy(finding))?;
@@ -55,13 +63,16 @@ impl ConfigFile {
     }
 }
 
-/// How the policies are called in results.
+/// How the files of their own are called in results.
 const POLICY: &str = "policy";
+const TENANTS: &str = "tenants";
 const ADMIN_POLICY: &str = "admin policy";
 
 #[derive(Default)]
 struct Report {
     facts: Vec<String>,
+    /// What is worth a thought and no problem.
+    notes: Vec<String>,
     findings: Vec<Finding>,
 }
 
@@ -85,9 +96,14 @@ impl Report {
             let client = &tenant.client_id;
             self.facts.push(format!("tenant {name}: {} as {client}, proven by {proof}", tenant.issuer));
         }
+        if let Some(file) = config.source.file() {
+            let (count, file) = (config.tenants.len(), file.display());
+            self.facts.push(format!("tenants: {count}; {file} is read again when it changes"));
+        }
         self.secrets(config);
         self.policy(config);
         self.tls(config);
+        self.telling(config);
     }
 
     fn secrets(&mut self, config: &Config) {
@@ -97,32 +113,91 @@ impl Report {
         };
         let keys = secrets.keyring.ids().collect::<Vec<_>>().join(", ");
         self.facts.push(format!("keyring: {} seals, of {keys}", secrets.keyring.primary()));
-        match wiring::parts(
-            config,
-            &secrets,
-            Backing::Redis,
-            &Arc::new(Metrics::new()),
-            &Arc::new(SystemClock::start()),
-        ) {
+        let tenants = match reload::tenants(config) {
+            Ok(tenants) => Arc::new(tenants),
+            Err(error) => return self.findings.extend(error.findings),
+        };
+        let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::start()));
+        match wiring::parts(config, &secrets, tenants, Backing::Redis, &metrics, &clock) {
             Ok(_) => self.facts.push(format!("store: {}", config.redis.url)),
             Err(error) => self.findings.push(Finding::new("keycloak and redis", error.to_string())),
         }
     }
 
+    /// What the vault tells of itself, and where to.
+    fn telling(&mut self, config: &Config) {
+        if let Err(error) = traces::check(&config.telemetry) {
+            self.findings.extend(error.findings);
+        }
+        let Some(file) = &config.audit.file else { return };
+        // It is made at the first start; its directory is not.
+        let usable = if file.exists() {
+            File::options().append(true).open(file).map(drop)
+        } else {
+            std::fs::read_dir(file.parent().unwrap_or(Path::new("/"))).map(drop)
+        };
+        if let Err(error) = usable {
+            self.findings.push(Finding::new("audit.file", format!("{}: cannot be opened: {error}", file.display())));
+        }
+    }
+
     fn policy(&mut self, config: &Config) {
-        self.roster::<Policy>(&config.policy.file, POLICY, "certificates may call");
+        let file = &config.policy.file;
+        if let Some(policy) = self.roster::<Policy>(file, POLICY, "certificates may call") {
+            self.refer(POLICY, &file.display().to_string(), reload::misfits(&policy, config));
+            self.impersonation(&policy, config);
+            let patterns =
+                policy.modules().map(|module| (module, module.tenants.idle_patterns(&config.tenants.keys())));
+            let idle = patterns.flat_map(|(module, idle)| idle.into_iter().map(move |pattern| (&module.name, pattern)));
+            let notes = idle.map(|(module, pattern)| {
+                format!("{POLICY}: `{pattern}` of {module} covers no tenant that is configured yet")
+            });
+            self.notes.extend(notes);
+        }
         if let Some(admin) = &config.admin {
             self.roster::<Operators>(&admin.policy_file, ADMIN_POLICY, "operators may call");
         }
     }
 
-    fn roster<R: Roster>(&mut self, file: &Path, what: &str, who: &str) {
+    fn roster<R: Roster>(&mut self, file: &Path, what: &str, who: &str) -> Option<R> {
         match R::load(file) {
-            Ok(policy) => self.facts.push(format!("{what}: {} {who}", policy.len())),
-            Err(error) => self.findings.extend(error.findings.into_iter().map(|finding| {
-                let place = format!("{what} {}, {}", error.file, finding.place);
-                Finding::new(place, finding.problem)
-            })),
+            Ok(policy) => {
+                self.facts.push(format!("{what}: {} {who}", policy.len()));
+                Some(policy)
+            }
+            Err(error) => {
+                self.refer(what, &error.file, error.findings);
+                None
+            }
+        }
+    }
+
+    /// Findings in a policy, each with the file it is in.
+    fn refer(&mut self, what: &str, file: &str, findings: Vec<Finding>) {
+        let placed = findings.into_iter().map(|finding| {
+            let place = format!("{what} {file}, {}", finding.place);
+            Finding::new(place, finding.problem)
+        });
+        self.findings.extend(placed);
+    }
+
+    /// Who may open sessions for users, and where: what the policy grants and the tenant allows.
+    fn impersonation(&mut self, policy: &Policy, config: &Config) {
+        let wants = Acquisition::Impersonate;
+        let mut modules: Vec<&Module> = policy.modules().filter(|module| module.register.contains(&wants)).collect();
+        modules.sort_by_key(|module| &module.name);
+        if modules.is_empty() {
+            self.facts.push("impersonate: nobody may".to_owned());
+        }
+        for module in modules {
+            let allowed = config.tenants.iter().filter(|(_, tenant)| tenant.acquisitions.contains(&wants));
+            let tenants = allowed.map(|(id, _)| id).filter(|id| module.tenants.contains(id));
+            let tenants = tenants.map(TenantId::as_str).collect::<Vec<_>>().join(", ");
+            let tenants = if tenants.is_empty() { "no tenant there is".to_owned() } else { tenants };
+            let to_come = module.tenants.patterns().collect::<Vec<_>>().join(", ");
+            let to_come =
+                if to_come.is_empty() { to_come } else { format!(", and in those to come that {to_come} covers") };
+            self.facts.push(format!("impersonate: {} may in {tenants}{to_come}", module.name));
         }
     }
 
@@ -202,6 +277,8 @@ fn remedy(finding: &Finding) -> String {
         "name the file with --config, and let this user read it".to_owned()
     } else if problem.contains("cannot be read") {
         "give the file this name, or correct the name, and let this user read it".to_owned()
+    } else if problem.contains("which is not configured") {
+        "or take the name out of the policy".to_owned()
     } else if let Some(sample) = sample(&finding.place) {
         format!("the sample {sample} shows how it is written")
     } else if problem.starts_with("is missing") && is_key {
@@ -217,11 +294,12 @@ fn remedy(finding: &Finding) -> String {
     }
 }
 
-/// The sample of the policy in which something is wrong.
+/// The sample of the file in which something is wrong.
 fn sample(place: &str) -> Option<&'static str> {
     let of = |policy: &str| place.strip_prefix(policy).is_some_and(|file| file.starts_with(' '));
     match () {
         () if of(POLICY) => Some("deploy/policy.toml"),
+        () if of(TENANTS) => Some("deploy/tokenvault.toml"),
         () if of(ADMIN_POLICY) => Some("deploy/admin-policy.toml"),
         () => None,
     }

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::idp_args::RealParts;
 use super::{Console, Failure, Stop};
-use crate::demo::{self, Live, Log, Ports, Report, Setting, Show, Silent, Story};
+use crate::demo::{self, Live, Log, Ports, Report, Setting, Shape, Show, Silent, Story};
 
 /// Show what the vault is for, with everything embedded
 ///
@@ -51,6 +51,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
         return Err(Failure::usage("--duration must be at least three times --at-ttl, or the plain job may survive"));
     }
     let setting = Setting {
+        shape: Shape::Folio,
         at_ttl: Duration::from_secs(args.at_ttl),
         survive_logout: args.logout,
         keycloak: args.real.keycloak()?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::idp_args::RealParts;
 use super::{Failure, Stop};
-use crate::demo::{self, DemoError, DevLines, Ports, Setting};
+use crate::demo::{self, DemoError, DevLines, Ports, Setting, Shape, Stage, TwoTokens};
 
 /// Run a vault to develop modules against, with everything embedded
 ///
@@ -31,6 +31,10 @@ pub(super) struct Args {
     /// The embedded identity provider's port; 0 takes a free one
     #[arg(long, value_name = "PORT", default_value_t = 8180)]
     idp_port: u16,
+    /// Make the realm as FOLIO's tenant manager does (tenant `diku`, lightweight tokens of `diku-login-application`), and show
+    /// what the UI's token says and what the token in a module's hand says
+    #[arg(long)]
+    folio: bool,
     /// Let jobs go on after their user's logout, in sessions of the vault's own (`impersonate`)
     #[arg(long)]
     survive_logout: bool,
@@ -43,6 +47,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let setting = Setting {
+        shape: if args.folio { Shape::Folio } else { Shape::Regular },
         at_ttl: Duration::from_secs(args.at_ttl),
         survive_logout: args.survive_logout,
         keycloak: args.real.keycloak()?,
@@ -55,10 +60,15 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     super::runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let told = demo::with_stage(&setting, stop.asked(), async |stage| {
-            let told = write!(out, "{}\nCtrl-C ends all of it.\n", DevLines::about(stage)).and_then(|()| out.flush());
-            told.map_err(|error| DemoError::Io { what: "cannot write".to_owned(), error })?;
+            tell(stage, args.folio, out).await?;
             pending().await
         });
         told.await.map(|_: Option<()>| ()).map_err(Failure::from)
     })
+}
+
+async fn tell(stage: &Stage<'_>, folio: bool, out: &mut dyn Write) -> Result<(), DemoError> {
+    let tokens = if folio { format!("\n{}", TwoTokens::of(stage).await?) } else { String::new() };
+    let told = write!(out, "{}{tokens}\nCtrl-C ends all of it.\n", DevLines::about(stage)).and_then(|()| out.flush());
+    told.map_err(|error| DemoError::Io { what: "cannot write".to_owned(), error })
 }

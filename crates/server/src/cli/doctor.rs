@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// A check whose hazard you know of and live with; may be given several times
     #[arg(long, value_name = "CHECK")]
     accept: Vec<String>,
-    /// A file with an access token of a Keycloak administrator who may view the realms and their clients
+    /// A file with an access token of a Keycloak administrator who may view the realms, their clients and their users
     #[arg(long, value_name = "FILE")]
     keycloak_admin_token: Option<PathBuf>,
 }

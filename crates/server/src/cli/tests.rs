@@ -217,6 +217,7 @@ accepted_clients = ["ui"]
             "tenant diku: https://kc.example.org/realms/diku as tokenvault, proven by a secret",
             "keyring: k1 seals, of k1",
             "policy: 1 certificates may call",
+            "impersonate: nobody may",
             "server.cert_file: ",
         ] {
             assert!(out.lines().any(|line| line.starts_with(&format!("ok       {fact}"))), "{fact} is not in:\n{out}");
@@ -238,6 +239,99 @@ accepted_clients = ["ui"]
             let named = out.lines().find(|line| line.starts_with("problem ") && line.contains(place));
             assert_eq!(code, status(ExitCode::from(1)), "{file}:\n{out}");
             assert!(named.is_some_and(|line| line.contains(remedy)), "{file}:\n{out}");
+        }
+    }
+
+    /// The sound configuration with tenants in a file of their own beside `diku`.
+    fn with_tenants(tenants: &str, policy: &str) -> TempDir {
+        let dir = sound(None);
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("tokenvault.toml", &CONFIG.replace("[keycloak]", "[keycloak]\ntenants_file = 'tenants.toml'"));
+        write("tenants.toml", tenants);
+        write("lib-secret", "s3cret-canary");
+        write("policy.toml", policy);
+        dir
+    }
+
+    #[test]
+    fn who_may_impersonate_where_is_listed() {
+        let module = |name: &str, tenants: &str, register: &str| {
+            format!("[[module]]\nname = '{name}'\ncn = '{name}'\ntenants = {tenants}\nregister = {register}\n")
+        };
+        let policy = [
+            module("mod-all", "['*']", "['exchange', 'impersonate']"),
+            module("mod-lib", "['lib', 'diku']", "['impersonate']"),
+            module("mod-only", "['lib']", "['impersonate']"),
+            module("mod-quiet", "['*']", "['exchange']"),
+            module("mod-soon", "['uni-*']", "['impersonate']"),
+        ];
+        let dir = with_tenants("[tenants.lib]\nacquisitions = ['exchange']", &policy.concat());
+
+        let (code, out, _) = check(dir.path());
+
+        assert_eq!(code, status(ExitCode::SUCCESS), "{out}");
+        let told: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("ok       impersonate: ")).collect();
+        assert_eq!(
+            told,
+            [
+                "mod-all may in diku, and in those to come that * covers",
+                "mod-lib may in diku",
+                "mod-only may in no tenant there is",
+                "mod-soon may in no tenant there is, and in those to come that uni-* covers",
+            ]
+        );
+        let note = "note     policy: `uni-*` of mod-soon covers no tenant that is configured yet";
+        assert!(out.lines().any(|line| line == note), "{out}");
+    }
+
+    #[test]
+    fn the_tenants_file_and_the_policy_are_checked_together() {
+        let policy = POLICY.replace("['diku']", "['diku', 'lib']");
+        let (code, out, _) = check(with_tenants("[tenants.lib]", &policy).path());
+        assert_eq!(code, status(ExitCode::SUCCESS), "{out}");
+        assert!(out.contains("ok       tenant lib: ") && out.contains("ok       tenants: 2; "), "{out}");
+
+        for (tenants, problem, remedy) in [
+            (
+                "",
+                "names the tenant lib (for mod-a), which is not configured: add [tenants.lib] to ",
+                "out of the policy",
+            ),
+            ("[tenants.lib]\nisuer = 'x'", "tenants.lib.isuer: unknown key", "deploy/tokenvault.toml"),
+            ("[tenants.diku]", "tenants.diku: stands in ", "deploy/tokenvault.toml"),
+            ("[tenants.lib]\nclient_secret_file = 'none'", "none: cannot be read", "give the file this name"),
+            (
+                "[tenants.lib]\nca_file = 'lib-secret'",
+                "lib-secret: the bundle of certificate authorities cannot be read (tenant lib)",
+                "",
+            ),
+        ] {
+            let (code, out, _) = check(with_tenants(tenants, &policy).path());
+            let named = out.lines().find(|line| line.starts_with("problem ") && line.contains(problem));
+            assert_eq!(code, status(ExitCode::from(1)), "{tenants}:\n{out}");
+            assert!(named.is_some_and(|line| line.contains(remedy)), "{tenants}:\n{out}");
+        }
+    }
+
+    #[test]
+    fn what_serve_opens_at_its_start_is_looked_at_as_well() {
+        let dir = sound(None);
+        for (section, problem) in [
+            (
+                "[telemetry]\notlp_endpoint = 'http://127.0.0.1:4318'\notlp_headers_file = 'none'",
+                "telemetry.otlp_headers_file: ",
+            ),
+            (
+                "[telemetry]\notlp_endpoint = 'http://127.0.0.1:4318'\notlp_headers_file = 'diku-secret'",
+                "telemetry.otlp_headers_file: ",
+            ),
+            ("[audit]\nfile = 'none/audit.log'\nhash_key_file = 'hash'", "audit.file: "),
+        ] {
+            std::fs::write(dir.path().join("hash"), "x".repeat(32)).unwrap();
+            std::fs::write(dir.path().join("tokenvault.toml"), format!("{CONFIG}{section}\n")).unwrap();
+            let (code, out, _) = check(dir.path());
+            assert_eq!(code, status(ExitCode::from(1)), "{section}:\n{out}");
+            assert!(out.lines().any(|line| line.starts_with(&format!("problem  {problem}"))), "{section}:\n{out}");
         }
     }
 

@@ -6,9 +6,11 @@
 mod check;
 mod environment;
 mod error;
+mod named;
 mod seconds;
 mod secrets;
 mod sections;
+mod source;
 pub(crate) mod strict;
 mod tenant;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use figment::Figment;
 use figment::providers::Serialized;
@@ -29,9 +32,11 @@ pub use secrets::{Secrets, TenantSecrets, VaultCredential, load_keyring, parse_k
 pub use sections::{
     Admin, Audit, Idp, KeyringSection, LogFormat, Management, PolicySection, Redis, Renewal, Server, Telemetry,
 };
+pub use source::TenantSource;
 pub use tenant::{Credential, Tenant};
 
 use check::Check;
+use named::PLACEHOLDER;
 
 /// Where the file is looked for when the command line does not say.
 pub const DEFAULT_FILE: &str = "/etc/tokenvault/tokenvault.toml";
@@ -53,8 +58,10 @@ pub struct Config {
     pub keyring: KeyringSection,
     /// Who may call.
     pub policy: PolicySection,
-    /// The tenants; at least one.
+    /// The tenants as they were when it was read.
     pub tenants: BTreeMap<TenantId, Tenant>,
+    /// What they are made of, to be read again.
+    pub source: TenantSource,
     /// How pairs are kept fresh.
     pub renewal: Renewal,
     /// Who did what.
@@ -82,34 +89,52 @@ const SECTIONS: &[&str] = &[
 ];
 
 impl Config {
-    /// Reads and checks the file and the overrides. Relative file names in it are relative to its own directory.
+    /// Reads and checks the file, the overrides and the file with more tenants. Relative file names are relative to the
+    /// directory of the file they stand in.
     pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let fail = |problem: String| ConfigError::one(file, Finding::new("the configuration", problem));
         let text = std::fs::read_to_string(file).map_err(|error| fail(format!("cannot be read: {error}")))?;
-        Self::parse(&text, file, environment)
+        Self::assemble(&text, file, environment, |file| std::fs::read_to_string(file).map(Some))
     }
 
-    /// Parses and checks what would stand in that file.
+    /// Parses and checks what would stand in that file. Nothing is read: of the tenants only its own are there.
     pub fn parse(text: &str, file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        Self::assemble(text, file, environment, |_| Ok(None))
+    }
+
+    fn assemble(
+        text: &str,
+        file: &Path,
+        environment: &Environment,
+        read: impl Fn(&Path) -> std::io::Result<Option<String>>,
+    ) -> Result<Self, ConfigError> {
         let one = |place: String, problem: String| ConfigError::one(file, Finding::new(place, problem));
         let written: Dict = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
             one(format!("line {line}"), format!("is not TOML: {}", error.message()))
         })?;
+        let listed = written.get("tenants").cloned();
         let merged =
             Figment::new().merge(Serialized::defaults(written)).merge(Serialized::defaults(environment.tables()));
         let mut root: Dict =
             merged.extract().map_err(|_| one("the configuration".to_owned(), "cannot be merged".to_owned()))?;
         let base = file.parent().unwrap_or(Path::new(""));
-        resolve_files(&mut root, base);
-        let mut reader = Reader { root, environment, findings: Vec::new() };
-        let config = reader.config(file);
+        for table in root.iter_mut().filter(|(section, _)| !TENANTS.contains(&section.as_str())) {
+            if let Value::Dict(_, table) = table.1 {
+                resolve_files(table, base);
+            }
+        }
+        let mut reader = Reader { root, listed, environment, findings: Vec::new() };
+        let config = reader.config(file, &read);
         match config {
             Some(config) if reader.findings.is_empty() => Ok(config),
             _ => Err(ConfigError { file: file.display().to_string(), findings: reader.findings }),
         }
     }
 }
+
+/// The sections of which a tenant's name may be part: they are filled in for each tenant before file names are resolved.
+const TENANTS: [&str; 2] = ["keycloak", "tenants"];
 
 /// Makes the values of keys that name files absolute (as far as the configuration's own path is).
 fn resolve_files(table: &mut Dict, base: &Path) {
@@ -126,7 +151,6 @@ fn resolve_files(table: &mut Dict, base: &Path) {
                     }
                 }
             }
-            Value::Dict(_, inner) => resolve_files(inner, base),
             _ => {}
         }
     }
@@ -134,12 +158,14 @@ fn resolve_files(table: &mut Dict, base: &Path) {
 
 struct Reader<'a> {
     root: Dict,
+    /// `tenants` as the file alone has it.
+    listed: Option<Value>,
     environment: &'a Environment,
     findings: Vec<Finding>,
 }
 
 impl Reader<'_> {
-    fn config(&mut self, file: &Path) -> Option<Config> {
+    fn config(&mut self, file: &Path, read: &dyn Fn(&Path) -> std::io::Result<Option<String>>) -> Option<Config> {
         let environment = self.environment;
         let place = move |key: &str| environment.variable(key).unwrap_or_else(|| key.to_owned());
         for key in self.root.keys().filter(|key| !SECTIONS.contains(&key.as_str())) {
@@ -155,7 +181,8 @@ impl Reader<'_> {
         let renewal = self.section("renewal", Check::renewal);
         let audit = self.section("audit", Check::audit);
         let telemetry = self.section("telemetry", Check::telemetry);
-        let tenants = self.tenants(&place);
+        let source = self.source(file, renewal.as_ref().map(|renewal| renewal.quarantine));
+        let tenants = source.as_ref().map(|source| self.tenants(source, read));
         let listeners = [
             ("server.listen", server.as_ref().map(|section| section.listen)),
             ("admin.listen", admin.as_ref().map(|section| section.listen)),
@@ -164,16 +191,6 @@ impl Reader<'_> {
         ];
         let clashes = check::clashes(&listeners);
         self.findings.extend(clashes.into_iter().map(|(key, problem)| Finding::new(place(key), problem)));
-        if let Some(renewal) = &renewal {
-            // A spend is sent within the first third of it, and may be at work in Keycloak until it times out; only then can a
-            // probe tell what became of it.
-            let left = renewal.quarantine * 2 / 3;
-            let slow = tenants.values().any(|tenant| tenant.request_timeout >= left);
-            if slow {
-                let problem = "two thirds of it must be longer than every tenant's `request_timeout`";
-                self.findings.push(Finding::new(place("renewal.quarantine"), problem));
-            }
-        }
         Some(Config {
             server: server?,
             admin,
@@ -182,7 +199,8 @@ impl Reader<'_> {
             redis: redis?,
             keyring: keyring?,
             policy: policy?,
-            tenants,
+            tenants: tenants?,
+            source: source?,
             renewal: renewal?,
             audit: audit?,
             telemetry: telemetry?,
@@ -209,6 +227,9 @@ impl Reader<'_> {
             environment.variable(&key).unwrap_or(key)
         };
         let table = self.table(section)?;
+        let literal = table.iter().filter(|(_, value)| value.as_str().is_some_and(|text| text.contains(PLACEHOLDER)));
+        let problem = "`{tenant}` is filled in under [keycloak] and [tenants.NAME] alone";
+        self.findings.extend(literal.map(|(key, _)| Finding::new(place(key), problem)));
         let unknown = strict::unknown_keys::<T>(&table, &place);
         if !unknown.is_empty() {
             self.findings.extend(unknown);
@@ -226,40 +247,49 @@ impl Reader<'_> {
         if self.root.contains_key(section) { self.section(section, check) } else { None }
     }
 
-    fn tenants(&mut self, place: &dyn Fn(&str) -> String) -> BTreeMap<TenantId, Tenant> {
-        let (Some(common), Some(listed)) = (self.table("keycloak"), self.table("tenants")) else {
-            return BTreeMap::new();
+    /// Where the tenants come from.
+    fn source(&mut self, main: &Path, quarantine: Option<Duration>) -> Option<TenantSource> {
+        let environment = self.environment.clone();
+        let mut common = self.table("keycloak")?;
+        let listed = match self.listed.take() {
+            None => Dict::new(),
+            Some(Value::Dict(_, listed)) => listed,
+            Some(_) => {
+                self.findings.push(Finding::new("tenants", "must be a table: [tenants]"));
+                return None;
+            }
         };
-        let unknown = strict::unknown_keys::<tenant::Keys>(&common, &|key| place(&format!("keycloak.{key}")));
-        let common_is_sound = unknown.is_empty();
-        self.findings.extend(unknown);
-        if listed.is_empty() {
-            self.findings
-                .push(Finding::new("tenants", "there is none: add a table [tenants.NAME] for each, even an empty one"));
-        }
-        let mut tenants = BTreeMap::new();
-        for (name, own) in &listed {
-            let shown = format!("tenants.{name}");
-            let (Ok(id), Value::Dict(_, own)) = (TenantId::parse(name.clone()), own) else {
-                self.findings.push(Finding::new(shown, "must be a table, named by a tenant"));
-                continue;
-            };
-            let unknown = strict::unknown_keys::<tenant::Keys>(own, &|key| place(&format!("{shown}.{key}")));
-            if !unknown.is_empty() || !common_is_sound {
-                self.findings.extend(unknown);
-                continue;
+        let overrides = match environment.tables().remove("tenants") {
+            Some(Value::Dict(_, overrides)) => overrides,
+            _ => Dict::new(),
+        };
+        let file = match common.remove(source::FILE_KEY) {
+            None => None,
+            Some(Value::String(_, name)) if !name.is_empty() && !name.contains(['{', '}']) => {
+                Some(main.parent().unwrap_or(Path::new("")).join(name))
             }
-            // What the tenant does not set itself comes from [keycloak]: that is where it is to be mended.
-            let origin = |key: &str| {
-                let head = key.split('.').next().unwrap_or(key);
-                let inherited = !own.contains_key(head) && common.contains_key(head);
-                place(&if inherited { format!("keycloak.{key} (for {name})") } else { format!("{shown}.{key}") })
-            };
-            match tenant::read(&id, &tenant::overlay(&common, own), &origin) {
-                Ok(tenant) => drop(tenants.insert(id, tenant)),
-                Err(findings) => self.findings.extend(findings),
+            Some(_) => {
+                let key = format!("keycloak.{}", source::FILE_KEY);
+                let place = environment.variable(&key).unwrap_or(key);
+                self.findings.push(Finding::new(place, "must be the name of one file for all tenants"));
+                return None;
             }
-        }
-        tenants
+        };
+        Some(TenantSource { common, listed, overrides, environment, main: main.to_owned(), file, quarantine })
+    }
+
+    fn tenants(
+        &mut self,
+        source: &TenantSource,
+        read: &dyn Fn(&Path) -> std::io::Result<Option<String>>,
+    ) -> BTreeMap<TenantId, Tenant> {
+        let text = match source.file().map(read).transpose() {
+            Ok(text) => text.flatten(),
+            Err(error) => {
+                self.findings.extend(source.unreadable(&error).findings);
+                None
+            }
+        };
+        source.gather(text.as_deref(), &mut self.findings)
     }
 }

@@ -11,7 +11,7 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
 use zeroize::Zeroizing;
 
-use super::tenant::Credential;
+use super::tenant::{Credential, Tenant};
 use super::{Config, ConfigError, Finding};
 
 /// A key of the audit log's has at least so many bytes.
@@ -33,6 +33,27 @@ pub struct TenantSecrets {
     pub credential: VaultCredential,
     /// Of the clients whose pairs may be deposited.
     pub adopt_clients: BTreeMap<ClientId, ClientSecret>,
+}
+
+impl Tenant {
+    /// Reads the secrets, and tells all that is wrong with them together.
+    pub fn read_secrets(&self) -> Result<TenantSecrets, Vec<Finding>> {
+        let mut findings = Vec::new();
+        let secret = keep(read_secret(self.credential.file()), &mut findings);
+        let adopt_clients = self
+            .adopt_clients
+            .iter()
+            .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
+            .collect();
+        let credential = secret.map(|secret| match self.credential {
+            Credential::SecretFile(_) => VaultCredential::Secret(secret),
+            Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
+        });
+        match credential {
+            Some(credential) if findings.is_empty() => Ok(TenantSecrets { credential, adopt_clients }),
+            _ => Err(findings),
+        }
+    }
 }
 
 /// Everything secret that the configuration names.
@@ -58,18 +79,9 @@ impl Config {
             self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
         for (id, tenant) in &self.tenants {
-            let secret = keep(read_secret(tenant.credential.file()), &mut findings);
-            let adopt_clients = tenant
-                .adopt_clients
-                .iter()
-                .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
-                .collect();
-            let credential = secret.map(|secret| match tenant.credential {
-                Credential::SecretFile(_) => VaultCredential::Secret(secret),
-                Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
-            });
-            if let Some(credential) = credential {
-                tenants.insert(id.clone(), TenantSecrets { credential, adopt_clients });
+            match tenant.read_secrets() {
+                Ok(secrets) => drop(tenants.insert(id.clone(), secrets)),
+                Err(found) => findings.extend(found),
             }
         }
         match keyring {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use figment::value::{Dict, Value};
 use serde::Deserialize;
-use tokenvault_core::ids::{ClientId, TenantId};
+use tokenvault_core::ids::ClientId;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use url::Url;
 
@@ -32,8 +32,8 @@ pub struct Tenant {
     pub user_id_claim: String,
     /// Clients whose access tokens are accepted as proofs.
     pub accepted_clients: BTreeSet<ClientId>,
-    /// How far back a proof may have been issued.
-    pub max_proof_age: Duration,
+    /// How far back a proof may have been issued; where `None`, as far as the proof lives, an hour at most.
+    pub max_proof_age: Option<Duration>,
     /// For a connection to Keycloak.
     pub connect_timeout: Duration,
     /// For a whole call of Keycloak.
@@ -70,6 +70,14 @@ pub enum Credential {
     PrivateKeyJwtFile(PathBuf),
 }
 
+impl Tenant {
+    /// The files whose contents it is made of.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let named = self.ca_file.iter().chain(self.adopt_clients.values()).map(PathBuf::as_path);
+        std::iter::once(self.credential.file()).chain(named)
+    }
+}
+
 impl Credential {
     /// The file.
     pub fn file(&self) -> &Path {
@@ -100,8 +108,8 @@ pub(super) struct Keys {
     private_key_jwt_kid: Option<String>,
     user_id_claim: String,
     accepted_clients: BTreeSet<ClientId>,
-    #[serde(deserialize_with = "super::seconds::deserialize")]
-    max_proof_age: Duration,
+    #[serde(deserialize_with = "super::seconds::optional::deserialize")]
+    max_proof_age: Option<Duration>,
     #[serde(deserialize_with = "super::seconds::deserialize")]
     connect_timeout: Duration,
     #[serde(deserialize_with = "super::seconds::deserialize")]
@@ -118,6 +126,9 @@ pub(super) struct Keys {
     max_children: usize,
     max_jobs_per_user: usize,
     refresh_token_max_reuse: u32,
+    /// Of `[keycloak]` alone, and taken out of it before a tenant is read.
+    #[allow(dead_code, reason = "it is here to be known")]
+    tenants_file: Option<PathBuf>,
 }
 
 impl Default for Keys {
@@ -133,7 +144,7 @@ impl Default for Keys {
             private_key_jwt_kid: None,
             user_id_claim: "sub".to_owned(),
             accepted_clients: BTreeSet::new(),
-            max_proof_age: Duration::from_mins(5),
+            max_proof_age: None,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(10),
             exchange_scope: None,
@@ -146,6 +157,7 @@ impl Default for Keys {
             max_children: 1000,
             max_jobs_per_user: 5000,
             refresh_token_max_reuse: 0,
+            tenants_file: None,
         }
     }
 }
@@ -171,26 +183,23 @@ pub(super) fn overlay(common: &Dict, own: &Dict) -> Dict {
     merged
 }
 
-/// Reads a tenant from its merged keys.
-pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tenant, Vec<Finding>> {
+/// Reads a tenant from its merged keys, in which its name has been filled in.
+pub(super) fn read(merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tenant, Vec<Finding>> {
     let keys: Keys = strict::read(merged, place).map_err(|finding| vec![finding])?;
-    let named = Named(name);
     let mut found = Findings { place, list: Vec::new() };
     found.rules(&keys);
-    let issuer = named.text(&keys.issuer);
-    found.url("issuer", &issuer);
-    let base_url = keys.base_url.as_deref().map_or_else(|| issuer.clone(), |url| named.text(url));
-    if keys.base_url.is_some() {
-        found.url("base_url", &base_url);
+    found.url("issuer", &keys.issuer);
+    if let Some(base_url) = &keys.base_url {
+        found.url("base_url", base_url);
     }
-    let credential = found.credential(&keys, named);
-    let adopt_clients = found.adopt_clients(&keys, named);
+    let credential = found.credential(&keys);
+    let adopt_clients = found.adopt_clients(&keys);
     let client_id = ClientId::parse(keys.client_id).map_err(|error| found.add("client_id", error.to_string())).ok();
     match (client_id, credential, found.list.is_empty()) {
         (Some(client_id), Some(credential), true) => Ok(Tenant {
-            issuer,
-            base_url,
-            ca_file: keys.ca_file.as_deref().map(|file| named.path(file)),
+            base_url: keys.base_url.unwrap_or_else(|| keys.issuer.clone()),
+            issuer: keys.issuer,
+            ca_file: keys.ca_file,
             client_id,
             credential,
             private_key_jwt_kid: keys.private_key_jwt_kid,
@@ -211,20 +220,6 @@ pub(super) fn read(name: &TenantId, merged: &Dict, place: &dyn Fn(&str) -> Strin
             refresh_token_max_reuse: keys.refresh_token_max_reuse,
         }),
         _ => Err(found.list),
-    }
-}
-
-/// Puts the tenant's name where `{tenant}` stands.
-#[derive(Clone, Copy)]
-struct Named<'a>(&'a TenantId);
-
-impl Named<'_> {
-    fn text(self, text: &str) -> String {
-        text.replace("{tenant}", self.0.as_str())
-    }
-
-    fn path(self, path: &Path) -> PathBuf {
-        path.to_str().map_or_else(|| path.to_owned(), |text| PathBuf::from(self.text(text)))
     }
 }
 
@@ -259,7 +254,7 @@ impl Findings<'_> {
         let own_accepted = keys.accepted_clients.iter().any(|client| client.as_str() == keys.client_id);
         self.check("accepted_clients", !own_accepted, "must not contain the vault's own client");
         for (key, value) in [
-            ("max_proof_age", keys.max_proof_age),
+            ("max_proof_age", keys.max_proof_age.unwrap_or(Duration::MAX)),
             ("connect_timeout", keys.connect_timeout),
             ("request_timeout", keys.request_timeout),
             ("default_job_life", keys.default_job_life),
@@ -281,10 +276,10 @@ impl Findings<'_> {
         self.check("max_job_life", !too_long, "must not be below `default_job_life`");
     }
 
-    fn credential(&mut self, keys: &Keys, named: Named<'_>) -> Option<Credential> {
+    fn credential(&mut self, keys: &Keys) -> Option<Credential> {
         let problem = match (&keys.client_secret_file, &keys.private_key_jwt_file) {
-            (Some(secret), None) => return Some(Credential::SecretFile(named.path(secret))),
-            (None, Some(key)) => return Some(Credential::PrivateKeyJwtFile(named.path(key))),
+            (Some(secret), None) => return Some(Credential::SecretFile(secret.clone())),
+            (None, Some(key)) => return Some(Credential::PrivateKeyJwtFile(key.clone())),
             (Some(_), Some(_)) => "give either this or `private_key_jwt_file`, not both",
             (None, None) => "is missing (or `private_key_jwt_file`)",
         };
@@ -292,11 +287,11 @@ impl Findings<'_> {
         None
     }
 
-    fn adopt_clients(&mut self, keys: &Keys, named: Named<'_>) -> BTreeMap<ClientId, PathBuf> {
+    fn adopt_clients(&mut self, keys: &Keys) -> BTreeMap<ClientId, PathBuf> {
         let mut clients = BTreeMap::new();
         for (client, file) in &keys.adopt_clients {
             match ClientId::parse(client.clone()) {
-                Ok(client) => drop(clients.insert(client, named.path(file))),
+                Ok(client) => drop(clients.insert(client, file.clone())),
                 Err(error) => self.add("adopt_clients", error.to_string()),
             }
         }

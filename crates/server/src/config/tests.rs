@@ -7,6 +7,8 @@ use tokenvault_core::record::Acquisition;
 
 use super::*;
 
+mod tenants_file;
+
 const MINIMAL: &str = r#"
 [server]
 cert_file = "tls/server.pem"
@@ -53,6 +55,7 @@ fn a_minimal_file_is_complete_by_its_defaults() {
     assert_eq!(config.management.listen.to_string(), "127.0.0.1:9080");
     assert_eq!(config.renewal, Renewal::default());
     assert_eq!(config.admin, None);
+    assert_eq!(tenant(&config, "diku").max_proof_age, None);
 }
 
 #[test]
@@ -138,6 +141,7 @@ fn what_cannot_work_together_is_refused() {
     assert!(with("provider = 'okapi'").contains("tenants.diku.provider: `okapi` is reserved"));
     assert!(with("accepted_clients = ['vault']").contains("must not contain the vault's own client"));
     assert!(with("client_secret_file = 'a'\nprivate_key_jwt_file = 'b'").contains("not both"));
+    assert!(with("max_proof_age = 0").contains("tenants.diku.max_proof_age: must be more than 0"));
     assert!(with("max_job_life = 5").contains("must not be below `default_job_life`"));
     assert!(with("issuer = 'ftp://x'").contains("tenants.diku.issuer: must be an http or https URL"));
 }
@@ -151,6 +155,90 @@ fn an_inherited_mistake_is_shown_where_it_was_made() {
 #[test]
 fn a_syntax_error_names_its_line() {
     assert!(refusal("[server]\nlisten = \n").contains("line 2: is not TOML"), "{}", refusal("[server]\nlisten = \n"));
+}
+
+#[test]
+fn the_tenants_name_is_filled_in_wherever_a_name_may_depend_on_it() {
+    let text = MINIMAL.replace(
+        "accepted_clients = [\"ui\"]",
+        r#"accepted_clients = ["{tenant}-login-application", "mobile"]
+base_url = "http://inside/realms/{tenant}"
+ca_file = "ca/{tenant}.pem"
+user_id_claim = "{tenant}_user_id"
+exchange_scope = "openid {tenant}"
+adopt_clients = { "{tenant}-legacy" = "secrets/{tenant}-legacy", plain = "plain" }"#,
+    );
+    let text = text
+        .replace("\"vault\"", "\"{tenant}-vault\"")
+        .replace("[tenants.lib]", "[tenants.lib]\nprivate_key_jwt_kid = '{tenant}-1'");
+
+    let config = parse(&text).unwrap();
+
+    let (diku, lib) = (tenant(&config, "diku"), tenant(&config, "lib"));
+    let client = |name: &str| tokenvault_core::ids::ClientId::parse(name).unwrap();
+    assert_eq!(diku.accepted_clients, [client("diku-login-application"), client("mobile")].into());
+    assert_eq!((diku.base_url.as_str(), diku.client_id.as_str()), ("http://inside/realms/diku", "diku-vault"));
+    assert_eq!(diku.ca_file.as_deref(), Some(Path::new("/etc/tv/ca/diku.pem")));
+    assert_eq!((diku.user_id_claim.as_str(), diku.exchange_scope.as_deref()), ("diku_user_id", Some("openid diku")));
+    assert_eq!(diku.adopt_clients[&client("diku-legacy")], Path::new("/etc/tv/secrets/diku-legacy"));
+    assert_eq!(
+        lib.adopt_clients.keys().map(tokenvault_core::ids::ClientId::as_str).collect::<Vec<_>>(),
+        ["lib-legacy", "plain"]
+    );
+    assert_eq!(lib.private_key_jwt_kid.as_deref(), Some("lib-1"));
+}
+
+#[test]
+fn braces_that_are_left_over_are_told_by_their_key_and_not_repeated() {
+    for (key, line) in [
+        ("issuer", "issuer = 'https://kc/realms/{tenat}'"),
+        ("base_url", "base_url = 'https://kc/{tenat}'"),
+        ("client_id", "client_id = '{tenat}'"),
+        ("client_secret_file", "client_secret_file = 'secrets/{tenat}'"),
+        ("ca_file", "ca_file = 'ca/{Tenant}'"),
+        ("private_key_jwt_kid", "private_key_jwt_file = 'k'\nprivate_key_jwt_kid = '{tenant'"),
+        ("user_id_claim", "user_id_claim = '{tenat}'"),
+        ("accepted_clients", "accepted_clients = ['ui', '{tenat}-ui']"),
+        ("exchange_scope", "exchange_scope = 'openid {tenat}'"),
+        ("adopt_clients", "adopt_clients = { '{tenat}-x' = 'file' }"),
+        ("adopt_clients", "adopt_clients = { x = 'secrets/{tenat}' }"),
+    ] {
+        let shown = refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}")));
+        assert!(
+            shown.contains(&format!("tenants.diku.{key}: has braces that are not `{{tenant}}`")),
+            "{line}: {shown}"
+        );
+        assert!(!shown.contains("tenat}"), "{shown}");
+    }
+    let shown = refusal(&MINIMAL.replace("secrets/{tenant}", "secrets/{tenat}"));
+    assert!(shown.contains("keycloak.client_secret_file (for diku): has braces"), "{shown}");
+    let twice = "adopt_clients = { '{tenant}-x' = 'a', diku-x = 'b' }";
+    let shown = refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{twice}")));
+    assert!(shown.contains("tenants.diku.adopt_clients: names one client twice"), "{shown}");
+    let shown = refusal(&MINIMAL.replace("tls/server.key", "tls/{tenant}.key"));
+    assert!(shown.contains("server.key_file: `{tenant}` is filled in under [keycloak]"), "{shown}");
+}
+
+#[test]
+fn the_tenants_name_is_filled_in_what_variables_say() {
+    let config = parse_with(
+        MINIMAL,
+        &[
+            ("TOKENVAULT_KEYCLOAK__ACCEPTED_CLIENTS", "[\"{tenant}-login-application\"]"),
+            ("TOKENVAULT_KEYCLOAK__CLIENT_ID", "{tenant}-vault"),
+        ],
+    );
+    let diku = tenant(&config.unwrap(), "diku");
+    assert_eq!(diku.accepted_clients.first().unwrap().as_str(), "diku-login-application");
+    assert_eq!(diku.client_id.as_str(), "diku-vault");
+    let shown = parse_with(MINIMAL, &[("TOKENVAULT_KEYCLOAK__CLIENT_ID", "{tenat}-vault")]).unwrap_err().to_string();
+    assert!(shown.contains("TOKENVAULT_KEYCLOAK__CLIENT_ID: has braces"), "{shown}");
+}
+
+#[test]
+fn one_mistake_that_all_tenants_inherit_is_told_once() {
+    let shown = refusal(&MINIMAL.replace("https://kc", "kc"));
+    assert_eq!(shown.matches("keycloak.issuer").count(), 1, "{shown}");
 }
 
 /// The sample with its commented keys and sections switched on.

@@ -14,7 +14,7 @@ use tokenvault_core::time::Timestamp;
 use super::certificates::{Authority, Certificate};
 use super::error::DemoError;
 use super::idp::Idp;
-use super::realm::{UI_CLIENT, VAULT_CLIENT};
+use super::realm::VAULT_CLIENT;
 use super::stage::Setting;
 use crate::cli::keygen;
 
@@ -173,7 +173,7 @@ base_url = {base_url}
 {ca}client_id = "{VAULT_CLIENT}"
 client_secret_file = "client-secret"
 user_id_claim = "user_id"
-accepted_clients = ["{UI_CLIENT}"]
+accepted_clients = ["{ui_client}"]
 
 [tenants.{tenant}]
 {logout}
@@ -191,6 +191,7 @@ log_level = {log_level}
         issuer = quoted(&idp.issuer),
         base_url = quoted(&idp.realm_url),
         tenant = idp.realm.name,
+        ui_client = idp.realm.ui_client,
         log_level = quoted(&setting.log_level),
     )
 }

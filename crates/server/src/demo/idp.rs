@@ -36,9 +36,9 @@ impl Idp {
         let name = match setting.keycloak {
             // Others may use the same Keycloak.
             Some(_) => format!("tokenvault-{}", random_hex(entropy, 4)),
-            None => "demo".to_owned(),
+            None => setting.shape.tenant().to_owned(),
         };
-        let realm = Arc::new(Realm::new(name, setting.at_ttl, entropy));
+        let realm = Arc::new(Realm::new(name, setting.shape, setting.at_ttl, entropy));
         let kind = match &setting.keycloak {
             None => {
                 let address = SocketAddr::from(([127, 0, 0, 1], setting.ports.idp));

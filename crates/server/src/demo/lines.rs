@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 
 use super::files::{REGISTRAR, WORKER};
-use super::realm::{UI_CLIENT, USER};
 use super::stage::Stage;
 
 /// The job of the example.
@@ -21,6 +20,7 @@ impl DevLines {
     /// About this stage.
     pub fn about(stage: &Stage<'_>) -> Self {
         let file = |name: &str| quoted(&stage.file(name));
+        let realm = &stage.idp.realm;
         let store = stage.setting.redis_url.clone().unwrap_or_else(|| "memory".to_owned());
         let facts = vec![
             ("vault", format!("{} (mutual TLS)", stage.vault_url())),
@@ -28,9 +28,9 @@ impl DevLines {
             ("identity provider", format!("{} ({})", stage.realm_url(), stage.idp.kind())),
             ("store", store),
             ("access tokens", format!("live {} s", stage.setting.at_ttl.as_secs())),
-            ("user", format!("{USER}, password {}", stage.idp.realm.password.expose())),
-            ("UI client", format!("{UI_CLIENT}, secret in {}", file("ui-client-secret"))),
-            ("tenant", stage.idp.realm.name.clone()),
+            ("user", format!("{}, password {}", realm.user, realm.password.expose())),
+            ("UI client", format!("{}, secret in {}", realm.ui_client, file("ui-client-secret"))),
+            ("tenant", realm.name.clone()),
             ("files", quoted(&stage.dir())),
             ("  trust", "ca.pem".to_owned()),
             ("  may register", format!("{REGISTRAR}.pem, {REGISTRAR}.key")),
@@ -56,9 +56,10 @@ fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, St
         Some(_) => format!(" --cacert {}", file("keycloak-ca.pem")),
         None => String::new(),
     };
+    let (ui_client, user) = (&stage.idp.realm.ui_client, stage.idp.realm.user);
     let login = format!(
-        "TOKEN=$(curl -sS{ca} {}/protocol/openid-connect/token -d grant_type=password -d client_id={UI_CLIENT} \
-         --data-urlencode client_secret@{} -d username={USER} --data-urlencode password@{} \
+        "TOKEN=$(curl -sS{ca} {}/protocol/openid-connect/token -d grant_type=password -d client_id={ui_client} \
+         --data-urlencode client_secret@{} -d username={user} --data-urlencode password@{} \
          | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
         stage.realm_url(),
         file("ui-client-secret"),
@@ -72,7 +73,7 @@ fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, St
         curl(REGISTRAR)
     );
     vec![
-        (format!("{USER}'s access token, as the UI has it"), login),
+        (format!("{user}'s access token, as the UI has it"), login),
         (format!("{REGISTRAR} registers a job with it"), register),
         (format!("{WORKER} reads a live access token, now and in an hour"), format!("{} {url}", curl(WORKER))),
         (format!("{REGISTRAR} releases the job"), format!("{} -i -X DELETE {url}", curl(REGISTRAR))),

@@ -9,6 +9,7 @@
 //! in a real Keycloak.
 
 mod certificates;
+mod claims;
 mod error;
 mod files;
 mod idp;
@@ -26,8 +27,10 @@ mod stage;
 mod tests;
 mod ui;
 
+pub use claims::TwoTokens;
 pub use error::DemoError;
 pub use lines::DevLines;
+pub use realm::Shape;
 pub use report::{PlainResult, Report, VaultResult};
 pub use run::{Story, run};
 pub use show::{Live, Log, Show, Silent};

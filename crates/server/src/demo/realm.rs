@@ -3,39 +3,65 @@
 
 use std::time::Duration;
 
-use keycloak_double::{ClientConfig, RealmConfig, RealmSettings, ServiceAccount, UserConfig};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, UserConfig};
 use serde_json::{Value, json};
 use tokenvault_core::ports::Entropy;
 use tokenvault_core::secret::ClientSecret;
 
-/// The client users log in with.
-pub(super) const UI_CLIENT: &str = "login-app";
 /// The vault's own client.
 pub(super) const VAULT_CLIENT: &str = "tokenvault";
-/// The user.
-pub(super) const USER: &str = "alice";
 
 /// A session outlives every demonstration.
 const SESSION: u64 = 86_400;
 
+/// How the realm's tokens look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Keycloak's regular ones.
+    Regular,
+    /// FOLIO's: the UI has lightweight ones with the user's name as `sub`, and the vault's carry no roles.
+    Folio,
+}
+
+impl Shape {
+    /// The realm's name where nobody else uses the identity provider.
+    pub(super) fn tenant(self) -> &'static str {
+        match self {
+            Self::Regular => "demo",
+            Self::Folio => "diku",
+        }
+    }
+}
+
 /// A realm of the stage's own, its secrets fresh.
 pub(super) struct Realm {
     pub(super) name: String,
+    /// The client users log in with.
+    pub(super) ui_client: String,
     pub(super) ui_secret: ClientSecret,
     pub(super) vault_secret: ClientSecret,
+    /// The user's name.
+    pub(super) user: &'static str,
     pub(super) password: ClientSecret,
+    pub(super) shape: Shape,
     user_id: String,
     at_ttl: Duration,
 }
 
 impl Realm {
-    pub(super) fn new(name: String, at_ttl: Duration, entropy: &dyn Entropy) -> Self {
+    pub(super) fn new(name: String, shape: Shape, at_ttl: Duration, entropy: &dyn Entropy) -> Self {
         let secret = || ClientSecret::new(random_hex(entropy, 16));
         Self {
+            ui_client: RealmConfig::folio_login_client(&name),
             name,
             ui_secret: secret(),
             vault_secret: secret(),
+            user: match shape {
+                Shape::Regular => "alice",
+                Shape::Folio => "diku_admin",
+            },
             password: secret(),
+            shape,
             user_id: random_uuid(entropy),
             at_ttl,
         }
@@ -43,13 +69,19 @@ impl Realm {
 
     /// For the embedded identity provider.
     pub(super) fn embedded(&self) -> RealmConfig {
-        let settings = RealmSettings {
-            access_token_lifespan: self.at_ttl.as_secs(),
-            sso_session_idle: SESSION,
-            sso_session_max: SESSION,
-            ..RealmSettings::folio_like()
+        let realm = match self.shape {
+            Shape::Regular => self.regular(),
+            Shape::Folio => self.folio(),
         };
-        let ui = ClientConfig::new(UI_CLIENT, self.ui_secret.expose())
+        realm.with_settings(|settings| {
+            settings.access_token_lifespan = self.at_ttl.as_secs();
+            settings.sso_session_idle = SESSION;
+            settings.sso_session_max = SESSION;
+        })
+    }
+
+    fn regular(&self) -> RealmConfig {
+        let ui = ClientConfig::new(&self.ui_client, self.ui_secret.expose())
             .direct_access_grants()
             .audience(VAULT_CLIENT)
             .maps_user_id(true);
@@ -57,9 +89,18 @@ impl Realm {
             .token_exchange()
             .service_account(ServiceAccount::Impersonating)
             .audience(VAULT_CLIENT)
-            .maps_user_id(true);
-        let user = UserConfig::new(USER, self.password.expose()).user_id(&self.user_id);
-        RealmConfig::new(&self.name, settings).client(ui).client(vault).user(user)
+            .maps_user_id(true)
+            .mapper(Mapper::property("id", "keycloak_user_id"));
+        let user = UserConfig::new(self.user, self.password.expose()).user_id(&self.user_id);
+        RealmConfig::new(&self.name, RealmSettings::folio_like()).client(ui).client(vault).user(user)
+    }
+
+    fn folio(&self) -> RealmConfig {
+        let user = UserConfig::new(self.user, self.password.expose()).user_id(&self.user_id);
+        RealmConfig::folio_like(&self.name)
+            .with_client(&self.ui_client, |client| client.with_secret(self.ui_secret.expose()))
+            .with_client(VAULT_CLIENT, |client| client.with_secret(self.vault_secret.expose()))
+            .user(user.without_roles().default_roles().role(Role::realm("adminRole")))
     }
 
     /// The same for Keycloak's admin API.

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokenvault_core::time::Timestamp;
 
+use super::claims::Claims;
 use super::error::DemoError;
 use super::files::{REGISTRAR, WORKER};
 use super::idp;
 use super::jobs::{Progress, Work};
-use super::module::Terms;
-use super::realm::{USER, random_uuid};
+use super::module::{Read, Terms};
+use super::realm::random_uuid;
 use super::records::RecordServer;
 use super::report::Report;
 use super::show::Show;
@@ -46,17 +47,22 @@ pub async fn run(stage: &Stage<'_>, story: Story, show: &dyn Show) -> Result<Rep
     let job = random_uuid(&*stage.entropy);
 
     let session = UiSession::log_in(stage.idp).await?;
-    let started = stage.clock.now();
+    let (started, user) = (stage.clock.now(), stage.idp.realm.user);
     let since = || stage.clock.now().since(started);
     let life = stage.setting.at_ttl.as_secs();
-    show.tell(since(), &format!("{USER} logs in at the UI and starts a job; the access token lives {life} s"));
+    show.tell(since(), &format!("{user} logs in at the UI and starts a job; the access token lives {life} s"));
     let terms = Terms {
         reader: WORKER,
         survives_logout: stage.setting.survive_logout,
         expires_at: started + story.duration + SLACK,
     };
+    show.tell(since(), &format!("the UI's token: {}", Claims::of(&session.access_token)?.line()));
     let first = registrar.register(&job, &session.access_token, &terms).await?;
-    show.tell(since(), &format!("{REGISTRAR} registers the job with the vault, with {USER}'s token as the proof"));
+    show.tell(since(), &format!("{REGISTRAR} registers the job with the vault, with {user}'s token as the proof"));
+
+    if let Read::Token(held) = worker.read(&job).await? {
+        show.tell(since(), &format!("a module's token: {}", Claims::of(&held.access_token)?.line()));
+    }
 
     let work =
         Work { records: story.records(), pace: PACE, url: records.url(), http: &http, clock: &stage.clock, started };
@@ -92,7 +98,7 @@ async fn live(
     if story.logout {
         tokio::time::sleep(story.duration / 6).await;
         session.log_out(stage.idp).await?;
-        show.tell(since(), &format!("{USER} logs out; the job was registered to survive that"));
+        show.tell(since(), &format!("{} logs out; the job was registered to survive that", stage.idp.realm.user));
     }
     Ok(())
 }

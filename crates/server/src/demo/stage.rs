@@ -12,6 +12,7 @@ use super::error::DemoError;
 use super::files::{self, Callers, Directory};
 use super::idp::Idp;
 use super::module::Module;
+use super::realm::Shape;
 use crate::clock::SystemClock;
 use crate::config::{Config, Environment};
 use crate::entropy::OsEntropy;
@@ -23,6 +24,8 @@ use crate::telemetry::logs;
 pub struct Setting {
     /// The life of an access token.
     pub at_ttl: Duration,
+    /// What the realm's tokens are like.
+    pub shape: Shape,
     /// Whether jobs may go on after their user's logout, in sessions of the vault's own.
     pub survive_logout: bool,
     /// A real Keycloak instead of the embedded stand-in.
@@ -85,15 +88,16 @@ pub async fn with_stage<T>(
     let idp = Idp::start(setting, &*entropy).await?;
     let played = async {
         let stage = Stage::start(&idp, setting, entropy).await?;
-        let played = act(&stage).await;
+        let played = tokio::select! {
+            played = act(&stage) => played.map(Some),
+            () = stop => Ok(None),
+        };
+        // Before its files go, which it watches.
         stage.vault.stop();
         stage.vault.finish().await;
         played
     };
-    let outcome = tokio::select! {
-        played = played => played.map(Some),
-        () = stop => Ok(None),
-    };
+    let outcome = played.await;
     let finished = idp.finish().await;
     let outcome = outcome?;
     finished.map(|()| outcome)

@@ -11,7 +11,7 @@ use tokenvault_core::time::Timestamp;
 
 use super::files::Directory;
 use super::jobs::Progress;
-use super::realm::{Realm, UI_CLIENT, USER, random_uuid};
+use super::realm::{Realm, Shape, random_uuid};
 use super::records::Gate;
 use super::report::Report;
 
@@ -19,15 +19,15 @@ const START: u64 = 1_800_000_000;
 
 /// An identity provider without a network, and an access token of 3 seconds it issued at [`START`].
 fn issued() -> (Keycloak, String) {
-    let realm = Realm::new("demo".to_owned(), Duration::from_secs(3), &SeededEntropy::new(1));
+    let realm = Realm::new("demo".to_owned(), Shape::Folio, Duration::from_secs(3), &SeededEntropy::new(1));
     let entropy = keycloak_double::SeededEntropy::new(2);
     let mut keycloak = Keycloak::new("http://idp", Features::default(), entropy);
     keycloak.add_realm(realm.embedded()).unwrap();
     let form = [
         ("grant_type", "password"),
-        ("client_id", UI_CLIENT),
+        ("client_id", realm.ui_client.as_str()),
         ("client_secret", realm.ui_secret.expose()),
-        ("username", USER),
+        ("username", realm.user),
         ("password", realm.password.expose()),
     ];
     let login = Request::post("/realms/demo/protocol/openid-connect/token", form);

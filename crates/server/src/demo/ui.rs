@@ -5,7 +5,6 @@ use tokenvault_core::secret::{AccessToken, RefreshToken};
 
 use super::error::DemoError;
 use super::idp::Idp;
-use super::realm::{UI_CLIENT, USER};
 
 /// A user's session at the UI.
 pub(super) struct UiSession {
@@ -19,7 +18,7 @@ impl UiSession {
         let form = [
             ("grant_type", "password"),
             ("scope", "openid"),
-            ("username", USER),
+            ("username", idp.realm.user),
             ("password", idp.realm.password.expose()),
         ];
         Self::from_answer(&post(idp, "token", "the user logs in", &form).await?)
@@ -51,7 +50,7 @@ impl UiSession {
 }
 
 async fn post(idp: &Idp, endpoint: &str, what: &str, form: &[(&str, &str)]) -> Result<Value, DemoError> {
-    let mut whole = vec![("client_id", UI_CLIENT), ("client_secret", idp.realm.ui_secret.expose())];
+    let mut whole = vec![("client_id", idp.realm.ui_client.as_str()), ("client_secret", idp.realm.ui_secret.expose())];
     whole.extend_from_slice(form);
     let url = format!("{}/protocol/openid-connect/{endpoint}", idp.realm_url);
     let answer = idp.http.post(url).form(&whole).send().await.map_err(DemoError::unreachable(what))?;

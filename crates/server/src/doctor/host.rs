@@ -90,16 +90,11 @@ fn policy(config: &Config, report: &mut Report) {
             return report.hazard("policy", file, problems(&error), remedy);
         }
     };
-    let mut strays = Vec::new();
-    for module in policy.modules() {
-        strays.extend(
-            module
-                .tenants
-                .iter()
-                .filter(|tenant| !config.tenants.contains_key(*tenant))
-                .map(|tenant| format!("{} in {tenant}", module.name)),
-        );
-    }
+    let strays = policy.strays(|tenant| config.tenants.contains_key(tenant));
+    let strays: Vec<String> = strays
+        .iter()
+        .flat_map(|(tenant, modules)| modules.iter().map(move |module| format!("{module} in {tenant}")))
+        .collect();
     if strays.is_empty() {
         report.fine("policy", file, format!("{} modules, all in tenants there are", policy.len()));
     } else {
@@ -107,7 +102,7 @@ fn policy(config: &Config, report: &mut Report) {
             "policy",
             file,
             format!("names tenants that are not configured: {}", strays.join(", ")),
-            "correct the name there, or add a table [tenants.NAME]",
+            format!("correct the name there, or add a table [tenants.NAME] to {}", config.source.place().display()),
         );
     }
 }

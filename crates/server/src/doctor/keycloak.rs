@@ -7,8 +7,9 @@ use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
 
-use super::{Examination, Report, session, settings};
-use crate::callers::Policy;
+use super::view::View;
+use super::{Examination, Report, own_token, session, settings};
+use crate::callers::{Module, Policy};
 use crate::config::{Config, Tenant};
 use crate::wiring;
 
@@ -16,6 +17,8 @@ use crate::wiring;
 const MAX_SKEW: Duration = Duration::from_secs(5);
 
 const SETUP: &str = "deploy/keycloak/setup.sh sets it so";
+/// The remedy for what a realm lacks that was set up by an earlier version, or by hand.
+pub(super) const AGAIN: &str = "run deploy/keycloak/setup.sh again with the options it was run with";
 
 /// One tenant under examination.
 pub(super) struct Realm<'a> {
@@ -83,11 +86,12 @@ async fn examine_realm(
     clock(realm, &account, asked, (store, examination.clock.now()), report);
     lives(realm, account.expires_in, report);
     exchange(realm, &account, report).await;
-    scope(realm, &account, report);
-    session::examine(realm, &account, wants_impersonation(realm), examination.administrator.is_some(), report).await;
+    let wanted = wants_impersonation(realm);
+    own_token::examine(realm, &account, wanted, report).await;
+    session::examine(realm, &account, wanted, examination.administrator.is_some(), report).await;
     match examination.administrator {
-        Some(administrator) => settings::examine(realm, administrator, report).await,
-        None => settings::untold(realm, report),
+        Some(administrator) => settings::examine(&View { realm, administrator }, &account, wanted, report).await,
+        None => settings::untold(realm, &account, report),
     }
 }
 
@@ -143,8 +147,10 @@ fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
         format!(
             "put the secret of {client} into its file and restart, or let deploy/keycloak/setup.sh --secret-file give Keycloak the secret in the file"
         )
+    } else if says("DPoP") || says("MTLS") {
+        format!("let {client} get tokens that are bound to no key: the vault proves possession of none; {SETUP}")
     } else {
-        format!("look at the client {client} in Keycloak's admin console and at Keycloak's log")
+        format!("look at the client {client} in Keycloak's admin console and at Keycloak's log; {AGAIN}")
     };
     let finding = format!("Keycloak gives {client} no token: {error}");
     if matches!(error, Unlearnt::Transport(_) | Unlearnt::Unintelligible) {
@@ -241,7 +247,7 @@ async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Repo
             check,
             realm.name(),
             format!("{client} may exchange for access tokens only: no registration would succeed"),
-            format!("set \"Allow refresh token in Standard Token Exchange\" to \"Same session\"; {SETUP}"),
+            format!("set \"Allow refresh token in Standard Token Exchange\" to \"Same session\", and \"Use refresh tokens\" on; {SETUP}"),
         );
     } else if answer == legacy || says("is not enabled for the requested client") {
         report.hazard(
@@ -259,31 +265,11 @@ async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Repo
     }
 }
 
-/// What the vault's tokens carry.
-fn scope(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
-    let check = "full-scope";
-    // Every user of a realm has its default roles, and so has the service account; a narrow client leaves them out.
-    if account.realm_roles.iter().any(|role| role.starts_with("default-roles-")) {
-        report.note(
-            check,
-            realm.name(),
-            "the vault's tokens carry every role of their users (\"Full scope allowed\")",
-            "switch it off for the client and give it the roles that modules need, if your modules can live with that",
-        );
-    } else {
-        report.fine(check, realm.name(), "the vault's tokens do not carry every role of their users");
-    }
-}
-
 /// Whether jobs of the tenant may want a session of their own.
 fn wants_impersonation(realm: &Realm<'_>) -> bool {
-    let granted = || {
-        Policy::load(&realm.config.policy.file).is_ok_and(|policy| {
-            policy
-                .modules()
-                .any(|module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate))
-        })
-    };
+    let may =
+        |module: &Module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate);
+    let granted = || Policy::load(&realm.config.policy.file).is_ok_and(|policy| policy.modules().any(may));
     let allowed = realm.tenant.acquisitions.contains(&Acquisition::Impersonate);
     allowed && (realm.tenant.on_logout == OnLogout::Continue || granted())
 }

@@ -3,12 +3,18 @@
 //! It asks the host, the files, Redis and Keycloak, and changes nothing there: no key is written, no user's session is
 //! touched. What it cannot learn it calls not checked; it never guesses that something is fine. No line shows a secret.
 
+mod accepted;
 mod files;
 mod host;
+mod impersonators;
 mod keycloak;
+mod own_token;
 mod redis;
 mod session;
 mod settings;
+mod sizes;
+mod view;
+mod writable;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokenvault_keycloak::{OwnSession, ServiceAccount, Unlearnt};
 
 use super::Report;
-use super::keycloak::Realm;
+use super::keycloak::{AGAIN, Realm};
 
 /// Keycloak books the use of refresh tokens in whole seconds.
 const BOOKED: Duration = Duration::from_millis(1100);
@@ -25,7 +25,7 @@ pub(super) async fn examine(
     let check = "keycloak-impersonation";
     if !wanted {
         if !account.names_impersonation {
-            return report.fine(check, realm.name(), "not asked for, and not granted");
+            return report.fine(check, realm.name(), "not asked for, and not in the vault's token");
         }
         return report.note(
             check,
@@ -43,22 +43,39 @@ pub(super) async fn examine(
             }
             rotation(realm, session, report).await;
         }
-        Err(error @ Unlearnt::Refused { .. }) => impossible(realm, &error, report),
+        Err(Unlearnt::Refused { description, .. }) if description.contains("consent") => consent(realm, report),
+        Err(error @ Unlearnt::Refused { .. }) => impossible(realm, account, &error, report),
         Err(error) => {
             report.unknown(check, realm.name(), error.to_string(), "see the line on reaching Keycloak, and try again");
         }
     }
 }
 
-fn impossible(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
-    let check = "keycloak-impersonation";
-    let finding = format!("impersonation is not possible: {error}");
-    let remedy = "deploy/keycloak/setup.sh --impersonate grants the role; Keycloak needs --features=token-exchange:v1";
+/// Keycloak does nothing in the name of users for a client that asks them for their consent first. Told once, whoever saw it.
+pub(super) fn consent(realm: &Realm<'_>, report: &mut Report) {
+    let (check, name) = ("consent", realm.name());
+    if report.lines.iter().any(|line| line.check == check && line.subject == name) {
+        return;
+    }
     report.hazard(
         check,
+        name,
+        "the vault's client asks users for their consent, which nobody can give it: no registration succeeds",
+        format!("switch \"Consent required\" off for it; {AGAIN}"),
+    );
+}
+
+fn impossible(realm: &Realm<'_>, account: &ServiceAccount, error: &Unlearnt, report: &mut Report) {
+    let why = if account.names_impersonation {
+        "its token names the role for it, so Keycloak itself does not offer it"
+    } else {
+        "its token does not name the role realm-management/impersonation: either its service account lacks it, or the client has no full scope and lacks it in its scope mappings"
+    };
+    report.hazard(
+        "keycloak-impersonation",
         realm.name(),
-        format!("{finding}; the configuration or the policy lets jobs ask for it"),
-        remedy,
+        format!("impersonation is not possible: {error}; {why}; the configuration or the policy lets jobs ask for it"),
+        "deploy/keycloak/setup.sh --impersonate puts the role in both places; Keycloak needs --features=token-exchange:v1",
     );
 }
 

@@ -4,46 +4,65 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokenvault_core::record::Acquisition;
-use tokenvault_core::secret::AccessToken;
-use tokenvault_keycloak::Unlearnt;
+use tokenvault_keycloak::ServiceAccount;
+use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
-use super::Report;
-use super::keycloak::Realm;
+use super::keycloak::{AGAIN, Realm};
+use super::view::{Client, Source, View};
+use super::{Report, accepted, impersonators, session, sizes, writable};
 
-const CHECKS: &[&str] = &["rotation", "session-length", "session-idle", "claims"];
-const REMEDY: &str = "run with --keycloak-admin-token FILE, an access token that may view the realm and its clients";
+const CHECKS: &[&str] =
+    &["rotation", "session-length", "session-idle", "claims", "accepted-client", "writable-user-id", "token-size"];
+const REMEDY: &str =
+    "run with --keycloak-admin-token FILE, an access token that may view the realm, its clients and its users";
 
 /// Without such a token; what a session of the vault's own has told already is not said again.
-pub(super) fn untold(realm: &Realm<'_>, report: &mut Report) {
+pub(super) fn untold(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
     let name = realm.name();
     let told = |check: &str| report.lines.iter().any(|line| line.check == check && line.subject == name);
     let missing: Vec<_> = CHECKS.iter().copied().filter(|check| !told(check)).collect();
     for check in missing {
         report.unknown(check, &name, "the vault's client cannot see the realm's settings", REMEDY);
     }
+    // The vault's own tokens live as long as others do, unless a client says otherwise.
+    accepted::age(realm, "the realm", account.expires_in, report);
+    impersonators::by_name(realm, report);
 }
 
 /// With such a token.
-pub(super) async fn examine(realm: &Realm<'_>, administrator: &AccessToken, report: &mut Report) {
-    match realm.inspector.admin(administrator, "").await {
+pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+    let realm = view.realm;
+    let settings = match view.get("").await {
         // A token without the right to see them is shown a realm without settings.
-        Ok(settings) if settings.get("revokeRefreshToken").is_some() => {
-            rotation(realm, &settings, report);
-            sessions(realm, &settings, report);
-        }
-        Ok(_) => denied(realm, "the administrator's token may not see them", report),
-        Err(error) => denied(realm, &error.to_string(), report),
+        Ok(settings) if settings.get("revokeRefreshToken").is_some() => settings,
+        Ok(_) => return denied(realm, "the administrator's token may not see them", report),
+        Err(error) => return denied(realm, &error.to_string(), report),
+    };
+    let vault = match view.client(realm.tenant.client_id.as_str()).await {
+        Ok(Some(vault)) => vault,
+        Ok(None) => return denied(realm, "the administrator's token does not show the vault's client", report),
+        Err(error) => return denied(realm, &error.to_string(), report),
+    };
+    rotation(realm, &settings, report);
+    sessions(realm, &settings, &vault, report);
+    if vault.switch("consentRequired") == Some(true) {
+        session::consent(realm, report);
     }
-    claims(realm, administrator, report).await;
+    claims(realm, &vault, report);
+    let accepted = accepted::examine(view, &vault, &settings, wanted, report).await;
+    impersonators::examine(view, &accepted, report).await;
+    let both: Vec<&Client> = accepted.iter().chain([&vault]).collect();
+    writable::examine(view, &settings, &both, report).await;
+    sizes::examine(view, &vault, &accepted, account, report).await;
 }
 
 fn denied(realm: &Realm<'_>, why: &str, report: &mut Report) {
-    for check in ["rotation", "session-length", "session-idle"] {
+    for check in CHECKS {
         report.unknown(
             check,
             realm.name(),
             format!("the realm's settings: {why}"),
-            "take a fresh token of an administrator of this realm, with the role view-realm",
+            "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients and view-users",
         );
     }
 }
@@ -79,15 +98,17 @@ fn rotation(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
     }
 }
 
-fn sessions(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
-    let shortest = |client: &str, realm: &str| {
+fn sessions(realm: &Realm<'_>, settings: &Value, vault: &Client, report: &mut Report) {
+    let shortest = |client: &str, realm: &str, own: &str| {
         let seconds = |name: &str| settings[name].as_u64().filter(|seconds| *seconds > 0);
-        [seconds(client), seconds(realm)].into_iter().flatten().min().map(Duration::from_secs)
+        // What the client says replaces what the realm says of clients.
+        let client = vault.seconds(own).or_else(|| seconds(client));
+        [client, seconds(realm)].into_iter().flatten().min().map(Duration::from_secs)
     };
     let at = Duration::from_secs(settings["accessTokenLifespan"].as_u64().unwrap_or(0));
     let job = realm.tenant.max_job_life;
     let again = realm.tenant.default_acquisition == Acquisition::Impersonate;
-    match shortest("clientSessionMaxLifespan", "ssoSessionMaxLifespan") {
+    match shortest("clientSessionMaxLifespan", "ssoSessionMaxLifespan", "client.session.max.lifespan") {
         Some(max) if max < job && !again => report.hazard(
             "session-length",
             realm.name(),
@@ -104,7 +125,7 @@ fn sessions(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
             report.fine("session-length", realm.name(), format!("sessions {max}, jobs {} s at most", job.as_secs()));
         }
     }
-    match shortest("clientSessionIdleTimeout", "ssoSessionIdleTimeout") {
+    match shortest("clientSessionIdleTimeout", "ssoSessionIdleTimeout", "client.session.idle.timeout") {
         Some(idle) if idle < at * 2 => report.hazard(
             "session-idle",
             realm.name(),
@@ -116,47 +137,30 @@ fn sessions(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
     }
 }
 
-/// Whether the vault's tokens carry the claim that users are known by.
-async fn claims(realm: &Realm<'_>, administrator: &AccessToken, report: &mut Report) {
-    let check = "claims";
-    let (client, claim) = (realm.tenant.client_id.as_str(), realm.tenant.user_id_claim.as_str());
-    match maps(realm, administrator, client, claim).await {
-        Ok(Some(true)) => report.fine(check, realm.name(), format!("{client} maps `{claim}`")),
-        Ok(Some(false)) => report.hazard(
+/// Whether the vault's tokens carry the claim that users are known by, and Keycloak's own id under its name.
+fn claims(realm: &Realm<'_>, vault: &Client, report: &mut Report) {
+    let (check, client) = ("claims", realm.tenant.client_id.as_str());
+    let claim = realm.tenant.user_id_claim.as_str();
+    match vault.lacks(&format!("`{claim}`"), vault.carries_claim(claim)) {
+        None => report.fine(check, realm.name(), format!("{client} maps `{claim}`")),
+        Some(finding) => report.hazard(
             check,
             realm.name(),
-            format!("{client} does not map `{claim}`, which users are known by: registrations would fail with identity_mismatch"),
-            "deploy/keycloak/setup.sh --user-id-claim adds the mapper (for `sub`: add the client scope `basic`)",
+            format!("{client} {finding}, which users are known by: registrations would fail with identity_mismatch"),
+            format!("{AGAIN}; --user-id-claim names the claim"),
         ),
-        Ok(None) => report.unknown(check, realm.name(), format!("the administrator's token does not show the client {client}"), REMEDY),
-        Err(error) => report.unknown(check, realm.name(), error.to_string(), REMEDY),
     }
-}
-
-/// Whether a mapper that is in effect for the client, its own or a scope's, puts the claim into access tokens; `None` where
-/// the client is not shown.
-async fn maps(
-    realm: &Realm<'_>,
-    administrator: &AccessToken,
-    client: &str,
-    claim: &str,
-) -> Result<Option<bool>, Unlearnt> {
-    let ask = async |path: String| realm.inspector.admin(administrator, &path).await;
-    let found = ask(format!("/clients?clientId={client}")).await?;
-    let Some(id) = found[0]["id"].as_str() else { return Ok(None) };
-    let effective = ask(format!("/clients/{id}/evaluate-scopes/protocol-mappers")).await?;
-    let scopes = ask("/client-scopes".to_owned()).await?;
-    let in_effect = |mapper: &Value| elements(&effective).any(|known| known["mapperId"] == mapper["id"]);
-    let fits = |mapper: &Value| match claim {
-        "sub" => mapper["protocolMapper"] == "oidc-sub-mapper",
-        _ => mapper["config"]["claim.name"] == claim && mapper["config"]["access.token.claim"] == "true",
-    };
-    let owners = elements(&found).chain(elements(&scopes));
-    Ok(Some(
-        owners.flat_map(|owner| elements(&owner["protocolMappers"])).any(|mapper| fits(mapper) && in_effect(mapper)),
-    ))
-}
-
-fn elements(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
+    let sources = vault.sources(ACCOUNT_CLAIM);
+    if sources.iter().any(|source| *source != Source::Id) {
+        let words: Vec<_> = sources.iter().map(Source::words).collect();
+        report.hazard(
+            "keycloak-user-id",
+            realm.name(),
+            format!(
+                "{client} maps {} onto `{ACCOUNT_CLAIM}`, which must be Keycloak's id of the user",
+                words.join(" or ")
+            ),
+            format!("map the property `id` onto it, and nothing else; {AGAIN}"),
+        );
+    }
 }

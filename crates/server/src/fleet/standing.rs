@@ -3,7 +3,7 @@
 //! Nothing is taken back that was learnt here once: a store that suddenly knows less is not believed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use tokenvault_core::ids::{Generation, JobKey};
@@ -15,6 +15,9 @@ use super::exchange::ExchangeRights;
 
 /// The first schema in which every record's terms are vouched for.
 const WITH_TERMS: u32 = 2;
+/// The first schema in which the identity provider's own id of the user is one of the terms. A replica that does not know it
+/// would take such terms for forged.
+const WITH_ACCOUNTS: u32 = 3;
 /// What was seen is kept in so many parts, that readers do not wait for each other.
 const PARTS: usize = 16;
 /// So many jobs' generations are remembered in each; then it is begun anew.
@@ -29,7 +32,7 @@ pub struct Standing {
     renewing: AtomicU32,
     /// Spends that were sent, or answered, and are not in the store yet.
     spends: watch::Sender<usize>,
-    demands_terms: AtomicBool,
+    schema: AtomicU32,
     exchange: ExchangeRights,
     seen: [RwLock<Seen>; PARTS],
 }
@@ -87,14 +90,17 @@ impl Standing {
 
     /// Hears the store's schema.
     pub fn hear_schema(&self, schema: u32) {
-        if schema >= WITH_TERMS {
-            self.demands_terms.store(true, Ordering::Relaxed);
-        }
+        self.schema.fetch_max(schema, Ordering::Relaxed);
     }
 
     /// Whether a record without a seal on its terms was tampered with.
     pub fn demands_terms(&self) -> bool {
-        self.demands_terms.load(Ordering::Relaxed)
+        self.schema.load(Ordering::Relaxed) >= WITH_TERMS
+    }
+
+    /// Whether a record may say the identity provider's own id of its user.
+    pub fn keeps_accounts(&self) -> bool {
+        self.schema.load(Ordering::Relaxed) >= WITH_ACCOUNTS
     }
 
     /// Remembers at which generation a record stands, unless it was seen at a newer one.

@@ -20,7 +20,7 @@ use super::jobs::{Call, Jobs, detached};
 use super::{App, RequestId};
 use crate::journal::{Act, Actor, Entry, Journal, NotRecorded};
 use crate::problem::{Code, Problem};
-use crate::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration, Vault};
+use crate::vault::{Caller, JobPage, ProvenBy, ReadAnswer, ReadRequest, Registered, Registration, Vault};
 
 /// The use cases, each act recorded.
 pub struct Recorded {
@@ -125,7 +125,12 @@ fn registration(mut entry: Entry, registered: &Registered) -> Entry {
     if !registered.created {
         entry.act = Act::Amend;
     }
-    let entry = entry.user(&registered.job.user_id).detail(acquisition(registered.job.acquisition));
+    let acquisition = acquisition(registered.job.acquisition);
+    let entry =
+        entry.user(&registered.job.user_id).detail(match (registered.proven_by, &registered.job.parent_job_id) {
+            (ProvenBy::Parent, Some(parent)) => format!("{acquisition}, proven by the parent {parent}"),
+            _ => acquisition.to_owned(),
+        });
     match &registered.job.session_id {
         Some(session) => entry.session(session),
         None => entry,

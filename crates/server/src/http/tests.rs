@@ -21,7 +21,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::callers::Peer;
 use crate::journal::{Act, Actor, Entry, NotRecorded};
-use crate::vault::{Caller, JobPage, JobView, LiveToken, ReadAnswer, ReadRequest, Registered, Registration};
+use crate::vault::{Caller, JobPage, JobView, LiveToken, ProvenBy, ReadAnswer, ReadRequest, Registered, Registration};
 
 #[derive(Default)]
 struct Notes {
@@ -51,7 +51,7 @@ impl Jobs for NotedJobs {
     async fn register(&self, _: Call, job: JobId, request: Registration) -> Result<Registered, Problem> {
         assert_ne!(job.as_str(), "panics", "told to");
         self.0.registered.lock().push(request);
-        Ok(Registered { created: job.as_str() != "again", job: view(&job) })
+        Ok(Registered { created: job.as_str() != "again", job: view(&job), proven_by: ProvenBy::AccessToken })
     }
 
     async fn read(&self, _: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
@@ -107,6 +107,7 @@ impl Callers for Everybody {
             module: ModuleName::parse("mod-di").expect("a module"),
             tenant: TenantId::parse(tenant).map_err(|_| Problem::new(Code::TenantDenied, "Not yours."))?,
             acquisitions: [Acquisition::Exchange].into(),
+            reads: true,
         })
     }
 

@@ -150,8 +150,7 @@ impl Reconciler {
             if let Ok(epoch) = self.parts.store.epoch().await {
                 *self.epoch.lock() = Some(epoch);
             }
-            let tombstone_ttl =
-                |tenant: &TenantId| self.parts.tenants.get(tenant).map_or(KEEP, |rules| rules.renewal.tombstone_ttl);
+            let tombstone_ttl = |tenant: &TenantId| self.parts.tenants.settings(tenant).tombstone_ttl;
             for record in self.held.take_due(self.parts.clock.now(), tombstone_ttl) {
                 if let Err(error) = self.restore(&record).await {
                     tracing::debug!(%error, "a held pair could not be compared with the store");
@@ -257,6 +256,7 @@ mod tests {
             access_life: Duration::from_mins(1),
             session_ends_at: None,
             failures: 0,
+            account: None,
             terms: None,
             lost_since: None,
             renew_at: None,

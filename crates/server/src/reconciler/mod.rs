@@ -4,6 +4,7 @@
 //! up again by its due time or by the end of its lease. Must never be imported by the HTTP layer, nor import it.
 
 mod commit;
+mod elsewhere;
 mod held;
 mod neighbours;
 mod renew;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::entropy::roll;
 use crate::parts::Parts;
+use elsewhere::Waiting;
 use held::Held;
 use spends::SpendGate;
 use traffic::Traffic;
@@ -56,6 +58,7 @@ pub struct Reconciler {
     spends: SpendGate,
     traffic: Arc<Traffic>,
     held: Held,
+    waiting: Waiting,
     /// The store's life, as it was asked last.
     epoch: parking_lot::Mutex<Option<StoreEpoch>>,
     /// Clients whose own credentials were refused, and when that was last said.
@@ -75,6 +78,7 @@ impl Reconciler {
             spends,
             traffic,
             held: Held::default(),
+            waiting: Waiting::default(),
             epoch: parking_lot::Mutex::default(),
             rejected: parking_lot::Mutex::default(),
         })
@@ -105,6 +109,7 @@ impl Reconciler {
         if !self.parts.clock.is_sure() || self.parts.standing.is_paused(self.parts.clock.now()) {
             return;
         }
+        self.follow_tenants().await;
         let first = usize::try_from(self.parts.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
         let shards: Vec<Shard> = Shard::all().collect();
         let order = shards.iter().cycle().skip(first).take(shards.len()).copied();

@@ -1,6 +1,5 @@
 //! One claimed record: plan a step, carry it out, apply what came of it, write, until the plan says rest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply, plan, urgency};
@@ -43,9 +42,8 @@ impl Reconciler {
             // It comes up again at the lease's end: perhaps an operator has put it right by then.
             return;
         }
-        let Some(rules) = self.parts.tenants.get(&record.key.tenant).map(Arc::clone) else {
-            // Its tenant is no longer configured here; the record stays for a replica that knows it.
-            return tracing::warn!(tenant = %record.key.tenant, "a due job belongs to a tenant that is not configured");
+        let Some(rules) = self.parts.tenants.get(&record.key.tenant) else {
+            return self.leave_alone(&record, &lease).await;
         };
         let span =
             tracing::info_span!("renew", tenant = %record.key.tenant, job = %record.key.job, fence = %lease.fence);
@@ -133,6 +131,9 @@ impl Renewal<'_> {
             let before = progress.record.clone();
             let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
             progress = apply(progress, step, outcome, &self.moment(&settings));
+            if progress.record.account != before.account {
+                progress.record = parts.vouched(&progress.record);
+            }
             let mut resting = matches!(step, Step::Rest(_));
             if let (false, Step::Rest(until)) = (answered, plan(&progress, &self.moment(&settings))) {
                 // Nothing comes after this step: the lease goes back with the same write.
@@ -303,6 +304,7 @@ impl Renewal<'_> {
         | Outcome::Probed(Err(CallError::Refused(Refusal::ClientRejected))) = outcome
         {
             self.reconciler.complain_of(&self.client(record));
+            self.reconciler.waiting.add(&record.key);
         }
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
             parts.standing.exchange().refused(&self.client(record), parts.clock.now());

@@ -3,15 +3,17 @@
 //! An old fence may not send: before anything that could hurt, the lease is looked up in the store again. Nothing is sent
 //! twice, and nothing is written here.
 
+use tokenvault_core::ids::AccountId;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Issued, Outcome, Step};
-use tokenvault_core::ports::{Client, Grant, GrantError};
+use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Refusal};
 use tokenvault_core::record::{Record, SessionRef, Slot};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::RefreshToken;
 use tokenvault_core::time::Timestamp;
 
 use super::renew::{GivenUp, Renewal};
+use crate::own_session::{self, Opened};
 
 /// The part of the quarantine within which a declared token is sent, a little less than a third: Keycloak may take two, and
 /// the vault's clock may run faster than time.
@@ -39,8 +41,7 @@ impl Renewal<'_> {
             Step::Spend(slot) => self.spend(record, slot, &client).await?,
             Step::Impersonate => {
                 self.hold().await?;
-                let granted = idp.impersonate(&self.rules.client, &record.subject).await;
-                self.acquired(record, granted, asked_at).await?
+                self.impersonate(record).await?
             }
             Step::Revoke => {
                 self.hold().await?;
@@ -67,53 +68,67 @@ impl Renewal<'_> {
         Ok(self.issued(record, slot, granted, asked_at))
     }
 
-    /// Seals what was granted for the record's next generation.
+    /// What came of an exchange or a spend, in the session that the slot's pair lives in.
     fn issued(&self, record: &Record, slot: Slot, granted: Result<Grant, GrantError>, asked_at: Timestamp) -> Outcome {
         let grant = match granted {
             Ok(grant) => grant,
             Err(error) => return Outcome::Failed(error),
         };
-        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
-        let mut sealed = self.reconciler.parts.sealer(record).seal(&grant, kind, record.generation.next(), asked_at);
-        sealed.epoch = *self.reconciler.epoch.lock();
-        Outcome::Issued(Box::new(Issued {
-            pair: sealed,
-            expires_in: grant.expires_in,
-            identity: grant.identity(&record.subject, &record.user),
-            session: None,
-        }))
+        let anchor = record.anchor.as_ref().map(|anchor| &anchor.session);
+        let session = if slot == Slot::Anchor { anchor } else { record.session.as_ref() };
+        let identity =
+            session.map_or(Identity::Missing, |session| grant.identity_in_session(&record.user, &session.sid));
+        Outcome::Issued(Box::new(self.sealed(record, slot, &grant, (identity, asked_at))))
     }
 
-    /// The pair of a new session of the vault's own: the job joins that session before the record says so.
-    async fn acquired(
+    /// Seals what was granted for the record's next generation.
+    fn sealed(
         &self,
         record: &Record,
-        granted: Result<Grant, GrantError>,
-        asked_at: Timestamp,
-    ) -> Result<Outcome, GivenUp> {
-        let sid = granted.as_ref().ok().and_then(|grant| grant.sid.clone());
-        let mut issued = match self.issued(record, Slot::Current, granted, asked_at) {
-            Outcome::Issued(issued) => issued,
-            other => return Ok(other),
+        slot: Slot,
+        grant: &Grant,
+        (identity, asked_at): (Identity, Timestamp),
+    ) -> Issued {
+        let parts = &self.reconciler.parts;
+        parts.observer.granted(grant.access.expose().len());
+        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
+        let mut pair = parts.sealer(record).seal(grant, kind, record.generation.next(), asked_at);
+        pair.epoch = *self.reconciler.epoch.lock();
+        let account = grant.account.clone().filter(|_| parts.standing.keeps_accounts());
+        Issued { pair, expires_in: grant.expires_in, identity, account, session: None }
+    }
+
+    /// A new session of the vault's own: the job joins that session before the record says so.
+    async fn impersonate(&self, record: &Record) -> Result<Outcome, GivenUp> {
+        let (parts, client) = (&self.reconciler.parts, &self.rules.client);
+        let Some(account) = self.account_of(record) else {
+            return Ok(Outcome::Failed(GrantError::Refused(Refusal::AccountUnknown)));
         };
-        if let Some(sid) = sid {
-            let client = &self.rules.client;
-            let store = &self.reconciler.parts.store;
-            let joined = store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
-            let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
-            issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
-            if let Err(error) = joined {
-                let lost = Record {
-                    pair: Some(issued.pair),
-                    session: issued.session,
-                    generation: record.generation.next(),
-                    ..record.clone()
-                };
-                self.reconciler.parts.abandon(&lost).await;
-                return Err(error.into());
-            }
+        let Opened { grant, sid, asked_at } = match own_session::open(parts, client, &record.user, &account).await {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Outcome::Failed(error)),
+        };
+        let mut issued = self.sealed(record, Slot::Current, &grant, (Identity::Same, asked_at));
+        let joined = parts.store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
+        let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
+        issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
+        if let Err(error) = joined {
+            let lost = Record {
+                pair: Some(issued.pair),
+                session: issued.session,
+                generation: record.generation.next(),
+                ..record.clone()
+            };
+            parts.abandon(&lost).await;
+            return Err(error.into());
         }
-        Ok(Outcome::Issued(issued))
+        Ok(Outcome::Issued(Box::new(issued)))
+    }
+
+    /// Keycloak's own id of the record's user. Where users are known by `sub`, a record that never learnt it has it in that.
+    fn account_of(&self, record: &Record) -> Option<AccountId> {
+        let known_by_sub = || AccountId::parse(record.user.as_str()).ok().filter(|_| self.rules.user_id_claim == "sub");
+        record.account.clone().or_else(known_by_sub)
     }
 
     /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.

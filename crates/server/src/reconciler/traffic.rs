@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ type Rank = (bool, Timestamp, u64);
 pub(super) struct Traffic {
     places: usize,
     /// How many renewals of one tenant may be in hand, waiting ones included.
-    share: usize,
+    share: AtomicUsize,
     lanes: Mutex<HashMap<TenantId, Lane>>,
 }
 
@@ -56,8 +56,15 @@ enum Entry {
 impl Traffic {
     /// So many places in all, for so many tenants.
     pub(super) fn new(places: usize, tenants: usize) -> Arc<Self> {
-        let share = if tenants > 1 { (places * 3 / 4).max(1) } else { usize::MAX };
-        Arc::new(Self { places, share, lanes: Mutex::default() })
+        let traffic = Self { places, share: AtomicUsize::default(), lanes: Mutex::default() };
+        traffic.share_among(tenants);
+        Arc::new(traffic)
+    }
+
+    /// For so many tenants from now on.
+    pub(super) fn share_among(&self, tenants: usize) {
+        let share = if tenants > 1 { (self.places * 3 / 4).max(1) } else { usize::MAX };
+        self.share.store(share, Ordering::Relaxed);
     }
 
     /// Waits for a place, as long as there is patience; `None` if there is none, and the record had better come up again.
@@ -85,7 +92,7 @@ impl Traffic {
         let mut lanes = self.lanes.lock();
         let places = self.places;
         let lane = lanes.entry(tenant.clone()).or_insert_with(|| Lane::new(places));
-        if lane.under_way + lane.waiting.len() >= self.share {
+        if lane.under_way + lane.waiting.len() >= self.share.load(Ordering::Relaxed) {
             return Entry::Full;
         }
         lane.ask(dies_at, now)
@@ -246,6 +253,20 @@ mod tests {
         assert_eq!(held.len(), 6);
         assert!(enter(&traffic, 1).await.is_none(), "it is told at once, and comes up again");
         assert!(traffic.enter(&tenant("b"), None, NOW, PATIENCE).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_only_tenant_shares_as_soon_as_there_is_another() {
+        let traffic = Traffic::new(8, 1);
+        let room = async || {
+            let asked = (0..8).map(|_| enter(&traffic, 10));
+            futures::future::join_all(asked).await.into_iter().flatten().collect::<Vec<_>>()
+        };
+        assert_eq!(room().await.len(), 8);
+        traffic.share_among(2);
+        assert_eq!(room().await.len(), 6);
+        traffic.share_among(1);
+        assert_eq!(room().await.len(), 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,11 @@ fn life() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 2.0, 17))
 }
 
+/// 512 bytes to 128 KiB: tokens. Above 8 KiB (a boundary of a bucket) they are a hazard.
+fn size() -> Histogram {
+    Histogram::new(exponential_buckets(512.0, 2.0, 9))
+}
+
 /// Everything that Keycloak is asked.
 const CALLS: [Call; 8] = [
     Call::Exchange,
@@ -56,12 +61,37 @@ const CALLS: [Call; 8] = [
 /// The words for why Keycloak gave no answer.
 const NO_ANSWER: [&str; 6] = ["connect", "timeout", "interrupted", "server_error", "unintelligible", "throttled"];
 
+/// What is read again when its file changes, and may be refused then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reloaded {
+    /// Which module may do what.
+    Policy,
+    /// Which tenants there are.
+    Tenants,
+    /// What the tenants' clients prove themselves with, and whom to trust to be Keycloak.
+    Secrets,
+}
+
+impl Reloaded {
+    const ALL: [Self; 3] = [Self::Policy, Self::Tenants, Self::Secrets];
+
+    /// The word, for metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Tenants => "tenants",
+            Self::Secrets => "secrets",
+        }
+    }
+}
+
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
     reads: Count,
     read_duration: Histogram,
     token_ttl: Histogram,
+    token_bytes: Histogram,
     renewals: Count,
     renewal_duration: Spread,
     renewal_lag: Histogram,
@@ -83,6 +113,8 @@ pub struct Metrics {
     jobs_counted: Gauge<f64, AtomicU64>,
     paused: Gauge,
     keyring_refused: Gauge,
+    tenants: Gauge,
+    reload_failures: Count,
     audit_entries: Count,
     audit_up: Gauge,
     backchannel_logouts: Count,
@@ -105,6 +137,7 @@ impl Metrics {
             reads: Count::default(),
             read_duration: latency(),
             token_ttl: life(),
+            token_bytes: size(),
             renewals: Count::default(),
             renewal_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
             renewal_lag: lateness(),
@@ -126,6 +159,8 @@ impl Metrics {
             jobs_counted: Gauge::default(),
             paused: Gauge::default(),
             keyring_refused: Gauge::default(),
+            tenants: Gauge::default(),
+            reload_failures: Count::default(),
             audit_entries: Count::default(),
             audit_up: Gauge::default(),
             backchannel_logouts: Count::default(),
@@ -159,6 +194,9 @@ impl Metrics {
         for outcome in ["token", Code::TokenNotReady.as_str()] {
             drop(self.reads.get_or_create(&vec![("outcome", outcome)]));
         }
+        for what in Reloaded::ALL {
+            drop(self.reload_failures.get_or_create(&vec![("file", what.as_str())]));
+        }
         let turned_away = ["handshake_cut", "too_many_connections"];
         for reason in [Code::StoreUnavailable.as_str(), Code::TooManyRequests.as_str()].into_iter().chain(turned_away) {
             drop(self.rejections.get_or_create(&vec![("reason", reason)]));
@@ -177,6 +215,11 @@ impl Metrics {
         r.register("reads", "Token reads by outcome", self.reads.clone());
         r.register("read_duration_seconds", "Time a read took, its wait included", self.read_duration.clone());
         r.register("token_ttl_seconds", "Life left in the access tokens that reads were given", self.token_ttl.clone());
+        r.register(
+            "access_token_bytes",
+            "Size of the access tokens that Keycloak granted to the vault",
+            self.token_bytes.clone(),
+        );
         r.register("renewals", "Steps of renewals by outcome", self.renewals.clone());
         r.register("renewal_duration_seconds", "Time a step of a renewal took", self.renewal_duration.clone());
         r.register(
@@ -233,6 +276,12 @@ impl Metrics {
             "Whether the keyring file cannot be used and an older ring stays in force",
             self.keyring_refused.clone(),
         );
+        r.register("tenants", "Tenants that are served", self.tenants.clone());
+        r.register(
+            "reload_failures",
+            "Looks at a file that found a change which is refused; what was in force before stays",
+            self.reload_failures.clone(),
+        );
         r.register("rejections", "Requests that were refused, by code", self.rejections.clone());
         r.register("audit_entries", "Entries of the audit log, by what became of them", self.audit_entries.clone());
         r.register("audit_up", "Whether the audit log can be written; 1 where none is kept", self.audit_up.clone());
@@ -269,6 +318,12 @@ impl Metrics {
         self.keycloak_duration.get_or_create(&vec![("call", call)]).observe(took.as_secs_f64());
     }
 
+    /// Keycloak granted an access token of so many bytes.
+    #[expect(clippy::cast_precision_loss, reason = "no answer of Keycloak's is read beyond some hundred KiB")]
+    pub fn granted(&self, bytes: usize) {
+        self.token_bytes.observe(bytes as f64);
+    }
+
     /// The store was asked for something.
     pub fn store_operation(&self, operation: &'static str, took: Duration) {
         self.store_duration.get_or_create(&vec![("op", operation)]).observe(took.as_secs_f64());
@@ -303,6 +358,16 @@ impl Metrics {
     /// Whether the keyring file is such that an older ring stays in force.
     pub fn set_keyring_refused(&self, refused: bool) {
         self.keyring_refused.set(i64::from(refused));
+    }
+
+    /// How many tenants are served.
+    pub fn set_tenants(&self, count: usize) {
+        self.tenants.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// What a file says now is refused.
+    pub fn reload_failed(&self, what: Reloaded) {
+        self.reload_failures.get_or_create(&vec![("file", what.as_str())]).inc();
     }
 
     /// A request was refused with this problem code.
@@ -408,6 +473,10 @@ impl Observer for MetricsObserver {
         if let Some(ttl) = ttl {
             self.metrics.token_ttl.observe(ttl.as_secs_f64());
         }
+    }
+
+    fn granted(&self, bytes: usize) {
+        self.metrics.granted(bytes);
     }
 
     fn reconciled(&self) {

@@ -107,6 +107,11 @@ fn signal(endpoint: &str) -> String {
     }
 }
 
+/// Whether the headers' file is as it should be.
+pub(crate) fn check(telemetry: &Telemetry) -> Result<(), ConfigError> {
+    headers(telemetry).map(drop)
+}
+
 /// `NAME: VALUE` lines, such as a collector's token. They are secret.
 fn headers(telemetry: &Telemetry) -> Result<HashMap<String, String>, ConfigError> {
     let Some(file) = &telemetry.otlp_headers_file else { return Ok(HashMap::new()) };

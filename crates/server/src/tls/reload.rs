@@ -4,7 +4,7 @@
 //! one) is passed over and taken up when the other half is there.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,27 +29,28 @@ impl FileWatch {
     /// Looks for the first time. Do it before the files are read for use, or a change in between is missed.
     pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let files: Vec<PathBuf> = files.into_iter().collect();
-        let seen = fingerprints(&files);
+        let seen = fingerprints(files.iter().map(PathBuf::as_path));
         Self { files, seen }
     }
 
     /// Looks again. A file that appears, or can no longer be read, has changed.
     pub fn changed(&mut self) -> bool {
-        let now = fingerprints(&self.files);
+        let now = fingerprints(self.files.iter().map(PathBuf::as_path));
         let changed = now != self.seen;
         self.seen = now;
         changed
     }
 }
 
-fn fingerprints(files: &[PathBuf]) -> Vec<Option<u64>> {
-    let fingerprint = |file: &PathBuf| {
+/// What tells whether files have changed: something of each one's content, and nothing of one that cannot be read.
+pub(crate) fn fingerprints<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<u64>> {
+    let fingerprint = |file: &Path| {
         let content = Zeroizing::new(std::fs::read(file).ok()?);
         let mut hasher = DefaultHasher::new();
         content.hash(&mut hasher);
         Some(hasher.finish())
     };
-    files.iter().map(fingerprint).collect()
+    files.map(fingerprint).collect()
 }
 
 /// What a look at the files brought.

@@ -10,14 +10,17 @@
 
 use std::time::Duration;
 
-use tokenvault_core::ids::{JobKey, SessionId};
-use tokenvault_core::ports::{CallError, Client, Grant, GrantError, Identity, Proof, Refusal};
+use tokenvault_core::ids::{AccountId, JobKey, SessionId};
+use tokenvault_core::ports::{
+    CallError, Client, Grant, GrantError, Identity, Introspection, Privilege, Proof, Refusal,
+};
 use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 
 use super::register::Wanted;
-use super::{Registration, Vault, peek, store_problem};
+use super::{Vault, peek, store_problem};
+use crate::own_session;
 use crate::problem::{Code, Problem};
 
 /// A granted pair, the instant it was asked for, and the client session it lives in.
@@ -29,6 +32,13 @@ pub(super) struct Held {
     pub(super) access_life: Duration,
 }
 
+/// A checked proof, and the token that gave it.
+#[derive(Clone, Copy)]
+pub(super) struct Evidence<'a> {
+    pub(super) proof: &'a Proof,
+    pub(super) token: &'a AccessToken,
+}
+
 /// What a registration acquired.
 pub(super) struct Acquired {
     pub(super) own: Held,
@@ -37,6 +47,8 @@ pub(super) struct Acquired {
     /// A second pair of the same exchange, of which the refresh token is kept unspent: should Keycloak be away until the
     /// first access token is dead, what is spent then can be replaced.
     pub(super) spare: Option<(Grant, Timestamp)>,
+    /// Keycloak's own id of the user, as the exchange in the proof's session said it.
+    pub(super) account: Option<AccountId>,
 }
 
 impl Vault {
@@ -44,114 +56,120 @@ impl Vault {
     pub(super) async fn acquire(
         &self,
         wanted: &Wanted<'_>,
-        proof: &Proof,
-        request: &Registration,
+        evidence: Evidence<'_>,
+        deposited: Option<&RefreshToken>,
     ) -> Result<Acquired, Problem> {
         match wanted.acquisition {
             Acquisition::Exchange => {
-                let own = self.exchange(wanted, proof, request).await?;
-                Ok(Acquired { own, anchor: None, spare: self.spare(wanted, proof, request).await })
+                let own = self.exchange(wanted, evidence).await?;
+                let (account, spare) = (own.grant.account.clone(), self.spare(wanted, evidence).await);
+                Ok(Acquired { own, anchor: None, spare, account })
             }
-            Acquisition::Impersonate => self.impersonate(wanted, proof, request).await,
+            Acquisition::Impersonate => self.impersonate(wanted, evidence).await,
             Acquisition::Adopt => {
-                Ok(Acquired { own: self.adopt(wanted, proof, request).await?, anchor: None, spare: None })
+                let own = self.adopt(wanted, evidence, deposited).await?;
+                Ok(Acquired { own, anchor: None, spare: None, account: None })
             }
         }
     }
 
     /// One more pair in the session just exchanged into. A job does without where there is none.
-    async fn spare(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Option<(Grant, Timestamp)> {
+    async fn spare(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Option<(Grant, Timestamp)> {
         let asked_at = self.parts.clock.now();
-        let granted = self.parts.idp.exchange(&wanted.rules.client, request.token().ok()?).await.ok()?;
-        let grant = same_user(granted, proof).ok()?;
-        grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid).then_some((grant, asked_at))
+        let granted = self.parts.idp.exchange(&wanted.rules.client, evidence.token).await.ok()?;
+        same_session(granted, evidence.proof).ok().map(|grant| (grant, asked_at))
     }
 
-    /// Whether the user's access token may be sent for exchange without harm.
-    async fn assert_live(&self, client: &Client, proof: &Proof, token: &AccessToken) -> Result<(), Problem> {
-        match self.parts.idp.is_live(client, token).await {
-            Ok(true) => Ok(()),
-            Ok(false) if proof.client == client.id || peek::is_meant_for(token.expose(), client.id.as_str()) => {
+    /// What Keycloak knows of the user's access token, where it may be sent for exchange without harm.
+    async fn assert_live(&self, client: &Client, evidence: Evidence<'_>) -> Result<Privilege, Problem> {
+        let Evidence { proof, token } = evidence;
+        match self.parts.idp.introspect(client, token).await {
+            Ok(Introspection::Active(privilege)) => Ok(privilege),
+            Ok(Introspection::Inactive)
+                if proof.client == client.id || peek::is_meant_for(token.expose(), client.id.as_str()) =>
+            {
                 Err(rejected("token_not_active"))
             }
             // Keycloak tells nobody of a token that was not meant for them, and would not exchange it for them either.
-            Ok(false) => Err(grant_problem(GrantError::Refused(Refusal::NotAllowed))),
+            Ok(Introspection::Inactive) => Err(grant_problem(GrantError::Refused(Refusal::NotAllowed))),
             Err(error) => Err(unanswered(error)),
         }
     }
 
-    pub(super) async fn exchange(
+    pub(super) async fn exchange(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Result<Held, Problem> {
+        let client = &wanted.rules.client;
+        let session = self.join(wanted, client, &evidence.proof.sid).await?;
+        self.assert_live(client, evidence).await?;
+        self.exchange_into(wanted, evidence, session).await
+    }
+
+    /// Exchanges a token that was found live, for a job that has joined its session.
+    async fn exchange_into(
         &self,
         wanted: &Wanted<'_>,
-        proof: &Proof,
-        request: &Registration,
+        Evidence { proof, token }: Evidence<'_>,
+        session: SessionRef,
     ) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
-        let session = self.join(wanted, client, &proof.sid).await?;
-        self.assert_live(client, proof, request.token()?).await?;
         let asked_at = self.parts.clock.now();
-        let granted = self.parts.idp.exchange(client, request.token()?).await.map_err(grant_problem);
+        let granted = self.parts.idp.exchange(client, token).await.map_err(grant_problem);
         if granted.is_ok() {
             // A refusal says less: it may be about this user's token.
             self.parts.standing.exchange().granted(client);
         }
-        match granted.and_then(|grant| same_user(grant, proof)) {
-            // Keycloak keeps the session in a standard exchange; should that change, nothing the vault knows would hold.
-            Ok(grant) if grant.sid.as_ref().is_none_or(|sid| *sid == proof.sid) => {
-                Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
-            }
-            Ok(_) => Err(Problem::new(Code::IdpRejected, "The exchanged token belongs to another session.")
-                .with("reason", "session_mismatch")),
-            Err(problem) => Err(problem),
-        }
+        let grant = granted.and_then(|grant| same_session(grant, proof))?;
+        self.parts.observer.granted(grant.access.expose().len());
+        Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
     }
 
-    async fn impersonate(
-        &self,
-        wanted: &Wanted<'_>,
-        proof: &Proof,
-        request: &Registration,
-    ) -> Result<Acquired, Problem> {
+    async fn impersonate(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Result<Acquired, Problem> {
+        let (client, proof) = (&wanted.rules.client, evidence.proof);
         if proof.privileged {
             return Err(privileged());
         }
-        // Impersonation succeeds for a user who has logged out; the exchange proves that the session lives.
-        let proven = self.exchange(wanted, proof, request).await?;
-        let own = self.own_session(wanted, proof).await;
+        let session = self.join(wanted, client, &proof.sid).await?;
+        // The proof's own client shows the user's roles; the vault's may well hide them.
+        match self.assert_live(client, evidence).await? {
+            Privilege::Ordinary => {}
+            Privilege::Privileged => return Err(privileged()),
+            Privilege::Unknown => return Err(unjudgeable()),
+        }
+        // Impersonation succeeds for a user who has logged out; the exchange proves that the session lives. It also says who
+        // the user is to Keycloak: never a name, and never what the proof's client maps onto `sub`.
+        let proven = self.exchange_into(wanted, evidence, session).await?;
+        let account = proven.grant.account.clone();
+        let unknown = || grant_problem(GrantError::Refused(Refusal::AccountUnknown));
+        let own = self.own_session(wanted, proof, &account.clone().ok_or_else(unknown)?).await;
         if own.is_ok() && wanted.on_logout == OnLogout::Continue {
             // The exchanged pair is dropped, not revoked: a revoke would end its neighbours too.
             self.leave(wanted.key, &wanted.rules.client, &proof.sid).await;
         }
         let anchor = (wanted.on_logout == OnLogout::Revoke).then_some(proven);
-        Ok(Acquired { own: own?, anchor, spare: None })
+        Ok(Acquired { own: own?, anchor, spare: None, account })
     }
 
-    async fn own_session(&self, wanted: &Wanted<'_>, proof: &Proof) -> Result<Held, Problem> {
+    async fn own_session(&self, wanted: &Wanted<'_>, proof: &Proof, account: &AccountId) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
-        let asked_at = self.parts.clock.now();
-        let grant = self.parts.idp.impersonate(client, &proof.subject).await.map_err(grant_problem)?;
-        let refresh = grant.refresh.clone();
-        let checked = same_user(grant, proof).and_then(|grant| match (&grant.sid, grant.privileged) {
-            (_, true) => Err(privileged()),
-            (None, _) => {
-                Err(Problem::new(Code::IdpRejected, "The new session has no id.").with("reason", "sid_missing"))
-            }
-            (Some(sid), false) => Ok((sid.clone(), grant)),
-        });
-        let (sid, grant) = match checked {
-            Ok(checked) => checked,
+        let opened = own_session::open(&self.parts, client, &proof.user, account).await.map_err(grant_problem)?;
+        let own_session::Opened { grant, sid, asked_at } = opened;
+        self.parts.observer.granted(grant.access.expose().len());
+        match self.join(wanted, client, &sid).await {
+            Ok(session) => Ok(Held { access_life: grant.expires_in, grant, asked_at, session }),
             Err(problem) => {
-                // A session of the vault's own that must not be: nobody else lives in it.
-                let _ = self.parts.idp.revoke(client, &refresh).await;
-                return Err(problem);
+                // A session that no job has joined is nobody's.
+                let _ = self.parts.idp.revoke(client, &grant.refresh).await;
+                Err(problem)
             }
-        };
-        let session = self.join(wanted, client, &sid).await?;
-        Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
+        }
     }
 
-    async fn adopt(&self, wanted: &Wanted<'_>, proof: &Proof, request: &Registration) -> Result<Held, Problem> {
-        let Some(refresh) = &request.refresh_token else {
+    async fn adopt(
+        &self,
+        wanted: &Wanted<'_>,
+        Evidence { proof, token }: Evidence<'_>,
+        deposited: Option<&RefreshToken>,
+    ) -> Result<Held, Problem> {
+        let Some(refresh) = deposited else {
             return Err(Problem::new(Code::InvalidRequest, "adopt needs the refresh_token that is to be adopted."));
         };
         if !wanted.rules.adopt_clients.contains(&proof.client) {
@@ -166,7 +184,6 @@ impl Vault {
         let session = self.join(wanted, &client, &proof.sid).await?;
         match self.parts.idp.probe(&client, refresh).await {
             Ok(true) => {
-                let token = request.token()?;
                 let grant = deposit.grant(token, refresh, proof, asked_at);
                 let access_life = whole_life(token, proof).unwrap_or(grant.expires_in);
                 Ok(Held { grant, asked_at, session, access_life })
@@ -197,8 +214,11 @@ impl Deposit {
     fn read(token: &RefreshToken, proof: &Proof, now: Timestamp) -> Result<Self, Problem> {
         let claims = peek::claims(token.expose()).ok_or_else(|| rejected("refresh_token_malformed"))?;
         let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
-        let belongs =
-            text("sub") == Some(proof.subject.as_str()) && text("sid").is_none_or(|sid| sid == proof.sid.as_str());
+        // `sub` may be a name, and the user have another by now.
+        let belongs = match text("sid") {
+            Some(sid) => sid == proof.sid.as_str(),
+            None => text("sub") == Some(proof.subject.as_str()),
+        };
         if !belongs {
             return Err(rejected("refresh_token_mismatch"));
         }
@@ -206,14 +226,14 @@ impl Deposit {
         Ok(Self { life: expires_at.map(|exp| Timestamp::from_secs(exp).since(now)) })
     }
 
-    fn grant(self, token: &AccessToken, refresh: &RefreshToken, proof: &Proof, now: Timestamp) -> Grant {
+    fn grant(self, access: &AccessToken, refresh: &RefreshToken, proof: &Proof, now: Timestamp) -> Grant {
         Grant {
-            access: token.clone(),
+            access: access.clone(),
             expires_in: proof.expires_at.since(now),
             refresh: refresh.clone(),
             refresh_expires_in: self.life,
             scope: proof.scope.clone(),
-            subject: Some(proof.subject.clone()),
+            account: None,
             user: Some(proof.user.clone()),
             sid: Some(proof.sid.clone()),
             privileged: proof.privileged,
@@ -227,13 +247,24 @@ fn whole_life(token: &AccessToken, proof: &Proof) -> Option<Duration> {
     Some(proof.expires_at.since(Timestamp::from_secs(issued_at)))
 }
 
-fn same_user(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {
-    let detail = match grant.identity(&proof.subject, &proof.user) {
+/// The pair, if it is in the proof's session and of the proof's user.
+fn same_session(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {
+    let elsewhere = grant.sid.as_ref().is_some_and(|sid| *sid != proof.sid);
+    let (reason, detail) = match grant.identity_in_session(&proof.user, &proof.sid) {
         Identity::Same => return Ok(grant),
-        Identity::Missing => "The vault's client does not map sub or the user id claim into its access tokens.",
-        Identity::Another => "The identity provider answered with another user's token.",
+        // Keycloak keeps the session in a standard exchange; should that change, nothing the vault knows would hold.
+        _ if elsewhere => ("session_mismatch", "The exchanged token belongs to another session."),
+        Identity::Missing => (
+            Refusal::IdentityMissing.code(),
+            "The vault's client does not map the user id claim into its access tokens.",
+        ),
+        // One session has one user.
+        Identity::Another => (
+            Refusal::IdentityMismatch.code(),
+            "In the same session the vault's client maps another value of the user id claim than the proof's client.",
+        ),
     };
-    Err(Problem::new(Code::IdpRejected, detail).with("reason", "identity_mismatch"))
+    Err(Problem::new(Code::IdpRejected, detail).with("reason", reason))
 }
 
 /// A proof that failed a check.
@@ -243,6 +274,13 @@ pub(super) fn rejected(check: &str) -> Problem {
 
 fn privileged() -> Problem {
     Problem::new(Code::Unsupported, "Service accounts and holders of realm-management roles are not impersonated.")
+        .with("reason", Refusal::Privileged.code())
+}
+
+fn unjudgeable() -> Problem {
+    let detail = "Keycloak shows no role of this user's, so nobody can tell whether the user may administer the realm. \
+                  The client that the proof was issued to hides them: it has no full scope.";
+    Problem::new(Code::Unsupported, detail).with("reason", "roles_unknown")
 }
 
 /// A question that Keycloak did not answer.
@@ -263,10 +301,17 @@ fn grant_problem(error: GrantError) -> Problem {
             | Refusal::TokenExpired
             | Refusal::TokenStale),
         ) => rejected(refusal.code()),
+        GrantError::Refused(Refusal::Privileged) => privileged(),
         GrantError::Refused(refusal) => {
             tracing::warn!(reason = refusal.code(), "the identity provider refused");
-            Problem::new(Code::IdpRejected, "The identity provider refused the vault's request.")
-                .with("reason", refusal.code())
+            let detail = match refusal {
+                Refusal::AccountUnknown | Refusal::IdentityMissing => {
+                    "The vault's client does not map who the user is (keycloak_user_id and the user id claim)."
+                }
+                Refusal::IdentityMismatch => "Keycloak opened another user's session; it was given up.",
+                _ => "The identity provider refused the vault's request.",
+            };
+            Problem::new(Code::IdpRejected, detail).with("reason", refusal.code())
         }
         GrantError::Unknown(cause) | GrantError::Unsent(cause) => {
             tracing::warn!(%cause, "the identity provider is unavailable");

@@ -5,9 +5,10 @@ use tokenvault_core::pair::Kind;
 use tokenvault_core::ports::{Write, Written};
 use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 
+use super::acquire::{Evidence, rejected};
 use super::children::within;
 use super::read::ended;
-use super::register::{Terms, Wanted, too_late};
+use super::register::{Terms, Wanted, proven_by, token, too_late};
 use super::{Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
@@ -58,7 +59,7 @@ impl Vault {
                 self.parts.settle(&after).await;
             }
         }
-        Ok(Some(Registered { created: false, job: view(&after) }))
+        Ok(Some(Registered { created: false, job: view(&after), proven_by: proven_by(request) }))
     }
 
     /// The longest life is counted from the job's beginning, or a job could be kept for ever by asking again and again. The
@@ -88,16 +89,21 @@ impl Vault {
         }
         let key = after.key.clone();
         let rules = self.rules(&key.tenant)?;
-        let proof = self.prove(&key, request).await?;
+        let token = token(request)?;
+        let proof = self.prove(&key, token, request.user_id.as_ref()).await?;
         let wanted = Wanted {
             key: &key,
-            rules,
+            rules: &rules,
             acquisition: after.acquisition,
             on_logout: OnLogout::Revoke,
             expires_at: after.expires_at,
             keep_until: after.keep_until,
         };
-        let held = self.exchange(&wanted, &proof, request).await?;
+        let held = self.exchange(&wanted, Evidence { proof: &proof, token }).await?;
+        if after.account.is_some() && held.grant.account.is_some() && after.account != held.grant.account {
+            // Users may be able to write the claim they are known by; whose session is watched must not hang on that.
+            return Err(rejected("user_id_mismatch"));
+        }
         let pair = self.parts.sealer(after).seal(&held.grant, Kind::Anchor, after.generation, held.asked_at);
         after.anchor = Some(Anchor { session: held.session, pair });
         Ok(())

@@ -1,57 +1,98 @@
 //! Children: jobs that share the pair of a job they belong to.
+//!
+//! A child's parts may begin hours after its parent, from a queue, when no token of the user's is at hand. So its parent may
+//! stand in for the proof: it was proven, and whoever may read its token gains nothing by a child. A token that is given is
+//! still checked.
 
-use tokenvault_core::ids::{Generation, JobId, JobKey};
-use tokenvault_core::ports::Proof;
-use tokenvault_core::record::{EndReason, Record};
+use tokenvault_core::ids::{Generation, JobId, JobKey, UserId};
+use tokenvault_core::record::{EndReason, OnLogout, Record};
 
 use super::acquire::rejected;
 use super::read::ended;
-use super::register::{Terms, blank, readers};
+use super::register::{Terms, blank, proven_by, readers};
 use super::{Caller, Registered, Registration, Vault, store_problem};
 use crate::problem::{Code, Problem};
 
 impl Vault {
     /// A child shares its parent's pair: same user, the caller may use the parent, readers and end within the parent's.
-    /// It enters its parent before its record is created, and stays entered if that fails: another registration of the
-    /// same child may rely on it by then.
-    pub(super) async fn child(
+    pub(super) async fn create_child(
         &self,
         caller: &Caller,
         key: &JobKey,
         (request, parent): (&Registration, &JobId),
-        proof: &Proof,
         (terms, previous): (&Terms, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
-        let parent_key = JobKey::new(key.tenant.clone(), parent.clone());
-        let parent =
-            self.load(&parent_key).await?.map(|stored| stored.record).filter(|parent| parent.may_read(&caller.module));
+        if request.acquisition.is_some() || request.refresh_token.is_some() {
+            return Err(Problem::new(
+                Code::InvalidRequest,
+                "A child shares its parent's pair; it names no acquisition and no refresh_token.",
+            ));
+        }
+        let proof = match &request.access_token {
+            Some(token) => Some(self.prove(key, token, request.user_id.as_ref()).await?),
+            None if !caller.reads => {
+                let detail = "Without an access_token a child is for those who may read its parent's.";
+                return Err(Problem::new(Code::ActionDenied, detail));
+            }
+            None => None,
+        };
+        let parent = self.sharable(caller, &JobKey::new(key.tenant.clone(), parent.clone())).await?;
+        let of_another = |user: &UserId| *user != parent.user;
+        if proof.as_ref().map(|proof| &proof.user).is_some_and(of_another) {
+            return Err(rejected("parent_of_another_user"));
+        }
+        if request.user_id.as_ref().is_some_and(of_another) {
+            return Err(Problem::new(Code::JobConflict, "The parent is another user's job."));
+        }
+        if (request.on_logout, parent.on_logout) == (Some(OnLogout::Continue), OnLogout::Revoke) {
+            return Err(Problem::new(Code::Unsupported, "The parent ends at logout, and its children with it."));
+        }
+        self.reserve(&parent.user, key, terms.keep_until).await?;
+        let created = self.enter_child(caller, key, request, &parent, (terms, previous)).await;
+        self.unless_created(&parent.user, key, terms, created).await
+    }
+
+    /// A live job whose token the caller may read.
+    async fn sharable(&self, caller: &Caller, key: &JobKey) -> Result<Record, Problem> {
+        let parent = self.load(key).await?.map(|stored| stored.record).filter(|parent| parent.may_read(&caller.module));
         let parent = parent.ok_or_else(|| {
             Problem::new(Code::JobNotFound, "There is no such parent job, or it is not the caller's to share.")
         })?;
         let over = parent.state.end().or((self.parts.clock.now() >= parent.expires_at).then_some(EndReason::Expired));
-        if let Some(reason) = over {
-            return Err(ended(reason));
+        match over {
+            Some(reason) => Err(ended(reason)),
+            None => Ok(parent),
         }
-        if parent.subject != proof.subject || parent.user != proof.user {
-            return Err(rejected("parent_of_another_user"));
-        }
-        let mut record = blank(caller, key, proof, self.parts.clock.now());
+    }
+
+    /// It enters its parent before its record is created, and stays entered if that fails: another registration of the same
+    /// child may rely on it by then.
+    async fn enter_child(
+        &self,
+        caller: &Caller,
+        key: &JobKey,
+        request: &Registration,
+        parent: &Record,
+        (terms, previous): (&Terms, Option<Generation>),
+    ) -> Result<Option<Registered>, Problem> {
+        let rules = self.rules(&caller.tenant)?;
+        let mut record = blank(caller, key, (&parent.user, &parent.subject), self.parts.clock.now());
+        record.account.clone_from(&parent.account);
         record.acquisition = parent.acquisition;
         record.on_logout = parent.on_logout;
-        record.parent = Some(parent_key.job.clone());
+        record.parent = Some(parent.key.job.clone());
         record.readers = readers(request);
         // An end that was not asked for is the parent's; one that was must lie within it.
         record.expires_at =
             if request.expires_at.is_some() { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
         record.keep_until = record.expires_at + rules.renewal.tombstone_ttl;
         record.due_at = Some(record.expires_at);
-        within(&record, &parent)?;
-        if !self.parts.store.add_child(&parent_key, &key.job, rules.max_children).await.map_err(store_problem)? {
+        within(&record, parent)?;
+        if !self.parts.store.add_child(&parent.key, &key.job, rules.max_children).await.map_err(store_problem)? {
             return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
         }
         record.generation = previous.unwrap_or_default().next();
-        self.enter(&record, previous).await
+        self.enter(&record, previous, proven_by(request)).await
     }
 }
 

@@ -39,12 +39,15 @@ pub struct Caller {
     pub tenant: TenantId,
     /// The acquisitions it may ask for.
     pub acquisitions: BTreeSet<Acquisition>,
+    /// Whether it may read tokens of jobs that name it.
+    pub reads: bool,
 }
 
 /// What a module asks to have registered.
 #[derive(Debug, Clone)]
 pub struct Registration {
-    /// The user's live access token: the proof of consent, and the subject of the exchange. Only a child may do without.
+    /// The user's live access token: the proof of consent, and the subject of the exchange. A child may do without, for its
+    /// parent was proven.
     pub access_token: Option<AccessToken>,
     /// If given, it must be what the access token says.
     pub user_id: Option<UserId>,
@@ -60,13 +63,6 @@ pub struct Registration {
     pub on_logout: Option<OnLogout>,
     /// The hard end.
     pub expires_at: Option<Timestamp>,
-}
-
-impl Registration {
-    /// The user's token, where nothing can be done without.
-    fn token(&self) -> Result<&AccessToken, Problem> {
-        self.access_token.as_ref().ok_or_else(|| Problem::new(Code::InvalidRequest, "access_token is missing."))
-    }
 }
 
 /// A job as its registrar is told of it: no tokens.
@@ -102,9 +98,20 @@ pub struct JobView {
     pub session_id: Option<SessionId>,
 }
 
+/// What a registration stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProvenBy {
+    /// The user's access token.
+    AccessToken,
+    /// The parent job, whose token the caller may read.
+    Parent,
+}
+
 /// The answer to a registration.
 #[derive(Debug, Clone)]
 pub struct Registered {
+    /// What it stands on.
+    pub proven_by: ProvenBy,
     /// Whether it is new (201) or was there already (200).
     pub created: bool,
     /// The job.
@@ -182,7 +189,7 @@ impl Vault {
         Self { parts, options, stop, looked_through: Mutex::default() }
     }
 
-    fn rules(&self, tenant: &TenantId) -> Result<&Arc<TenantRules>, Problem> {
+    fn rules(&self, tenant: &TenantId) -> Result<Arc<TenantRules>, Problem> {
         self.parts
             .tenants
             .get(tenant)
@@ -193,6 +200,8 @@ impl Vault {
         if !self.parts.clock.is_sure() {
             return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
         }
+        // A tenant may be taken out while somebody waits for a token of it.
+        self.rules(&key.tenant)?;
         let stored = self.parts.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
             self.parts.vouch(&stored.record).map_err(|_| {

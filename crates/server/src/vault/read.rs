@@ -109,7 +109,7 @@ impl Vault {
         let parent = self.load(&JobKey::new(caller.tenant.clone(), parent)).await?;
         // A parent's id may come to name another job once its tombstone is gone, and that one may be another user's.
         let parent = parent
-            .filter(|parent| parent.record.user == stored.record.user && parent.record.subject == stored.record.subject)
+            .filter(|parent| same_user(&parent.record, &stored.record))
             .ok_or_else(|| ended(EndReason::Released))?;
         // Nobody reads through a child what they may not read, or may no longer read, by themselves.
         if parent.record.may_read(&caller.module) { Ok(parent) } else { Err(not_found()) }
@@ -138,6 +138,13 @@ impl Vault {
             generation: record.generation,
         }))
     }
+}
+
+/// Whether two jobs are one user's. The user id claim may be one that users write; what Keycloak calls the user is compared as
+/// well where both records say it.
+fn same_user(one: &Record, other: &Record) -> bool {
+    let accounts = one.account.as_ref().zip(other.account.as_ref());
+    one.user == other.user && accounts.is_none_or(|(one, other)| one == other)
 }
 
 fn not_found() -> Problem {

@@ -6,16 +6,17 @@
 
 use std::collections::BTreeSet;
 
-use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
+use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Moment, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
+use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
-use super::acquire::{Acquired, rejected};
+use super::acquire::{Acquired, Evidence, rejected};
 use super::read::ended;
-use super::{Caller, Registered, Registration, Vault, peek, store_problem, view};
+use super::{Caller, ProvenBy, Registered, Registration, Vault, peek, store_problem, view};
 use crate::entropy::roll;
 use crate::problem::{Code, Problem};
 use crate::tenants::TenantRules;
@@ -50,8 +51,11 @@ enum Standing {
 impl Vault {
     /// Registers a job, or answers again for one that is there.
     pub async fn register(&self, caller: &Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
+        if request.parent_job_id.is_none() {
+            token(&request)?;
+        }
         let key = JobKey::new(caller.tenant.clone(), job);
-        let rules = self.rules(&caller.tenant)?.clone();
+        let rules = self.rules(&caller.tenant)?;
         let terms = terms(&request, &rules, self.parts.clock.now())?;
         for _ in 0..TRIES {
             match self.standing(caller, &key, &rules, &request).await? {
@@ -81,10 +85,12 @@ impl Vault {
     ) -> Result<Standing, Problem> {
         let Some(stored) = self.load(key).await? else { return Ok(Standing::Free(None)) };
         let record = stored.record;
-        let said = request.access_token.as_ref().and_then(|token| peek::text(token.expose(), &rules.user_id_claim));
+        let token = request.access_token.as_ref();
+        let said = token.and_then(|token| peek::text(token.expose(), &rules.user_id_claim));
         let said = said.and_then(|user| UserId::parse(user).ok());
         let conflict = || Problem::new(Code::JobConflict, "Another user or another module has a job of this id.");
-        if record.registrar != caller.module {
+        // Without a token, nothing but the parent says whose child it is to be.
+        if record.registrar != caller.module || (token.is_none() && record.parent != request.parent_job_id) {
             return Err(conflict());
         }
         if let (Some(named), Some(said)) = (&request.user_id, &said)
@@ -98,7 +104,7 @@ impl Vault {
         }
         let over = record.state.end().or((self.parts.clock.now() >= record.expires_at).then_some(EndReason::Expired));
         match over {
-            None if user.is_some() => Ok(Standing::Ours(Box::new(record))),
+            None if user.is_some() || token.is_none() => Ok(Standing::Ours(Box::new(record))),
             None => Err(rejected("malformed")),
             Some(reason) if reason.kind() == EndKind::Reauth && matches!(record.state, State::Ended(_)) => {
                 Ok(Standing::Free(Some(Box::new(record))))
@@ -119,26 +125,37 @@ impl Vault {
         terms: &Terms,
         previous: Option<Generation>,
     ) -> Result<Option<Registered>, Problem> {
-        let rules = self.rules(&caller.tenant)?.clone();
+        if let Some(parent) = &request.parent_job_id {
+            return self.create_child(caller, key, (request, parent), (terms, previous)).await;
+        }
+        let rules = self.rules(&caller.tenant)?;
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
-        let proof = self.prove(key, request).await?;
+        let token = token(request)?;
+        let proof = self.prove(key, token, request.user_id.as_ref()).await?;
         self.reserve(&proof.user, key, terms.keep_until).await?;
-        let created = if let Some(parent) = &request.parent_job_id {
-            self.child(caller, key, (request, parent), &proof, (terms, previous)).await
-        } else {
-            let wanted = Wanted {
-                key,
-                rules: &rules,
-                acquisition,
-                on_logout,
-                expires_at: terms.expires_at,
-                keep_until: terms.keep_until,
-            };
-            self.create_owner(caller, &wanted, &proof, request, previous).await
+        let wanted = Wanted {
+            key,
+            rules: &rules,
+            acquisition,
+            on_logout,
+            expires_at: terms.expires_at,
+            keep_until: terms.keep_until,
         };
+        let created = self.create_owner(caller, &wanted, Evidence { proof: &proof, token }, (request, previous)).await;
+        self.unless_created(&proof.user, key, terms, created).await
+    }
+
+    /// Takes a job that did not come to be out of its user's list.
+    pub(super) async fn unless_created(
+        &self,
+        user: &UserId,
+        key: &JobKey,
+        terms: &Terms,
+        created: Result<Option<Registered>, Problem>,
+    ) -> Result<Option<Registered>, Problem> {
         // Where the store did not answer, the record may be there.
         if created.as_ref().is_err_and(|problem| problem.code != Code::StoreUnavailable) {
-            self.parts.leave_user(&proof.user, key, terms.keep_until).await;
+            self.parts.leave_user(user, key, terms.keep_until).await;
         }
         created
     }
@@ -148,19 +165,18 @@ impl Vault {
         &self,
         caller: &Caller,
         wanted: &Wanted<'_>,
-        proof: &Proof,
-        request: &Registration,
-        previous: Option<Generation>,
+        evidence: Evidence<'_>,
+        (request, previous): (&Registration, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
-        let acquired = self.acquire(wanted, proof, request).await?;
+        let acquired = self.acquire(wanted, evidence, request.refresh_token.as_ref()).await?;
         let generation = previous.unwrap_or_default();
-        let mut record = self.first_record(caller, wanted, proof, acquired, generation);
+        let mut record = self.first_record(caller, wanted, evidence.proof, acquired, generation);
         let epoch = self.parts.store.epoch().await.ok();
         for pair in record.pair.iter_mut().chain(record.anchor.iter_mut().map(|anchor| &mut anchor.pair)) {
             pair.epoch = epoch;
         }
         let record = Record { readers: readers(request), ..record };
-        let created = self.enter(&record, previous).await?;
+        let created = self.enter(&record, previous, ProvenBy::AccessToken).await?;
         if created.is_none() && record.owns_session() {
             // Another registration of the same job came first. An entry in the user's session would stay, for it may be
             // the other one's by now.
@@ -174,6 +190,7 @@ impl Vault {
         &self,
         record: &Record,
         replaces: Option<Generation>,
+        proven_by: ProvenBy,
     ) -> Result<Option<Registered>, Problem> {
         let (store, record) = (&self.parts.store, &self.parts.vouched(record));
         let attempt = self.parts.attempt();
@@ -187,20 +204,26 @@ impl Vault {
                 self.confirm(record).await;
                 self.parts.settle(record).await;
                 tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
-                Ok(Some(Registered { created: true, job: view(record) }))
+                Ok(Some(Registered { created: true, job: view(record), proven_by }))
             }
             Created::Exists(_) => Ok(None),
         }
     }
 
-    pub(super) async fn prove(&self, key: &JobKey, request: &Registration) -> Result<Proof, Problem> {
-        let proof = self.parts.idp.verify(&key.tenant, request.token()?).await.map_err(|error| match error {
+    /// What an access token proves, which must be of the user that the request names, if it names one.
+    pub(super) async fn prove(
+        &self,
+        key: &JobKey,
+        token: &AccessToken,
+        named: Option<&UserId>,
+    ) -> Result<Proof, Problem> {
+        let proof = self.parts.idp.verify(&key.tenant, token).await.map_err(|error| match error {
             ProofError::KeysUnavailable => {
                 Problem::new(Code::IdpUnavailable, "The tenant's signing keys could not be had.")
             }
             check => rejected(&check.to_string()),
         })?;
-        match &request.user_id {
+        match named {
             Some(user) if *user != proof.user => Err(rejected("user_id_mismatch")),
             _ => Ok(proof),
         }
@@ -216,8 +239,9 @@ impl Vault {
     ) -> Record {
         let now = self.parts.clock.now();
         let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.rules.renewal };
-        let Acquired { own, anchor, spare } = acquired;
-        let mut record = blank(caller, wanted.key, proof, now);
+        let Acquired { own, anchor, spare, account } = acquired;
+        let mut record = blank(caller, wanted.key, (&proof.user, &proof.subject), now);
+        record.account = account.filter(|_| self.parts.standing.keeps_accounts());
         record.acquisition = wanted.acquisition;
         record.on_logout = wanted.on_logout;
         record.expires_at = wanted.expires_at;
@@ -278,16 +302,10 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
     if !rules.acquisitions.contains(&acquisition) {
         return Err(Problem::new(Code::Unsupported, "The tenant has no jobs with this acquisition."));
     }
-    if request.parent_job_id.is_some() && (request.acquisition.is_some() || request.refresh_token.is_some()) {
-        return Err(Problem::new(
-            Code::InvalidRequest,
-            "A child shares its parent's pair; it names no acquisition and no refresh_token.",
-        ));
-    }
     if request.refresh_token.is_some() && acquisition != Acquisition::Adopt {
         return Err(Problem::new(Code::Unsupported, "A refresh_token is taken for adopt only."));
     }
-    if request.refresh_token.is_none() && acquisition == Acquisition::Adopt && request.parent_job_id.is_none() {
+    if request.refresh_token.is_none() && acquisition == Acquisition::Adopt {
         return Err(Problem::new(Code::InvalidRequest, "adopt needs the refresh_token that is to be adopted."));
     }
     let survives = acquisition == Acquisition::Impersonate;
@@ -312,12 +330,23 @@ pub(super) fn readers(request: &Registration) -> BTreeSet<ModuleName> {
     request.readers.clone().unwrap_or_default()
 }
 
-/// A record without a pair, of the proof's user and the caller.
-pub(super) fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp) -> Record {
+/// The access token that a registration has to bring.
+pub(super) fn token(request: &Registration) -> Result<&AccessToken, Problem> {
+    let detail = "access_token is missing. Only a child, which names its parent_job_id, may do without.";
+    request.access_token.as_ref().ok_or_else(|| Problem::new(Code::InvalidRequest, detail))
+}
+
+/// What a repeated registration stands on.
+pub(super) fn proven_by(request: &Registration) -> ProvenBy {
+    if request.access_token.is_some() { ProvenBy::AccessToken } else { ProvenBy::Parent }
+}
+
+/// A record without a pair, of a user and the caller.
+pub(super) fn blank(caller: &Caller, key: &JobKey, (user, subject): (&UserId, &Subject), now: Timestamp) -> Record {
     Record {
         key: key.clone(),
-        user: proof.user.clone(),
-        subject: proof.subject.clone(),
+        user: user.clone(),
+        subject: subject.clone(),
         registrar: caller.module.clone(),
         readers: BTreeSet::new(),
         acquisition: Acquisition::Exchange,
@@ -337,6 +366,7 @@ pub(super) fn blank(caller: &Caller, key: &JobKey, proof: &Proof, now: Timestamp
         access_life: std::time::Duration::ZERO,
         session_ends_at: None,
         failures: 0,
+        account: None,
         terms: None,
         lost_since: None,
         renew_at: None,

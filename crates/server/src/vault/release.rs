@@ -13,10 +13,10 @@ impl Vault {
     /// twice it is done once.
     pub async fn release(&self, caller: &Caller, job: &JobId) -> Result<(), Problem> {
         let key = JobKey::new(caller.tenant.clone(), job.clone());
-        let settings = &self.rules(&caller.tenant)?.renewal;
+        let rules = self.rules(&caller.tenant)?;
         let actor = Actor::Module(caller.module.to_string());
         let ending = Ending { key: &key, reason: EndReason::Released, actor, request_id: None };
-        let ended = end(&self.parts, settings, ending, |record| record.registrar == caller.module).await;
+        let ended = end(&self.parts, &rules.renewal, ending, |record| record.registrar == caller.module).await;
         match ended.map_err(store_problem)? {
             Ended::Now | Ended::Before => Ok(()),
             Ended::NotFound => Err(Problem::new(Code::JobNotFound, "There is no such job of this caller's.")),

@@ -19,7 +19,7 @@ use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Fleet, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, NEWEST_SCHEMA, TokenStore};
 use tokenvault_core::record::{Acquisition, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
@@ -70,6 +70,7 @@ pub fn caller(module: &str) -> Caller {
         module: ModuleName::parse(module).expect("a module"),
         tenant: tenant(),
         acquisitions: [Acquisition::Exchange, Acquisition::Impersonate, Acquisition::Adopt].into(),
+        reads: true,
     }
 }
 
@@ -100,7 +101,7 @@ impl Stage {
         realm: impl FnOnce(RealmConfig) -> RealmConfig,
     ) -> Self {
         let clock = ShiftedClock::new(SystemClock);
-        let realm = realm(RealmConfig::folio_like(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
+        let realm = realm(RealmConfig::lab(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await.expect("the double");
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));
         let store = Arc::new(MemoryStore::new(Arc::clone(&time)));
@@ -118,6 +119,7 @@ impl Stage {
             observer: Arc::new(Unobserved),
             journal: Arc::new(tokenvault::journal::Unwritten),
         };
+        parts.standing.hear_schema(NEWEST_SCHEMA);
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
@@ -151,8 +153,11 @@ impl Stage {
     }
 
     pub async fn login_at(&self, client: &str, user: &str) -> Login {
-        let password = format!("{user}-password");
-        let form = [("grant_type", "password"), ("username", user), ("password", &password), ("scope", "openid")];
+        self.login_with(client, user, &format!("{user}-password")).await
+    }
+
+    pub async fn login_with(&self, client: &str, user: &str, password: &str) -> Login {
+        let form = [("grant_type", "password"), ("username", user), ("password", password), ("scope", "openid")];
         pair(self.post_as(client, "token", &form).await)
     }
 
@@ -222,15 +227,20 @@ fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
+/// The user interface's client of a plain realm, and of one as FOLIO makes it.
+fn uis() -> [ClientId; 2] {
+    ["login-app", &RealmConfig::folio_login_client(REALM)].map(|id| ClientId::parse(id).expect("a client"))
+}
+
 fn provider(keycloak: &Double, time: &Arc<dyn Clock>) -> KeycloakProvider {
     let issuer = format!("{}/realms/{REALM}", keycloak.base_url());
     let secret = |text: &str| Credentials::Secret(ClientSecret::new(text));
     let vault = ClientId::parse("tokenvault").expect("a client");
-    let ui = ClientId::parse("login-app").expect("a client");
+    let uis = uis();
     let mut config = TenantConfig::new(&issuer, None, vault, secret("tokenvault-secret")).expect("an issuer");
     "user_id".clone_into(&mut config.user_id_claim);
-    config.accepted_clients = BTreeSet::from([ui.clone()]);
-    config.adopt_clients = BTreeMap::from([(ui, secret("login-app-secret"))]);
+    config.adopt_clients = uis.iter().map(|ui| (ui.clone(), secret(&format!("{ui}-secret")))).collect();
+    config.accepted_clients = BTreeSet::from(uis);
     let settings =
         HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(1), ..HttpSettings::default() };
     let http = Arc::new(ReqwestClient::new(&settings).expect("a client"));
@@ -249,7 +259,7 @@ fn rules() -> TenantRules {
         max_children: 2,
         max_jobs_per_user: 1_000,
         acquisitions: Acquisition::ALL.into(),
-        adopt_clients: [ClientId::parse("login-app").expect("a client")].into(),
+        adopt_clients: uis().into(),
         renewal: Settings { retry_max: Duration::from_secs(1), ..Settings::default() },
     }
 }

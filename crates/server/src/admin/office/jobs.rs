@@ -83,6 +83,10 @@ impl Office {
             let over = Problem::new(Code::JobEnded, format!("The job {} is over.", owner.record.key.job));
             return Err(over.with("reason", reason.code()));
         }
+        if self.parts.tenants.get(&key.tenant).is_none() {
+            let why = "The tenant is not configured in this vault; its jobs wait for it and are not renewed.";
+            return Err(Problem::new(Code::Unsupported, why));
+        }
         let pause = self.parts.fleet.paused().await.map_err(store_problem)?;
         let now = self.parts.clock.now();
         self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;

@@ -27,12 +27,12 @@ impl Office {
 
     /// Whether it ended now.
     async fn end_if(&self, by: &By, key: &JobKey, may: impl Fn(&Record) -> bool) -> Result<bool, Problem> {
-        let unknown = || Problem::new(Code::Unsupported, "The tenant is not configured in this vault.");
-        let rules = self.parts.tenants.get(&key.tenant).ok_or_else(unknown)?;
+        // The jobs of a tenant that was taken out are still there to be ended.
+        let settings = self.parts.tenants.settings(&key.tenant);
         let actor = Actor::Operator(by.operator.clone());
         let request_id = Some(by.request_id.clone());
         let ending = Ending { key, reason: EndReason::Revoked, actor, request_id };
-        match end(&self.parts, &rules.renewal, ending, may).await.map_err(store_problem)? {
+        match end(&self.parts, &settings, ending, may).await.map_err(store_problem)? {
             Ended::Now => Ok(true),
             Ended::Before => Ok(false),
             Ended::NotFound => Err(not_found()),

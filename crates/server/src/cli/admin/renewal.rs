@@ -43,7 +43,7 @@ pub(super) async fn waited(
             match seen {
                 Seen::Renewed => return Ok(pair),
                 Seen::Over(why) => {
-                    let known = own.filter(|own| is_over(own)).map_or(
+                    let known = own.filter(is_over).map_or(
                         known,
                         |own| json!({"state": own["state"], "reason": own["reason"], "generation": pair["generation"]}),
                     );

@@ -38,19 +38,19 @@ fn facts(status: &Value) -> Table {
 
 /// How many jobs there are, all figures of one count: the states' where they were counted, or else the estimate of now.
 fn jobs(status: &Value) -> String {
-    let states = &status["states"];
-    let Value::Object(_) = states else {
+    let count = &status["states"];
+    let Value::Object(_) = count else {
         return format!("about {}, as of {}", text(status, "jobs"), time_of_day(status, "now"));
     };
-    let counts = ["active", "suspended", "releasing"].map(|state| states[state].as_u64().unwrap_or(0));
+    let counts = ["active", "suspended", "releasing"].map(|state| count[state].as_u64().unwrap_or(0));
     let [active, suspended, releasing] = counts;
     let figures =
         format!("{} ({active} active, {suspended} suspended, {releasing} releasing)", counts.iter().sum::<u64>());
     let moment = |value: &Value, member: &str| Timestamp::parse_rfc3339(value[member].as_str()?);
-    match (moment(states, "counted_at"), moment(status, "now")) {
+    match (moment(count, "counted_at"), moment(status, "now")) {
         (Some(counted), Some(now)) => {
             let ago = now.since(counted).as_secs();
-            format!("{figures}, as of {}, {ago} s ago", time_of_day(states, "counted_at"))
+            format!("{figures}, as of {}, {ago} s ago", time_of_day(count, "counted_at"))
         }
         _ => format!("{figures}, as counted within the last minute"),
     }

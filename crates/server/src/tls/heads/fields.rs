@@ -164,7 +164,10 @@ impl Fields {
             At::Name => {
                 self.field.name(byte);
                 self.integer.value -= 1;
-                if self.integer.value == 0 { self.named() } else { Ok(()) }
+                if self.integer.value == 0 {
+                    self.named();
+                }
+                Ok(())
             }
             At::Value => {
                 self.field.count(byte);
@@ -222,7 +225,7 @@ impl Fields {
 
     fn length(&mut self) -> io::Result<()> {
         match (self.at, self.integer.value) {
-            (At::NameLength, 0) => return self.named(),
+            (At::NameLength, 0) => self.named(),
             (At::NameLength, _) => self.at = At::Name,
             (_, length) => {
                 self.value_begins(length);
@@ -235,7 +238,7 @@ impl Fields {
         Ok(())
     }
 
-    fn named(&mut self) -> io::Result<()> {
+    fn named(&mut self) {
         let field = &mut self.field;
         // What h2 refuses it is to be shown.
         let name = field.name.as_slice();
@@ -248,7 +251,6 @@ impl Fields {
         }
         self.integer.sent.clear();
         self.at = At::ValueLength;
-        Ok(())
     }
 
     fn value_begins(&mut self, length: usize) {

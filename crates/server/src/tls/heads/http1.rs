@@ -144,20 +144,19 @@ impl Sieve {
                 self.pass_word(byte, out);
                 self.end_head();
             }
-            b':' if !self.word.is_empty() && self.word != b"\r" => match self.kept.find(&self.word) {
-                Some(name) => {
+            b':' if !self.word.is_empty() && self.word != b"\r" => {
+                if let Some(name) = self.kept.find(&self.word) {
                     self.at = match name {
                         "content-length" => At::Length,
                         "transfer-encoding" => At::Coding,
                         _ => At::Keep,
                     };
                     self.pass_word(byte, out);
-                }
-                None => {
+                } else {
                     self.word.clear();
                     self.at = At::Drop(false);
                 }
-            },
+            }
             b'\r' if self.word.is_empty() => self.word.push(byte),
             _ if is_token(byte) && self.word.len() < LONGEST_NAME && self.word != b"\r" => self.word.push(byte),
             // Whatever it is, it is for hyper to judge.

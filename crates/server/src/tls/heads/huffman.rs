@@ -116,7 +116,7 @@ mod tests {
             (0x3ffd, 14),
             (0x3fff_fffc, 30),
         ];
-        let bits: String = codes.iter().map(|(code, length)| format!("{code:0length$b}")).collect();
+        let bits = codes.map(|(code, length)| format!("{code:0length$b}")).concat();
         let padded = format!("{bits}{}", "1".repeat((8 - bits.len() % 8) % 8));
         let bytes: Vec<u8> = padded
             .as_bytes()

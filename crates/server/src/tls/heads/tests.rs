@@ -192,7 +192,7 @@ fn echo(http2: bool) -> DuplexStream {
             let mut lines = vec![parts.uri.path().to_owned()];
             lines.extend(parts.headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())));
             lines.retain(|line| !line.starts_with("transfer-encoding") && !line.starts_with("host"));
-            let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+            let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             lines.push(String::from_utf8(body.to_vec()).unwrap());
             Ok::<_, Infallible>(Response::new(Body::from(lines.join("\n"))))
         });

@@ -1,16 +1,25 @@
 //! What deploy/keycloak offers to operators works on real Keycloak.
 
+mod folio;
+mod realms;
+#[path = "../support/setup.rs"]
+mod script;
+
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keycloak::{Keycloak, keycloak};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT, unique_name};
 
-fn deploy(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/keycloak").join(file)
+use crate::script::{deploy, said};
+
+/// What a run changed.
+fn changes(run: &Output) -> Vec<String> {
+    let said = String::from_utf8_lossy(&run.stdout).into_owned();
+    said.lines().filter_map(|line| line.strip_prefix("  ")).map(str::to_owned).collect()
 }
 
 /// A realm that knows nothing of the vault yet.
@@ -40,19 +49,10 @@ async fn untouched_realm(keycloak: &Keycloak) -> Result<LabRealm> {
 fn setup(keycloak: &Keycloak, realm: &LabRealm, secret_file: &Path, more: &[&str]) -> Result<Output> {
     let password_file = secret_file.with_extension("admin");
     std::fs::write(&password_file, keycloak.admin_password())?;
-    let output = Command::new(deploy("setup.sh"))
-        .args(["--url", keycloak.base_url(), "--realm", realm.name(), "--ui-client", LOGIN_APP])
-        .args(["--user-id-claim", "user_id", "--secret-file"])
-        .arg(secret_file)
-        .args(more)
-        .env("KEYCLOAK_ADMIN", keycloak.admin_user())
-        .env("KEYCLOAK_ADMIN_PASSWORD_FILE", &password_file)
-        .output()?;
-    Ok(output)
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    let mut command = script::script(keycloak, &["--realm", realm.name(), "--ui-client", LOGIN_APP]);
+    command.args(["--user-id-claim", "user_id", "--secret-file"]).arg(secret_file).args(more);
+    command.env("KEYCLOAK_ADMIN", keycloak.admin_user()).env("KEYCLOAK_ADMIN_PASSWORD_FILE", &password_file);
+    Ok(command.output()?)
 }
 
 #[tokio::test]
@@ -67,8 +67,7 @@ async fn the_script_makes_a_realm_ready_and_is_content_the_second_time() -> Resu
     let second = setup(keycloak, &realm, &secret_file, &["--impersonate"])?;
 
     assert!(second.status.success(), "{}", said(&second));
-    let changes: Vec<_> = said(&second).lines().filter(|line| line.starts_with("  ")).map(str::to_owned).collect();
-    assert!(changes.is_empty(), "the second run changed something: {changes:?}");
+    assert!(changes(&second).is_empty(), "the second run changed something: {:?}", changes(&second));
     assert_eq!(std::fs::metadata(&secret_file)?.permissions().mode() & 0o777, 0o600);
     realm.learn_secret(VAULT, std::fs::read_to_string(&secret_file)?.trim_end());
     let tokens = realm.login("alice").await?;
@@ -120,11 +119,10 @@ async fn the_script_tells_keycloak_where_to_announce_logouts_and_forgets_it_in_n
 #[tokio::test]
 async fn the_script_tells_what_is_wrong() -> Result<()> {
     let keycloak = keycloak().await?;
-    let mut command = Command::new(deploy("setup.sh"));
-    command.args(["--url", keycloak.base_url(), "--realm", "there-is-no-such-realm"]);
+    let mut command = script::script(keycloak, &["--realm", "there-is-no-such-realm"]);
     command.env("KEYCLOAK_ADMIN", keycloak.admin_user());
 
-    let without_password = command.env_remove("KEYCLOAK_ADMIN_PASSWORD").output()?;
+    let without_password = command.output()?;
     let wrong_password = command.env("KEYCLOAK_ADMIN_PASSWORD", "wrong").output()?;
     let wrong_realm = command.env("KEYCLOAK_ADMIN_PASSWORD", keycloak.admin_password()).output()?;
 
@@ -137,23 +135,29 @@ async fn the_script_tells_what_is_wrong() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_example_realm_can_exchange_and_impersonate() -> Result<()> {
+async fn the_example_realm_can_exchange_and_impersonate_and_is_as_the_script_makes_it() -> Result<()> {
     let keycloak = keycloak().await?;
-    let mut text = std::fs::read_to_string(deploy("realm.json"))?;
-    for placeholder in ["LOGIN_APP_SECRET", "TOKENVAULT_SECRET", "ALICE_PASSWORD"] {
-        let replaced = text.replace(&format!("${{{placeholder}}}"), &unique_name());
+    let (name, password) = (unique_name(), unique_name());
+    let mut text = std::fs::read_to_string(deploy("realm.json"))?.replace("diku", &name);
+    for (placeholder, value) in
+        [("LOGIN_APP_SECRET", &unique_name()), ("TOKENVAULT_SECRET", &unique_name()), ("ALICE_PASSWORD", &password)]
+    {
+        let replaced = text.replace(&format!("${{{placeholder}}}"), value);
         assert_ne!(replaced, text, "{placeholder} is not in realm.json");
         text = replaced;
     }
-    let mut representation: Value = serde_json::from_str(&text)?;
-    representation["realm"] = json!(unique_name());
 
-    let realm = LabRealm::from_representation(keycloak, representation).await?;
+    let realm = LabRealm::from_representation(keycloak, serde_json::from_str::<Value>(&text)?).await?;
 
-    let tokens = realm.login("alice").await?;
+    let (alice, ui) = (realm.user("alice")?, format!("{name}-login-application"));
+    let form = [("grant_type", "password"), ("username", "alice"), ("password", &password), ("scope", "openid")];
+    let tokens = realm.token(&ui, &form).await?;
+    assert_eq!(tokens.claim("sub"), "alice", "it is in FOLIO's shape");
     let pair = realm.exchange(&tokens.access_token).await?;
-    assert_eq!(pair.claim("user_id"), realm.user("alice")?.user_id);
-    let own = realm.impersonate(&realm.user("alice")?.sub).await?;
-    assert_eq!(own.claim("user_id"), realm.user("alice")?.user_id);
+    assert_eq!([pair.claim("user_id"), pair.claim("keycloak_user_id")], [&*alice.user_id, &*alice.sub]);
+    let own = realm.impersonate(&alice.sub).await?;
+    assert_eq!([own.claim("user_id"), own.claim("keycloak_user_id")], [&*alice.user_id, &*alice.sub]);
+    let run = script::setup(keycloak, &["--realm", &name, "--impersonate", "--protect-user-id"], script::FOLIO)?;
+    assert!(run.status.success() && changes(&run).is_empty(), "{}", said(&run));
     Ok(())
 }

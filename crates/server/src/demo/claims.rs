@@ -1,0 +1,152 @@
+//! What tokens say, side by side: the one a UI has, and the one a module is handed. It is for people to look at; nothing is
+//! verified here.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use tokenvault_core::secret::AccessToken;
+
+use super::error::DemoError;
+use super::files::WORKER;
+use super::module::{Read, Terms};
+use super::realm::random_uuid;
+use super::stage::Stage;
+use super::ui::UiSession;
+
+/// The claims that modules and operators ask about, in the order they are shown.
+const CLAIMS: [&str; 7] = ["azp", "aud", "sub", "user_id", "keycloak_user_id", "sid", "scope"];
+
+/// What is said where a token has no such claim.
+const NONE: &str = "-";
+
+/// What a token says; never the token itself.
+#[derive(Debug, Clone)]
+pub(super) struct Claims {
+    size: usize,
+    payload: Value,
+}
+
+impl Claims {
+    pub(super) fn of(token: &AccessToken) -> Result<Self, DemoError> {
+        let unreadable = || DemoError::refused("an access token that can be read", 200, &Value::Null);
+        let payload = token.expose().split('.').nth(1).ok_or_else(unreadable)?;
+        let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| unreadable())?;
+        let payload = serde_json::from_slice(&payload).map_err(|_| unreadable())?;
+        Ok(Self { size: token.expose().len(), payload })
+    }
+
+    /// A claim as a word or several.
+    fn claim(&self, name: &str) -> String {
+        match &self.payload[name] {
+            Value::Null => NONE.to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Array(texts) => texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        }
+    }
+
+    /// How many roles it carries, of the realm and of all clients.
+    fn roles(&self) -> String {
+        let clients = self.payload["resource_access"].as_object().into_iter().flat_map(|clients| clients.values());
+        let holders = clients.chain([&self.payload["realm_access"]]);
+        match holders.filter_map(|holder| holder["roles"].as_array()).map(Vec::len).sum::<usize>() {
+            0 => "none".to_owned(),
+            roles => roles.to_string(),
+        }
+    }
+
+    /// In one line.
+    pub(super) fn line(&self) -> String {
+        let said = ["azp", "aud", "sub", "user_id"].map(|name| format!("{name} {}", self.claim(name)));
+        format!("{}, roles {}, {} bytes", said.join(", "), self.roles(), self.size)
+    }
+}
+
+/// The two tokens of a job: what the user's consent was proved with, and what the job's modules are handed.
+#[derive(Debug, Clone)]
+pub struct TwoTokens {
+    ui: Claims,
+    module: Claims,
+}
+
+impl TwoTokens {
+    /// Logs the stage's user in, registers a job, reads it as a module would, and releases it.
+    pub async fn of(stage: &Stage<'_>) -> Result<Self, DemoError> {
+        let session = UiSession::log_in(stage.idp).await?;
+        let (registrar, worker) = (stage.registrar()?, stage.worker()?);
+        let job = random_uuid(&*stage.entropy);
+        let terms = Terms {
+            reader: WORKER,
+            survives_logout: stage.setting.survive_logout,
+            expires_at: stage.clock.now() + stage.setting.at_ttl * 2,
+        };
+        registrar.register(&job, &session.access_token, &terms).await?;
+        let read = worker.read(&job).await?;
+        registrar.release(&job).await?;
+        let ui = Claims::of(&session.access_token)?;
+        session.log_out(stage.idp).await?;
+        match read {
+            Read::Token(held) => Ok(Self { ui, module: Claims::of(&held.access_token)? }),
+            Read::NotYet | Read::Over(_) => Err(DemoError::refused("the vault's token", 503, &Value::Null)),
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let size = |token: &Claims| format!("{} bytes", token.size);
+        let mut rows = vec![("", "the UI's token".to_owned(), "in a module's hand".to_owned())];
+        rows.extend(CLAIMS.map(|name| (name, self.ui.claim(name), self.module.claim(name))));
+        rows.push(("roles", self.ui.roles(), self.module.roles()));
+        rows.push(("size", size(&self.ui), size(&self.module)));
+        rows
+    }
+}
+
+impl fmt::Display for TwoTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, ui, module) in self.rows() {
+            writeln!(f, "  {name:<18} {ui:<38} {module}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn token(payload: &Value) -> AccessToken {
+        AccessToken::new(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload.to_string())))
+    }
+
+    #[test]
+    fn a_token_is_shown_by_what_it_says() {
+        let regular = token(&json!({
+            "azp": "tokenvault",
+            "aud": ["tokenvault", "account"],
+            "sub": "5e0c",
+            "realm_access": { "roles": ["adminRole", "offline_access"] },
+            "resource_access": { "account": { "roles": ["view-profile"] } },
+        }));
+        let claims = Claims::of(&regular).unwrap();
+        let size = regular.expose().len();
+        let expected = format!("azp tokenvault, aud tokenvault account, sub 5e0c, user_id -, roles 3, {size} bytes");
+        assert_eq!(claims.line(), expected);
+        assert!(!claims.line().contains("e30."), "the token itself is not shown");
+    }
+
+    #[test]
+    fn a_lightweight_token_has_no_roles_and_says_so() {
+        let claims = Claims::of(&token(&json!({ "azp": "diku-login-application" }))).unwrap();
+        assert_eq!((claims.roles().as_str(), claims.claim("aud").as_str()), ("none", "-"));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        assert!(Claims::of(&AccessToken::new("opaque")).is_err());
+        assert!(Claims::of(&AccessToken::new("e30.!!.c2ln")).is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! The clients whose users' access tokens are accepted as proofs: whether a registration with such a token can succeed, and
+//! whether Keycloak tells who of their users is privileged. Only an administrator's token shows them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Report;
+use super::keycloak::{AGAIN, Realm};
+use super::view::{Client, Source, View};
+
+/// The oldest proof that is taken where `max_proof_age` is not set.
+const PROOF_AGE_CAP: Duration = Duration::from_hours(1);
+
+/// Looks at each. `vault` is the vault's own client as the administrator sees it.
+pub(super) async fn examine(
+    view: &View<'_>,
+    vault: &Client,
+    settings: &Value,
+    wanted: bool,
+    report: &mut Report,
+) -> Vec<Client> {
+    let (check, realm) = ("accepted-client", view.realm);
+    let mut clients = Vec::new();
+    for name in &realm.tenant.accepted_clients {
+        match view.client(name.as_str()).await {
+            Ok(Some(client)) => {
+                proofs(realm, &client, vault, settings, report);
+                let own = client.seconds("access.token.lifespan");
+                if let Some(life) = own.or_else(|| settings["accessTokenLifespan"].as_u64()) {
+                    age(realm, &client.name, Duration::from_secs(life), report);
+                }
+                if wanted {
+                    roles(realm, &client, report);
+                }
+                clients.push(client);
+            }
+            Ok(None) => report.hazard(
+                check,
+                realm.name(),
+                format!("the realm has no client {name}: nobody brings a token of it"),
+                "correct `accepted_clients` (FOLIO calls the client that users log in with <tenant>-login-application)",
+            ),
+            Err(error) => {
+                let remedy = "see the line on the realm's settings, and look at the client by hand";
+                report.unknown(check, realm.name(), format!("{name}: {error}"), remedy);
+            }
+        }
+    }
+    clients
+}
+
+/// Whether a registration with a token of the client's can succeed.
+fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, settings: &Value, report: &mut Report) {
+    let (check, name) = ("accepted-client", client.name.as_str());
+    let problems =
+        [unusable(client, settings), audience(realm, client), claim(realm, client), source(realm, client, vault)];
+    let (before, claim) = (report.lines.len(), realm.tenant.user_id_claim.as_str());
+    for (finding, remedy) in problems.into_iter().flatten() {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("{name} {finding}: no registration with its tokens succeeds"),
+            remedy,
+        );
+    }
+    if report.lines.len() == before {
+        let kind = if client.is_lightweight() { "lightweight" } else { "regular" };
+        let own = realm.tenant.client_id.as_str();
+        report.fine(check, realm.name(), format!("{name}: its {kind} tokens are for {own} and carry `{claim}`"));
+    }
+}
+
+type Problem = Option<(String, String)>;
+
+fn unusable(client: &Client, settings: &Value) -> Problem {
+    let algorithm = match client.attribute("access.token.signed.response.alg") {
+        "" => settings["defaultSignatureAlgorithm"].as_str().unwrap_or_default(),
+        own => own,
+    };
+    if client.switch("enabled") == Some(false) {
+        Some(("is disabled".to_owned(), "enable it, or take it out of `accepted_clients`".to_owned()))
+    } else if client.attribute("dpop.bound.access.tokens") == "true" {
+        let finding = "has tokens that are bound to their users' keys (DPoP)".to_owned();
+        Some((finding, "switch \"Require DPoP bound tokens\" off for it: Keycloak exchanges no such token".to_owned()))
+    } else if algorithm.starts_with("HS") {
+        let finding = format!("has its tokens signed with {algorithm}, which only Keycloak can verify");
+        Some((finding, "choose RS256, PS256, ES256 or EdDSA as its \"Access token signature algorithm\"".to_owned()))
+    } else {
+        None
+    }
+}
+
+fn audience(realm: &Realm<'_>, client: &Client) -> Problem {
+    let own = realm.tenant.client_id.as_str();
+    let finding = client.lacks(&format!("the audience {own}"), client.carries_audience(own))?;
+    Some((finding, AGAIN.to_owned()))
+}
+
+fn claim(realm: &Realm<'_>, client: &Client) -> Problem {
+    let claim = realm.tenant.user_id_claim.as_str();
+    let finding = client.lacks(&format!("`{claim}`"), client.carries_claim(claim))?;
+    Some((finding, format!("{AGAIN}; --user-id-claim names the claim")))
+}
+
+/// Whether the claim is made of the same thing in the client's tokens and in the vault's.
+fn source(realm: &Realm<'_>, client: &Client, vault: &Client) -> Problem {
+    let claim = realm.tenant.user_id_claim.as_str();
+    let (theirs, own) = (client.sources(claim), vault.sources(claim));
+    if theirs.is_empty() || own.is_empty() || theirs == own {
+        return None;
+    }
+    let words = |sources: BTreeSet<Source>| sources.iter().map(Source::words).collect::<Vec<_>>().join(" or ");
+    let finding = format!("maps {} onto `{claim}`, the vault's client {}", words(theirs), words(own));
+    let remedy = if claim == "sub" {
+        "know users by a claim that both map alike: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh --user-id-claim user_id"
+    } else {
+        "let both clients map the same thing onto it"
+    };
+    Some((finding, remedy.to_owned()))
+}
+
+/// Whether Keycloak tells the roles of its users, so that privileged ones can be told and refused.
+fn roles(realm: &Realm<'_>, client: &Client, report: &mut Report) {
+    let (check, name) = ("roles-hidden", client.name.as_str());
+    if client.shows_roles() {
+        return report.fine(check, realm.name(), format!("introspection of {name}'s tokens tells their users' roles"));
+    }
+    report.hazard(
+        check,
+        realm.name(),
+        format!("introspection of {name}'s tokens does not tell all roles of their users: who is privileged is not seen, and impersonation is refused where no role is"),
+        format!("switch \"Full scope allowed\" on for {name}, and give it the client scope `roles` by default (with lightweight access tokens its tokens stay small); or let no job ask for `impersonate`"),
+    );
+}
+
+/// Whether a proof may be as old as the client's tokens get. A UI renews them when they are over, so that at a job's start
+/// they are of any age.
+pub(super) fn age(realm: &Realm<'_>, whose: &str, life: Duration, report: &mut Report) {
+    let check = "proof-age";
+    let configured = realm.tenant.max_proof_age;
+    let accepted = configured.unwrap_or(PROOF_AGE_CAP);
+    let (seconds, life_s) = (accepted.as_secs(), life.as_secs());
+    if accepted >= life {
+        return report.fine(
+            check,
+            realm.name(),
+            format!("tokens of {whose} live {life_s} s, and are taken as proofs all that time"),
+        );
+    }
+    let set = if configured.is_some() { "`max_proof_age` is" } else { "without `max_proof_age` proofs are taken for" };
+    report.hazard(
+        check,
+        realm.name(),
+        format!("{set} {seconds} s, and tokens of {whose} live {life_s} s: a registration with an older one is refused (too_old), so a part of all jobs does not start"),
+        if life <= PROOF_AGE_CAP {
+            "leave `max_proof_age` out: a proof may then be as old as its token gets".to_owned()
+        } else {
+            format!("set `max_proof_age = {life_s}`, or let access tokens live shorter")
+        },
+    );
+}

@@ -1,0 +1,93 @@
+//! What the vault's own token shows: for whom it is, whether it names users by Keycloak's own id, what it hides, and how
+//! much it carries. The service account's stands for all of them; no administrator is needed.
+
+use tokenvault_keycloak::ServiceAccount;
+use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
+
+use super::Report;
+use super::keycloak::{AGAIN, Realm};
+
+/// Claims that Keycloak puts into a service account's token unless tokens are lightweight. A realm may lack some of them.
+const REGULAR: [&str; 5] = ["aud", "acr", "realm_access", "resource_access", "preferred_username"];
+
+pub(super) async fn examine(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+    let hides = lightweight(realm, account, report).await;
+    audience(realm, account, report);
+    names_account(realm, account, wanted, report);
+    if !hides {
+        scope(realm, account, report);
+    }
+}
+
+/// Whether the token leaves out what Keycloak knows of it.
+async fn lightweight(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) -> bool {
+    let check = "lightweight";
+    let known = match realm.inspector.known_claims(account).await {
+        Ok(known) => known,
+        Err(error) => {
+            let remedy = "see that \"Always use lightweight access token\" is off for the vault's client";
+            report.unknown(check, realm.name(), format!("its token could not be introspected: {error}"), remedy);
+            return false;
+        }
+    };
+    let hides = REGULAR.iter().any(|claim| known.contains(*claim) && !account.claims.contains(*claim));
+    if hides {
+        report.hazard(
+            check,
+            realm.name(),
+            "the vault's client has lightweight access tokens: they hide the roles by which privileged users are known, and claims that modules look for",
+            format!("switch \"Always use lightweight access token\" off for the client; {AGAIN}"),
+        );
+    } else {
+        report.fine(check, realm.name(), "the vault's tokens are regular ones");
+    }
+    hides
+}
+
+fn audience(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+    let (check, client) = ("audience", realm.tenant.client_id.as_str());
+    if account.audience.iter().any(|name| name == client) {
+        report.fine(check, realm.name(), format!("the vault's tokens are for {client}"));
+    } else {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("the vault's tokens do not name {client} in `aud`: neither it nor its modules can have them introspected"),
+            format!("map the client's own name into its audience; {AGAIN}"),
+        );
+    }
+}
+
+/// Where users are known by something else than Keycloak's id, a session of the vault's own needs that id as well.
+fn names_account(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+    let check = "keycloak-user-id";
+    let claim = realm.tenant.user_id_claim.as_str();
+    if account.names_account {
+        report.fine(check, realm.name(), format!("the vault's tokens carry `{ACCOUNT_CLAIM}`"));
+    } else if claim == "sub" || !wanted {
+        report.fine(check, realm.name(), format!("not carried as `{ACCOUNT_CLAIM}`, and not needed"));
+    } else {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("the vault's tokens lack `{ACCOUNT_CLAIM}`, and users are known by `{claim}`: every registration with `impersonate` would be refused"),
+            format!("map the property `id` onto `{ACCOUNT_CLAIM}` on the vault's client; {AGAIN}"),
+        );
+    }
+}
+
+/// How many of their users' roles the vault's tokens carry.
+fn scope(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+    let check = "full-scope";
+    // Every user of a realm has its default roles, and so has the service account; a narrow client leaves them out.
+    if account.realm_roles.iter().any(|role| role.starts_with("default-roles-")) {
+        report.note(
+            check,
+            realm.name(),
+            "the vault's tokens carry every role of their users (\"Full scope allowed\")",
+            format!("where modules do not read roles from tokens (FOLIO's do not): {AGAIN}. It switches that off, and keeps impersonation working"),
+        );
+    } else {
+        report.fine(check, realm.name(), "the vault's tokens do not carry every role of their users");
+    }
+}

@@ -1,0 +1,211 @@
+//! A realm as an administrator sees it: its clients, and which mappers put which claims into their access tokens.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use tokenvault_core::secret::AccessToken;
+use tokenvault_keycloak::{Unlearnt, quoted};
+
+use super::keycloak::Realm;
+
+/// What a claim is made of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// Keycloak's own id of the user, which nobody can change.
+    Id,
+    /// One of the members every user has, such as the name.
+    Property(String),
+    /// An attribute of the user.
+    Attribute(String),
+    /// Whatever a mapper of this type makes.
+    Other(String),
+}
+
+/// Whether a client's access tokens carry something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// They do.
+    Yes,
+    /// A mapper is there, but keeps it out of access tokens of the client's kind.
+    Withheld,
+    /// No mapper is there.
+    Unmapped,
+}
+
+impl Source {
+    fn of(mapper: &Value) -> Self {
+        let kind = text(&mapper["protocolMapper"]);
+        let name = text(&mapper["config"]["user.attribute"]);
+        match kind {
+            "oidc-sub-mapper" => Self::Id,
+            "oidc-usermodel-property-mapper" if name == "id" => Self::Id,
+            "oidc-usermodel-property-mapper" => Self::Property(name.to_owned()),
+            // Keycloak keeps these among a user's attributes as well.
+            "oidc-usermodel-attribute-mapper" if ["username", "email", "firstName", "lastName"].contains(&name) => {
+                Self::Property(name.to_owned())
+            }
+            "oidc-usermodel-attribute-mapper" => Self::Attribute(name.to_owned()),
+            _ => Self::Other(kind.to_owned()),
+        }
+    }
+
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Id => "Keycloak's id of the user".to_owned(),
+            Self::Property(name) => format!("the user's {name}"),
+            Self::Attribute(name) => format!("the attribute {name}"),
+            Self::Other(kind) => format!("a mapper of the type {kind}"),
+        }
+    }
+}
+
+/// An administrator's look at a realm.
+pub(super) struct View<'a> {
+    pub(super) realm: &'a Realm<'a>,
+    pub(super) administrator: &'a AccessToken,
+}
+
+impl View<'_> {
+    /// A resource of the realm; `path` begins with a slash or is empty.
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Unlearnt> {
+        self.realm.inspector.admin(self.administrator, path).await
+    }
+
+    /// A client by its name; `None` where none is shown.
+    pub(super) async fn client(&self, name: &str) -> Result<Option<Client>, Unlearnt> {
+        let found = self.get(&format!("/clients?clientId={}", quoted(name))).await?;
+        let Some(settings) = elements(&found).find(|client| client["clientId"] == name) else { return Ok(None) };
+        let id = text(&settings["id"]).to_owned();
+        let effective = self.get(&format!("/clients/{id}/evaluate-scopes/protocol-mappers?scope=openid")).await?;
+        let scopes = self.get("/client-scopes").await?;
+        let owners = std::iter::once(settings).chain(elements(&scopes));
+        let mappers = owners.flat_map(|owner| elements(&owner["protocolMappers"]));
+        let in_effect = |mapper: &&Value| elements(&effective).any(|known| known["mapperId"] == mapper["id"]);
+        let mappers = mappers.filter(in_effect).cloned().collect();
+        Ok(Some(Client { id, name: name.to_owned(), settings: settings.clone(), mappers }))
+    }
+}
+
+/// A client, with the mappers that are in effect for it, its own and its scopes'.
+pub(super) struct Client {
+    /// Keycloak's id of it.
+    pub(super) id: String,
+    /// Its name (`azp`).
+    pub(super) name: String,
+    settings: Value,
+    mappers: Vec<Value>,
+}
+
+impl Client {
+    /// A switch, such as `enabled`.
+    pub(super) fn switch(&self, name: &str) -> Option<bool> {
+        self.settings[name].as_bool()
+    }
+
+    /// One of its attributes; empty where it has none of that name.
+    pub(super) fn attribute(&self, name: &str) -> &str {
+        text(&self.settings["attributes"][name])
+    }
+
+    /// An attribute in seconds, where it says more than nothing.
+    pub(super) fn seconds(&self, name: &str) -> Option<u64> {
+        self.attribute(name).parse().ok().filter(|seconds| *seconds > 0)
+    }
+
+    /// Whether its access tokens carry only what mappers mark for them.
+    pub(super) fn is_lightweight(&self) -> bool {
+        self.attribute("client.use.lightweight.access.token.enabled") == "true"
+    }
+
+    fn carries(&self, fits: impl Fn(&Value) -> bool) -> Carried {
+        let mut found = self.mappers.iter().filter(|mapper| fits(mapper)).peekable();
+        if found.peek().is_none() {
+            Carried::Unmapped
+        } else if found.any(|mapper| self.puts(mapper)) {
+            Carried::Yes
+        } else {
+            Carried::Withheld
+        }
+    }
+
+    fn puts(&self, mapper: &Value) -> bool {
+        let flag = if self.is_lightweight() { "lightweight.claim" } else { "access.token.claim" };
+        mapper["config"][flag] == "true" || is_pairwise(mapper)
+    }
+
+    /// Whether its access tokens carry the claim.
+    pub(super) fn carries_claim(&self, claim: &str) -> Carried {
+        self.carries(|mapper| maps(mapper, claim))
+    }
+
+    /// Whether its access tokens name the other client in `aud`.
+    pub(super) fn carries_audience(&self, client: &str) -> Carried {
+        let members = ["included.client.audience", "included.custom.audience"];
+        self.carries(|mapper| {
+            mapper["protocolMapper"] == "oidc-audience-mapper"
+                && members.iter().any(|member| mapper["config"][member] == client)
+        })
+    }
+
+    /// What its access tokens lack, in words; nothing where they carry it.
+    pub(super) fn lacks(&self, what: &str, carried: Carried) -> Option<String> {
+        match carried {
+            Carried::Yes => None,
+            Carried::Unmapped => Some(format!("has no mapper for {what}")),
+            Carried::Withheld if self.is_lightweight() => Some(format!(
+                "has lightweight access tokens, and its mapper for {what} is not marked for them (`lightweight.claim`)"
+            )),
+            Carried::Withheld => Some(format!("has a mapper for {what} that is not marked for access tokens")),
+        }
+    }
+
+    /// What the claim in its access tokens is made of.
+    pub(super) fn sources(&self, claim: &str) -> BTreeSet<Source> {
+        let put = self.mappers.iter().filter(|mapper| maps(mapper, claim) && self.puts(mapper));
+        // What is mapped onto `sub` by name replaces what Keycloak's own mapper puts there.
+        let (named, plain): (Vec<_>, Vec<_>) = put.partition(|mapper| mapper["config"]["claim.name"] == claim);
+        let chosen = if named.is_empty() { plain } else { named };
+        chosen.into_iter().map(Source::of).collect()
+    }
+
+    /// Whether introspection of its tokens tells all the roles of their users: nothing less shows who is privileged.
+    pub(super) fn shows_roles(&self) -> bool {
+        let told = |kind: &str, claim: &str| {
+            self.mappers.iter().any(|mapper| {
+                let config = &mapper["config"];
+                mapper["protocolMapper"] == kind
+                    && config["claim.name"] == claim
+                    && introspected(config)
+                    && text(&config["usermodel.clientRoleMapping.clientId"]).is_empty()
+            })
+        };
+        self.switch("fullScopeAllowed") == Some(true)
+            && told("oidc-usermodel-realm-role-mapper", "realm_access.roles")
+            && told("oidc-usermodel-client-role-mapper", "resource_access.${client_id}.roles")
+    }
+}
+
+fn maps(mapper: &Value, claim: &str) -> bool {
+    let own = claim == "sub" && (mapper["protocolMapper"] == "oidc-sub-mapper" || is_pairwise(mapper));
+    own || mapper["config"]["claim.name"] == claim
+}
+
+/// A mapper that does not say is taken to tell introspection what it tells the token.
+fn introspected(config: &Value) -> bool {
+    let told = &config["introspection.token.claim"];
+    told == "true" || (told.is_null() && config["access.token.claim"] == "true")
+}
+
+/// A `sub` of each client's own; this mapper has no switches.
+fn is_pairwise(mapper: &Value) -> bool {
+    text(&mapper["protocolMapper"]).contains("pairwise")
+}
+
+pub(super) fn elements(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,79 @@
+//! Whether users can change what they are known by: who can write the own id can register in another's name, and who is
+//! known by the name loses the jobs with it.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Report;
+use super::view::{Client, Source, View, elements};
+
+/// Looks at what the claim is made of in all the clients' tokens.
+pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Client], report: &mut Report) {
+    let (check, realm) = ("writable-user-id", view.realm);
+    let claim = realm.tenant.user_id_claim.as_str();
+    let sources: BTreeSet<Source> = clients.iter().flat_map(|client| client.sources(claim)).collect();
+    let profile = match view.get("/users/profile").await {
+        Ok(profile) => profile,
+        Err(error) => {
+            let remedy =
+                "take a token of an administrator with the role view-users, or see who may edit it in the user profile";
+            return report.unknown(check, realm.name(), format!("the user profile: {error}"), remedy);
+        }
+    };
+    for source in &sources {
+        match source {
+            Source::Property(name) if name == "username" => username(view, &profile, settings, report),
+            Source::Property(name) | Source::Attribute(name) if is_writable(&profile, name) => report.hazard(
+                check,
+                realm.name(),
+                format!("users can change their own `{name}` ({}), and are known by it as `{claim}`: one can register in another's name", why(&profile, name)),
+                format!("declare `{name}` in the user profile with editing by administrators only: deploy/keycloak/setup.sh --protect-user-id does it; where the realm must stay as it is, run with --accept {check} (SECURITY.md says what that means)"),
+            ),
+            _ => report.fine(check, realm.name(), format!("`{claim}` is {}, which users cannot change", source.words())),
+        }
+    }
+    if sources.is_empty() {
+        report.unknown(check, realm.name(), format!("no client maps `{claim}`"), "see the lines on the clients");
+    }
+}
+
+fn username(view: &View<'_>, profile: &Value, settings: &Value, report: &mut Report) {
+    let (check, realm) = ("writable-user-id", view.realm);
+    let claim = realm.tenant.user_id_claim.as_str();
+    let remedy = "know users by what stays: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh --user-id-claim user_id; best while there are no jobs";
+    if settings["editUsernameAllowed"] == true && is_writable(profile, "username") {
+        report.hazard(
+            check,
+            realm.name(),
+            format!("users are known by their names (`{claim}`), and can rename themselves: a rename ends their jobs, and who takes a name that has become free is taken for its former holder"),
+            remedy,
+        );
+    } else {
+        report.note(
+            check,
+            realm.name(),
+            format!("users are known by their names (`{claim}`): a rename by an administrator ends their jobs, and a name may be given again"),
+            remedy,
+        );
+    }
+}
+
+fn declared<'a>(profile: &'a Value, name: &str) -> Option<&'a Value> {
+    elements(&profile["attributes"]).find(|attribute| attribute["name"] == name)
+}
+
+fn is_writable(profile: &Value, name: &str) -> bool {
+    match declared(profile, name) {
+        Some(attribute) => elements(&attribute["permissions"]["edit"]).any(|who| who == "user"),
+        None => profile["unmanagedAttributePolicy"] == "ENABLED",
+    }
+}
+
+fn why(profile: &Value, name: &str) -> &'static str {
+    if declared(profile, name).is_some() {
+        "the user profile lets users edit it"
+    } else {
+        "the user profile's \"Unmanaged Attributes\" are enabled"
+    }
+}

@@ -1,0 +1,64 @@
+//! Opening a session of the vault's own for a user, at registration and whenever one is needed anew.
+//!
+//! It is asked for by the identity provider's own id of the user and judged before anybody sees a token of it. A name will
+//! not do, for users choose theirs; nor will the user id claim alone, for it may be an attribute that users write
+//! themselves. A session that must not be is given up at once: nobody else lives in it.
+
+use tokenvault_core::ids::{AccountId, SessionId, UserId};
+use tokenvault_core::ports::{
+    CallError, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Refusal,
+};
+use tokenvault_core::time::Timestamp;
+
+use crate::parts::Parts;
+
+/// A session that was opened, and is the user's.
+pub(crate) struct Opened {
+    pub(crate) grant: Grant,
+    pub(crate) sid: SessionId,
+    /// The instant before it was asked for.
+    pub(crate) asked_at: Timestamp,
+}
+
+/// Opens a session for a user.
+pub(crate) async fn open(
+    parts: &Parts,
+    client: &Client,
+    user: &UserId,
+    account: &AccountId,
+) -> Result<Opened, GrantError> {
+    let asked_at = parts.clock.now();
+    let grant = parts.idp.impersonate(client, account).await?;
+    match judge(&*parts.idp, client, &grant, user, account).await {
+        Ok(sid) => Ok(Opened { grant, sid, asked_at }),
+        Err(error) => {
+            let _ = parts.idp.revoke(client, &grant.refresh).await;
+            Err(error)
+        }
+    }
+}
+
+/// Whether it is the user's, who may not administer the realm. The new token is introspected, for a lightweight one shows no
+/// roles; that it shows none even then proves nothing here, since the vault's own client does well to hide them.
+async fn judge(
+    idp: &dyn IdentityProvider,
+    client: &Client,
+    grant: &Grant,
+    user: &UserId,
+    account: &AccountId,
+) -> Result<SessionId, GrantError> {
+    match grant.identity_of_account(user, account) {
+        Identity::Same => {}
+        Identity::Missing => return Err(GrantError::Refused(Refusal::IdentityMissing)),
+        Identity::Another => return Err(GrantError::Refused(Refusal::IdentityMismatch)),
+    }
+    let sid = grant.sid.clone().ok_or(GrantError::Refused(Refusal::IdentityMissing))?;
+    let shown = idp.introspect(client, &grant.access).await.map_err(|error| match error {
+        CallError::Refused(refusal) => GrantError::Refused(refusal),
+        CallError::NoAnswer(cause) => GrantError::Unsent(cause),
+    })?;
+    if grant.privileged || shown == Introspection::Active(Privilege::Privileged) {
+        return Err(GrantError::Refused(Refusal::Privileged));
+    }
+    Ok(sid)
+}

@@ -1,0 +1,290 @@
+//! What may change while the vault runs: which tenants there are, what their clients prove themselves with, and which
+//! module may do what where.
+//!
+//! The tenants' file, the files that tenants name and the policy are looked at every second and judged together. Each is
+//! taken up as soon as it is right and fits the others; what is wrong or does not fit is refused, said once, and counted,
+//! and the last good one stays in force. So nobody is ever admitted to a tenant that is not there, and no slip of the pen
+//! takes away what works. What is checked here is checked at the start and by `check-config` as well.
+
+mod judge;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokenvault_core::ids::{ModuleName, TenantId};
+
+use crate::callers::{Peer, Policy};
+use crate::config::{Config, ConfigError, Finding, TenantSource};
+use crate::http::{Action, Callers};
+use crate::problem::Problem;
+use crate::telemetry::metrics::{Metrics, Reloaded};
+use crate::tenants::Tenants;
+use crate::tls::Holders;
+use crate::vault::Caller;
+use crate::wiring;
+use judge::{Case, Strays, Verdict, strays};
+use set::{Builder, Built, Difference, Tables, TenantsFile};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is in force, and the files it comes from.
+pub struct Live {
+    source: TenantSource,
+    policy_file: PathBuf,
+    policy: ArcSwap<Policy>,
+    tenants: Arc<Tenants>,
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+}
+
+struct State {
+    builder: Builder,
+    /// What the tenants in force are made of.
+    tables: Arc<Tables>,
+    file: TenantsFile,
+    /// What is wrong with the files as they are now.
+    refused: Refusals,
+}
+
+/// What is not taken up, and why.
+type Refusals = BTreeMap<Reloaded, Refusal>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    problem: String,
+    /// Where something is to be changed first.
+    change_first: String,
+}
+
+/// Makes the tenants of a configuration.
+fn first(config: &Config) -> Result<(Builder, Built), ConfigError> {
+    let mut builder = Builder::new(&config.renewal);
+    let built = builder.build(&config.tenants);
+    let built = built.map_err(|findings| ConfigError { file: config.file.display().to_string(), findings })?;
+    Ok((builder, built))
+}
+
+/// The tenants of a configuration, to be looked at and not to be changed.
+pub(crate) fn tenants(config: &Config) -> Result<Tenants, ConfigError> {
+    let (_, built) = first(config)?;
+    Ok(Tenants::serving(built.served(), wiring::settings(&config.renewal)))
+}
+
+/// What a policy and the tenants of a configuration do not agree upon.
+pub(crate) fn misfits(policy: &Policy, config: &Config) -> Vec<Finding> {
+    let strays = strays(policy, &config.tenants);
+    strays.iter().map(|stray| Finding::new("tenants", unknown(stray, config.source.place()))).collect()
+}
+
+fn unknown((tenant, modules): (&TenantId, &BTreeSet<ModuleName>), tenants: &Path) -> String {
+    let (modules, tenants) = (listed(modules), tenants.display());
+    format!(
+        "names the tenant {tenant} (for {modules}), which is not configured: add [tenants.{tenant}] to {tenants} first"
+    )
+}
+
+fn left_out((tenant, modules): (&TenantId, &BTreeSet<ModuleName>), policy: &Path) -> String {
+    let (modules, policy) = (listed(modules), policy.display());
+    format!("leaves out the tenant {tenant}, which {policy} names (for {modules}): take it out there first")
+}
+
+fn listed<T: Display>(names: &BTreeSet<T>) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Live {
+    /// Reads everything for the first time; here an error is final.
+    pub fn load(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Self>, ConfigError> {
+        let (mut builder, built) = first(config)?;
+        let policy = Policy::load(&config.policy.file)?;
+        let findings = misfits(&policy, config);
+        if !findings.is_empty() {
+            return Err(ConfigError { file: config.policy.file.display().to_string(), findings });
+        }
+        if policy.is_empty() {
+            tracing::warn!("the policy names nobody: no module may call");
+        }
+        if config.tenants.is_empty() {
+            tracing::warn!(file = %config.source.place().display(), "no tenant is configured yet: nobody is served");
+        }
+        let tenants = Tenants::serving(built.served(), wiring::settings(&config.renewal));
+        metrics.set_tenants(tenants.count());
+        builder.in_force = built.made;
+        let tables = Arc::new(config.tenants.clone());
+        let file = TenantsFile::new(Arc::clone(&tables));
+        Ok(Arc::new(Self {
+            source: config.source.clone(),
+            policy_file: config.policy.file.clone(),
+            policy: ArcSwap::from_pointee(policy),
+            tenants: Arc::new(tenants),
+            state: Mutex::new(State { builder, tables, file, refused: Refusals::new() }),
+            metrics,
+        }))
+    }
+
+    /// The tenants, as they are at any moment.
+    pub fn tenants(&self) -> &Arc<Tenants> {
+        &self.tenants
+    }
+
+    /// Looks at the files again and again.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let this = Arc::clone(&self);
+            // On a thread where a disk that hangs holds up nobody else. The error of a task that panicked repeats its words.
+            if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
+                tracing::error!("the look at the tenants and the policy failed");
+            }
+        }
+    }
+
+    /// Takes up what has changed, as far as it is right and fits together.
+    pub(crate) fn look(&self) {
+        let state = &mut *self.state.lock();
+        let Some(tables) = state.file.look(&self.source) else { return };
+        let mut refused = Refusals::new();
+        let tables = self.new_tables(state, tables, &mut refused);
+        let policy = self.new_policy(&mut refused);
+        let verdict = Case {
+            policy: &self.policy.load_full(),
+            new_policy: policy.as_ref(),
+            tables: &state.tables,
+            new_tables: tables.as_ref().map(|(tables, _)| &**tables),
+        }
+        .judge();
+        self.note(&verdict, &mut refused);
+        let built = match tables.filter(|_| verdict.takes_tables) {
+            Some((tables, built)) => {
+                state.tables = tables;
+                Ok(built)
+            }
+            // The files that the tenants name may have changed by themselves.
+            None => state.builder.build(&Arc::clone(&state.tables)),
+        };
+        match built {
+            Ok(built) => self.serve(&mut state.builder, built, &mut refused),
+            Err(findings) => drop(refused.insert(Reloaded::Secrets, wrong(&findings, None))),
+        }
+        if let Some(policy) = policy.filter(|_| verdict.takes_policy) {
+            tracing::info!(modules = policy.len(), "the policy was read again");
+            self.policy.store(Arc::new(policy));
+        }
+        self.tell(&mut state.refused, refused);
+    }
+
+    /// The tenants as they are configured now, if that is something else than before and right by itself.
+    fn new_tables(
+        &self,
+        state: &mut State,
+        tables: Result<Arc<Tables>, Vec<Finding>>,
+        refused: &mut Refusals,
+    ) -> Option<(Arc<Tables>, Built)> {
+        let made = match tables {
+            Ok(tables) if tables == state.tables => return None,
+            Ok(tables) => state.builder.build(&tables).map(|built| (tables, built)),
+            Err(findings) => Err(findings),
+        };
+        made.map_err(|findings| refused.insert(Reloaded::Tenants, wrong(&findings, Some(self.source.place())))).ok()
+    }
+
+    /// The same of the policy.
+    fn new_policy(&self, refused: &mut Refusals) -> Option<Policy> {
+        match Policy::load(&self.policy_file) {
+            Ok(policy) => (policy != **self.policy.load()).then_some(policy),
+            Err(error) => {
+                refused.insert(Reloaded::Policy, wrong(&error.findings, Some(&self.policy_file)));
+                None
+            }
+        }
+    }
+
+    /// Notes what is right by itself and does not fit.
+    fn note(&self, verdict: &Verdict, refused: &mut Refusals) {
+        let mut add =
+            |what, strays: &Strays, say: fn((&TenantId, &BTreeSet<ModuleName>), &Path) -> String, first: &Path| {
+                if !strays.is_empty() {
+                    let problem = strays.iter().map(|stray| say(stray, first)).collect::<Vec<_>>().join("; ");
+                    refused.insert(what, Refusal { problem, change_first: first.display().to_string() });
+                }
+            };
+        add(Reloaded::Policy, &verdict.unknown, unknown, self.source.place());
+        add(Reloaded::Tenants, &verdict.left_out, left_out, &self.policy_file);
+    }
+
+    /// Serves these tenants from now on.
+    fn serve(&self, builder: &mut Builder, built: Built, refused: &mut Refusals) {
+        if !built.spoilt.is_empty() {
+            refused.insert(Reloaded::Secrets, wrong(&built.spoilt, None));
+        }
+        let Difference { added, removed, changed, reread } = Difference::between(&builder.in_force, &built.made);
+        if !reread.is_empty() {
+            tracing::info!(tenants = listed(&reread), "what the tenants' clients prove themselves with was read again");
+        }
+        let others = !(added.is_empty() && removed.is_empty() && changed.is_empty());
+        if others {
+            let (added, removed, changed) = (listed(&added), listed(&removed), listed(&changed));
+            tracing::info!(added, removed, changed, count = built.made.len(), "the tenants were read again");
+        }
+        if others || !reread.is_empty() {
+            self.tenants.replace(built.served());
+            self.metrics.set_tenants(self.tenants.count());
+        }
+        builder.in_force = built.made;
+    }
+
+    /// Says what is refused, once, and counts it at every look.
+    fn tell(&self, before: &mut Refusals, now: Refusals) {
+        for (what, refusal) in &now {
+            self.metrics.reload_failed(*what);
+            if before.get(what) != Some(refusal) {
+                let Refusal { problem, change_first } = refusal;
+                tracing::error!(
+                    file = what.as_str(),
+                    change_first,
+                    problem,
+                    "a change is refused; what was in force stays"
+                );
+            }
+        }
+        for what in before.keys().filter(|what| !now.contains_key(what)) {
+            tracing::info!(file = what.as_str(), "nothing is refused any more");
+        }
+        *before = now;
+    }
+}
+
+fn wrong(findings: &[Finding], file: Option<&Path>) -> Refusal {
+    let problem = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let change_first = file.map(|file| file.display().to_string());
+    // What is wrong with a file that a tenant names is found at that file.
+    Refusal {
+        problem,
+        change_first: change_first.or_else(|| Some(findings.first()?.place.clone())).unwrap_or_default(),
+    }
+}
+
+impl Callers for Live {
+    fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
+        self.policy.load().admit(peer.names(), tenant, action, |tenant| self.tenants.get(tenant).is_some())
+    }
+
+    fn module(&self, peer: &Peer) -> Option<ModuleName> {
+        self.policy.load().module(peer.names().ok()?).map(|module| module.name.clone())
+    }
+}
+
+impl Holders for Live {
+    fn holder(&self, peer: &Peer) -> Option<String> {
+        self.module(peer).map(|module| module.to_string())
+    }
+}

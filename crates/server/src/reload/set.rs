@@ -1,0 +1,155 @@
+//! Making tenants of what is configured for them and what stands in their files, anew only where something has changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use tokenvault_core::ids::TenantId;
+
+use crate::config::{Finding, Renewal, Tenant, TenantSource};
+use crate::tenants::Served;
+use crate::tls::fingerprints;
+use crate::wiring::Maker;
+
+/// What is configured for each tenant.
+pub(super) type Tables = BTreeMap<TenantId, Tenant>;
+
+/// A tenant as it was made.
+#[derive(Clone)]
+pub(super) struct Made {
+    tenant: Tenant,
+    /// What tells whether its files have changed since.
+    prints: Vec<Option<u64>>,
+    pub(super) served: Served,
+}
+
+/// Tenants that can be served together.
+pub(super) struct Built {
+    pub(super) made: BTreeMap<TenantId, Made>,
+    /// What is wrong with the files of tenants that go on with what stood in them before.
+    pub(super) spoilt: Vec<Finding>,
+}
+
+impl Built {
+    pub(super) fn served(&self) -> BTreeMap<TenantId, Served> {
+        self.made.iter().map(|(id, made)| (id.clone(), made.served.clone())).collect()
+    }
+}
+
+/// Makes tenants, and knows those in force.
+pub(super) struct Builder {
+    maker: Maker,
+    pub(super) in_force: BTreeMap<TenantId, Made>,
+}
+
+impl Builder {
+    pub(super) fn new(renewal: &Renewal) -> Self {
+        Self { maker: Maker::new(renewal), in_force: BTreeMap::new() }
+    }
+
+    /// Makes what is not in force already. A tenant that is new, or configured otherwise, needs all its files; one that is in
+    /// force does without new ones.
+    pub(super) fn build(&mut self, tables: &Tables) -> Result<Built, Vec<Finding>> {
+        let mut built = Built { made: BTreeMap::new(), spoilt: Vec::new() };
+        let mut missing = Vec::new();
+        for (id, tenant) in tables {
+            // Before they are read: a change in between is seen at the next look.
+            let prints = fingerprints(tenant.files());
+            let known = self.in_force.get(id).filter(|made| made.tenant == *tenant);
+            let made = match known {
+                Some(made) if made.prints == prints => Ok(made.clone()),
+                _ => make(&mut self.maker, id, tenant).map(|served| Made { tenant: tenant.clone(), prints, served }),
+            };
+            match (made, known) {
+                (Ok(made), _) => drop(built.made.insert(id.clone(), made)),
+                (Err(found), Some(made)) => {
+                    built.spoilt.extend(found);
+                    built.made.insert(id.clone(), made.clone());
+                }
+                (Err(found), None) => missing.extend(found),
+            }
+        }
+        if missing.is_empty() { Ok(built) } else { Err(missing) }
+    }
+}
+
+fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<Served, Vec<Finding>> {
+    let secrets = tenant.read_secrets()?;
+    maker.make(id, tenant, &secrets).map_err(|found| {
+        let problem = format!("{} (tenant {id})", found.problem);
+        vec![Finding { problem, ..found }]
+    })
+}
+
+/// The file with more tenants, as it was read last.
+pub(super) struct TenantsFile {
+    /// As it was at the last look.
+    sighted: Option<u64>,
+    /// As it was when it was parsed.
+    taken: Option<u64>,
+    parsed: Result<Arc<Tables>, Vec<Finding>>,
+}
+
+impl TenantsFile {
+    pub(super) fn new(tables: Arc<Tables>) -> Self {
+        Self { sighted: None, taken: None, parsed: Ok(tables) }
+    }
+
+    /// The tenants as they are configured now. Nothing while the file is being written: half of it may look whole, and the
+    /// tenants in the other half as if they had been taken out. So it counts when two looks have found the same.
+    pub(super) fn look(&mut self, source: &TenantSource) -> Option<Result<Arc<Tables>, Vec<Finding>>> {
+        let Some(file) = source.file() else { return Some(self.parsed.clone()) };
+        let text = std::fs::read_to_string(file);
+        let print = Some(print(&text));
+        if self.taken != print {
+            if self.sighted != print {
+                self.sighted = print;
+                return None;
+            }
+            self.taken = print;
+            let parsed = match text {
+                Ok(text) => source.parse(Some(&text)),
+                Err(error) => Err(source.unreadable(&error)),
+            };
+            self.parsed = parsed.map(Arc::new).map_err(|error| error.findings);
+        }
+        Some(self.parsed.clone())
+    }
+}
+
+fn print(text: &std::io::Result<String>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.as_ref().map_err(std::io::Error::kind).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// What a change does to the tenants, by their names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) added: BTreeSet<TenantId>,
+    pub(super) removed: BTreeSet<TenantId>,
+    /// Configured otherwise.
+    pub(super) changed: BTreeSet<TenantId>,
+    /// The same, with something else in their files.
+    pub(super) reread: BTreeSet<TenantId>,
+}
+
+impl Difference {
+    pub(super) fn between(before: &BTreeMap<TenantId, Made>, after: &BTreeMap<TenantId, Made>) -> Self {
+        let missing_in = |others: &BTreeMap<TenantId, Made>, these: &BTreeMap<TenantId, Made>| {
+            these.keys().filter(|id| !others.contains_key(*id)).cloned().collect()
+        };
+        let mut difference =
+            Self { added: missing_in(before, after), removed: missing_in(after, before), ..Self::default() };
+        for (id, made) in after {
+            match before.get(id) {
+                Some(old) if old.tenant != made.tenant => drop(difference.changed.insert(id.clone())),
+                Some(old) if !Arc::ptr_eq(&old.served.rules, &made.served.rules) => {
+                    difference.reread.insert(id.clone());
+                }
+                _ => {}
+            }
+        }
+        difference
+    }
+}
