@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keycloak_double::{Double, DoubleConfig, RealmConfig};
+use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, Moment, RealmConfig};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -113,13 +113,24 @@ impl Stage {
         self.vault.client("mod-good")
     }
 
+    /// A certificate of the good caller's.
+    pub fn good_certificate(&self) -> Result<Certificate> {
+        self.vault.ca().issue(&policy::subject(&Module::new("mod-good")))
+    }
+
+    /// From now on the identity provider fails whenever a token is asked of it.
+    pub fn lose_keycloak(&self) {
+        self.keycloak.faults().every(Endpoint::Introspect, Fault::Status(Moment::Before, 500));
+    }
+
     /// Where the vault listens.
     pub fn address(&self) -> Result<SocketAddr> {
         let url = self.good()?.base_url().trim_start_matches("https://").to_owned();
         url.parse().map_err(|_| Failure::new("the vault's address cannot be read"))
     }
 
-    fn pid(&self) -> Result<u32> {
+    /// The vault's process.
+    pub fn pid(&self) -> Result<u32> {
         self.vault.process_ids().first().copied().ok_or_else(|| Failure::new("the vault has no process"))
     }
 

@@ -11,6 +11,7 @@ mod collector;
 mod courier;
 #[path = "../support/fake_keycloak.rs"]
 mod fake_keycloak;
+mod heads;
 #[path = "../support/keyspace.rs"]
 mod keyspace;
 mod operators;

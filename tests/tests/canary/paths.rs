@@ -11,6 +11,7 @@ use tokenvault_tests::harness::proxy::Fault;
 use tokenvault_tests::harness::realm::LOGIN_APP;
 use tokenvault_tests::harness::{Failure, Result};
 
+use crate::heads;
 use crate::operators::{self, Events};
 use crate::stage::{Stage, unique};
 
@@ -59,6 +60,7 @@ pub(crate) async fn walk(stage: &mut Stage) -> Result<Walked> {
     let mut told = Told::default();
     let jobs = register(stage, &mut told).await?;
     renew(stage, &mut told, &jobs).await?;
+    send_along(stage, &mut told).await?;
     refuse(stage, &mut told).await?;
     lose_keycloak(stage, &mut told).await?;
     lose_redis(stage, &mut told).await?;
@@ -132,6 +134,15 @@ async fn renew(stage: &Stage, told: &mut Told, jobs: &[(String, String)]) -> Res
         let page = told.call(&client, Method::GET, &format!("/tokens?user_id={owner}"), None).await?;
         page.expect_status(200)?;
     }
+    Ok(())
+}
+
+/// Users' tokens in `x-okapi-token` and its like, with calls of every outcome.
+async fn send_along(stage: &mut Stage, told: &mut Told) -> Result<()> {
+    let client = client(stage)?.for_tenant(stage.realm.name())?;
+    let (job, body) = (stage.job.clone(), json!({ "access_token": stage.login.access_token }));
+    let mut note = |name, secret| stage.more.push((name, secret));
+    told.text.extend(heads::send_along(&client, &job, &body, &mut note).await?);
     Ok(())
 }
 

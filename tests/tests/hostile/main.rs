@@ -112,6 +112,38 @@ async fn streams_that_are_reset_as_soon_as_they_are_opened_end_their_connection(
 }
 
 #[tokio::test]
+async fn full_heads_hold_no_memory_and_keep_nobody_from_being_served() -> Result<()> {
+    let stage = Stage::set().await?;
+    let token = "e".repeat(60_000);
+    let good = stage.good()?.with_header("x-okapi-token", &token)?;
+    good.get(JOB).await?.expect_status(200)?;
+    let before = stage.rss_mib()?;
+    let mut slow = tokio::task::JoinSet::new();
+    for number in 0..240 {
+        let over_http2 = number % 2 == 1;
+        let stream = connected(&stage, number % 4 / 2, if over_http2 { b"h2" } else { b"http/1.1" }).await?;
+        match number % 3 {
+            0 if over_http2 => slow.spawn(async move { drop(attack::full_block(stream).await) }),
+            0 => slow.spawn(async move { drop(attack::full_head(stream).await) }),
+            _ if over_http2 => slow.spawn(async move { drop(attack::full_bodies(stream).await) }),
+            _ => slow.spawn(async move { drop(attack::full_heads(stream).await) }),
+        };
+    }
+    let (watch, stop) = stage.watch_rss();
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        good.get(JOB).await?.expect_status(200)?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.cancel();
+    let growth = watch.await?? - before;
+    // Eighty slow heads of 64 KiB and as many connections that keep sending such, and 1 280 bodies of 60 KB.
+    assert!(growth < 48.0, "memory grew by {growth} MiB");
+    slow.shutdown().await;
+    assert_served(&stage).await
+}
+
+#[tokio::test]
 async fn headers_without_an_end_end_their_connection() -> Result<()> {
     let stage = impatient().await?;
     let mut endless = rogue(&stage, b"h2").await?;
@@ -141,8 +173,9 @@ async fn what_is_oversized_is_refused_in_every_place() -> Result<()> {
     let stage = Stage::set().await?;
     for head in [
         format!("GET /tokens/{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(40_000)),
-        format!("GET /tokens/{JOB} HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(40_000)),
-        format!("GET /tokens/{JOB} HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(5_000)),
+        format!("GET /tokens/{JOB} HTTP/1.1\r\nhost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(70_000)),
+        format!("GET /tokens/{JOB} HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(15_000)),
+        format!("GET /tokens/{JOB} HTTP/1.1\r\nhost: localhost\r\nx-okapi-tenant: {}\r\n\r\n", "x".repeat(40_000)),
     ] {
         let mut stream = rogue(&stage, b"http/1.1").await?;
         // The vault may hang up in the middle of it.

@@ -12,8 +12,8 @@ use tokenvault_core::ports::Pause;
 use super::admit::{Admitted, OPERATE};
 use super::deed::Deed;
 use super::{App, BODY_TIMEOUT, MAX_BODY};
-use crate::http::body;
 use crate::http::query::invalid;
+use crate::http::{Room, body};
 use crate::problem::Problem;
 
 /// The longest pause. Tokens are not renewed meanwhile, and hardly any lives longer.
@@ -91,7 +91,7 @@ pub(super) async fn pause(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PauseBody>, Problem> {
-    let request: PauseRequest = body::json(&headers, body, MAX_BODY, BODY_TIMEOUT).await?;
+    let request: PauseRequest = body::json(&headers, body, MAX_BODY, BODY_TIMEOUT, &Room::default()).await?;
     let (time, reason) = request.parse()?;
     let deed = Deed::new(format!("pause {}", time.as_secs()));
     let (acts, on_behalf) = (app.acts.clone(), by.clone());

@@ -3,48 +3,53 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::BoxError;
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::limits::Room;
 use super::query::invalid;
 use crate::problem::{Code, Problem};
 
-/// Most bodies fit.
-const FIRST_ROOM: usize = 8 * 1024;
+/// Most bodies fit; what is larger needs room that the caller has only so much of.
+const FIRST_ROOM: usize = 4 * 1024;
 
 pub(crate) async fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
     max: usize,
     timeout: Duration,
+    room: &Room,
 ) -> Result<T, Problem> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(Code::UnsupportedMediaType, "The body must be application/json."));
     }
-    let bytes = match tokio::time::timeout(timeout, collect(Limited::new(body, max))).await {
+    let bytes = match tokio::time::timeout(timeout, collect(body, max, room)).await {
         Err(_) => return Err(invalid("The body did not arrive in time.")),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Err(Problem::new(Code::ContentTooLarge, format!("A body has at most {max} bytes.")));
-        }
-        Ok(Err(_)) => return Err(invalid("The body did not arrive whole.")),
-        Ok(Ok(collected)) => collected,
+        Ok(collected) => collected?,
     };
     serde_json::from_slice(&bytes).map_err(|error| describe(&error))
 }
 
 /// Takes a body into a buffer that leaves nothing behind, also where it grows.
-async fn collect(body: Limited<Body>) -> Result<Zeroizing<Vec<u8>>, BoxError> {
-    let mut body = pin!(body);
+async fn collect(body: Body, max: usize, room: &Room) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut body = pin!(Limited::new(body, max));
     let mut bytes = Zeroizing::new(Vec::with_capacity(FIRST_ROOM));
+    let mut taken = Vec::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if bytes.len() + data.len() > bytes.capacity() {
-            let mut roomier = Zeroizing::new(Vec::with_capacity((bytes.len() + data.len()) * 2));
+        let frame = frame.map_err(|error| {
+            let too_large = || Problem::new(Code::ContentTooLarge, format!("A body has at most {max} bytes."));
+            if error.is::<LengthLimitError>() { too_large() } else { invalid("The body did not arrive whole.") }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        let needed = bytes.len() + data.len();
+        if needed > bytes.capacity() {
+            let capacity = (needed * 2).min(max.max(needed));
+            taken.push(room.take(capacity - bytes.capacity())?);
+            let mut roomier = Zeroizing::new(Vec::with_capacity(capacity));
             roomier.extend_from_slice(&bytes);
             bytes = roomier;
         }

@@ -12,7 +12,7 @@ use tokenvault_core::ids::ModuleName;
 use tracing::Instrument;
 
 use super::jobs::Call;
-use super::limits::Places;
+use super::limits::{Places, Room};
 use super::recorded::Reached;
 use super::{App, answer};
 use crate::callers::Peer;
@@ -139,8 +139,8 @@ impl<const ACTION: u8> FromRequestParts<App> for Admitted<ACTION> {
         tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
         let reached = parts.extensions.get::<Reached>().cloned().unwrap_or_default();
         let request_id = parts.extensions.get::<RequestId>().map_or_else(|| "".into(), |id| Arc::clone(&id.0));
-        let places = Places::of(&parts.extensions);
-        Ok(Self(Call { caller, peer: peer.clone(), request_id, reached, places }))
+        let (places, room) = (Places::of(&parts.extensions), Room::of(&parts.extensions));
+        Ok(Self(Call { caller, peer: peer.clone(), request_id, reached, places, room }))
     }
 }
 

@@ -47,6 +47,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     };
     let places = Places::new(vec![held, place]);
     request.extensions_mut().insert(places.clone());
+    request.extensions_mut().insert(share.room());
     let code = match *request.method() {
         Method::PUT => Code::IdpUnavailable,
         Method::GET | Method::HEAD => Code::TokenNotReady,

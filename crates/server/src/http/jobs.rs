@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokenvault_core::ids::{JobId, UserId};
 
-use super::limits::Places;
+use super::limits::{Places, Room};
 use super::recorded::Reached;
 use crate::callers::Peer;
 use crate::problem::{Code, Problem};
@@ -23,6 +23,7 @@ pub struct Call {
     pub(super) peer: Peer,
     pub(super) reached: Reached,
     pub(super) places: Places,
+    pub(super) room: Room,
 }
 
 /// What modules can ask for.

@@ -1,5 +1,5 @@
-//! How often a module may call, and with how many requests at a time, so that one of them cannot take the vault from all
-//! others. Callers that the policy does not know share one small allowance.
+//! How often a module may call, with how many requests at a time and with how much in them, so that one of them cannot take
+//! the vault from all others. Callers that the policy does not know share one small allowance.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +28,10 @@ pub struct Allowance {
     pub concurrency: usize,
 }
 
+/// What a caller's large bodies may take at a time, in KiB: a body takes it from when it has outgrown its first room until it
+/// was read. It is for sixty-four of the largest, which a caller that sends them whole is far from.
+const BODIES: usize = 4 * 1024;
+
 /// Lists of one caller's that are read at a time; more wait for their turn. Each may read thousands of records.
 const LISTS: usize = 4;
 
@@ -49,6 +53,34 @@ impl Places {
     }
 }
 
+/// Room for a caller's large bodies.
+#[derive(Debug, Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    fn new(kib: usize) -> Self {
+        Self(Arc::new(Semaphore::new(kib)))
+    }
+
+    /// That of the caller of a request that was let in.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// So many bytes, until they are given back.
+    pub(super) fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let taken = Arc::clone(&self.0).try_acquire_many_owned(kib);
+        taken.map_err(|_| Problem::new(Code::TooManyRequests, "The caller has too many large bodies under way."))
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::new(BODIES)
+    }
+}
+
 /// What is left of each caller's allowance.
 pub(super) struct CallerLimits {
     allowance: Allowance,
@@ -61,6 +93,7 @@ pub(super) struct Share {
     bucket: Bucket,
     places: Arc<Semaphore>,
     lists: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Share {
@@ -69,6 +102,7 @@ impl Share {
             bucket: Bucket::new(allowance.rate, allowance.burst),
             places: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
             lists: Arc::new(Semaphore::new(LISTS)),
+            room: Room::default(),
         }
     }
 
@@ -78,6 +112,11 @@ impl Share {
         self.bucket.take(now).map_err(|wait| many("The caller sends too many requests.", whole_seconds(wait)))?;
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| many("The caller has too many requests under way.", Duration::from_secs(1)))
+    }
+
+    /// Room for the caller's large bodies.
+    pub(super) fn room(&self) -> Room {
+        self.room.clone()
     }
 
     /// A turn to read a list, once there is one.
@@ -144,6 +183,19 @@ mod tests {
         assert!(limits.share(Some(&module)).enter(NOON).is_err());
         drop(first);
         assert!(limits.share(Some(&module)).enter(NOON + Duration::from_secs(5)).is_ok());
+    }
+
+    #[test]
+    fn a_callers_large_bodies_have_so_much_room_and_anothers_have_their_own() {
+        let limits = limits();
+        let room = limits.share(Some(&module("greedy"))).room();
+        let taken: Vec<_> = (0..64).map(|_| room.take(64 * 1024).expect("room")).collect();
+        let problem = limits.share(Some(&module("greedy"))).room().take(1).expect_err("no more of it");
+        assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
+        assert!(limits.share(Some(&module("other"))).room().take(64 * 1024).is_ok());
+        assert!(limits.share(None).room().take(64 * 1024).is_ok());
+        drop(taken);
+        assert!(room.take(64 * 1024).is_ok());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) use guard::catch_panic;
 pub(crate) use jobs::detached;
 pub use jobs::{Call, Jobs};
 pub use limits::Allowance;
-pub(crate) use limits::Places;
+pub(crate) use limits::{Places, Room};
 pub use recorded::Recorded;
 
 use crate::journal::Journal;

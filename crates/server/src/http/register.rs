@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::context::{Admitted, REGISTER};
 use super::query::invalid;
-use super::{App, body};
+use super::{App, Limits, body};
 use crate::problem::Problem;
 use crate::vault::{JobView, Registration};
 
@@ -207,7 +207,8 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<Response, Problem> {
     let job = job_id(&path)?;
-    let parsed: RegisterBody = body::json(&headers, body, app.limits.max_body, app.limits.body_timeout).await?;
+    let Limits { max_body, body_timeout, .. } = *app.limits;
+    let parsed: RegisterBody = body::json(&headers, body, max_body, body_timeout, &call.room).await?;
     let registered = app.jobs.register(call, job, parsed.parse()?).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(JobBody::from(registered.job))).into_response())

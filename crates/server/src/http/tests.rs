@@ -131,7 +131,7 @@ fn stage_with(caller: Allowance) -> Stage {
         max_body: 64 * 1024,
         body_timeout: Duration::from_millis(200),
         request_timeout: Duration::from_secs(5),
-        max_concurrent_requests: 8,
+        max_concurrent_requests: caller.concurrency.max(8),
         caller,
         default_wait: Duration::from_secs(5),
         max_wait: Duration::from_secs(30),
@@ -428,6 +428,38 @@ async fn one_too_many_is_told_when_to_come_again_and_leaves_no_line() {
     assert_eq!((status, body["code"].as_str()), (StatusCode::TOO_MANY_REQUESTS, Some("too_many_requests")));
     assert_eq!(headers[header::RETRY_AFTER], "1");
     assert!(stage.notes.journal.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_caller_has_room_for_so_many_large_bodies_and_for_small_ones_always() {
+    let stage = stage_with(Allowance { rate: 1_000, burst: 1_000, concurrency: 200 });
+    let slow = |bytes: usize| {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; bytes]))]);
+        Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+    };
+    let mut answers = Vec::new();
+    for _ in 0..70 {
+        let mut waiting = put("/tokens/a", slow(60_000));
+        waiting.extensions_mut().insert(peer());
+        answers.push(tokio::spawn(stage.router.clone().oneshot(waiting)));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let small = json!({"access_token": "x".repeat(2_000)}).to_string();
+    assert_eq!(send(&stage, put("/tokens/a", small)).await.0, StatusCode::CREATED);
+    let large = json!({"access_token": "x".repeat(60_000)}).to_string();
+    let (status, headers, _) = send(&stage, put("/tokens/a", large.clone())).await;
+    assert_eq!(
+        (status, &headers[header::RETRY_AFTER]),
+        (StatusCode::TOO_MANY_REQUESTS, &"1".parse().expect("a value"))
+    );
+    let mut turned_away = 0;
+    for answer in answers {
+        let status = answer.await.expect("a task").expect("an answer").status();
+        turned_away += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
+        assert!(matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::BAD_REQUEST), "{status}");
+    }
+    assert!((1..10).contains(&turned_away), "{turned_away}");
+    assert_eq!(send(&stage, put("/tokens/a", large)).await.0, StatusCode::CREATED, "once they are over");
 }
 
 #[tokio::test]

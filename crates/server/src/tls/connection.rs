@@ -49,6 +49,10 @@ pub(super) const REST: Duration = Duration::from_secs(3);
 /// Longer than this no certificate is believed without another look: the system's clock may have been set.
 const BELIEF: Duration = Duration::from_mins(1);
 const MAX_STREAMS: u32 = 64;
+/// What of a body may lie about unread: no route takes a larger one.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same of all bodies of a connection.
+const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Streams the client reset before they were looked at ("rapid reset").
 const MAX_PENDING_RESETS: usize = 20;
 /// Streams reset here because of the client's errors ("made you reset").
@@ -264,6 +268,8 @@ fn http(header_timeout: Duration, heads: Heads) -> Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .max_header_list_size(u32::try_from(told).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
