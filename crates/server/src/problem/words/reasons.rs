@@ -30,16 +30,16 @@ const IDP_REJECTED: &[Word] = &[
     reason(
         IDP,
         "identity_mismatch",
-        "The token that the vault was given names another user than the proof. It was not kept.",
+        "The token that the vault was given names another user than the proof: in one session by the user id claim, in a new one also by Keycloak's own id. It was not kept.",
         By::Realm,
-        "Look whether the vault's client and the client that users log in with map the user id claim from the same attribute (deploy/keycloak/setup.sh writes the mapper), and whether two users have the same id: where users can write their own `user_id`, they can take another's. `tokenvault doctor` looks at both.",
+        "Look whether the vault's client and the client that users log in with map the user id claim from the same attribute (deploy/keycloak/setup.sh writes the mapper), and whether the attribute was changed since the user logged in: where users can write their own `user_id`, they can take another's. `tokenvault doctor` looks at both.",
     ),
     reason(
         IDP,
         "identity_missing",
-        "The token that the vault was given does not say whose it is: the vault's client lacks the mapper of the user id claim, or for impersonation that of Keycloak's own user id (`keycloak_user_id`).",
+        "The token that the vault was given does not say whose it is, or which session it belongs to: the vault's client lacks the mapper of the user id claim, for impersonation that of Keycloak's own user id (`keycloak_user_id`), or that of `sid`.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh: it writes both mappers, also for lightweight tokens.",
+        "Run deploy/keycloak/setup.sh: it writes the mappers, also for lightweight tokens. `sid` comes with the default client scope `basic`.",
     ),
     reason(
         IDP,
@@ -54,13 +54,6 @@ const IDP_REJECTED: &[Word] = &[
         "The exchanged token belongs to another session than the proof. It was not kept.",
         By::Operator,
         "This Keycloak exchanges differently from those the vault was tested with: look for the versions in the README, and whether the client uses the standard token exchange.",
-    ),
-    reason(
-        IDP,
-        "sid_missing",
-        "The token of a new session does not name the session (`sid`), so nobody could tell when it ends.",
-        By::Realm,
-        "Give the vault's client the default client scope `basic`, or the mapper of `sid` that is in it.",
     ),
     reason(
         IDP,
