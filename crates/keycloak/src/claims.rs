@@ -37,8 +37,8 @@ pub(crate) fn privileged(claims: &Claims, master: bool) -> bool {
 pub(crate) fn privilege(answer: &Claims, master: bool) -> Privilege {
     if is_service_account(answer) || administers(answer, master) {
         Privilege::Privileged
-    } else if answer.get("realm_access").is_some_and(has_roles)
-        || client_access(answer).any(|(_, roles)| has_roles(roles))
+    } else if answer.get("realm_access").is_some_and(shows_roles)
+        || client_access(answer).any(|(_, access)| shows_roles(access))
     {
         Privilege::Ordinary
     } else {
@@ -71,6 +71,12 @@ fn client_access(claims: &Claims) -> impl Iterator<Item = (&str, &Value)> {
     access.into_iter().flatten().map(|(client, roles)| (client.as_str(), roles))
 }
 
+/// Whether there certainly are roles.
+fn shows_roles(access: &Value) -> bool {
+    access.get("roles").and_then(Value::as_array).is_some_and(|roles| !roles.is_empty())
+}
+
+/// Whether there may be roles.
 fn has_roles(access: &Value) -> bool {
     access.get("roles").and_then(Value::as_array).is_none_or(|roles| !roles.is_empty())
 }
@@ -134,7 +140,9 @@ mod tests {
         for hidden in [json!({}), json!({ "account": { "roles": [] } })] {
             assert_eq!(judge(ui(hidden)), Privilege::Unknown);
         }
-        assert_eq!(judge(json!({ "client_id": "ui", "realm_access": { "roles": [] } })), Privilege::Unknown);
+        for hidden in [json!({ "roles": [] }), json!({}), json!({ "roles": "many" })] {
+            assert_eq!(judge(json!({ "client_id": "ui", "realm_access": hidden })), Privilege::Unknown);
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! not do, for users choose theirs; nor will the user id claim alone, for it may be an attribute that users write
 //! themselves. A session that must not be is given up at once: nobody else lives in it.
 
+use std::time::Duration;
+
 use tokenvault_core::ids::{AccountId, SessionId, UserId};
 use tokenvault_core::ports::{
     CallError, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Refusal,
@@ -11,6 +13,9 @@ use tokenvault_core::ports::{
 use tokenvault_core::time::Timestamp;
 
 use crate::parts::Parts;
+
+/// How long to wait after each try to revoke.
+const REVOKE_PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(800), Duration::ZERO];
 
 /// A session that was opened, and is the user's.
 pub(crate) struct Opened {
@@ -32,10 +37,21 @@ pub(crate) async fn open(
     match judge(&*parts.idp, client, &grant, user, account).await {
         Ok(sid) => Ok(Opened { grant, sid, asked_at }),
         Err(error) => {
-            let _ = parts.idp.revoke(client, &grant.refresh).await;
+            give_up(parts, client, &grant).await;
             Err(error)
         }
     }
+}
+
+/// Revokes a session that must not be. Keycloak may be troubled at that very moment, and nobody else will ever know of it.
+async fn give_up(parts: &Parts, client: &Client, grant: &Grant) {
+    for pause in REVOKE_PAUSES {
+        if !matches!(parts.idp.revoke(client, &grant.refresh).await, Err(CallError::NoAnswer(_))) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+    }
+    tracing::warn!(tenant = %client.tenant, "a session that was opened for nobody could not be revoked; it ends by itself");
 }
 
 /// Whether it is the user's, who may not administer the realm. The new token is introspected, for a lightweight one shows no

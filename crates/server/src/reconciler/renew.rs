@@ -132,6 +132,8 @@ impl Renewal<'_> {
             let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
             progress = apply(progress, step, outcome, &self.moment(&settings));
             if progress.record.account != before.account {
+                // What is sealed anew must have been the vault's own: the record may have been read again since it was claimed.
+                parts.vouch(&before).map_err(|_| GivenUp::Sealed)?;
                 progress.record = parts.vouched(&progress.record);
             }
             let mut resting = matches!(step, Step::Rest(_));

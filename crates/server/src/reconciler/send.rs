@@ -125,10 +125,11 @@ impl Renewal<'_> {
         Ok(Outcome::Issued(Box::new(issued)))
     }
 
-    /// Keycloak's own id of the record's user. Where users are known by `sub`, a record that never learnt it has it in that.
+    /// Keycloak's own id of the record's user. Where users are known by `sub`, and were when it was registered, a record that
+    /// never learnt it has it in that.
     fn account_of(&self, record: &Record) -> Option<AccountId> {
-        let known_by_sub = || AccountId::parse(record.user.as_str()).ok().filter(|_| self.rules.user_id_claim == "sub");
-        record.account.clone().or_else(known_by_sub)
+        let by_sub = self.rules.user_id_claim == "sub" && record.user.as_str() == record.subject.as_str();
+        record.account.clone().or_else(|| AccountId::parse(record.user.as_str()).ok().filter(|_| by_sub))
     }
 
     /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.

@@ -55,6 +55,7 @@ impl Builder {
         for (id, tenant) in tables {
             // Before they are read: a change in between is seen at the next look.
             let prints = fingerprints(tenant.files());
+            missing.extend(self.in_force.get(id).and_then(|made| renamed_users(id, &made.tenant, tenant)));
             let known = self.in_force.get(id).filter(|made| made.tenant == *tenant);
             let made = match known {
                 Some(made) if made.prints == prints => Ok(made.clone()),
@@ -73,6 +74,14 @@ impl Builder {
     }
 }
 
+/// The claim that users are known by says whose a running job is: by another one its tokens would be taken for another
+/// user's, and it would end.
+fn renamed_users(id: &TenantId, before: &Tenant, after: &Tenant) -> Option<Finding> {
+    let problem =
+        "cannot be changed while the vault runs: jobs of the tenant would end. Restart it where that is meant";
+    (before.user_id_claim != after.user_id_claim).then(|| Finding::new(format!("tenants.{id}.user_id_claim"), problem))
+}
+
 fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<Served, Vec<Finding>> {
     let secrets = tenant.read_secrets()?;
     maker.make(id, tenant, &secrets).map_err(|found| {
@@ -81,10 +90,15 @@ fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<Served, Vec
     })
 }
 
+/// So many looks wait for the file to come to rest.
+const MOST_UNSETTLED: u32 = 3;
+
 /// The file with more tenants, as it was read last.
 pub(super) struct TenantsFile {
     /// As it was at the last look.
     sighted: Option<u64>,
+    /// How many looks in a row have found it changed.
+    unsettled: u32,
     /// As it was when it was parsed.
     taken: Option<u64>,
     parsed: Result<Arc<Tables>, Vec<Finding>>,
@@ -92,11 +106,12 @@ pub(super) struct TenantsFile {
 
 impl TenantsFile {
     pub(super) fn new(tables: Arc<Tables>) -> Self {
-        Self { sighted: None, taken: None, parsed: Ok(tables) }
+        Self { sighted: None, unsettled: 0, taken: None, parsed: Ok(tables) }
     }
 
     /// The tenants as they are configured now. Nothing while the file is being written: half of it may look whole, and the
-    /// tenants in the other half as if they had been taken out. So it counts when two looks have found the same.
+    /// tenants in the other half as if they had been taken out. So it counts when two looks have found the same. One that
+    /// never comes to rest holds up nothing else: then it is as it was.
     pub(super) fn look(&mut self, source: &TenantSource) -> Option<Result<Arc<Tables>, Vec<Finding>>> {
         let Some(file) = source.file() else { return Some(self.parsed.clone()) };
         let text = std::fs::read_to_string(file);
@@ -104,7 +119,8 @@ impl TenantsFile {
         if self.taken != print {
             if self.sighted != print {
                 self.sighted = print;
-                return None;
+                self.unsettled += 1;
+                return (self.unsettled > MOST_UNSETTLED).then(|| self.parsed.clone());
             }
             self.taken = print;
             let parsed = match text {
@@ -113,6 +129,7 @@ impl TenantsFile {
             };
             self.parsed = parsed.map(Arc::new).map_err(|error| error.findings);
         }
+        self.unsettled = 0;
         Some(self.parsed.clone())
     }
 }

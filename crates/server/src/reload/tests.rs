@@ -171,6 +171,29 @@ fn half_of_a_file_is_not_believed() {
 }
 
 #[test]
+fn a_file_that_never_comes_to_rest_holds_up_nothing_else() {
+    let stage = Stage::with("[tenants.lib]", &policy(&["['*']", "['lib']"]));
+    stage.write("policy.toml", &policy(&["['*']"]));
+    for number in 0..8 {
+        stage.write("tenants.toml", &format!("[tenants.lib] # {number}"));
+        stage.live.look();
+    }
+    assert_eq!((stage.modules(), stage.tenants()), (1, vec!["diku".to_owned(), "lib".to_owned()]));
+}
+
+#[test]
+fn what_says_whose_a_job_is_does_not_change_while_the_vault_runs() {
+    let stage = Stage::set();
+    stage.change("tenants.toml", "[tenants.lib]\nuser_id_claim = 'email'");
+    assert_eq!(stage.refused(), refusal("tenants", "tenants.toml"));
+    let problem = stage.problem(Reloaded::Tenants);
+    assert!(problem.contains("user_id_claim") && problem.contains("while the vault runs"), "{problem}");
+    assert_eq!(stage.live.tenants.get(&id("lib")).expect("its rules").user_id_claim, "sub");
+    stage.change("tenants.toml", "[tenants.lib]\nmax_children = 7");
+    assert_eq!(stage.refused(), []);
+}
+
+#[test]
 fn a_policy_that_names_a_tenant_too_early_waits_for_the_tenants() {
     let stage = Stage::set();
 

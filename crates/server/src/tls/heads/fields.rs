@@ -59,6 +59,8 @@ pub(super) struct Fields {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     kept: bool,
+    /// Whether it should have been passed on and was too large: nothing may refer to it.
+    lost: bool,
     /// Characters of its name.
     name: usize,
     /// What it counts.
@@ -83,6 +85,8 @@ struct Field {
     head: Vec<u8>,
     name: Vec<u8>,
     kept: bool,
+    /// As an [`Entry`] is.
+    lost: bool,
     /// Characters of its name, and of its value.
     named: usize,
     valued: usize,
@@ -201,7 +205,7 @@ impl Fields {
                 self.at = At::Start;
             }
             (INDEXED, _) => {
-                let entry = self.entry(index);
+                let entry = self.entry(index)?;
                 if entry.kept {
                     self.block.append(&mut self.integer.sent);
                 }
@@ -214,7 +218,7 @@ impl Fields {
                 self.at = At::NameLength;
             }
             _ => {
-                let Entry { kept, name, .. } = self.entry(index);
+                let Entry { kept, name, .. } = self.entry(index)?;
                 (self.field.kept, self.field.named) = (kept, name);
                 self.field.head.append(&mut self.integer.sent);
                 self.at = At::ValueLength;
@@ -258,7 +262,7 @@ impl Fields {
         let needed = field.head.len() + self.integer.sent.len() + length;
         if field.kept && self.block.len() + needed > MAX_KEPT {
             // Too much is kept already: the whole is answered 431.
-            (field.kept, self.size) = (false, MAX_HEAD + 1);
+            (field.kept, field.lost, self.size) = (false, true, MAX_HEAD + 1);
         }
         if field.kept {
             self.block.append(&mut field.head);
@@ -272,7 +276,7 @@ impl Fields {
         self.size = self.size.saturating_add(size);
         self.count += usize::from(field.kept || field.kind == INCREMENTAL);
         if field.kind == INCREMENTAL {
-            self.table.push_front(Entry { kept: field.kept, name: field.named, size });
+            self.table.push_front(Entry { kept: field.kept, lost: field.lost, name: field.named, size });
             self.table.truncate(TABLE);
             if !field.kept {
                 self.block.extend_from_slice(EMPTY);
@@ -288,10 +292,10 @@ impl Fields {
         if self.block.len() > most { Err(broken("a header block is too large")) } else { Ok(()) }
     }
 
-    fn entry(&self, index: usize) -> Entry {
+    fn entry(&self, index: usize) -> io::Result<Entry> {
         // About: none of the static table is longer.
-        let fixed = |kept| Entry { kept, name: 27, size: FIELD + 28 };
-        match index {
+        let fixed = |kept| Entry { kept, lost: false, name: 27, size: FIELD + 28 };
+        let entry = match index {
             1..=14 => fixed(true),
             0..=STATIC => {
                 let name = STATIC_NAMES.iter().find(|(place, _)| *place == index).map(|(_, name)| *name);
@@ -299,7 +303,8 @@ impl Fields {
             }
             // One that is not there is for h2 to refuse.
             _ => self.table.get(index - STATIC - 1).copied().unwrap_or_else(|| fixed(true)),
-        }
+        };
+        if entry.lost { Err(broken("a header that was too large is referred to")) } else { Ok(entry) }
     }
 }
 

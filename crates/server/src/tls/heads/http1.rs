@@ -40,7 +40,7 @@ enum At {
     Body(u64, Chunked),
     /// The size of the next chunk.
     Size,
-    /// What follows the last chunk; whether anything of the line has come.
+    /// What follows the last chunk; whether a carriage return has come.
     Trailers(bool),
     /// Everything is passed on.
     Open,
@@ -85,13 +85,13 @@ impl Sieve {
                     continue;
                 }
                 At::Size => self.size(byte, out),
-                At::Trailers(begun) => {
+                At::Trailers(returned) => {
                     out.push(byte);
-                    match (byte, begun) {
-                        (b'\n', false) => self.begin(),
-                        (b'\n', true) => self.at = At::Trailers(false),
-                        (b'\r', _) => {}
-                        _ => self.at = At::Trailers(true),
+                    match (byte, returned) {
+                        (b'\r', false) => self.at = At::Trailers(true),
+                        (b'\n', true) => self.begin(),
+                        // Trailers, or a line's end that hyper does not take for one.
+                        _ => self.at = At::Open,
                     }
                 }
                 _ => self.head(byte, out),

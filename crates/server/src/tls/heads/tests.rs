@@ -65,7 +65,7 @@ fn a_body_passes_as_it_is_and_the_next_head_is_found_behind_it() {
 #[test]
 fn a_body_in_chunks_passes_as_it_is_and_the_next_head_is_found_behind_it() {
     let head = "PUT /tokens/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n";
-    let body = format!("a;x=\"y\"\r\nx: y\r\n\r\n12\r\n00F\r\nx-okapi: {:4}\r\n\r\n0\r\nexpires: never\r\n\r\n", 1);
+    let body = format!("a;x=\"y\"\r\nx: y\r\n\r\n12\r\n00F\r\nx-okapi: {:4}\r\n\r\n0\r\n\r\n", 1);
     let second = format!("GET / HTTP/1.1\r\nx-okapi-token: {TOKEN}\r\n\r\n");
     let passed = of_http1(&format!("{head}x-okapi-token: {TOKEN}\r\n\r\n{body}{second}"));
     assert_eq!(passed, format!("{head}\r\n{body}GET / HTTP/1.1\r\n\r\n"));
@@ -91,6 +91,16 @@ fn where_a_body_might_end_in_two_places_nothing_more_is_left_out() {
     let head = "PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
     for odd in ["x\r\n", "-1\r\n", "ffffffffffffffff\r\n", &format!("{}\r\n", "0".repeat(70))] {
         assert_eq!(of_http1(&format!("{head}{odd}{next}")), format!("{head}{odd}{next}"), "{odd}");
+    }
+}
+
+#[test]
+fn behind_trailers_nothing_more_is_left_out() {
+    let next = format!("GET / HTTP/1.1\r\nx-okapi-token: {TOKEN}\r\n\r\n");
+    let head = "PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
+    for odd in ["expires: never\r\n\r\n", "\n", "a: b\n\r\n", "\r\r\n"] {
+        let all = format!("{head}{odd}{next}");
+        assert_eq!(of_http1(&all), all, "{odd:?}");
     }
 }
 
@@ -164,6 +174,23 @@ fn later_blocks_find_in_the_table_what_they_refer_to() {
     let first = [GET, &literal(0x40, "x-okapi-tenant", "diku"), &literal(0x40, "x", "")].concat();
     let second = [GET, &[0xbf], &[0x0f, 0x30, 1, b'b']].concat();
     assert_eq!(passed, [PREFACE, &frame(1, 5, 1, &first), &frame(1, 5, 3, &second)].concat());
+}
+
+#[test]
+fn a_header_that_was_too_large_is_never_taken_for_one_that_nobody_reads() {
+    let kept = |value: &str, times| literal(0x10, "if-none-match", value).repeat(times);
+    let full = [kept(&"x".repeat(120), 120), kept("x", 20)].concat();
+    let first = [GET, &full, &literal(0x40, "x-okapi-tenant", "diku")].concat();
+    let parts = first.chunks(16_000).enumerate().map(|(at, part)| match at {
+        0 => frame(1, 1, 1, part),
+        _ => frame(9, u8::from(at == first.len() / 16_000) * 4, 1, part),
+    });
+    let first: Vec<u8> = parts.flatten().collect();
+    assert!(sifted(&[PREFACE, &first].concat(), true).is_ok(), "it is answered 431");
+    for again in [&[0xbe][..], &[0x0f, 0x2f, 1, b'a']] {
+        let second = frame(1, 5, 3, &[GET, again].concat());
+        assert!(sifted(&[PREFACE, &first, &second].concat(), true).is_err(), "{again:?}");
+    }
 }
 
 #[test]
