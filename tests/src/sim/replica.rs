@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault::clock::SyncedClock;
+use tokenvault::fleet::Standing;
 use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Parts, Unobserved};
 use tokenvault::reconciler::{self, Reconciler};
@@ -15,7 +16,7 @@ use tokenvault_core::ids::{ClientId, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::testing::SeededEntropy;
-use tokenvault_core::ports::{Client, Clock};
+use tokenvault_core::ports::{Client, Clock, NEWEST_SCHEMA};
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
@@ -116,6 +117,8 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
     let directory = BTreeMap::from([(tenant(), Arc::new(realm()))]);
     let provider = KeycloakProvider::new(Arc::new(directory), http, Arc::clone(&clock), entropy.clone());
     let key = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
+    let standing = Arc::new(Standing::default());
+    standing.hear_schema(NEWEST_SCHEMA);
     Parts {
         store: Arc::new(FaultyStore {
             world: Arc::clone(world),
@@ -124,7 +127,7 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
         }),
         idp: Arc::new(provider),
         keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
-        standing: Arc::default(),
+        standing,
         fleet: Arc::new(MemoryStore::new(Arc::clone(&clock))),
         clock,
         entropy,

@@ -19,7 +19,7 @@ use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Fleet, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, NEWEST_SCHEMA, TokenStore};
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
@@ -130,6 +130,7 @@ impl Stage {
         };
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
+        parts.standing.hear_schema(NEWEST_SCHEMA);
         let vault = Vault::new(parts.clone(), options, stop.clone());
         tokio::spawn(Reconciler::new(parts, reconciler_options(concurrency)?).run(stop.clone()));
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
