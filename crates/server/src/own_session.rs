@@ -69,10 +69,7 @@ async fn judge(
         Identity::Another => return Err(GrantError::Refused(Refusal::IdentityMismatch)),
     }
     let sid = grant.sid.clone().ok_or(GrantError::Refused(Refusal::IdentityMissing))?;
-    let shown = idp.introspect(client, &grant.access).await.map_err(|error| match error {
-        CallError::Refused(refusal) => GrantError::Refused(refusal),
-        CallError::NoAnswer(cause) => GrantError::Unsent(cause),
-    })?;
+    let shown = idp.introspect(client, &grant.access).await?;
     if grant.privileged || shown == Introspection::Active(Privilege::Privileged) {
         return Err(GrantError::Refused(Refusal::Privileged));
     }

@@ -278,6 +278,16 @@ pub enum CallError {
     NoAnswer(Cause),
 }
 
+impl From<CallError> for GrantError {
+    /// Where a question comes before a grant and was not answered, nothing was sent that a grant hangs on.
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(refusal) => Self::Refused(refusal),
+            CallError::NoAnswer(cause) => Self::Unsent(cause),
+        }
+    }
+}
+
 /// The identity provider. No method retries, and no method takes longer than the configured time-outs.
 #[async_trait]
 pub trait IdentityProvider: Send + Sync {

@@ -11,9 +11,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{AccountId, JobKey, SessionId};
-use tokenvault_core::ports::{
-    CallError, Client, Grant, GrantError, Identity, Introspection, Privilege, Proof, Refusal,
-};
+use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Introspection, Privilege, Proof, Refusal};
 use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
@@ -92,7 +90,7 @@ impl Vault {
             }
             // Keycloak tells nobody of a token that was not meant for them, and would not exchange it for them either.
             Ok(Introspection::Inactive) => Err(grant_problem(GrantError::Refused(Refusal::NotAllowed))),
-            Err(error) => Err(unanswered(error)),
+            Err(error) => Err(grant_problem(error.into())),
         }
     }
 
@@ -189,7 +187,7 @@ impl Vault {
                 Ok(Held { grant, asked_at, session, access_life })
             }
             Ok(false) => Err(rejected("refresh_token_not_active")),
-            Err(error) => Err(unanswered(error)),
+            Err(error) => Err(grant_problem(error.into())),
         }
     }
 
@@ -281,14 +279,6 @@ fn unjudgeable() -> Problem {
     let detail = "Keycloak shows no role of this user's, so nobody can tell whether the user may administer the realm. \
                   The client that the proof was issued to hides them: it has no full scope.";
     Problem::new(Code::Unsupported, detail).with("reason", "roles_unknown")
-}
-
-/// A question that Keycloak did not answer.
-fn unanswered(error: CallError) -> Problem {
-    grant_problem(match error {
-        CallError::Refused(refusal) => GrantError::Refused(refusal),
-        CallError::NoAnswer(cause) => GrantError::Unsent(cause),
-    })
 }
 
 fn grant_problem(error: GrantError) -> Problem {

@@ -8,7 +8,7 @@ use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 use super::acquire::{Evidence, rejected};
 use super::children::within;
 use super::read::ended;
-use super::register::{Terms, Wanted, proven_by, token, too_late};
+use super::register::{Terms, Wanted, too_late};
 use super::{Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
@@ -59,7 +59,7 @@ impl Vault {
                 self.parts.settle(&after).await;
             }
         }
-        Ok(Some(Registered { created: false, job: view(&after), proven_by: proven_by(request) }))
+        Ok(Some(Registered { created: false, job: view(&after), proven_by: request.proven_by() }))
     }
 
     /// The longest life is counted from the job's beginning, or a job could be kept for ever by asking again and again. The
@@ -89,7 +89,7 @@ impl Vault {
         }
         let key = after.key.clone();
         let rules = self.rules(&key.tenant)?;
-        let token = token(request)?;
+        let token = request.token()?;
         let proof = self.prove(&key, token, request.user_id.as_ref()).await?;
         let wanted = Wanted {
             key: &key,

@@ -9,7 +9,7 @@ use tokenvault_core::record::{EndReason, OnLogout, Record};
 
 use super::acquire::rejected;
 use super::read::ended;
-use super::register::{Terms, blank, proven_by, readers};
+use super::register::{Terms, blank, readers};
 use super::{Caller, Registered, Registration, Vault, store_problem};
 use crate::problem::{Code, Problem};
 
@@ -92,7 +92,7 @@ impl Vault {
             return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
         }
         record.generation = previous.unwrap_or_default().next();
-        self.enter(&record, previous, proven_by(request)).await
+        self.enter(&record, previous, request.proven_by()).await
     }
 }
 

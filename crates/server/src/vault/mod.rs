@@ -65,6 +65,19 @@ pub struct Registration {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Registration {
+    /// The access token, where nothing can be done without.
+    fn token(&self) -> Result<&AccessToken, Problem> {
+        let detail = "access_token is missing. Only a child, which names its parent_job_id, may do without.";
+        self.access_token.as_ref().ok_or_else(|| Problem::new(Code::InvalidRequest, detail))
+    }
+
+    /// What it stands on.
+    fn proven_by(&self) -> ProvenBy {
+        if self.access_token.is_some() { ProvenBy::AccessToken } else { ProvenBy::Parent }
+    }
+}
+
 /// A job as its registrar is told of it: no tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobView {

@@ -52,7 +52,7 @@ impl Vault {
     /// Registers a job, or answers again for one that is there.
     pub async fn register(&self, caller: &Caller, job: JobId, request: Registration) -> Result<Registered, Problem> {
         if request.parent_job_id.is_none() {
-            token(&request)?;
+            request.token()?;
         }
         let key = JobKey::new(caller.tenant.clone(), job);
         let rules = self.rules(&caller.tenant)?;
@@ -130,7 +130,7 @@ impl Vault {
         }
         let rules = self.rules(&caller.tenant)?;
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
-        let token = token(request)?;
+        let token = request.token()?;
         let proof = self.prove(key, token, request.user_id.as_ref()).await?;
         self.reserve(&proof.user, key, terms.keep_until).await?;
         let wanted = Wanted {
@@ -328,17 +328,6 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
 
 pub(super) fn readers(request: &Registration) -> BTreeSet<ModuleName> {
     request.readers.clone().unwrap_or_default()
-}
-
-/// The access token that a registration has to bring.
-pub(super) fn token(request: &Registration) -> Result<&AccessToken, Problem> {
-    let detail = "access_token is missing. Only a child, which names its parent_job_id, may do without.";
-    request.access_token.as_ref().ok_or_else(|| Problem::new(Code::InvalidRequest, detail))
-}
-
-/// What a repeated registration stands on.
-pub(super) fn proven_by(request: &Registration) -> ProvenBy {
-    if request.access_token.is_some() { ProvenBy::AccessToken } else { ProvenBy::Parent }
 }
 
 /// A record without a pair, of a user and the caller.
