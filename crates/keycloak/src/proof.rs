@@ -92,15 +92,23 @@ pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
     if client == tenant.client_id || !tenant.accepted_clients.contains(&client) {
         return Err(ProofError::Client);
     }
+    let user = name(claims, &tenant.user_id_claim, UserId::parse).ok_or(ProofError::ClaimMissing)?;
     Ok(Proof {
-        subject: name(claims, "sub", Subject::parse).ok_or(ProofError::ClaimMissing)?,
-        user: name(claims, &tenant.user_id_claim, UserId::parse).ok_or(ProofError::ClaimMissing)?,
+        subject: subject(claims, &user)?,
+        user,
         sid: name(claims, "sid", SessionId::parse).ok_or(ProofError::ClaimMissing)?,
         client,
         expires_at,
         scope: claims::text(claims, "scope").unwrap_or_default().to_owned(),
         privileged: claims::privileged(claims, tenant.is_master()),
     })
+}
+
+/// The `sub` claim. Where users are known by another one it may be a name, which has any characters and decides nothing: what
+/// is no [`Subject`] gives way to the user id.
+fn subject(claims: &Claims, user: &UserId) -> Result<Subject, ProofError> {
+    let text = claims::text(claims, "sub").filter(|text| !text.is_empty()).ok_or(ProofError::ClaimMissing)?;
+    Subject::parse(text).or_else(|_| Subject::parse(user.as_str())).map_err(|_| ProofError::ClaimMissing)
 }
 
 fn name<T, E>(claims: &Claims, claim: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {

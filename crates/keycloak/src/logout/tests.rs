@@ -193,6 +193,7 @@ async fn clocks_that_differ_a_little_and_other_harmless_differences_are_forgiven
         ("aud", json!(["ui", "vault"])),
         ("events", other_event),
         ("nbf", ahead(30)),
+        ("sub", json!("Jörg Müller")),
     ] {
         assert_eq!(verdict(&with(name, value.clone())).await, None, "{name} = {value}");
     }

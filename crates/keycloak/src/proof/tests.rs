@@ -44,6 +44,24 @@ async fn a_good_proof_tells_who_and_until_when() {
 }
 
 #[tokio::test]
+async fn where_users_are_known_by_another_claim_a_name_in_sub_may_have_any_characters() {
+    let mut tenant = tenant();
+    tenant.user_id_claim = "user_id".to_owned();
+    let bench = Bench::with(tenant, [key_set([KEY.jwk()])]);
+    for (name, subject) in [("diku_admin", "diku_admin"), ("jörg", "u-1"), ("Anna Schmidt", "u-1"), ("名前", "u-1")]
+    {
+        let mut claims = good_claims();
+        (claims["user_id"], claims["sub"]) = (json!("u-1"), json!(name));
+
+        let proof = bench.verify(&KEY.sign(&claims)).await.unwrap();
+
+        assert_eq!((proof.user.as_str(), proof.subject.as_str()), ("u-1", subject), "{name}");
+    }
+    // Where `sub` is what users are known by, it stands in keys and in paths.
+    assert_eq!(verdict(&with("sub", json!("jörg"))).await, Some(ProofError::ClaimMissing));
+}
+
+#[tokio::test]
 async fn a_bad_claim_is_named() {
     use ProofError as E;
     let table = [
