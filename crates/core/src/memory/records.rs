@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::due::Due;
 use crate::ids::{AttemptId, Fence, Generation, JobKey, ReplicaId, Shard};
-use crate::ports::{Claim, Claimed, Created, Guard, Lease, StoreError, Stored, Write, Written};
+use crate::ports::{Claim, Claimed, Created, Guard, Haste, Lease, StoreError, Stored, Write, Written};
 use crate::record::{Fields, Record, decode, encode};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
@@ -234,12 +234,17 @@ impl Records {
         })
     }
 
-    pub(super) fn hasten(&mut self, key: &JobKey, due: Timestamp, now: Timestamp) {
+    pub(super) fn hasten(&mut self, key: &JobKey, (due, haste): (Timestamp, Haste), now: Timestamp) {
         let Some(entry) = live(&mut self.entries, key, now) else { return };
-        if entry.lease.is_some() || entry.state_is("ended") {
+        if entry.state_is("ended") {
             return;
         }
-        entry.fields.insert("renew".to_owned(), due.as_millis().to_string().into_bytes());
+        if haste == Haste::Renew {
+            entry.fields.insert("renew".to_owned(), due.as_millis().to_string().into_bytes());
+        }
+        if entry.lease.is_some() {
+            return;
+        }
         let index = self.due.entry(key.shard()).or_default();
         if index.at(key).is_none_or(|at| at > due) {
             entry.set_due(Some(due));

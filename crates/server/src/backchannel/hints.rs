@@ -4,6 +4,9 @@
 //! probe says that it lives. So the first look comes a moment after the answer, and, since other clients may keep Keycloak
 //! waiting, further looks follow. The first is in the store before the answer is given, and any replica may take it; the
 //! further ones are in this process alone. What none of them sees is seen by the next renewal.
+//!
+//! A look asks, and does nothing else. An exchange that meets Keycloak in the middle of ending the session can keep it alive:
+//! the client session it makes is written when the session has just been removed, and the session is there again.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use tokenvault_core::ids::{ClientId, JobId, JobKey, SessionKey, TenantId, UserId};
-use tokenvault_core::ports::{Client, StoreError};
+use tokenvault_core::ports::{Client, Haste, StoreError};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::LogoutToken;
 use tokio::sync::Semaphore;
@@ -86,7 +89,7 @@ impl Hints {
         let keys: Vec<JobKey> = keys.collect();
         let count = keys.len();
         let store = &self.parts.store;
-        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due).await });
+        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due, Haste::Look).await });
         hastened.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         Ok(count)
     }

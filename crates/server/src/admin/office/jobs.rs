@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
-use tokenvault_core::ports::Stored;
+use tokenvault_core::ports::{Haste, Stored};
 use tokenvault_core::record::State;
 
 use super::Office;
@@ -89,7 +89,7 @@ impl Office {
         }
         let pause = self.parts.fleet.paused().await.map_err(store_problem)?;
         let now = self.parts.clock.now();
-        self.parts.store.hasten(&owner.record.key, now).await.map_err(store_problem)?;
+        self.parts.store.hasten(&owner.record.key, now, Haste::Renew).await.map_err(store_problem)?;
         self.parts.wake.due();
         Ok(Renewal { owner, pause })
     }
