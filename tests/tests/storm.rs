@@ -56,7 +56,7 @@ async fn a_kill_each_second_for_two_minutes_costs_no_kind_of_job_what_could_be_s
     assert!(report.struck.kills >= 100 && report.orphans > 0, "{report:?}");
     // By the clock, too, it is the lease and a second on a machine at rest; a busy one is no reason to fail.
     let (lease, second) = (Duration::from_secs(LEASE), Duration::from_secs(1));
-    assert!(LOOK * report.orphan_pickup_looks_max <= lease + second, "{report:?}");
+    assert!(LOOK * report.orphan_pickup_looks_max <= lease + 3 * second, "{report:?}");
     assert!(report.orphan_pickup_seconds_max <= (lease + 10 * second).as_secs_f64(), "{report:?}");
     // Each was cut off with its replica. On a busy machine the next one may not be up yet, but most reads get through.
     assert!(report.errors_after_retry * 5 <= report.reads, "{report:?}");

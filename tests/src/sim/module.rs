@@ -185,6 +185,7 @@ pub fn begin(desk: &Arc<Desk>, user: usize, acquisitions: &[Acquisition]) {
             bound: None,
             created_at: 0,
             forgotten: false,
+            asked_while_disabled: false,
             indistinct: false,
             set_back: false,
         });

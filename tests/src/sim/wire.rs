@@ -202,6 +202,9 @@ fn carry_out(world: &World, process: &Process, parcel: &Parcel, hears: bool) -> 
     let answer = world.keycloak.lock().handle(world.time.now_ms(), request);
     let line = line_of(world, endpoint, request, sent);
     world.remark(|| describe(endpoint, line, &answer));
+    if let Some(line) = line.filter(|_| endpoint == Endpoint::Introspect) {
+        world.asked_about(line);
+    }
     if answer.status != 200 && matches!(endpoint, Endpoint::Exchange | Endpoint::Refresh)
         || endpoint == Endpoint::Revoke
     {

@@ -82,6 +82,8 @@ pub struct Job {
     pub created_at: u64,
     /// Whether the store has forgotten that.
     pub forgotten: bool,
+    /// Whether its user was disabled when Keycloak was last asked about its pair.
+    pub asked_while_disabled: bool,
     /// Whether its end could not be told from another: see [`World::given_up`].
     pub indistinct: bool,
     /// Whether the store has gone back in its life.
@@ -326,8 +328,17 @@ impl World {
         self.judge_all("lost with the store");
     }
 
-    /// A job is given up because the fate of a spend is unknown and the probe says that its token is dead. Where its user is
-    /// disabled just then, nobody can tell that from the spend's having arrived. The same holds for a deposited token, which
+    /// Keycloak was asked about the tokens of a line.
+    pub fn asked_about(&self, line: Line) {
+        let mut state = self.state.lock();
+        let people = self.people.lock();
+        for job in state.jobs.iter_mut().filter(|job| job.line == Some(line)) {
+            job.asked_while_disabled = people.is_disabled(job.user);
+        }
+    }
+
+    /// A job is given up because the fate of a spend is unknown and the probe says that its token is dead. Where its user was
+    /// disabled when the probe was answered, nobody can tell that from the spend's having arrived. The same holds for a deposited token, which
     /// its owner may have spent.
     pub fn given_up(&self, key: &JobKey, reason: &[u8]) {
         let deposited = |pair: &Pair| pair.rotated && pair.refresh.sends > 0;
@@ -337,7 +348,7 @@ impl World {
         }
         let mut state = self.state.lock();
         let Some(job) = state.jobs.iter_mut().find(|job| job.key == *key) else { return };
-        job.indistinct = job.indistinct || self.people.lock().is_disabled(job.user);
+        job.indistinct |= job.asked_while_disabled || self.people.lock().is_disabled(job.user);
     }
 
     /// The record of a job as the store has it.
