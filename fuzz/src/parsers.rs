@@ -4,8 +4,12 @@
 //! and with what proptest thinks of, so that `cargo test` alone keeps them true.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +19,10 @@ use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokenvault::callers::{CertificateNames, Peer, Policy};
 use tokenvault::config::{Config, Environment, Server, parse_keyring};
@@ -22,6 +30,7 @@ use tokenvault::http::{self, Action, App, Call, Callers, Jobs};
 use tokenvault::journal::Unwritten;
 use tokenvault::problem::{Code, Problem};
 use tokenvault::telemetry::metrics::Metrics;
+use tokenvault::tls::{Heads, Sifted};
 use tokenvault::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
 use tokenvault_core::ids::{ClientId, Generation, JobId, JobKey, ModuleName, TenantId, UserId};
 use tokenvault_core::ports::testing::ManualClock;
@@ -34,6 +43,7 @@ use tokenvault_keycloak::answer::{self, Call as KeycloakCall};
 use tokenvault_keycloak::{
     Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, TenantConfig, TransportFailure,
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt as _;
 
 /// What parses bytes.
@@ -51,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("keycloak_answer", keycloak_answer),
     ("module_api", module_api),
     ("certificate", certificate),
+    ("heads", heads),
 ];
 
 fn known<T, E: std::fmt::Debug>(parsed: Result<T, E>) -> T {
@@ -251,6 +262,11 @@ pub fn keycloak_answer(data: &[u8]) {
     assert!(status == 200 || !matches!(introspected, Ok(Introspection::Active(_))), "{status} was taken for active");
 }
 
+thread_local! {
+    static RUNTIME: tokio::runtime::Runtime =
+        known(tokio::runtime::Builder::new_current_thread().enable_all().build());
+}
+
 struct NoJobs;
 
 #[async_trait]
@@ -305,10 +321,6 @@ pub fn module_api(data: &[u8]) {
         journal: Arc::new(Unwritten),
         clock: Arc::new(ManualClock::at(NOON)),
     };
-    thread_local! {
-        static RUNTIME: tokio::runtime::Runtime =
-            known(tokio::runtime::Builder::new_current_thread().enable_all().build());
-    }
     let answer = RUNTIME.with(|runtime| runtime.block_on(http::router(app).oneshot(request)));
     let status = answer.expect("the router never fails").status();
     assert!(!status.is_server_error(), "{method} {path}: {status}");
@@ -320,4 +332,117 @@ pub fn certificate(data: &[u8]) {
         let named = names.uri.is_some() || !names.dns.is_empty();
         assert!(!(named && names.cn.is_some()), "a common name beside a SAN counts");
     }
+}
+
+/// The headers that the listener of [`heads`] reads.
+const KEPT: &[&str] = &["content-type", "x-okapi-tenant"];
+/// Where bodies end and connections go on.
+const FRAMING: &[&str] = &["connection", "content-length", "expect", "host", "transfer-encoding"];
+
+/// A client that sends bytes, so many at a time, hangs up, and does not listen.
+struct Client<'a> {
+    left: &'a [u8],
+    at_a_time: usize,
+}
+
+impl AsyncRead for Client<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let (now, later) = self.left.split_at(self.left.len().min(self.at_a_time).min(buf.remaining()));
+        buf.put_slice(now);
+        self.left = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Client<'_> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A request as hyper shows it: its line, its headers, and its body if that came to its end.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    line: String,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Option<Bytes>,
+}
+
+/// The requests that hyper finds on a connection.
+fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, http2: bool) -> Vec<Shown> {
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let service = service_fn(|request: Request<Incoming>| {
+        let shown = Arc::clone(&shown);
+        async move {
+            let (parts, body) = request.into_parts();
+            let headers = parts.headers.iter();
+            let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+            let at = {
+                let mut shown = known(shown.lock());
+                shown.push(Shown { line: format!("{} {}", parts.method, parts.uri), headers, body: None });
+                shown.len() - 1
+            };
+            let body = body.collect().await.ok().map(|body| body.to_bytes());
+            known(shown.lock())[at].body = body;
+            Ok::<_, Infallible>(axum::http::Response::new(Body::empty()))
+        }
+    });
+    let stream = TokioIo::new(stream);
+    RUNTIME.with(|runtime| {
+        runtime.block_on(async {
+            // What it ends with does not matter here.
+            if http2 {
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(stream, service)
+                    .await
+                    .ok()
+            } else {
+                hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await.ok()
+            }
+        })
+    });
+    std::mem::take(&mut *known(shown.lock()))
+}
+
+/// What is sent on a connection: the first byte says by its lowest bit whether that is HTTP/2, and with the others in how large
+/// pieces it comes. Behind the sieve hyper finds the requests that it finds without, but for the headers that are left out.
+pub fn heads(data: &[u8]) {
+    let Some((first, sent)) = data.split_first() else { return };
+    let (http2, at_a_time) = (first & 1 == 1, usize::from(first >> 1) + 1);
+    let sent = if http2 { [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", sent].concat() } else { sent.to_vec() };
+    let client = |at_a_time| Client { left: &sent, at_a_time };
+    let sifted = |at_a_time| requests(Sifted::new(client(at_a_time), Heads::Sifted(KEPT), http2), http2);
+    let (plain, whole, pieces) = (requests(client(sent.len()), http2), sifted(sent.len()), sifted(at_a_time));
+    let read = |name: &str| KEPT.contains(&name) || FRAMING.contains(&name);
+    if http2 {
+        // Which streams are refused may differ: a value may be wrong that is left out, and headers may be too many.
+        let placeholder = ("x".to_owned(), Vec::new());
+        for (name, value) in [whole, pieces].iter().flatten().flat_map(|shown| &shown.headers) {
+            let known = read(name) || ["te", "trailer"].contains(&name.as_str());
+            assert!(known || (name, value) == (&placeholder.0, &placeholder.1), "{name} was passed on");
+        }
+        return;
+    }
+    let of = |all: Vec<Shown>| -> Vec<Shown> {
+        let of_one = |shown: Shown| Shown {
+            headers: shown.headers.into_iter().filter(|(name, _)| read(name)).collect(),
+            ..shown
+        };
+        all.into_iter().map(of_one).collect()
+    };
+    let (plain, whole, pieces) = (of(plain), of(whole), of(pieces));
+    assert_eq!(whole, pieces, "in pieces of {at_a_time}");
+    // Headers that are left out are not too many, and may have more than one line: there may be more requests behind the sieve,
+    // and never fewer, but where a body broke off. Trailers are judged before they are left out, or are not judged.
+    let broken = plain.iter().zip(&whole).position(|(plain, whole)| plain.body.is_none() || whole.body.is_none());
+    let alike = broken.unwrap_or(plain.len());
+    assert_eq!(plain[..alike], whole[..alike.min(whole.len())], "then {:?}", whole.get(alike));
 }

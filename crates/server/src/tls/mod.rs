@@ -22,7 +22,7 @@ mod verifier;
 
 pub use accept::{Limits, serve};
 pub use files::{ClientFiles, Files};
-pub use heads::Heads;
+pub use heads::{Heads, Sifted};
 pub(crate) use reload::fingerprints;
 pub use reload::{FileWatch, Refreshed, TlsState};
 pub use settings::{TlsError, TlsSettings, next_update, not_after};

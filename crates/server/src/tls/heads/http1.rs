@@ -1,7 +1,7 @@
 //! Heads of HTTP/1.1 requests (RFC 9112).
 //!
-//! Lines are told apart, and where a body ends; everything else is left to hyper. What is not plain (two lengths, another
-//! transfer coding) is passed on as it is from there to the connection's end, so that there are never two opinions about
+//! Lines are told apart, and where a body ends; everything else is left to hyper. What is not plain (two different lengths,
+//! another transfer coding) is passed on as it is from there to the connection's end, so that there are never two opinions about
 //! where a request begins.
 
 use super::{LONGEST_NAME, MAX_HEAD, Names, is_token};
@@ -40,8 +40,8 @@ enum At {
     Body(u64, Chunked),
     /// The size of the next chunk.
     Size,
-    /// What follows the last chunk; whether a carriage return has come.
-    Trailers(bool),
+    /// What follows the last chunk; whether anything of a line has come, and whether a carriage return has.
+    Trailers(bool, bool),
     /// Everything is passed on.
     Open,
     /// Nothing is: hyper has been given what it refuses.
@@ -85,15 +85,7 @@ impl Sieve {
                     continue;
                 }
                 At::Size => self.size(byte, out),
-                At::Trailers(returned) => {
-                    out.push(byte);
-                    match (byte, returned) {
-                        (b'\r', false) => self.at = At::Trailers(true),
-                        (b'\n', true) => self.begin(),
-                        // Trailers, or a line's end that hyper does not take for one.
-                        _ => self.at = At::Open,
-                    }
-                }
+                At::Trailers(begun, returned) => self.trailer(byte, (begun, returned), out),
                 _ => self.head(byte, out),
             }
             bytes = rest;
@@ -208,7 +200,7 @@ impl Sieve {
         if byte != b'\n' {
             if self.word.len() < LONGEST_NAME {
                 self.word.push(byte);
-            } else {
+            } else if self.word.iter().all(u8::is_ascii_hexdigit) {
                 self.at = At::Open;
             }
             return;
@@ -217,11 +209,37 @@ impl Sieve {
         let size = std::str::from_utf8(&self.word[..digits]).ok().and_then(|text| u64::from_str_radix(text, 16).ok());
         self.word.clear();
         self.at = match size {
-            Some(0) => At::Trailers(false),
+            Some(0) => {
+                self.seen = 0;
+                At::Trailers(false, false)
+            }
             // A chunk has a line's end behind it.
             Some(size) if size < u64::MAX - 2 => At::Body(size + 2, true),
             _ => At::Open,
         };
+    }
+
+    /// Nobody reads what follows the last chunk, and it may be anybody's token: of all its lines the empty one that ends
+    /// them is passed on.
+    fn trailer(&mut self, byte: u8, (begun, returned): (bool, bool), out: &mut Vec<u8>) {
+        self.seen += 1;
+        match (byte, returned) {
+            (b'\r', false) => self.at = At::Trailers(begun, true),
+            (b'\n', true) if begun => self.at = At::Trailers(false, false),
+            (b'\n', true) => {
+                out.extend_from_slice(b"\r\n");
+                self.begin();
+            }
+            (b'\n', false) | (_, true) => self.spoil(out),
+            _ if self.seen > MAX_HEAD => self.spoil(out),
+            _ => self.at = At::Trailers(true, false),
+        }
+    }
+
+    /// Ends the body with what hyper refuses: the body, and with it the connection.
+    fn spoil(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\0");
+        self.at = At::Over;
     }
 
     /// Ends the head with what hyper refuses.
@@ -249,7 +267,7 @@ impl Framing {
         let value = value.trim_ascii();
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-        self.odd |= length.is_none() || self.length.is_some();
+        self.odd |= length.is_none() || (self.length.is_some() && self.length != length);
         self.length = length;
     }
 

@@ -14,9 +14,10 @@ mod huffman;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::{Zeroize, Zeroizing};
@@ -25,6 +26,8 @@ use zeroize::{Zeroize, Zeroizing};
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// The longest that is passed on, and the longest where nothing is sifted.
 pub(super) const MAX_PASSED: usize = 16 * 1024;
+/// As much as this waits for hyper before no more is read.
+const AHEAD: usize = 16 * 1024;
 /// No header that is passed on has a longer name.
 const LONGEST_NAME: usize = 64;
 
@@ -63,12 +66,14 @@ impl Names {
 }
 
 /// A connection whose heads are sifted on their way in.
-pub(super) struct Sifted<S> {
+pub struct Sifted<S> {
     stream: S,
     sieve: Sieve,
-    /// What hyper is to be given still.
-    passed: Zeroizing<Vec<u8>>,
+    /// What hyper is to be given still, in the pieces that it came in; and what has been given of the first.
+    passed: VecDeque<Zeroizing<Vec<u8>>>,
     given: usize,
+    /// What is to follow it.
+    failed: Option<io::Error>,
 }
 
 enum Sieve {
@@ -96,24 +101,52 @@ impl Sieve {
 }
 
 impl<S> Sifted<S> {
-    pub(super) fn new(stream: S, heads: Heads, http2: bool) -> Self {
+    /// A connection on which HTTP/2 was agreed on, or HTTP/1.1.
+    pub fn new(stream: S, heads: Heads, http2: bool) -> Self {
         let sieve = match heads {
             Heads::Whole => Sieve::Whole,
             Heads::Sifted(names) if http2 => Sieve::Http2(http2::Sieve::new(Names(names))),
             Heads::Sifted(names) => Sieve::Http1(http1::Sieve::new(Names(names))),
         };
-        Self { stream, sieve, passed: Zeroizing::default(), given: 0 }
+        Self { stream, sieve, passed: VecDeque::new(), given: 0, failed: None }
     }
 
     /// Gives as much as there is room for.
     fn give(&mut self, buf: &mut ReadBuf<'_>) {
-        let left = &self.passed[self.given..];
-        let some = &left[..left.len().min(buf.remaining())];
-        buf.put_slice(some);
-        self.given += some.len();
-        if self.given == self.passed.len() {
-            (self.passed, self.given) = (Zeroizing::default(), 0);
+        while let Some(first) = self.passed.front() {
+            let left = &first[self.given..];
+            let some = &left[..left.len().min(buf.remaining())];
+            buf.put_slice(some);
+            self.given += some.len();
+            if self.given < first.len() {
+                return;
+            }
+            self.passed.pop_front();
+            self.given = 0;
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Sifted<S> {
+    /// Takes what has come, all of it: requests may follow each other, and hyper reads no further while one of them waits.
+    /// What is not taken lies about behind TLS as it came. Whether the stream is over.
+    fn take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let before = buf.filled().len();
+        while self.passed.iter().map(|piece| piece.len()).sum::<usize>() < AHEAD {
+            match Pin::new(&mut self.stream).poll_read(cx, buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(taken) => taken?,
+            }
+            let received = &mut buf.filled_mut()[before..];
+            if received.is_empty() {
+                return Poll::Ready(Ok(true));
+            }
+            let passed = self.sieve.sift(received);
+            received.zeroize();
+            buf.set_filled(before);
+            self.passed.extend(Some(passed?).filter(|passed| !passed.is_empty()));
+        }
+        Poll::Ready(Ok(false))
     }
 }
 
@@ -123,20 +156,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sifted<S> {
         if matches!(this.sieve, Sieve::Whole) {
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        while this.passed.is_empty() {
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-            let received = &mut buf.filled_mut()[before..];
-            if received.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            let passed = this.sieve.sift(received);
-            received.zeroize();
-            buf.set_filled(before);
-            this.passed = passed?;
+        let over = match this.failed {
+            Some(_) => true,
+            None => match this.take(cx, buf) {
+                Poll::Pending => false,
+                Poll::Ready(Ok(over)) => over,
+                Poll::Ready(Err(error)) => {
+                    this.failed = Some(error);
+                    true
+                }
+            },
+        };
+        if !this.passed.is_empty() {
+            this.give(buf);
+            return Poll::Ready(Ok(()));
         }
-        this.give(buf);
-        Poll::Ready(Ok(()))
+        match this.failed.take() {
+            Some(error) => Poll::Ready(Err(error)),
+            None if over => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
     }
 }
 

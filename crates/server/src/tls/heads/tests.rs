@@ -76,7 +76,7 @@ fn where_a_body_might_end_in_two_places_nothing_more_is_left_out() {
     let next = format!("GET / HTTP/1.1\r\nx-okapi-token: {TOKEN}\r\n\r\n");
     for odd in [
         "content-length: 5\r\ntransfer-encoding: chunked\r\n",
-        "content-length: 5\r\ncontent-length: 5\r\n",
+        "content-length: 5\r\ncontent-length: 6\r\n",
         "content-length: 5, 5\r\n",
         "content-length: +5\r\n",
         "content-length: 99999999999999999999\r\n",
@@ -95,12 +95,28 @@ fn where_a_body_might_end_in_two_places_nothing_more_is_left_out() {
 }
 
 #[test]
-fn behind_trailers_nothing_more_is_left_out() {
+fn trailers_are_left_out_and_the_next_head_is_found_behind_them() {
     let next = format!("GET / HTTP/1.1\r\nx-okapi-token: {TOKEN}\r\n\r\n");
     let head = "PUT / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n";
-    for odd in ["expires: never\r\n\r\n", "\n", "a: b\n\r\n", "\r\r\n"] {
-        let all = format!("{head}{odd}{next}");
-        assert_eq!(of_http1(&all), all, "{odd:?}");
+    for trailers in ["expires: never\r\n".to_owned(), format!("x-okapi-token: {TOKEN}\r\nhost: other\r\n")] {
+        let passed = of_http1(&format!("{head}{trailers}\r\n{next}"));
+        assert_eq!(passed, format!("{head}\r\nGET / HTTP/1.1\r\n\r\n"), "{trailers:?}");
+    }
+    // Where they might end in two places, or do not end at all, the body is spoilt.
+    for odd in ["\n", "a: b\n\r\n", "\r\r\n", "a: b\rc: d\r\n\r\n", &"a: b\r\n".repeat(12_000)] {
+        assert_eq!(of_http1(&format!("{head}{odd}{next}")), format!("{head}\r\0"), "{odd:?}");
+    }
+}
+
+#[test]
+fn a_length_may_be_told_twice_and_a_chunk_have_a_long_extension() {
+    let next = format!("GET / HTTP/1.1\r\nx-okapi-token: {TOKEN}\r\n\r\n");
+    let chunk = format!("5;{}\r\nx: y\n\r\n0\r\n\r\n", "x".repeat(100));
+    for (framing, body) in
+        [("content-length: 5\r\ncontent-length: 5\r\n", "x: y\n"), ("transfer-encoding: chunked\r\n", chunk.as_str())]
+    {
+        let first = format!("PUT / HTTP/1.1\r\n{framing}\r\n{body}");
+        assert_eq!(of_http1(&format!("{first}{next}")), format!("{first}GET / HTTP/1.1\r\n\r\n"), "{framing}");
     }
 }
 
@@ -385,4 +401,23 @@ async fn what_is_left_out_is_wiped_where_it_arrived() {
     let read = connection.read(&mut room).await.unwrap();
     assert_eq!(&room[..read], b"GET / HTTP/1.1\r\n");
     assert!(connection.passed.is_empty());
+}
+
+#[tokio::test]
+async fn what_follows_a_request_is_sifted_before_hyper_has_read_that() {
+    let head = format!("GET /tokens/a HTTP/1.1\r\nx-okapi-token: {}\r\n\r\n", TOKEN.repeat(400));
+    let (mut near, far) = tokio::io::duplex(2 * head.len());
+    let mut connection = Sifted::new(far, Heads::Sifted(KEPT), false);
+    near.write_all(head.repeat(2).as_bytes()).await.unwrap();
+    let mut room = [0; 1024];
+
+    let read = connection.read(&mut room).await.unwrap();
+
+    assert_eq!(&room[..read], "GET /tokens/a HTTP/1.1\r\n\r\n".repeat(2).as_bytes());
+    let more = near.write(b"GET / HTTP/1.1\r\n\r\n");
+    assert_eq!(futures::FutureExt::now_or_never(more).map(Result::ok), Some(Some(18)), "nothing is left of them");
+    drop(near);
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "GET / HTTP/1.1\r\n\r\n", "and then the end");
 }

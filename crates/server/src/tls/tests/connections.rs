@@ -13,7 +13,7 @@ use crate::config::Server;
 use crate::tls::connection::{REST, Trust};
 use crate::tls::{Limits, Refreshed};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Reads until the listener ends the connection, whether with or without a farewell.
 async fn until_cut(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
