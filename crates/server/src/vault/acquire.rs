@@ -21,6 +21,9 @@ use super::{Vault, peek, store_problem};
 use crate::own_session;
 use crate::problem::{Code, Problem};
 
+/// As many characters Keycloak takes for a `subject_token`; earlier 26.x took 4 000.
+const LONGEST_SUBJECT: usize = 20_000;
+
 /// A granted pair, the instant it was asked for, and the client session it lives in.
 pub(super) struct Held {
     pub(super) grant: Grant,
@@ -110,7 +113,10 @@ impl Vault {
     ) -> Result<Held, Problem> {
         let client = &wanted.rules.client;
         let asked_at = self.parts.clock.now();
-        let granted = self.parts.idp.exchange(client, token).await.map_err(grant_problem);
+        let granted = self.parts.idp.exchange(client, token).await.map_err(|error| match error {
+            GrantError::Refused(Refusal::NotAllowed) if token.expose().len() > LONGEST_SUBJECT => too_long(token),
+            error => grant_problem(error),
+        });
         if granted.is_ok() {
             // A refusal says less: it may be about this user's token.
             self.parts.standing.exchange().granted(client);
@@ -178,7 +184,7 @@ impl Vault {
         }
         let client = Client { tenant: wanted.key.tenant.clone(), id: proof.client.clone() };
         let asked_at = self.parts.clock.now();
-        let deposit = Deposit::read(refresh, proof, asked_at)?;
+        let deposit = Deposit::read(refresh, (proof, token), asked_at)?;
         let session = self.join(wanted, &client, &proof.sid).await?;
         match self.parts.idp.probe(&client, refresh).await {
             Ok(true) => {
@@ -198,7 +204,7 @@ impl Vault {
     }
 
     /// Takes a job out of a session it did not come to live in. What fails here is an entry too many.
-    async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
+    pub(super) async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
         let _ = self.parts.store.leave_session(&client.session(sid), &key.job).await;
     }
 }
@@ -209,13 +215,13 @@ struct Deposit {
 }
 
 impl Deposit {
-    fn read(token: &RefreshToken, proof: &Proof, now: Timestamp) -> Result<Self, Problem> {
-        let claims = peek::claims(token.expose()).ok_or_else(|| rejected("refresh_token_malformed"))?;
+    fn read(refresh: &RefreshToken, (proof, access): (&Proof, &AccessToken), now: Timestamp) -> Result<Self, Problem> {
+        let claims = peek::claims(refresh.expose()).ok_or_else(|| rejected("refresh_token_malformed"))?;
         let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
         // `sub` may be a name, and the user have another by now.
         let belongs = match text("sid") {
             Some(sid) => sid == proof.sid.as_str(),
-            None => text("sub") == Some(proof.subject.as_str()),
+            None => text("sub").is_some_and(|sub| peek::text(access.expose(), "sub").as_deref() == Some(sub)),
         };
         if !belongs {
             return Err(rejected("refresh_token_mismatch"));
@@ -279,6 +285,20 @@ fn unjudgeable() -> Problem {
     let detail = "Keycloak shows no role of this user's, so nobody can tell whether the user may administer the realm. \
                   The client that the proof was issued to hides them: it has no full scope.";
     Problem::new(Code::Unsupported, detail).with("reason", "roles_unknown")
+}
+
+/// That it is the token's length is not in Keycloak's answer, which is the one about a client that may not exchange.
+fn too_long(token: &AccessToken) -> Problem {
+    let length = token.expose().len();
+    tracing::warn!(length, "a user's access token is longer than Keycloak takes for an exchange");
+    let detail = format!(
+        "The access token has {length} characters, and Keycloak takes at most {LONGEST_SUBJECT} for an exchange. \
+         Lightweight access tokens of the client that users log in with do not grow with the user's roles."
+    );
+    Problem::new(Code::IdpRejected, detail)
+        .with("reason", "proof_too_long")
+        .with("length", length)
+        .with("longest", LONGEST_SUBJECT)
 }
 
 fn grant_problem(error: GrantError) -> Problem {

@@ -6,20 +6,24 @@ use tokenvault_core::ports::{Write, Written};
 use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 
 use super::acquire::{Evidence, rejected};
-use super::children::within;
+use super::children::{reads, within};
 use super::read::ended;
-use super::register::{Terms, Wanted, too_late};
-use super::{Registered, Registration, Vault, store_problem, view};
+use super::register::{Terms, Wanted, readers, too_late};
+use super::{Caller, Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
 impl Vault {
     /// The answer to a repeated registration, if the record still stands as it was seen; `None` if it changed meanwhile.
     pub(super) async fn amend(
         &self,
+        caller: &Caller,
         before: &Record,
         request: &Registration,
         terms: &Terms,
     ) -> Result<Option<Registered>, Problem> {
+        if request.access_token.is_none() {
+            reads(caller)?;
+        }
         let mut after = before.clone();
         if let Some(readers) = &request.readers {
             after.readers.clone_from(readers);
@@ -37,7 +41,15 @@ impl Vault {
         }
         if let Some(parent) = &after.parent {
             let parent = self.load(&JobKey::new(after.key.tenant.clone(), parent.clone())).await?;
-            within(&after, &parent.ok_or_else(|| ended(EndReason::Released))?.record)?;
+            let parent = parent.ok_or_else(|| ended(EndReason::Released))?.record;
+            // The parent may have been given an earlier end or fewer readers since: reads go by that, and a repetition
+            // that asks for nothing else is answered as before.
+            let asked = Record {
+                expires_at: if request.expires_at.is_some() { after.expires_at } else { parent.expires_at },
+                readers: readers(request),
+                ..after.clone()
+            };
+            within(&asked, &parent)?;
         }
         match (before.on_logout, request.on_logout) {
             (OnLogout::Revoke, Some(OnLogout::Continue)) => {

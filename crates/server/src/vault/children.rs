@@ -5,11 +5,11 @@
 //! still checked.
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, UserId};
-use tokenvault_core::record::{EndReason, OnLogout, Record};
+use tokenvault_core::record::{Acquisition, EndReason, OnLogout, Record};
 
-use super::acquire::rejected;
+use super::acquire::{Evidence, rejected};
 use super::read::ended;
-use super::register::{Terms, blank, readers};
+use super::register::{Terms, Wanted, blank, readers};
 use super::{Caller, Registered, Registration, Vault, store_problem};
 use crate::problem::{Code, Problem};
 
@@ -29,23 +29,25 @@ impl Vault {
             ));
         }
         let proof = match &request.access_token {
-            Some(token) => Some(self.prove(key, token, request.user_id.as_ref()).await?),
-            None if !caller.reads => {
-                let detail = "Without an access_token a child is for those who may read its parent's.";
-                return Err(Problem::new(Code::ActionDenied, detail));
+            Some(token) => Some((self.prove(key, token, request.user_id.as_ref()).await?, token)),
+            None => {
+                reads(caller)?;
+                None
             }
-            None => None,
         };
         let parent = self.sharable(caller, &JobKey::new(key.tenant.clone(), parent.clone())).await?;
         let of_another = |user: &UserId| *user != parent.user;
-        if proof.as_ref().map(|proof| &proof.user).is_some_and(of_another) {
-            return Err(rejected("parent_of_another_user"));
+        if proof.as_ref().map(|(proof, _)| &proof.user).is_some_and(of_another) {
+            return Err(another_users());
         }
         if request.user_id.as_ref().is_some_and(of_another) {
             return Err(Problem::new(Code::JobConflict, "The parent is another user's job."));
         }
         if (request.on_logout, parent.on_logout) == (Some(OnLogout::Continue), OnLogout::Revoke) {
             return Err(Problem::new(Code::Unsupported, "The parent ends at logout, and its children with it."));
+        }
+        if let Some((proof, token)) = &proof {
+            self.assert_same_account(key, Evidence { proof, token }, &parent, terms).await?;
         }
         self.reserve(&parent.user, key, terms.keep_until).await?;
         let created = self.enter_child(caller, key, request, &parent, (terms, previous)).await;
@@ -63,6 +65,35 @@ impl Vault {
             Some(reason) => Err(ended(reason)),
             None => Ok(parent),
         }
+    }
+
+    /// Users may be able to write the claim they are known by, and one who writes another's must not come by their token as
+    /// a part of their job. One session has one user; of another session's user the exchange says who it is.
+    async fn assert_same_account(
+        &self,
+        key: &JobKey,
+        evidence: Evidence<'_>,
+        parent: &Record,
+        terms: &Terms,
+    ) -> Result<(), Problem> {
+        let sessions = parent.session.iter().chain(parent.anchor.iter().map(|anchor| &anchor.session));
+        let together = sessions.into_iter().any(|session| session.sid == evidence.proof.sid);
+        let rules = self.rules(&key.tenant)?;
+        let Some(account) = parent.account.as_ref().filter(|_| !together && rules.user_id_claim != "sub") else {
+            return Ok(());
+        };
+        let wanted = Wanted {
+            key,
+            rules: &rules,
+            acquisition: Acquisition::Exchange,
+            on_logout: OnLogout::Revoke,
+            expires_at: terms.expires_at,
+            keep_until: terms.keep_until,
+        };
+        let held = self.exchange(&wanted, evidence).await;
+        // The child lives by its parent's pair, not in this session.
+        self.leave(key, &rules.client, &evidence.proof.sid).await;
+        if held?.grant.account.as_ref() == Some(account) { Ok(()) } else { Err(another_users()) }
     }
 
     /// It enters its parent before its record is created, and stays entered if that fails: another registration of the same
@@ -94,6 +125,20 @@ impl Vault {
         record.generation = previous.unwrap_or_default().next();
         self.enter(&record, previous, request.proven_by()).await
     }
+}
+
+/// The proof and the parent are not the same user's.
+fn another_users() -> Problem {
+    rejected("parent_of_another_user")
+}
+
+/// The parent may stand in for the proof where its token may be read.
+pub(super) fn reads(caller: &Caller) -> Result<(), Problem> {
+    if caller.reads {
+        return Ok(());
+    }
+    let detail = "Without an access_token a child is for those who may read its parent's.";
+    Err(Problem::new(Code::ActionDenied, detail))
 }
 
 pub(super) fn within(child: &Record, parent: &Record) -> Result<(), Problem> {

@@ -60,7 +60,7 @@ impl Vault {
         for _ in 0..TRIES {
             match self.standing(caller, &key, &rules, &request).await? {
                 Standing::Ours(record) => {
-                    if let Some(answer) = self.amend(&record, &request, &terms).await? {
+                    if let Some(answer) = self.amend(caller, &record, &request, &terms).await? {
                         return Ok(answer);
                     }
                 }

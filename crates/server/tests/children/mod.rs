@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keycloak_double::UserConfig;
 use tokenvault::problem::Code;
-use tokenvault::vault::{ProvenBy, Registered, Registration};
+use tokenvault::vault::{Caller, ProvenBy, Registered, Registration};
 use tokenvault_core::ids::{ModuleName, UserId};
 use tokenvault_core::record::{Acquisition, OnLogout};
 
@@ -104,6 +104,35 @@ async fn without_a_token_only_this_registrars_child_of_the_same_parent_is_touche
 
     stage.vault.release(&caller("mod-di"), &job("part")).await.expect("released");
     assert_eq!(refused(&stage, "mod-di", "part", tokenless("parent")).await, Code::JobIdEnded);
+}
+
+#[tokio::test]
+async fn a_repetition_is_answered_though_the_parent_has_been_narrowed_since() {
+    let stage = with_parent().await;
+    let end = stage.record("parent").await.expires_at;
+    let part = || Registration { readers: Some(reader("mod-srm")), ..tokenless("parent") };
+    stage.register("part", part()).await.expect("a child");
+    stage.register("plain", tokenless("parent")).await.expect("a child");
+    let ui = stage.login().await;
+    let mut narrow = request(&ui, Acquisition::Exchange);
+    (narrow.readers, narrow.expires_at) = (Some(reader("mod-other")), Some(end - Duration::from_mins(10)));
+    stage.register("parent", narrow).await.expect("the same job");
+
+    assert!(!stage.register("plain", tokenless("parent")).await.expect("the same child").created);
+    assert_eq!(refused(&stage, "mod-di", "part", part()).await, Code::ActionDenied, "a reader that is asked for anew");
+    let late = Registration { expires_at: Some(end), ..tokenless("parent") };
+    assert_eq!(refused(&stage, "mod-di", "plain", late).await, Code::ExpiresAtTooLate, "an end that is asked for anew");
+}
+
+#[tokio::test]
+async fn who_may_not_read_any_more_amends_nothing_without_a_token() {
+    let stage = with_parent().await;
+    stage.register("part", tokenless("parent")).await.expect("a child");
+    let blind = Caller { reads: false, ..caller("mod-di") };
+    let amended = Registration { readers: Some(reader("mod-srm")), ..tokenless("parent") };
+    let answer = stage.vault.register(&blind, job("part"), amended).await;
+    assert_eq!(answer.expect_err("no right to read").code, Code::ActionDenied);
+    assert!(stage.record("part").await.readers.is_empty());
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@ use std::time::Duration;
 use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, UserConfig};
 use serde_json::Value;
 use tokenvault::problem::{Code, Problem};
+use tokenvault::vault::Registration;
 use tokenvault_core::ids::AccountId;
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
 
-use super::stage::{LIFE, Login, REALM, Stage, request};
+use super::stage::{LIFE, Login, REALM, Stage, job, request};
 
 const WAIT: Duration = Duration::from_secs(5);
 const ADMIN: &str = "diku_admin";
@@ -123,6 +124,37 @@ async fn taking_the_victims_user_id_and_its_keycloak_id_as_a_name_opens_nobodys_
     let token = stage.read("job", WAIT).await.expect("a token");
     assert_eq!(claims(token.access_token.expose())["keycloak_user_id"], own.as_str());
     assert_eq!(stage.record("job").await.account, Some(own));
+}
+
+#[tokio::test]
+async fn a_token_of_another_account_registers_no_part_of_the_victims_job() {
+    let mallory = UserConfig::new("mallory", "mallory-password").user_id("0b7a2a1e-0000-4000-8000-000000000001");
+    let stage = folio(|realm| realm.user(mallory.default_roles())).await;
+    let first = login(&stage, ADMIN).await;
+    let of_victim = claims(&first.access)["user_id"].as_str().expect("a claim").to_owned();
+    for (acquisition, name) in EVERY {
+        stage.register(name, request(&login(&stage, ADMIN).await, acquisition)).await.expect("a job");
+    }
+    stage
+        .keycloak
+        .handle()
+        .with(|admin, _| admin.set_attribute(REALM, "mallory", "user_id", &of_victim))
+        .expect("users can do that");
+    let part = |login: &Login, parent: &str| Registration {
+        acquisition: None,
+        parent_job_id: Some(job(parent)),
+        ..request(login, Acquisition::Exchange)
+    };
+    let mallory = login(&stage, "mallory").await;
+    for parent in ["e", "i"] {
+        let refused = stage.register("part", part(&mallory, parent)).await.expect_err("a refusal");
+        assert_eq!(refused.members["check"], "parent_of_another_user", "{parent}");
+        // The user's own token is as good from another session as it is from the job's.
+        for (token, name) in [(&first, "same"), (&login(&stage, ADMIN).await, "other")] {
+            let name = format!("{parent}-{name}");
+            assert!(stage.register(&name, part(token, parent)).await.expect("a child").created, "{name}");
+        }
+    }
 }
 
 #[tokio::test]
