@@ -46,10 +46,12 @@ pub(crate) async fn open(
 /// Revokes a session that must not be. Keycloak may be troubled at that very moment, and nobody else will ever know of it.
 async fn give_up(parts: &Parts, client: &Client, grant: &Grant) {
     for pause in REVOKE_PAUSES {
-        if !matches!(parts.idp.revoke(client, &grant.refresh).await, Err(CallError::NoAnswer(_))) {
-            return;
+        match parts.idp.revoke(client, &grant.refresh).await {
+            Err(CallError::NoAnswer(_)) => tokio::time::sleep(pause).await,
+            // The tenant was taken out, or its client's secret is not right any more.
+            Err(CallError::Refused(Refusal::ClientRejected)) => break,
+            Ok(()) | Err(CallError::Refused(_)) => return,
         }
-        tokio::time::sleep(pause).await;
     }
     tracing::warn!(tenant = %client.tenant, "a session that was opened for nobody could not be revoked; it ends by itself");
 }

@@ -22,6 +22,13 @@ pub struct By {
     pub(super) places: Places,
 }
 
+impl By {
+    /// An operator with a request that holds nothing.
+    pub fn new(operator: impl Into<String>, request_id: impl Into<String>) -> Self {
+        Self { operator: operator.into(), request_id: request_id.into(), places: Places::default() }
+    }
+}
+
 /// How the vault fares as a whole.
 #[derive(Debug, Clone)]
 pub struct Status {

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use figment::value::{Dict, Value};
 
+use super::named::PLACEHOLDER;
+
 const PREFIX: &str = "TOKENVAULT_";
 
 /// The variables that override keys, by the dotted key they override.
@@ -44,10 +46,18 @@ impl Environment {
     pub(super) fn tables(&self) -> Dict {
         let mut root = Dict::new();
         for (key, text) in &self.0 {
-            let value = text.parse::<Value>().unwrap_or_else(|never| match never {});
-            insert(&mut root, key, value);
+            insert(&mut root, key, value(text));
         }
         root
+    }
+}
+
+fn value(text: &str) -> Value {
+    // Braces begin a table, but for those of a placeholder.
+    let plain = |list: &&str| list.contains(PLACEHOLDER) && !list.contains(['"', '\'', '[', '=']);
+    match text.trim().strip_prefix('[').and_then(|list| list.strip_suffix(']')).filter(plain) {
+        Some(list) => Value::from(list.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>()),
+        None => text.parse().unwrap_or_else(|never| match never {}),
     }
 }
 
@@ -98,5 +108,18 @@ mod tests {
         assert_eq!(root.find_ref("server.tls12").and_then(Value::to_bool), Some(true));
         assert_eq!(root.find_ref("keycloak.accepted_clients").and_then(Value::as_array).map(<[Value]>::len), Some(2));
         assert_eq!(root.find_ref("tenants.diku.client_id").and_then(Value::as_str), Some("vault"));
+    }
+
+    #[test]
+    fn a_placeholder_in_a_list_needs_no_quotes() {
+        let list = |text: &str| {
+            let value = value(text);
+            let items = value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned));
+            items.collect::<Option<Vec<_>>>()
+        };
+        let both = Some(vec!["{tenant}-login-application".to_owned(), "other".to_owned()]);
+        assert_eq!(list("[{tenant}-login-application, other]"), both);
+        assert_eq!(list(r#"["{tenant}-login-application", "other"]"#), both);
+        assert_eq!(value("{tenant}-vault").as_str(), Some("{tenant}-vault"));
     }
 }

@@ -120,7 +120,7 @@ async fn a_registration_whose_caller_has_hung_up_keeps_its_place() {
 
 #[tokio::test]
 async fn a_registration_that_took_too_long_keeps_its_place() {
-    let door = Door::with_one_place(Duration::from_millis(200)).await;
+    let door = Door::with_one_place(Duration::from_millis(400)).await;
     let ui = door.stage.login().await;
     door.stage.keycloak.faults().next(Endpoint::Exchange, STALL);
     assert_eq!(door.put("a", &ui).await, StatusCode::SERVICE_UNAVAILABLE);

@@ -1,14 +1,19 @@
 //! The lists of users' jobs: what they show to whom, how long they get, and that nothing live falls out of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
+use tokenvault::admin::{Acts, By, Office};
+use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
 use tokenvault::tenants::TenantRules;
 use tokenvault::vault::JobPage;
-use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ids::{JobId, JobKey, ReplicaId, TenantId, UserId};
+use tokenvault_core::ports::testing::ManualClock;
+use tokenvault_core::ports::{Clock, TokenStore};
 use tokenvault_core::record::Acquisition;
+use tokenvault_core::time::Timestamp;
 
 use crate::stage::{REALM, Stage, caller, job, request};
 
@@ -39,6 +44,39 @@ async fn walked(stage: &Stage, module: &str, user: &UserId) -> (Vec<String>, Vec
 
 async fn entered(stage: &Stage, user: &UserId) -> Vec<JobId> {
     stage.store.jobs_of_user(&tenant(), user, None, usize::MAX).await.expect("the store")
+}
+
+/// A clock that goes on by half a minute whenever it is looked at.
+struct Hasty(ManualClock);
+
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.advance(Duration::from_secs(30));
+        self.0.now()
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_an_operators_act_did_not_come_to_are_told_of_as_not_ended() {
+    let stage = Stage::set().await;
+    let ui = stage.login().await;
+    let names = ["a", "b", "c", "d", "e", "f"];
+    for name in names {
+        stage.register(name, request(&ui, Acquisition::Exchange)).await.expect("a job");
+    }
+    let user = stage.record("a").await.user;
+    let clock = Arc::new(Hasty(ManualClock::at(stage.parts.clock.now())));
+    let parts = Parts { clock, ..stage.parts.clone() };
+    let office = Office::new(parts, ReplicaId::parse("r-1").expect("a replica"));
+
+    let told = office.revoke_user(&By::new("bob", "1"), &tenant(), &user).await.expect("an answer");
+
+    let failed: Vec<JobId> = told.failed.into_iter().map(|(job, _)| job).collect();
+    assert!(!failed.is_empty() && failed.len() < names.len(), "{failed:?}");
+    for name in names {
+        let live = stage.record(name).await.state.is_live();
+        assert_eq!((failed.contains(&job(name)), told.revoked.contains(&job(name))), (live, !live), "{name}");
+    }
 }
 
 fn at_most_two(rules: TenantRules) -> TenantRules {

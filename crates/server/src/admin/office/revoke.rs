@@ -51,9 +51,10 @@ impl Office {
                 self.parts.store.jobs_of_user(tenant, user, after.as_ref(), BATCH).await.map_err(store_problem)?;
             after = ids.last().cloned();
             for job in ids {
+                // What is left is told of as well: nobody may take a job for ended that was not come to.
                 if self.parts.clock.now().since(started) >= PATIENCE {
                     revoked.failed.push((job, Code::StoreUnavailable.as_str()));
-                    return Ok(revoked);
+                    continue;
                 }
                 let key = JobKey::new(tenant.clone(), job.clone());
                 match self.end_if(by, &key, |record| record.user == *user).await {

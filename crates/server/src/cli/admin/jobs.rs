@@ -237,10 +237,8 @@ async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure>
     }
     each(&args.jobs, desk, &args.consent, async |desk, job| {
         if args.consent.dry_run {
-            let job = desk.client.get(&["jobs", &args.tenant, job], &[]).await?;
-            return Ok(
-                json!({"job_id": job["job_id"], "generation": job["generation"], "outcome": "would be renewed"}),
-            );
+            let owner = renewal::renewable(desk, &args.tenant, job).await?;
+            return Ok(json!({"job_id": job, "generation": owner["generation"], "outcome": "would be renewed"}));
         }
         let asked = desk.client.post(&["jobs", &args.tenant, job, "renew"], None).await?;
         let paused = text(&asked, "paused_until");
@@ -263,14 +261,18 @@ async fn revoke(args: &RevokeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failur
         let path = ["jobs", &args.tenant, job];
         if args.consent.dry_run {
             let job = desk.client.get(&path, &[]).await?;
-            return Ok(json!({"job_id": job["job_id"], "state": job["state"], "outcome": "would be revoked"}));
+            let outcome = if renewal::is_over(&job) { had_ended(&job) } else { "would be revoked".to_owned() };
+            return Ok(json!({"job_id": job["job_id"], "state": job["state"], "outcome": outcome}));
         }
         let left = desk.client.delete(&path).await?;
-        let reason = text(&left, "reason");
-        let outcome = if reason == "revoked" { reason } else { format!("had ended before: {reason}") };
+        let outcome = if text(&left, "reason") == "revoked" { "revoked".to_owned() } else { had_ended(&left) };
         Ok(json!({"job_id": job, "state": left["state"], "outcome": outcome}))
     })
     .await
+}
+
+fn had_ended(job: &Value) -> String {
+    format!("had ended before: {}", text(job, "reason"))
 }
 
 /// What became of a job, if not what was to become of it.

@@ -72,7 +72,21 @@ async fn looked_at(desk: &Desk<'_, '_>, tenant: &str, job: &str) -> Result<Value
     })
 }
 
-fn is_over(job: &Value) -> bool {
+/// The job whose pair would be replaced, where a renewal of this one would not be refused.
+pub(super) async fn renewable(desk: &Desk<'_, '_>, tenant: &str, job: &str) -> Result<Value, Undone> {
+    let own = desk.client.get(&["jobs", tenant, job], &[]).await?;
+    let owner = match own["parent_job_id"].as_str().filter(|_| !is_over(&own)) {
+        Some(parent) => desk.client.get(&["jobs", tenant, parent], &[]).await?,
+        None => own,
+    };
+    if !is_over(&owner) {
+        return Ok(owner);
+    }
+    let failure = Failure::new(format!("{} is over: {}", text(&owner, "job_id"), text(&owner, "reason")));
+    Err(Undone { failure, known: json!({"state": owner["state"], "reason": owner["reason"]}) })
+}
+
+pub(super) fn is_over(job: &Value) -> bool {
     matches!(text(job, "state").as_str(), "releasing" | "ended")
 }
 
