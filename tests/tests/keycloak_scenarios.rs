@@ -35,6 +35,7 @@ scenarios! {
     with_reuse_allowed_active_is_not_unspent: realm(), probe::with_reuse_allowed_active_is_not_unspent;
 
     a_pair_of_ones_own_in_the_same_session: realm(), exchange::a_pair_of_ones_own_in_the_same_session;
+    a_subject_token_has_a_longest_length: realm(), exchange::a_subject_token_has_a_longest_length;
     mappers_of_the_exchanging_client_count: unmapped(), exchange::mappers_of_the_exchanging_client_count;
     ones_own_exchange_consumes_nothing: realm(), exchange::ones_own_exchange_consumes_nothing;
     a_stale_token_ends_the_session: realm(), exchange::a_stale_token_ends_the_session;

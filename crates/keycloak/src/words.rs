@@ -46,6 +46,10 @@ const EITHER_EXCHANGE: &[Call] = &[Call::Exchange, Call::Impersonate];
 const INTROSPECTION: &[Call] = &[Call::Probe, Call::Introspect];
 const REVOKE: &[Call] = &[Call::Revoke];
 
+/// More than 20 000 characters.
+const SUBJECT_TOO_LONG: &str = "The size of OIDC parameter 'subject_token' is longer than allowed.";
+/// What is always sent was too long for an earlier 26.x: more than 4 000 characters.
+const SUBJECT_DROPPED: &str = "Parameter 'subject_token' required for standard token exchange";
 /// The client session was re-created after the token had been issued.
 const ISSUED_BEFORE: &str = "refresh token issued before the client session started";
 
@@ -82,6 +86,8 @@ static WORDS: &[Word] = {
         word(EXCHANGE, 400, "invalid_scope", Starts("Missing consents"), R::ConsentMissing),
         word(EITHER_EXCHANGE, 400, "invalid_scope", Any, R::NotAllowed),
         word(EXCHANGE, 400, "invalid_request", Is("Invalid token"), R::SubjectInvalid),
+        word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_TOO_LONG), R::TokenTooLong),
+        word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_DROPPED), R::TokenTooLong), // source
         // Here the subject token is the service account's: the client's own credential, not the user's.
         word(IMPERSONATE, 400, "invalid_request", Is("Invalid token"), R::ClientRejected),
         // Exchange or its refresh tokens not enabled, a session that would have to be created, a feature that is off.

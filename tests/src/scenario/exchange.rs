@@ -7,6 +7,8 @@ use super::lab::{ACCESS_TOKEN, EXCHANGE, INVALID, Lab, NO_SESSION, REFRESH_TOKEN
 use super::{STRANGER, UI, VAULT};
 use crate::harness::Result;
 
+const TOO_LONG: &str = "400 invalid_request: The size of OIDC parameter 'subject_token' is longer than allowed.";
+
 /// The user interface's access token becomes a pair of the vault's own in the same session, and the two live side by side.
 pub async fn a_pair_of_ones_own_in_the_same_session(lab: &mut Lab) -> Result<()> {
     let ui = lab.login().await?;
@@ -27,6 +29,19 @@ pub async fn a_pair_of_ones_own_in_the_same_session(lab: &mut Lab) -> Result<()>
     lab.logout(UI, ui.refresh()).await?;
     let answer = lab.refresh(VAULT, answer.refresh()).await?;
     lab.expect("refresh by the vault after the user's logout", &answer, NO_SESSION);
+    Ok(())
+}
+
+/// A token may have 20 000 characters; a longer one is refused before anybody looks at it.
+pub async fn a_subject_token_has_a_longest_length(lab: &mut Lab) -> Result<()> {
+    for length in [20_000, 20_001] {
+        let answer = lab.exchange(&"x".repeat(length)).await?;
+        let expected = if length > 20_000 { TOO_LONG } else { INVALID };
+        lab.expect(&format!("exchange of {length} characters"), &answer, expected);
+    }
+    let ui = lab.login().await?;
+    let own = lab.exchange(ui.access()).await?;
+    lab.expect("exchange of a token", &own, "200");
     Ok(())
 }
 

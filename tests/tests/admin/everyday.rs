@@ -77,6 +77,28 @@ async fn a_job_that_ends_with_its_renewal_is_not_told_to_be_renewed() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_promises_nothing_for_a_job_that_is_over() -> Result<()> {
+    let mut stage = Stage::set(600, 1).await?;
+    let tenant = stage.realm.name().to_owned();
+    let proof = stage.login("alice").await?;
+    for (job, more) in [("live", json!({})), ("parent", json!({})), ("part", json!({"parent_job_id": "parent"}))] {
+        stage.register(job, &proof, more).await?;
+    }
+    stage.module()?.delete("parent").await?.expect_status(204)?;
+
+    for over in ["parent", "part"] {
+        let said = stage.admin(&["jobs", "renew", &tenant, over, "--dry-run"])?;
+        assert_eq!((said.status, said.out.as_str()), (1, ""), "{said:?}");
+        assert!(said.err.contains("parent is over: released"), "{said:?}");
+    }
+    let said = stage.admin(&["jobs", "revoke", &tenant, "parent", "live", "--dry-run"])?.done()?;
+    assert_eq!(said.out, "parent: had ended before: released\nlive: would be revoked\n");
+    let said = stage.admin(&["jobs", "renew", &tenant, "live", "--dry-run"])?.done()?;
+    assert_eq!(said.out, "live: would be renewed\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_line_of_the_status_tells_of_one_count_and_of_when() -> Result<()> {
     let mut stage = Stage::set(600, 1).await?;
     let proof = stage.login("alice").await?;

@@ -294,7 +294,7 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         }
         // Not in Keycloak's known words about a token: somebody's gateway, a client whose rights were taken for a while.
         // That it was sent stays noted; the probe tells what became of it.
-        Refusal::Other | Refusal::NotAllowed | Refusal::SubjectInvalid => {
+        Refusal::Other | Refusal::NotAllowed | Refusal::SubjectInvalid | Refusal::TokenTooLong => {
             suspend(record, round, Suspension::Unclear, at);
         }
         Refusal::ClientSessionGone if is_of_an_earlier_life(record, round) => {

@@ -345,7 +345,7 @@ fn a_disabled_user_whose_pair_was_noted_under_the_old_number_is_waited_for() {
 
 #[test]
 fn a_refusal_in_unknown_words_suspends_and_ends_nothing() {
-    for refusal in [Refusal::Other, Refusal::NotAllowed] {
+    for refusal in [Refusal::Other, Refusal::NotAllowed, Refusal::TokenTooLong] {
         let mut walk = Walk::new(record(Acquisition::Adopt), at(100));
         walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
         walk.step(Step::Spend(Slot::Current), refused(refusal));

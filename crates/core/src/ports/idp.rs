@@ -188,6 +188,8 @@ pub enum Refusal {
     ConsentMissing,
     /// The subject token of an exchange was refused ("Invalid token"): one answer for many causes.
     SubjectInvalid,
+    /// The subject token of an exchange has more characters than the identity provider takes.
+    TokenTooLong,
     /// This client may not do that: not in the audience, exchange not enabled, role missing.
     NotAllowed,
     /// The client's own credentials were refused.
@@ -218,6 +220,7 @@ impl Refusal {
             Self::UserDisabled => "user_disabled",
             Self::ConsentMissing => "consent_missing",
             Self::SubjectInvalid => "subject_invalid",
+            Self::TokenTooLong => "token_too_long",
             Self::NotAllowed => "not_allowed",
             Self::ClientRejected => "client_rejected",
             Self::TokenInvalid => "token_invalid",

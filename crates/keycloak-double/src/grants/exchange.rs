@@ -26,7 +26,13 @@ impl Wanted {
     }
 }
 
+/// As many characters a parameter may have that is not one of the user's own.
+const LONGEST: usize = 20_000;
+
 pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, Refusal> {
+    if request.field("subject_token").is_some_and(|token| token.len() > LONGEST) {
+        return Err(Refusal::invalid_request("The size of OIDC parameter 'subject_token' is longer than allowed."));
+    }
     match unsupported(issuer, request) {
         None => standard(issuer, request),
         Some(_) if request.features.token_exchange_v1 => legacy_exchange::grant(issuer, request),

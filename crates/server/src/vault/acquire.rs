@@ -21,9 +21,6 @@ use super::{Vault, peek, store_problem};
 use crate::own_session;
 use crate::problem::{Code, Problem};
 
-/// As many characters Keycloak takes for a `subject_token`; earlier 26.x took 4 000.
-const LONGEST_SUBJECT: usize = 20_000;
-
 /// A granted pair, the instant it was asked for, and the client session it lives in.
 pub(super) struct Held {
     pub(super) grant: Grant,
@@ -114,7 +111,7 @@ impl Vault {
         let client = &wanted.rules.client;
         let asked_at = self.parts.clock.now();
         let granted = self.parts.idp.exchange(client, token).await.map_err(|error| match error {
-            GrantError::Refused(Refusal::NotAllowed) if token.expose().len() > LONGEST_SUBJECT => too_long(token),
+            GrantError::Refused(Refusal::TokenTooLong) => too_long(token),
             error => grant_problem(error),
         });
         if granted.is_ok() {
@@ -287,18 +284,15 @@ fn unjudgeable() -> Problem {
     Problem::new(Code::Unsupported, detail).with("reason", "roles_unknown")
 }
 
-/// That it is the token's length is not in Keycloak's answer, which is the one about a client that may not exchange.
+/// The length of the user's own token.
 fn too_long(token: &AccessToken) -> Problem {
     let length = token.expose().len();
     tracing::warn!(length, "a user's access token is longer than Keycloak takes for an exchange");
     let detail = format!(
-        "The access token has {length} characters, and Keycloak takes at most {LONGEST_SUBJECT} for an exchange. \
-         Lightweight access tokens of the client that users log in with do not grow with the user's roles."
+        "The access token has {length} characters, more than Keycloak takes for an exchange (20000, in earlier versions \
+         of 26 4000). Lightweight access tokens of the client that users log in with do not grow with the user's roles."
     );
-    Problem::new(Code::IdpRejected, detail)
-        .with("reason", "proof_too_long")
-        .with("length", length)
-        .with("longest", LONGEST_SUBJECT)
+    Problem::new(Code::IdpRejected, detail).with("reason", Refusal::TokenTooLong.code()).with("length", length)
 }
 
 fn grant_problem(error: GrantError) -> Problem {

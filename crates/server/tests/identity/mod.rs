@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, UserConfig};
+use keycloak_double::{ClientConfig, Endpoint, Mapper, RealmConfig, Role, UserConfig};
 use serde_json::Value;
 use tokenvault::problem::{Code, Problem};
 use tokenvault::vault::Registration;
@@ -229,4 +229,39 @@ async fn a_realm_administrator_who_is_one_since_yesterday_gets_no_new_session() 
     stage.pass(Duration::from_secs(3_600 - LIFE.as_secs() / 2));
     let record = stage.until("job", |record| record.failures > 0 || matches!(record.state, State::Suspended(_))).await;
     assert_eq!(opened(&record), first, "{record:?}");
+}
+
+/// A user of whom some client's mapper tells more than Keycloak takes for an exchange.
+fn verbose() -> UserConfig {
+    UserConfig::new("verbose", "verbose-password").user_id("verbose-id").attribute("story", "x".repeat(20_000))
+}
+
+#[tokio::test]
+async fn a_proof_that_is_too_long_is_called_so() {
+    let tells = |client: ClientConfig| client.mapper(Mapper::attribute("story", "story"));
+    let stage = Stage::with(|rules| rules, |realm| realm.with_client("login-app", tells).user(verbose())).await;
+    for acquisition in [Acquisition::Exchange, Acquisition::Impersonate] {
+        let ui = stage.login_as("verbose").await;
+        let refused = stage.register("job", request(&ui, acquisition)).await.expect_err("a refusal");
+        assert_eq!(reason(&refused), (Code::IdpRejected, "token_too_long"), "{acquisition:?}");
+        assert_eq!(refused.members["length"].as_u64(), u64::try_from(ui.access.len()).ok());
+    }
+}
+
+#[tokio::test]
+async fn one_users_long_tokens_are_nobody_elses_concern() {
+    let tells = |client: ClientConfig| client.mapper(Mapper::attribute("story", "story"));
+    let stage = Stage::with(|rules| rules, |realm| realm.with_client("tokenvault", tells).user(verbose())).await;
+    for (user, name) in [("verbose", "long"), ("alice", "short")] {
+        let ui = stage.login_as(user).await;
+        stage.register(name, request(&ui, Acquisition::Exchange)).await.expect("a job");
+    }
+    let sent = |endpoint| stage.keycloak.journal().requests(endpoint);
+    for round in 1..3 {
+        stage.pass(LIFE * 6 / 10);
+        for name in ["long", "short"] {
+            stage.until(name, |record| record.generation.0 > round).await;
+        }
+        assert_eq!(sent(Endpoint::Refresh) as u64, round, "only the long ones are spent");
+    }
 }

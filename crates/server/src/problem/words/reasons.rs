@@ -16,14 +16,14 @@ const IDP_REJECTED: &[Word] = &[
     reason(
         IDP,
         "not_allowed",
-        "Keycloak does not let the vault's client do this. For an exchange: the client is not in the token's audience (`aud`), its standard token exchange is off, or the token is longer than this Keycloak takes (4 000 characters in its earlier 26.x; see `proof_too_long`). For an impersonation: the role is missing, or the user is disabled or gone.",
+        "Keycloak does not let the vault's client do this. For an exchange: the client is not in the token's audience (`aud`), or its standard token exchange is off. For an impersonation: the role is missing, or the user is disabled or gone.",
         By::Realm,
         "Run deploy/keycloak/setup.sh: it gives the client that users log in with (in FOLIO `<tenant>-login-application`) a mapper that puts the vault's client into `aud`, also of lightweight tokens, and switches the exchange on. For impersonation it grants `realm-management/impersonation` to the service account and, where the client has no full scope, puts the role into its scope mappings. `tokenvault doctor` tells which is missing.",
     ),
     reason(
         IDP,
-        "proof_too_long",
-        "The user's access token has more characters than Keycloak takes for an exchange: `length`, and `longest` is 20 000. A regular token of a user with more than some 200 of FOLIO's roles is such a one.",
+        "token_too_long",
+        "The user's access token has more characters than Keycloak takes for an exchange: 20 000, in earlier versions of 26 4 000. `length` says how many. A regular token of a user with more than some 200 of FOLIO's roles is such a one.",
         By::Realm,
         "Give the client that users log in with lightweight access tokens, as FOLIO's own tenants have (`client.use.lightweight.access.token.enabled`), and run deploy/keycloak/setup.sh, which maps the vault's claims into them; or let its tokens carry fewer roles. `tokenvault doctor` finds it with an administrator's token (`proof-size`).",
     ),
