@@ -15,8 +15,13 @@ use super::{root, temporary, yaml};
 
 /// The chart as text.
 pub(super) fn text(values: &[&str]) -> Result<String> {
+    text_of("v", values)
+}
+
+/// The same in a release of that name.
+pub(super) fn text_of(release: &str, values: &[&str]) -> Result<String> {
     let mut command = Command::new(tool("helm")?);
-    command.args(["template", "v", "tokenvault", "--kube-version", "1.31.0"]).args(values);
+    command.args(["template", release, "tokenvault", "--kube-version", "1.31.0"]).args(values);
     let output = command.current_dir(root().join("deploy/helm")).stdin(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(Failure::new(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -26,8 +31,13 @@ pub(super) fn text(values: &[&str]) -> Result<String> {
 
 /// The chart, rendered.
 pub(super) fn render(dir: &Path, values: &[&str]) -> Result<(Vec<Value>, PathBuf)> {
+    render_of("v", dir, values)
+}
+
+/// The same in a release of that name.
+pub(super) fn render_of(release: &str, dir: &Path, values: &[&str]) -> Result<(Vec<Value>, PathBuf)> {
     let file = dir.join("rendered.yaml");
-    fs::write(&file, text(values)?)?;
+    fs::write(&file, text_of(release, values)?)?;
     let documents = yaml(&file)?.0.into_iter().filter(|document| !document.is_null());
     Ok((documents.collect(), file))
 }
@@ -37,8 +47,17 @@ pub(super) fn of<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
     documents.iter().find(|document| document["kind"] == kind).unwrap_or(&Value::Null)
 }
 
+/// What the chart says where it does not render.
+pub(super) fn refusal(values: &[&str]) -> String {
+    text(values).err().map(|refusal| refusal.to_string()).unwrap_or_default()
+}
+
+/// All parts of the chart that are off by themselves.
+pub(super) const PARTS: &str =
+    "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,redis.enabled=true,autoscaling.enabled=true";
+
 const EVERYTHING: &[&str] = &[
-    "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,redis.enabled=true,autoscaling.enabled=true",
+    PARTS,
     "--set=networkPolicy.operators[0].podSelector.matchLabels.app=operators",
     "--set=commonLabels.team=libraries,commonAnnotations.contact=libraries,podAnnotations.contact=night-shift",
     "--set-json=initContainers=[{\"name\":\"wait\",\"image\":\"busybox:1\",\"command\":[\"true\"]}]",
@@ -50,7 +69,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The Prometheus operator's kinds, of which Kubernetes has no schemas: what must be right in them.
-fn watched(documents: &[Value]) -> Result<()> {
+pub(super) fn watched(documents: &[Value]) -> Result<()> {
     let (monitor, rule) = (of(documents, "ServiceMonitor"), of(documents, "PrometheusRule"));
     let service = documents.iter().find(|document| document["metadata"]["name"] == "v-tokenvault-internal");
     let labels = service.map(|service| &service["metadata"]["labels"]).and_then(Value::as_object);
@@ -244,6 +263,8 @@ fn what_cannot_be_is_refused_by_name() -> Result<()> {
         ("--set-json=config=\"[server]\\nshutdown_grace = 60\\n\"", "stop.shutdownGraceSeconds"),
         ("--set-json=config=\"[idp]\\n\"", "idpPort is 0"),
         ("--set=redis.enabled=true,redis.tls.enabled=false", "redis.ca_file"),
+        ("--set-json=podLabels={\"cost\":5}", "podLabels.cost"),
+        ("--set-json=podAnnotations={\"scrape\":true}", "podAnnotations.scrape"),
         ("--set=typo=1", "typo"),
     ] {
         let refusal = render(temporary()?.path(), &[values]).err().map(|refusal| refusal.to_string());
