@@ -4,6 +4,7 @@
 mod chart;
 mod names;
 mod redis;
+mod stop;
 mod values;
 
 use std::fs;

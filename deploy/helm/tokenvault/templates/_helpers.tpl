@@ -80,24 +80,10 @@ annotations: {{- toYaml . | nindent 2 }}
 {{ ternary 6380 6379 .Values.redis.tls.enabled }}
 {{- end }}
 
-{{- /* What a stop may take: the pause, the requests in hand, and a spent refresh token's answer that waits for Redis. */}}
-{{- define "tokenvault.stopSeconds" -}}
-{{- with .Values.stop }}{{ add .preStopSeconds .shutdownGraceSeconds .spendSeconds 5 }}{{ end }}
-{{- end }}
-
-{{- define "tokenvault.terminationGracePeriodSeconds" -}}
-{{- $least := include "tokenvault.stopSeconds" . | int }}
-{{- $given := .Values.terminationGracePeriodSeconds | int }}
-{{- if and $given (lt $given $least) }}
-{{- fail (printf "terminationGracePeriodSeconds is %d, but a stop may take %d (the sum of `stop`, and 5): leave it at 0, or give it at least that" $given $least) }}
-{{- end }}
-{{- $given | default $least }}
-{{- end }}
-
 {{- /* tokenvault.toml: the text of `config` with what other values add to it. */}}
 {{- define "tokenvault.config" -}}
 {{- .Values.config | trimSuffix "\n" }}
-{{- if and .Values.adminPort (not (regexMatch "(?m)^\\s*\\[admin\\]" .Values.config)) }}
+{{- if and .Values.adminPort (not (hasKey (fromToml .Values.config) "admin")) }}
 
 {{ .Values.adminConfig | trimSuffix "\n" }}
 {{- end }}
