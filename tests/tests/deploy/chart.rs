@@ -15,8 +15,13 @@ use super::{root, temporary, yaml};
 
 /// The chart as text.
 pub(super) fn text(values: &[&str]) -> Result<String> {
+    text_of("v", values)
+}
+
+/// The same in a release of that name.
+pub(super) fn text_of(release: &str, values: &[&str]) -> Result<String> {
     let mut command = Command::new(tool("helm")?);
-    command.args(["template", "v", "tokenvault", "--kube-version", "1.31.0"]).args(values);
+    command.args(["template", release, "tokenvault", "--kube-version", "1.31.0"]).args(values);
     let output = command.current_dir(root().join("deploy/helm")).stdin(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(Failure::new(String::from_utf8_lossy(&output.stderr).into_owned()));
@@ -26,8 +31,13 @@ pub(super) fn text(values: &[&str]) -> Result<String> {
 
 /// The chart, rendered.
 pub(super) fn render(dir: &Path, values: &[&str]) -> Result<(Vec<Value>, PathBuf)> {
+    render_of("v", dir, values)
+}
+
+/// The same in a release of that name.
+pub(super) fn render_of(release: &str, dir: &Path, values: &[&str]) -> Result<(Vec<Value>, PathBuf)> {
     let file = dir.join("rendered.yaml");
-    fs::write(&file, text(values)?)?;
+    fs::write(&file, text_of(release, values)?)?;
     let documents = yaml(&file)?.0.into_iter().filter(|document| !document.is_null());
     Ok((documents.collect(), file))
 }
@@ -37,8 +47,17 @@ pub(super) fn of<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
     documents.iter().find(|document| document["kind"] == kind).unwrap_or(&Value::Null)
 }
 
+/// What the chart says where it does not render.
+pub(super) fn refusal(values: &[&str]) -> String {
+    text(values).err().map(|refusal| refusal.to_string()).unwrap_or_default()
+}
+
+/// All parts of the chart that are off by themselves.
+pub(super) const PARTS: &str =
+    "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,redis.enabled=true,autoscaling.enabled=true";
+
 const EVERYTHING: &[&str] = &[
-    "--set=serviceMonitor.enabled=true,prometheusRule.enabled=true,redis.enabled=true,autoscaling.enabled=true",
+    PARTS,
     "--set=networkPolicy.operators[0].podSelector.matchLabels.app=operators",
     "--set=commonLabels.team=libraries,commonAnnotations.contact=libraries,podAnnotations.contact=night-shift",
     "--set-json=initContainers=[{\"name\":\"wait\",\"image\":\"busybox:1\",\"command\":[\"true\"]}]",
@@ -50,7 +69,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// The Prometheus operator's kinds, of which Kubernetes has no schemas: what must be right in them.
-fn watched(documents: &[Value]) -> Result<()> {
+pub(super) fn watched(documents: &[Value]) -> Result<()> {
     let (monitor, rule) = (of(documents, "ServiceMonitor"), of(documents, "PrometheusRule"));
     let service = documents.iter().find(|document| document["metadata"]["name"] == "v-tokenvault-internal");
     let labels = service.map(|service| &service["metadata"]["labels"]).and_then(Value::as_object);
@@ -235,48 +254,59 @@ fn the_example_for_folio_is_what_kubernetes_and_the_vault_accept() -> Result<()>
 }
 
 #[test]
-fn what_cannot_be_is_refused_by_name() -> Result<()> {
+fn what_cannot_be_is_refused_by_name() {
     for (values, named) in [
         ("--set=replicaCount=0", "replicaCount"),
-        ("--set=terminationGracePeriodSeconds=74", "a stop may take 75"),
         ("--set=idpPort=8445", "no section [idp]"),
         ("--set-json=adminConfig=\"# none\"", "no section [admin]"),
-        ("--set-json=config=\"[server]\\nshutdown_grace = 60\\n\"", "stop.shutdownGraceSeconds"),
         ("--set-json=config=\"[idp]\\n\"", "idpPort is 0"),
+        ("--set-json=config=\"idp.max_rate = 9\"", "idpPort is 0"),
+        ("--set-json=config=\"[idp\"", "`config` is not TOML"),
+        ("--set-json=tenants=\"[tenants.a\"", "`tenants` is not TOML"),
+        ("--set-json=config=\"server = 1\"", "server is not a table"),
         ("--set=redis.enabled=true,redis.tls.enabled=false", "redis.ca_file"),
+        ("--set-json=podLabels={\"cost\":5}", "podLabels.cost"),
+        ("--set-json=podAnnotations={\"scrape\":true}", "podAnnotations.scrape"),
+        ("--set-json=extraEnv=[{\"name\":\"N\",\"value\":5}]", "extraEnv.0.value"),
         ("--set=typo=1", "typo"),
     ] {
-        let refusal = render(temporary()?.path(), &[values]).err().map(|refusal| refusal.to_string());
-        assert!(refusal.as_ref().is_some_and(|refusal| refusal.contains(named)), "{values}: {refusal:?}");
+        let refusal = refusal(&[values]);
+        assert!(refusal.contains(named), "{values}: {refusal:?}");
     }
-    Ok(())
 }
 
 #[test]
-fn a_pod_has_time_for_all_that_a_stop_may_take() -> Result<()> {
-    let grace = |values: &[&str]| -> Result<(Value, Value, Value)> {
-        let (documents, _) = render(temporary()?.path(), values)?;
-        let pod = &of(&documents, "Deployment")["spec"]["template"]["spec"];
-        let container = &pod["containers"][0];
-        Ok((
-            pod["terminationGracePeriodSeconds"].clone(),
-            container["lifecycle"]["preStop"]["sleep"]["seconds"].clone(),
-            container["env"][0]["value"].clone(),
-        ))
-    };
-    assert_eq!(grace(&[])?, (json!(75), json!(10), json!("20")));
-    let longer = ["--set=stop.preStopSeconds=15,stop.shutdownGraceSeconds=60,stop.spendSeconds=50"];
-    assert_eq!(grace(&longer)?, (json!(130), json!(15), json!("60")));
-    assert_eq!(grace(&["--set=terminationGracePeriodSeconds=300"])?.0, json!(300));
-    assert_eq!(grace(&["--kube-version=1.29.0"])?, (json!(75), Value::Null, json!("20")), "older ones know no pause");
-    Ok(())
+fn what_would_stand_twice_in_a_pod_is_refused_by_name() {
+    for (values, named) in [
+        ("extraEnv=[{\"name\":\"HOME\",\"value\":\"/a\"},{\"name\":\"HOME\",\"value\":\"/b\"}]", "HOME"),
+        ("extraVolumes=[{\"name\":\"config\",\"emptyDir\":{}}]", "config"),
+        (
+            "extraVolumeMounts=[{\"name\":\"config\",\"mountPath\":\"/etc/tokenvault/secrets\"}]",
+            "/etc/tokenvault/secrets",
+        ),
+        ("extraContainers=[{\"name\":\"tokenvault\",\"image\":\"busybox:1\"}]", "tokenvault"),
+        ("initContainers=[{\"name\":\"tokenvault\",\"image\":\"busybox:1\"}]", "tokenvault"),
+        ("adminPort=9080", "9080"),
+        ("managementPort=8443", "8443"),
+    ] {
+        let (value, _) = values.split_once('=').unwrap_or_default();
+        let refusal = refusal(&[&format!("--set-json={values}")]);
+        assert!(refusal.contains(value) && refusal.contains(named), "{values}: {refusal:?}");
+    }
 }
 
 #[test]
 fn a_section_of_ones_own_is_not_written_twice() -> Result<()> {
-    let own = "--set-json=config=\"[admin]\\nlisten = \\\"0.0.0.0:9444\\\"\\n\"";
-    let rendered = text(&[own, "--set=adminPort=9444"])?;
-    assert_eq!((rendered.matches("[admin]").count(), rendered.matches("0.0.0.0:8444").count()), (1, 0), "{rendered}");
+    for own in [
+        r#"[admin]\nlisten = \"0.0.0.0:9444\"\n"#,
+        r#"[ admin ]\nlisten = \"0.0.0.0:9444\"\n"#,
+        r#"admin.listen = \"0.0.0.0:9444\"\n"#,
+        r#"admin = { listen = \"0.0.0.0:9444\" }\n"#,
+    ] {
+        let rendered = text(&[&format!("--set-json=config=\"{own}\""), "--set=adminPort=9444"])?;
+        let written = (rendered.matches("0.0.0.0:9444").count(), rendered.matches("0.0.0.0:8444").count());
+        assert_eq!(written, (1, 0), "{rendered}");
+    }
     let off = text(&["--set=adminPort=0"])?;
     assert!(!off.contains("[admin]") && !off.contains("tokenvault-admin"), "{off}");
     Ok(())

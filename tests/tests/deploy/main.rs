@@ -2,7 +2,9 @@
 //! what Kubernetes accepts, the bill of materials is whole.
 
 mod chart;
+mod names;
 mod redis;
+mod stop;
 mod values;
 
 use std::fs;
@@ -101,12 +103,26 @@ fn the_compose_file_finds_what_its_preparation_makes() -> Result<()> {
     Ok(())
 }
 
+/// Reads YAML as Kubernetes' strictest readers do: a key that stands twice in a map is a mistake.
+const READER: &str = r#"
+import json, sys, yaml
+
+class Strict(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                sys.exit(f"{node.start_mark}: {key} stands there twice")
+        return super().construct_mapping(node, deep)
+
+print(json.dumps(list(yaml.load_all(open(sys.argv[1]), Strict))))
+"#;
+
 /// The documents of a YAML file.
 fn yaml(file: &Path) -> Result<(Vec<Value>, String)> {
-    let script = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
     // The interpreter that has kubernetes-validate has a YAML reader.
     let python = tool("kubernetes-validate")?.with_file_name("python3");
-    let output = Command::new(python).args(["-c", script]).arg(file).stdin(Stdio::null()).output()?;
+    let output = Command::new(python).args(["-c", READER]).arg(file).stdin(Stdio::null()).output()?;
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     let documents: Vec<Value> = serde_json::from_slice(&output.stdout).map_err(|_| Failure::new(&complaint))?;
     Ok((documents, complaint))

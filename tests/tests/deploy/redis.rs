@@ -27,16 +27,7 @@ impl OwnRedis {
         for place in ["config", "secret", "run", "data"] {
             fs::create_dir(own.path(place))?;
         }
-        let tls = own.path("tls");
-        let (made, words) = said(Command::new(root().join("deploy/certificates.sh")).arg(&tls).args([
-            "server",
-            "v-tokenvault-redis",
-            "localhost",
-        ]))?;
-        assert!(made, "{words}");
-        for (from, to) in [("server.pem", "tls.crt"), ("server.key", "tls.key"), ("modules-ca.pem", "ca.crt")] {
-            fs::copy(tls.join(from), own.path("secret").join(to))?;
-        }
+        own.certify("tls")?;
         fs::write(own.path("secret/password"), format!("{PASSWORD}\n"))?;
         let (documents, _) = render(own.dir.path(), &[&["--set=redis.enabled=true"], values].concat())?;
         let config = documents
@@ -47,6 +38,21 @@ impl OwnRedis {
             fs::write(own.path("config").join(name), own.moved(text.as_str().unwrap_or_default()))?;
         }
         Ok(own)
+    }
+
+    /// Puts another certificate of another authority into the Secret.
+    fn certify(&self, name: &str) -> Result<()> {
+        let tls = self.path(name);
+        let (made, words) = said(Command::new(root().join("deploy/certificates.sh")).arg(&tls).args([
+            "server",
+            "v-tokenvault-redis",
+            "localhost",
+        ]))?;
+        assert!(made, "{words}");
+        for (from, to) in [("server.pem", "tls.crt"), ("server.key", "tls.key"), ("modules-ca.pem", "ca.crt")] {
+            fs::copy(tls.join(from), self.path("secret").join(to))?;
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -122,6 +128,22 @@ async fn a_redis_that_takes_another_password_or_none_is_not_ready() -> Result<()
     let _redis = own.start().await?;
     fs::write(own.path("secret/password"), "another")?;
     assert!(own.ready().is_err(), "the probe proves the password");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_without_a_restart_and_a_broken_one_never() -> Result<()> {
+    let own = OwnRedis::new(&[])?;
+    let _redis = own.start().await?;
+    own.certify("renewed")?;
+    assert!(own.ask(PASSWORD, &["ping"])?.contains("certificate verify failed"), "the old one is served");
+    own.ready()?;
+    assert_eq!(own.ask(PASSWORD, &["ping"])?, "PONG", "the new one is served");
+
+    fs::write(own.path("secret/tls.crt"), "half written")?;
+
+    own.ready()?;
+    assert_eq!(own.ask(PASSWORD, &["ping"])?, "PONG");
     Ok(())
 }
 
