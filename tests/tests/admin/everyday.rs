@@ -38,7 +38,7 @@ async fn a_module_registers_and_an_operator_lists_shows_renews_and_revokes() -> 
     let told = module.get("impersonated").await?.expect_status(410)?;
     assert_eq!((told.code(), &told.body["reason"]), ("job_ended", &json!("revoked")));
     // A session of the vault's own is revoked at Keycloak, and with it the token that somebody may still hold.
-    wait_until("the revocation at Keycloak", SOON, || async {
+    wait_until("the revocation at Keycloak", SOON * 3, || async {
         stage.realm.is_active(own.access_token()).await.is_ok_and(|active| !active)
     })
     .await?;
