@@ -136,10 +136,15 @@ async fn a_users_token_is_not_in_the_vaults_memory_while_its_request_waits_nor_a
         stream.write_all(head(&format!("/tokens/{JOB}?{waits}"), length).as_bytes()).await?;
         connections.push(stream);
     }
+    // And one that another follows, which nobody reads before the first is answered.
+    let mut stream = raw(&stage).await?;
+    let two = [head(&format!("/tokens/{JOB}?{waits}"), 900), head("/tokens/no-such-job", 12_000)].concat();
+    stream.write_all(two.as_bytes()).await?;
+    connections.push(stream);
     let waiting = tokio::spawn(async move { client.get_with(JOB, &waits).await });
-    // Three refused ones, and four that wait.
+    // Three refused ones, and five that wait.
     let deadline = Instant::now() + SOON;
-    while admitted(&mut stage) < before + 7 {
+    while admitted(&mut stage) < before + 8 {
         assert!(Instant::now() < deadline, "not all requests are in hand");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
