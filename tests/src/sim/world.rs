@@ -66,6 +66,7 @@ pub struct Strike {
 }
 
 /// What a job is to the world.
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, not the stages of one state")]
 #[derive(Debug)]
 pub struct Job {
     /// Whose it is.

@@ -28,12 +28,11 @@ impl Vault {
                 "A child shares its parent's pair; it names no acquisition and no refresh_token.",
             ));
         }
-        let proof = match &request.access_token {
-            Some(token) => Some((self.prove(key, token, request.user_id.as_ref()).await?, token)),
-            None => {
-                reads(caller)?;
-                None
-            }
+        let proof = if let Some(token) = &request.access_token {
+            Some((self.prove(key, token, request.user_id.as_ref()).await?, token))
+        } else {
+            reads(caller)?;
+            None
         };
         let parent = self.sharable(caller, &JobKey::new(key.tenant.clone(), parent.clone())).await?;
         let of_another = |user: &UserId| *user != parent.user;

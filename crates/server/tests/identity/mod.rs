@@ -262,6 +262,6 @@ async fn one_users_long_tokens_are_nobody_elses_concern() {
         for name in ["long", "short"] {
             stage.until(name, |record| record.generation.0 > round).await;
         }
-        assert_eq!(sent(Endpoint::Refresh) as u64, round, "only the long ones are spent");
+        assert_eq!(sent(Endpoint::Refresh), round, "only the long ones are spent");
     }
 }
