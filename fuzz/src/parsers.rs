@@ -19,7 +19,7 @@ use axum::http::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Collected};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -390,7 +390,7 @@ fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, http2: bool) -> Vec<Sho
                 shown.push(Shown { line: format!("{} {}", parts.method, parts.uri), headers, body: None });
                 shown.len() - 1
             };
-            let body = body.collect().await.ok().map(|body| body.to_bytes());
+            let body = body.collect().await.ok().map(Collected::to_bytes);
             known(shown.lock())[at].body = body;
             Ok::<_, Infallible>(axum::http::Response::new(Body::empty()))
         }
