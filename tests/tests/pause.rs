@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenvault::problem::Code;
 use tokenvault_core::ids::AttemptId;
-use tokenvault_core::ports::{Haste, Pause};
+use tokenvault_core::ports::Pause;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::redis::Redis;
@@ -49,7 +49,8 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
 
     pause(parts.clock.now() + A_WHILE).await?;
     wait_until("the pause to end by itself", SOON, async || !parts.standing.is_paused(parts.clock.now())).await?;
-    parts.store.hasten(&due.key, parts.clock.now(), Haste::Renew).await?;
+    let now = parts.clock.now();
+    parts.store.hasten(&due.key, now, now).await?;
     let before = parts.store.load(&due.key).await?.expect("it is there").record.generation;
     wait_until("the job to be renewed", SOON, async || {
         parts.store.load(&due.key).await.is_ok_and(|stored| stored.is_some_and(|now| now.record.generation > before))

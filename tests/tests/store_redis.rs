@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokenvault_core::ids::{AttemptId, Incarnation, ReplicaId};
-use tokenvault_core::ports::{Claim, Created, Haste, StoreError, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claim, Created, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{Intent, Record, Slot};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA, Unreadable};
@@ -79,7 +79,7 @@ async fn while_redis_is_away_everything_is_unavailable_and_fails_fast() -> Resul
         store.write(&write).await.err(),
         bench.store.count_due(key("j").shard(), NOW).await.err(),
         store.holds(&lease).await.err(),
-        store.hasten(&key("j"), NOW, Haste::Renew).await.err(),
+        store.hasten(&key("j"), NOW, NOW).await.err(),
         store.join_session(&session, &job("j"), NOW).await.err(),
         store.leave_session(&session, &job("j")).await.err(),
         store.session(&session).await.err(),
@@ -180,7 +180,7 @@ async fn a_frozen_redis_is_given_up_in_time_and_used_again_when_it_thaws() -> Re
     let record = record(&key("j"), NOW);
     let attempt = AttemptId::from_bits(1);
     store.ready().await?;
-    store.hasten(&key("j"), NOW, Haste::Renew).await?;
+    store.hasten(&key("j"), NOW, NOW).await?;
     redis.pause().await?;
 
     let began = Instant::now();

@@ -12,7 +12,7 @@ use tokenvault::problem::Code;
 use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
 use tokenvault_core::pair::{Kind, Sealer};
 use tokenvault_core::policy::{Ask, Serve, serve};
-use tokenvault_core::ports::{Created, Haste, StoreError, Write};
+use tokenvault_core::ports::{Created, StoreError, Write};
 use tokenvault_core::record::{Fields, Record, RefreshSlot, Slot, decode, encode};
 use tokenvault_core::time::Timestamp;
 use tokenvault_tests::harness::Result;
@@ -357,7 +357,8 @@ async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
     let first = stage.job(1).await?;
     let mut redis = stage.connection().await?;
     let old: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
-    stage.replica.parts.store.hasten(&first.key, stage.replica.parts.clock.now(), Haste::Renew).await?;
+    let now = stage.replica.parts.clock.now();
+    stage.replica.parts.store.hasten(&first.key, now, now).await?;
     let newest = loop {
         let token = stage.replica.read(&job(1)).await.expect("it is live");
         if token.generation > first.generation {

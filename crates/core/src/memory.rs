@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId};
 use crate::ports::{
-    Claim, Claimed, Clock, Created, Haste, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use crate::record::Record;
 use crate::time::Timestamp;
@@ -109,9 +109,9 @@ impl TokenStore for MemoryStore {
         Ok(state.records.holds(lease, now))
     }
 
-    async fn hasten(&self, key: &JobKey, now: Timestamp, haste: Haste) -> Result<(), StoreError> {
+    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
         let (mut state, clock) = self.state();
-        state.records.hasten(key, (now, haste), clock);
+        state.records.hasten(key, (due, renew), clock);
         Ok(())
     }
 

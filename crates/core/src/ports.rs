@@ -17,9 +17,7 @@ pub use idp::{
     CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Proof,
     ProofError, Refusal,
 };
-pub use store::{
-    Claim, Claimed, Created, Guard, Haste, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
-};
+pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
 /// The vault's clock runs slower or faster than time by this part at most (1/n) where it is not what the store's shows.
 pub const CLOCK_SWAY: u32 = 100;

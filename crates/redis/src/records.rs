@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redis::{ScriptInvocation, Value, from_redis_value};
 use tokenvault_core::ids::{AttemptId, Fence, Generation, JobKey, Shard};
-use tokenvault_core::ports::{Claim, Claimed, Created, Haste, Lease, StoreError, Stored, Write, Written};
+use tokenvault_core::ports::{Claim, Claimed, Created, Lease, StoreError, Stored, Write, Written};
 use tokenvault_core::record::{Fields, Record, decode, encode};
 use tokenvault_core::time::Timestamp;
 
@@ -132,13 +132,9 @@ impl RedisStore {
         Ok(found == (Some(lease.fence.0), Some(millis(lease.until))))
     }
 
-    pub(crate) async fn hasten_record(&self, key: &JobKey, now: Timestamp, haste: Haste) -> Result<(), StoreError> {
-        let why = match haste {
-            Haste::Look => "look",
-            Haste::Renew => "renew",
-        };
+    pub(crate) async fn hasten_record(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
         let mut call = scripts::HASTEN.key(keys::job(key));
-        call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(now)).arg(why);
+        call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(due)).arg(millis(renew));
         self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
     }
 

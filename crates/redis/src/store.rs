@@ -9,7 +9,7 @@ use tokenvault_core::ids::{
     AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::ports::{
-    Claim, Claimed, Created, Haste, Lease, NEWEST_SCHEMA, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Created, Lease, NEWEST_SCHEMA, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -163,8 +163,8 @@ impl TokenStore for RedisStore {
         self.holds_lease(lease).await
     }
 
-    async fn hasten(&self, key: &JobKey, now: Timestamp, haste: Haste) -> Result<(), StoreError> {
-        self.hasten_record(key, now, haste).await
+    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
+        self.hasten_record(key, due, renew).await
     }
 
     async fn time(&self) -> Result<Timestamp, StoreError> {

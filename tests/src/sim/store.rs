@@ -10,7 +10,7 @@ use tokenvault_core::ids::{
 };
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{
-    Claim, Claimed, Clock, Created, Haste, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -215,9 +215,9 @@ impl TokenStore for FaultyStore {
         self.call(read("holds", move |store: &MemoryStore| now(store.holds(&lease)))).await
     }
 
-    async fn hasten(&self, key: &JobKey, at: Timestamp, haste: Haste) -> Result<(), StoreError> {
+    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
         let key = key.clone();
-        self.call(change("hasten", move |store: &MemoryStore| now(store.hasten(&key, at, haste)))).await
+        self.call(change("hasten", move |store: &MemoryStore| now(store.hasten(&key, due, renew)))).await
     }
 
     async fn time(&self) -> Result<Timestamp, StoreError> {

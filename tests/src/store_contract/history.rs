@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use tokenvault_core::ids::{AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey};
-use tokenvault_core::ports::{Claimed, Created, Haste, Lease, SessionEntry, Stored, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claimed, Created, Lease, SessionEntry, Stored, TokenStore, Write, Written};
 use tokenvault_core::record::{Record, State, Suspension};
 use tokenvault_core::time::Timestamp;
 
@@ -35,7 +35,7 @@ pub enum Move {
     Create { job: usize, replacing: bool, due: u64 },
     Write { job: usize, aim: Aim, due: u64, seen: usize, lease: Option<usize>, give_back: bool, answering: bool },
     Claim { limit: usize },
-    Hasten { job: usize, haste: Haste },
+    Hasten { job: usize, later: u64 },
     Holds { lease: usize },
     Join { session: usize, job: usize },
     Leave { session: usize, job: usize },
@@ -71,8 +71,7 @@ pub fn a_move() -> impl Strategy<Value = Move> {
         3 => (0..JOBS, any::<bool>(), 0..60_000_u64).prop_map(|(job, replacing, due)| Move::Create { job, replacing, due }),
         10 => write,
         5 => (0..4_usize).prop_map(|limit| Move::Claim { limit }),
-        2 => (0..JOBS, prop::sample::select(vec![Haste::Look, Haste::Renew]))
-            .prop_map(|(job, haste)| Move::Hasten { job, haste }),
+        2 => (0..JOBS, prop::sample::select(vec![0, 25_000])).prop_map(|(job, later)| Move::Hasten { job, later }),
         2 => (0..3_usize).prop_map(|lease| Move::Holds { lease }),
         1 => (0..2_usize, 0..JOBS).prop_map(|(session, job)| Move::Join { session, job }),
         1 => (0..2_usize, 0..JOBS).prop_map(|(session, job)| Move::Leave { session, job }),
@@ -92,7 +91,7 @@ enum Call {
     Create { record: Box<Record>, replaces: Option<Generation>, attempt: AttemptId },
     Write { before: Box<Record>, after: Box<Record>, attempt: AttemptId, terms: Terms },
     Claim { now: Timestamp, limit: usize },
-    Hasten { key: JobKey, now: Timestamp, haste: Haste },
+    Hasten { key: JobKey, due: Timestamp, renew: Timestamp },
     Holds { key: JobKey, fence: Fence, until: Timestamp },
     Join { session: SessionKey, job: JobId },
     Leave { session: SessionKey, job: JobId },
@@ -213,7 +212,10 @@ impl Players {
                 Call::Write { before: Box::new(before), after: Box::new(aimed), attempt, terms }
             }
             Move::Claim { limit } => Call::Claim { now: self.now, limit },
-            Move::Hasten { job, haste } => Call::Hasten { key: self.jobs[job].clone(), now: self.now, haste },
+            Move::Hasten { job, later } => {
+                let (due, renew) = (self.now, self.now + std::time::Duration::from_millis(later));
+                Call::Hasten { key: self.jobs[job].clone(), due, renew }
+            }
             Move::Holds { lease } => {
                 let (key, fence, until) = self.leases.iter().rev().nth(lease)?.clone();
                 Call::Holds { key, fence, until }
@@ -255,8 +257,8 @@ impl Players {
                 let claimed = store.claim(self.jobs[0].shard(), &claim(&replica("r1"), *now, *limit)).await?;
                 Answer::Claimed(claimed.into_iter().map(taken).collect())
             }
-            Call::Hasten { key, now, haste } => {
-                store.hasten(key, *now, *haste).await?;
+            Call::Hasten { key, due, renew } => {
+                store.hasten(key, *due, *renew).await?;
                 Answer::Nothing
             }
             Call::Holds { key, fence, until } => {

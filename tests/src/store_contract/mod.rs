@@ -49,7 +49,7 @@ macro_rules! for_each_store_rule {
             leases::a_holder_who_begins_a_release_keeps_its_lease,
             leases::a_tombstone_is_never_due,
             leases::hastening_makes_a_record_due_now,
-            leases::hastening_for_a_look_leaves_the_renewal_to_its_time,
+            leases::hastening_for_a_look_leaves_the_renewal_to_a_time_of_its_own,
             leases::hastening_never_postpones,
             leases::hastening_a_leased_record_is_heard_of_by_whoever_claims_it_next,
             leases::hastening_leaves_ended_and_absent_records_alone,

@@ -16,7 +16,7 @@ use tokenvault::problem::Code;
 use tokenvault::vault::{Caller, Registration};
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName, ReplicaId};
 use tokenvault_core::pair::Vouched;
-use tokenvault_core::ports::{Created, Fleet as _, Haste};
+use tokenvault_core::ports::{Created, Fleet as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
@@ -184,7 +184,8 @@ async fn accounts(stage: &Stage, replica: &Replica, number: u64) -> Result<(Opti
 async fn renewed(replica: &Replica, number: u64) -> Result<()> {
     let before = stored(replica, number).await?.generation;
     let key = JobKey::new(tenant(), job(number));
-    replica.parts.store.hasten(&key, replica.parts.clock.now(), Haste::Renew).await?;
+    let now = replica.parts.clock.now();
+    replica.parts.store.hasten(&key, now, now).await?;
     replica.parts.wake.due();
     wait_until("a renewal", SOON, async || stored(replica, number).await.is_ok_and(|record| record.generation > before))
         .await

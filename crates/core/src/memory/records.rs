@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::due::Due;
 use crate::ids::{AttemptId, Fence, Generation, JobKey, ReplicaId, Shard};
-use crate::ports::{Claim, Claimed, Created, Guard, Haste, Lease, StoreError, Stored, Write, Written};
+use crate::ports::{Claim, Claimed, Created, Guard, Lease, StoreError, Stored, Write, Written};
 use crate::record::{Fields, Record, decode, encode};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
@@ -234,13 +234,14 @@ impl Records {
         })
     }
 
-    pub(super) fn hasten(&mut self, key: &JobKey, (due, haste): (Timestamp, Haste), now: Timestamp) {
+    pub(super) fn hasten(&mut self, key: &JobKey, (due, renew): (Timestamp, Timestamp), now: Timestamp) {
         let Some(entry) = live(&mut self.entries, key, now) else { return };
         if entry.state_is("ended") {
             return;
         }
-        if haste == Haste::Renew {
-            entry.fields.insert("renew".to_owned(), due.as_millis().to_string().into_bytes());
+        let stands = entry.fields.get("renew").and_then(|at| std::str::from_utf8(at).ok()?.parse().ok());
+        if !stands.is_some_and(|at: u64| at > due.as_millis() && at < renew.as_millis()) {
+            entry.fields.insert("renew".to_owned(), renew.as_millis().to_string().into_bytes());
         }
         if entry.lease.is_some() {
             return;

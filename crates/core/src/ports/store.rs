@@ -107,15 +107,6 @@ pub struct Guard {
 /// One change of one record. An ended record is never changed again, whatever the guard says; only
 /// [`TokenStore::create`] puts another in its place.
 ///
-/// What a record is made due for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Haste {
-    /// Its session is looked at; its pair is replaced when its time comes.
-    Look,
-    /// Its pair is replaced.
-    Renew,
-}
-
 /// What becomes of the lease and of the record's entry in the due index, in this order:
 ///
 /// 1. Without `due_at` (a tombstone) the entry goes, and any lease with it.
@@ -270,9 +261,11 @@ pub trait TokenStore: Send + Sync {
     /// job. Whether its deadline has passed is for the holder to watch.
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError>;
 
-    /// Makes a record that has not ended due now. One that is leased stays with its holder, who is at work already; should the
-    /// holder vanish, the next one finds that the pair is to be renewed.
-    async fn hasten(&self, key: &JobKey, now: Timestamp, haste: Haste) -> Result<(), StoreError>;
+    /// Makes a record that has not ended due at an instant, if it is not due sooner, and its pair to be renewed from another
+    /// one on: before that it is only looked at. A time of renewal that lies between the two stays. A record that is leased
+    /// stays with its holder, whose write may set it a later time; should the holder vanish, the next one finds from when
+    /// on the pair is to be renewed.
+    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError>;
 
     /// The store's own clock, by which replicas agree on the time.
     async fn time(&self) -> Result<Timestamp, StoreError>;

@@ -1,15 +1,16 @@
--- Makes a record due now, unless it has ended. One that is leased stays so; whoever claims it next finds that it is to be
--- renewed.
+-- Makes a record due at an instant and to be renewed from another one on, unless it has ended. A time of renewal that lies
+-- between the two stays. One that is leased stays so; whoever claims it next finds from when on it is to be renewed.
 --
 -- KEYS  1 record   2 due set of its shard
--- ARGV  1 member of the due set   2 now (ms)   3 'renew' if its pair is to be replaced
+-- ARGV  1 member of the due set   2 the instant (ms)   3 the other one (ms)
 -- Answers 1 if it was made due, else 0.
-local state = redis.call('HMGET', KEYS[1], 'state', 'lease_until')
+local state = redis.call('HMGET', KEYS[1], 'state', 'lease_until', 'renew')
 if not state[1] or state[1] == 'ended' then
   return 0
 end
-if ARGV[3] == 'renew' then
-  redis.call('HSET', KEYS[1], 'renew', ARGV[2])
+local renew = tonumber(state[3] or '')
+if not renew or renew <= tonumber(ARGV[2]) or renew >= tonumber(ARGV[3]) then
+  redis.call('HSET', KEYS[1], 'renew', ARGV[3])
 end
 if state[2] then
   return 0

@@ -5,8 +5,10 @@
 //! waiting, further looks follow. The first is in the store before the answer is given, and any replica may take it; the
 //! further ones are in this process alone. What none of them sees is seen by the next renewal.
 //!
-//! A look asks, and does nothing else. An exchange that meets Keycloak in the middle of ending the session can keep it alive:
-//! the client session it makes is written when the session has just been removed, and the session is there again.
+//! An exchange that meets Keycloak in the middle of ending the session can keep it alive: the client session it makes is
+//! written when the session has just been removed, and the session is there again. So a job that is active is only looked
+//! at for as long as Keycloak may take, and then it is renewed: a look that got no answer is made up for by that, whichever
+//! replica does it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use tokenvault_core::ids::{ClientId, JobId, JobKey, SessionKey, TenantId, UserId};
-use tokenvault_core::ports::{Client, Haste, StoreError};
+use tokenvault_core::ports::{Client, StoreError};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::LogoutToken;
 use tokio::sync::Semaphore;
@@ -26,6 +28,8 @@ use crate::parts::Parts;
 const FIRST_LOOK: Duration = Duration::from_millis(150);
 /// Pauses before the further looks. Keycloak gives each client of a session five seconds to answer.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
+/// From the answer until the jobs are renewed, should their session live on. By then Keycloak is done with its clients.
+const SETTLED: Duration = Duration::from_secs(25);
 /// Sessions that are looked at repeatedly at a time. With more than that, the first look must do.
 const MAX_FOLLOWED: usize = 1024;
 /// Jobs that are made due at a time.
@@ -60,10 +64,12 @@ impl Hints {
     /// not all of them could be reached.
     pub(super) async fn follow(self: &Arc<Self>, tenant: &TenantId, token: &LogoutToken) -> Result<usize, StoreError> {
         let meant = self.meant(tenant, token);
-        let jobs = self.hasten(tenant, &meant, self.parts.clock.now() + FIRST_LOOK).await?;
+        let now = self.parts.clock.now();
+        let settled = now + SETTLED;
+        let jobs = self.hasten(tenant, &meant, (now + FIRST_LOOK, settled)).await?;
         // A session without jobs may be getting one right now; then the registration's own look at Keycloak decides.
         if jobs > 0 {
-            self.look_again(tenant.clone(), meant);
+            self.look_again(tenant.clone(), meant, settled);
         }
         Ok(jobs)
     }
@@ -84,12 +90,17 @@ impl Hints {
         Meant::Nothing
     }
 
-    async fn hasten(&self, tenant: &TenantId, meant: &Meant, due: Timestamp) -> Result<usize, StoreError> {
+    async fn hasten(
+        &self,
+        tenant: &TenantId,
+        meant: &Meant,
+        (due, renew): (Timestamp, Timestamp),
+    ) -> Result<usize, StoreError> {
         let keys = self.jobs(meant).await?.into_iter().map(|job| JobKey::new(tenant.clone(), job));
         let keys: Vec<JobKey> = keys.collect();
         let count = keys.len();
         let store = &self.parts.store;
-        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due, Haste::Look).await });
+        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due, renew).await });
         hastened.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         Ok(count)
     }
@@ -115,7 +126,7 @@ impl Hints {
         Ok(jobs)
     }
 
-    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant) {
+    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant, settled: Timestamp) {
         let Ok(place) = Arc::clone(&self.followed).try_acquire_owned() else {
             tracing::warn!(%tenant, "too many logouts at once; the jobs of this one are looked at only once");
             return;
@@ -124,18 +135,18 @@ impl Hints {
         tokio::spawn(async move {
             let _place = place;
             let stop = this.stop.clone();
-            stop.run_until_cancelled(this.looks(&tenant, &meant)).await;
+            stop.run_until_cancelled(this.looks(&tenant, &meant, settled)).await;
         });
     }
 
     /// The first look is due in the store by now and needs only the tap; the others are made due here. A job that is being
     /// renewed at the moment, or whose session still seemed to live, is met by the next of them.
-    async fn looks(&self, tenant: &TenantId, meant: &Meant) {
+    async fn looks(&self, tenant: &TenantId, meant: &Meant, settled: Timestamp) {
         tokio::time::sleep(FIRST_LOOK).await;
         self.parts.wake.due();
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
-            match self.hasten(tenant, meant, self.parts.clock.now()).await {
+            match self.hasten(tenant, meant, (self.parts.clock.now(), settled)).await {
                 Ok(0) => return,
                 Ok(_) => self.parts.wake.due(),
                 Err(error) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokenvault_core::ids::{JobKey, TenantId};
 use tokenvault_core::policy::urgency;
-use tokenvault_core::ports::{Haste, Lease, Write};
+use tokenvault_core::ports::{Lease, Write};
 use tokenvault_core::record::{EndReason, Record};
 use tokenvault_core::time::Timestamp;
 
@@ -77,7 +77,8 @@ impl Reconciler {
         self.traffic.share_among(tenants.count());
         let found = self.waiting.take(tenants.version(), |tenant| tenants.get(tenant).is_some());
         for job in found {
-            if let Err(error) = self.parts.store.hasten(&job, self.parts.clock.now(), Haste::Renew).await {
+            let now = self.parts.clock.now();
+            if let Err(error) = self.parts.store.hasten(&job, now, now).await {
                 return tracing::debug!(%error, "jobs that waited for a change of the tenants come up by themselves");
             }
         }

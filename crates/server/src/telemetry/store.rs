@@ -7,7 +7,7 @@ use tokenvault_core::ids::{
     AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::ports::{
-    Claim, Claimed, Created, Haste, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -57,7 +57,7 @@ hand_on! {
     fn write(write: &Write<'_>) -> Written;
     fn claim(shard: Shard, claim: &Claim<'_>) -> Vec<Claimed>;
     fn holds(lease: &Lease) -> bool;
-    fn hasten(key: &JobKey, now: Timestamp, haste: Haste) -> ();
+    fn hasten(key: &JobKey, due: Timestamp, renew: Timestamp) -> ();
     fn time() -> Timestamp;
     fn epoch() -> StoreEpoch;
     fn count_due(shard: Shard, now: Timestamp) -> u64;

@@ -105,11 +105,21 @@ impl Vault {
     async fn exchange_into(
         &self,
         wanted: &Wanted<'_>,
-        Evidence { proof, token }: Evidence<'_>,
+        evidence: Evidence<'_>,
         session: SessionRef,
     ) -> Result<Held, Problem> {
-        let client = &wanted.rules.client;
         let asked_at = self.parts.clock.now();
+        let grant = self.granted(&wanted.rules.client, evidence).await?;
+        Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
+    }
+
+    /// Exchanges a token that is found live, for nobody who stays in its session.
+    pub(super) async fn exchange_once(&self, client: &Client, evidence: Evidence<'_>) -> Result<Grant, Problem> {
+        self.assert_live(client, evidence).await?;
+        self.granted(client, evidence).await
+    }
+
+    async fn granted(&self, client: &Client, Evidence { proof, token }: Evidence<'_>) -> Result<Grant, Problem> {
         let granted = self.parts.idp.exchange(client, token).await.map_err(|error| match error {
             GrantError::Refused(Refusal::TokenTooLong) => too_long(token),
             error => grant_problem(error),
@@ -120,7 +130,7 @@ impl Vault {
         }
         let grant = granted.and_then(|grant| same_session(grant, proof))?;
         self.parts.observer.granted(grant.access.expose().len());
-        Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
+        Ok(grant)
     }
 
     async fn impersonate(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Result<Acquired, Problem> {
@@ -201,7 +211,7 @@ impl Vault {
     }
 
     /// Takes a job out of a session it did not come to live in. What fails here is an entry too many.
-    pub(super) async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
+    async fn leave(&self, key: &JobKey, client: &Client, sid: &SessionId) {
         let _ = self.parts.store.leave_session(&client.session(sid), &key.job).await;
     }
 }
@@ -289,8 +299,8 @@ fn too_long(token: &AccessToken) -> Problem {
     let length = token.expose().len();
     tracing::warn!(length, "a user's access token is longer than Keycloak takes for an exchange");
     let detail = format!(
-        "The access token has {length} characters, more than Keycloak takes for an exchange (20000, in earlier versions \
-         of 26 4000). Lightweight access tokens of the client that users log in with do not grow with the user's roles."
+        "The access token has {length} characters, more than Keycloak takes for an exchange (20000; earlier \
+         releases of Keycloak 26: 4000). Lightweight access tokens of the client that users log in with do not grow with the user's roles."
     );
     Problem::new(Code::IdpRejected, detail).with("reason", Refusal::TokenTooLong.code()).with("length", length)
 }

@@ -6,9 +6,9 @@ use tokenvault_core::ports::{Write, Written};
 use tokenvault_core::record::{self, Anchor, EndReason, OnLogout, Record};
 
 use super::acquire::{Evidence, rejected};
-use super::children::{reads, within};
+use super::children::{ends_within, may_read, reads};
 use super::read::ended;
-use super::register::{Terms, Wanted, readers, too_late};
+use super::register::{Terms, Wanted, too_late};
 use super::{Caller, Registered, Registration, Vault, store_problem, view};
 use crate::problem::{Code, Problem};
 
@@ -42,14 +42,13 @@ impl Vault {
         if let Some(parent) = &after.parent {
             let parent = self.load(&JobKey::new(after.key.tenant.clone(), parent.clone())).await?;
             let parent = parent.ok_or_else(|| ended(EndReason::Released))?.record;
-            // The parent may have been given an earlier end or fewer readers since: reads go by that, and a repetition
-            // that asks for nothing else is answered as before.
-            let asked = Record {
-                expires_at: if request.expires_at.is_some() { after.expires_at } else { parent.expires_at },
-                readers: readers(request),
-                ..after.clone()
-            };
-            within(&asked, &parent)?;
+            // The parent may have been narrowed since. Reads go by that, and what is not asked for anew is left as it is.
+            if after.expires_at > before.expires_at {
+                ends_within(after.expires_at, &parent)?;
+            }
+            for module in after.readers.difference(&before.readers) {
+                may_read(module, &parent)?;
+            }
         }
         match (before.on_logout, request.on_logout) {
             (OnLogout::Revoke, Some(OnLogout::Continue)) => {
@@ -59,6 +58,10 @@ impl Vault {
             _ => {}
         }
         if after != *before {
+            if after.parent.is_some() && !caller.reads {
+                // The parent does not stand in for the proof, so the token has to be one.
+                self.prove(&after.key, request.token()?, request.user_id.as_ref()).await?;
+            }
             if record::terms(&after) != record::terms(before) {
                 after = self.parts.vouched(&after);
             }

@@ -4,12 +4,13 @@
 //! stand in for the proof: it was proven, and whoever may read its token gains nothing by a child. A token that is given is
 //! still checked.
 
-use tokenvault_core::ids::{Generation, JobId, JobKey, UserId};
-use tokenvault_core::record::{Acquisition, EndReason, OnLogout, Record};
+use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
+use tokenvault_core::record::{EndReason, OnLogout, Record};
+use tokenvault_core::time::Timestamp;
 
 use super::acquire::{Evidence, rejected};
 use super::read::ended;
-use super::register::{Terms, Wanted, blank, readers};
+use super::register::{Terms, blank, readers};
 use super::{Caller, Registered, Registration, Vault, store_problem};
 use crate::problem::{Code, Problem};
 
@@ -45,11 +46,9 @@ impl Vault {
         if (request.on_logout, parent.on_logout) == (Some(OnLogout::Continue), OnLogout::Revoke) {
             return Err(Problem::new(Code::Unsupported, "The parent ends at logout, and its children with it."));
         }
-        if let Some((proof, token)) = &proof {
-            self.assert_same_account(key, Evidence { proof, token }, &parent, terms).await?;
-        }
         self.reserve(&parent.user, key, terms.keep_until).await?;
-        let created = self.enter_child(caller, key, request, &parent, (terms, previous)).await;
+        let evidence = proof.as_ref().map(|(proof, token)| Evidence { proof, token });
+        let created = self.enter_child(caller, key, (request, evidence), &parent, (terms, previous)).await;
         self.unless_created(&parent.user, key, terms, created).await
     }
 
@@ -67,32 +66,19 @@ impl Vault {
     }
 
     /// Users may be able to write the claim they are known by, and one who writes another's must not come by their token as
-    /// a part of their job. One session has one user; of another session's user the exchange says who it is.
-    async fn assert_same_account(
-        &self,
-        key: &JobKey,
-        evidence: Evidence<'_>,
-        parent: &Record,
-        terms: &Terms,
-    ) -> Result<(), Problem> {
-        let sessions = parent.session.iter().chain(parent.anchor.iter().map(|anchor| &anchor.session));
-        let together = sessions.into_iter().any(|session| session.sid == evidence.proof.sid);
-        let rules = self.rules(&key.tenant)?;
-        let Some(account) = parent.account.as_ref().filter(|_| !together && rules.user_id_claim != "sub") else {
-            return Ok(());
-        };
-        let wanted = Wanted {
-            key,
-            rules: &rules,
-            acquisition: Acquisition::Exchange,
-            on_logout: OnLogout::Revoke,
-            expires_at: terms.expires_at,
-            keep_until: terms.keep_until,
-        };
-        let held = self.exchange(&wanted, evidence).await;
-        // The child lives by its parent's pair, not in this session.
-        self.leave(key, &rules.client, &evidence.proof.sid).await;
-        if held?.grant.account.as_ref() == Some(account) { Ok(()) } else { Err(another_users()) }
+    /// a part of their job. One session has one user; of another session's user an exchange says who it is, where the
+    /// parent's is known. The pair is dropped: a child lives by its parent's.
+    async fn assert_same_account(&self, evidence: Evidence<'_>, parent: &Record) -> Result<(), Problem> {
+        let mut sessions = parent.session.iter().chain(parent.anchor.iter().map(|anchor| &anchor.session));
+        let together = sessions.any(|session| session.sid == evidence.proof.sid);
+        let rules = self.rules(&parent.key.tenant)?;
+        match &parent.account {
+            Some(account) if !together && rules.user_id_claim != "sub" => {
+                let grant = self.exchange_once(&rules.client, evidence).await?;
+                if grant.account.as_ref() == Some(account) { Ok(()) } else { Err(another_users()) }
+            }
+            _ => Ok(()),
+        }
     }
 
     /// It enters its parent before its record is created, and stays entered if that fails: another registration of the same
@@ -101,7 +87,7 @@ impl Vault {
         &self,
         caller: &Caller,
         key: &JobKey,
-        request: &Registration,
+        (request, evidence): (&Registration, Option<Evidence<'_>>),
         parent: &Record,
         (terms, previous): (&Terms, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
@@ -117,7 +103,16 @@ impl Vault {
             if request.expires_at.is_some() { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
         record.keep_until = record.expires_at + rules.renewal.tombstone_ttl;
         record.due_at = Some(record.expires_at);
-        within(&record, parent)?;
+        if parent.parent.is_some() {
+            return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
+        }
+        ends_within(record.expires_at, parent)?;
+        for module in std::iter::once(&record.registrar).chain(&record.readers) {
+            may_read(module, parent)?;
+        }
+        if let Some(evidence) = evidence {
+            self.assert_same_account(evidence, parent).await?;
+        }
         if !self.parts.store.add_child(&parent.key, &key.job, rules.max_children).await.map_err(store_problem)? {
             return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
         }
@@ -140,17 +135,17 @@ pub(super) fn reads(caller: &Caller) -> Result<(), Problem> {
     Err(Problem::new(Code::ActionDenied, detail))
 }
 
-pub(super) fn within(child: &Record, parent: &Record) -> Result<(), Problem> {
-    if parent.parent.is_some() {
-        return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
+pub(super) fn ends_within(expires_at: Timestamp, parent: &Record) -> Result<(), Problem> {
+    if expires_at <= parent.expires_at {
+        return Ok(());
     }
-    if child.expires_at > parent.expires_at {
-        return Err(Problem::new(Code::ExpiresAtTooLate, "A child ends no later than its parent.")
-            .with("latest", parent.expires_at.to_string()));
+    let problem = Problem::new(Code::ExpiresAtTooLate, "A child ends no later than its parent.");
+    Err(problem.with("latest", parent.expires_at.to_string()))
+}
+
+pub(super) fn may_read(module: &ModuleName, parent: &Record) -> Result<(), Problem> {
+    if parent.may_read(module) {
+        return Ok(());
     }
-    let outside = std::iter::once(&child.registrar).chain(&child.readers).find(|module| !parent.may_read(module));
-    match outside {
-        Some(module) => Err(Problem::new(Code::ActionDenied, format!("{module} may not read the parent job."))),
-        None => Ok(()),
-    }
+    Err(Problem::new(Code::ActionDenied, format!("{module} may not read the parent job.")))
 }

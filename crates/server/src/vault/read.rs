@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenvault_core::ids::{JobId, JobKey};
 use tokenvault_core::policy::{Ask, Serve, serve};
-use tokenvault_core::ports::{Haste, Stored};
+use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndKind, EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
 
@@ -55,7 +55,7 @@ impl Vault {
             // away, their number must not become the number of attempts.
             let scheduled = owner.record.renew_at.max(owner.record.due_at).is_some_and(|at| at > now);
             if scheduled && owner.leased_until.is_none() && owner.record.failures == 0 {
-                self.parts.store.hasten(&owner.record.key, now, Haste::Renew).await.map_err(store_problem)?;
+                self.parts.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
                 self.parts.wake.due();
             }
             // The first to wait looks once more: what was renewed before it waited is not told again.

@@ -8,6 +8,7 @@ use tokenvault::problem::Code;
 use tokenvault::vault::{Caller, ProvenBy, Registered, Registration};
 use tokenvault_core::ids::{ModuleName, UserId};
 use tokenvault_core::record::{Acquisition, OnLogout};
+use tokenvault_core::secret::AccessToken;
 
 use super::stage::{self, LIFE, Stage, caller, job, request};
 
@@ -118,21 +119,39 @@ async fn a_repetition_is_answered_though_the_parent_has_been_narrowed_since() {
     (narrow.readers, narrow.expires_at) = (Some(reader("mod-other")), Some(end - Duration::from_mins(10)));
     stage.register("parent", narrow).await.expect("the same job");
 
-    assert!(!stage.register("plain", tokenless("parent")).await.expect("the same child").created);
-    assert_eq!(refused(&stage, "mod-di", "part", part()).await, Code::ActionDenied, "a reader that is asked for anew");
-    let late = Registration { expires_at: Some(end), ..tokenless("parent") };
-    assert_eq!(refused(&stage, "mod-di", "plain", late).await, Code::ExpiresAtTooLate, "an end that is asked for anew");
+    for (name, again) in [("plain", tokenless("parent")), ("part", part())] {
+        assert!(!stage.register(name, again).await.expect("the same child").created, "{name}");
+    }
+    let outsider = Registration { readers: Some(reader("mod-stranger")), ..tokenless("parent") };
+    assert_eq!(refused(&stage, "mod-di", "part", outsider).await, Code::ActionDenied, "another reader");
+    let late = Registration { expires_at: Some(end + Duration::from_secs(1)), ..tokenless("parent") };
+    assert_eq!(refused(&stage, "mod-di", "plain", late).await, Code::ExpiresAtTooLate, "a later end");
+    let request = tokenvault::vault::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
+    let read = stage.vault.read(&caller("mod-srm"), &job("part"), request).await;
+    assert_eq!(read.expect_err("the parent is not for that reader any more").code, Code::JobNotFound);
 }
 
 #[tokio::test]
-async fn who_may_not_read_any_more_amends_nothing_without_a_token() {
+async fn who_may_not_read_any_more_amends_nothing_without_a_proof() {
     let stage = with_parent().await;
     stage.register("part", tokenless("parent")).await.expect("a child");
+    let user = stage.record("part").await.user;
     let blind = Caller { reads: false, ..caller("mod-di") };
     let amended = Registration { readers: Some(reader("mod-srm")), ..tokenless("parent") };
     let answer = stage.vault.register(&blind, job("part"), amended).await;
     assert_eq!(answer.expect_err("no right to read").code, Code::ActionDenied);
+    let with = |token: &str| Registration {
+        access_token: Some(AccessToken::new(token)),
+        user_id: Some(user.clone()),
+        readers: Some(reader("mod-srm")),
+        ..tokenless("parent")
+    };
+    let answer = stage.vault.register(&blind, job("part"), with("x")).await;
+    assert_eq!(answer.expect_err("no proof").code, Code::TokenRejected);
     assert!(stage.record("part").await.readers.is_empty());
+    let ui = stage.login().await;
+    let amended = stage.vault.register(&blind, job("part"), with(&ui.access)).await.expect("the same child");
+    assert_eq!(amended.job.readers, [ModuleName::parse("mod-srm").expect("a module")]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
-use tokenvault_core::ports::{Haste, Stored};
+use tokenvault_core::ports::Stored;
 use tokenvault_core::record::State;
 
 use super::Office;
@@ -14,6 +14,9 @@ use crate::vault::store_problem;
 
 /// How long a page is searched for. What was found by then is shown, and where to go on.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a renewal is asked for while somebody has the job in hand, and how long after each time.
+const ASKED: u32 = 6;
+const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 impl Office {
     pub(super) async fn load(&self, key: &JobKey) -> Result<Stored, Problem> {
@@ -88,9 +91,22 @@ impl Office {
             return Err(Problem::new(Code::Unsupported, why));
         }
         let pause = self.parts.fleet.paused().await.map_err(store_problem)?;
-        let now = self.parts.clock.now();
-        self.parts.store.hasten(&owner.record.key, now, Haste::Renew).await.map_err(store_problem)?;
-        self.parts.wake.due();
+        let mut leased = owner.leased_until.is_some();
+        for _ in 0..ASKED {
+            let now = self.parts.clock.now();
+            self.parts.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
+            self.parts.wake.due();
+            if !leased {
+                break;
+            }
+            // Whoever has it in hand may only be looking at it, and put it off again.
+            tokio::time::sleep(ASK_AGAIN).await;
+            let stored = self.load(&owner.record.key).await?;
+            if stored.record.generation > owner.record.generation {
+                break;
+            }
+            leased = stored.leased_until.is_some();
+        }
         Ok(Renewal { owner, pause })
     }
 }

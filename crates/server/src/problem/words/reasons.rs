@@ -23,7 +23,7 @@ const IDP_REJECTED: &[Word] = &[
     reason(
         IDP,
         "token_too_long",
-        "The user's access token has more characters than Keycloak takes for an exchange: 20 000, in earlier versions of 26 4 000. `length` says how many. A regular token of a user with more than some 200 of FOLIO's roles is such a one.",
+        "The user's access token has more characters than Keycloak takes for an exchange: 20 000 (earlier releases of Keycloak 26: 4 000). `length` says how many. A regular token of a user with more than some 200 of FOLIO's roles is such a one.",
         By::Realm,
         "Give the client that users log in with lightweight access tokens, as FOLIO's own tenants have (`client.use.lightweight.access.token.enabled`), and run deploy/keycloak/setup.sh, which maps the vault's claims into them; or let its tokens carry fewer roles. `tokenvault doctor` finds it with an administrator's token (`proof-size`).",
     ),

@@ -5,7 +5,8 @@
 //! and the bytes of all others are overwritten where they arrived. A large head takes no more memory than a small one,
 //! however slowly it comes, and nobody's token lies about in a buffer while its request waits.
 //!
-//! Nothing is decided here: whatever is not plain goes to hyper as it came, and is refused by it.
+//! Nothing is decided here about a head: whatever is not plain goes to hyper as it came, and is refused by it. What follows
+//! the last chunk of a body is left out whole; where its end could be in two places, the body is spoilt.
 
 mod fields;
 mod http1;
@@ -28,6 +29,8 @@ pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const MAX_PASSED: usize = 16 * 1024;
 /// As much as this waits for hyper before no more is read.
 const AHEAD: usize = 16 * 1024;
+/// What comes is taken in pieces of this size at least, as far as it has come.
+const LEAST: usize = 1024;
 /// No header that is passed on has a longer name.
 const LONGEST_NAME: usize = 64;
 
@@ -69,8 +72,10 @@ impl Names {
 pub struct Sifted<S> {
     stream: S,
     sieve: Sieve,
-    /// What hyper is to be given still, in the pieces that it came in; and what has been given of the first.
+    /// What hyper is to be given still, in the pieces that it came in.
     passed: VecDeque<Zeroizing<Vec<u8>>>,
+    /// How much that is, and how much of the first has been given.
+    waits: usize,
     given: usize,
     /// What is to follow it.
     failed: Option<io::Error>,
@@ -108,7 +113,7 @@ impl<S> Sifted<S> {
             Heads::Sifted(names) if http2 => Sieve::Http2(http2::Sieve::new(Names(names))),
             Heads::Sifted(names) => Sieve::Http1(http1::Sieve::new(Names(names))),
         };
-        Self { stream, sieve, passed: VecDeque::new(), given: 0, failed: None }
+        Self { stream, sieve, passed: VecDeque::new(), waits: 0, given: 0, failed: None }
     }
 
     /// Gives as much as there is room for.
@@ -118,6 +123,7 @@ impl<S> Sifted<S> {
             let some = &left[..left.len().min(buf.remaining())];
             buf.put_slice(some);
             self.given += some.len();
+            self.waits -= some.len();
             if self.given < first.len() {
                 return;
             }
@@ -128,11 +134,20 @@ impl<S> Sifted<S> {
 }
 
 impl<S: AsyncRead + Unpin> Sifted<S> {
+    /// Takes into room that is large enough. hyper asks for as much as it lacks, which may be a byte: in such pieces it would
+    /// not come to an end.
+    fn taken(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        if buf.remaining() < LEAST {
+            return self.take(cx, &mut ReadBuf::new(&mut [0; LEAST]));
+        }
+        self.take(cx, buf)
+    }
+
     /// Takes what has come, all of it: requests may follow each other, and hyper reads no further while one of them waits.
     /// What is not taken lies about behind TLS as it came. Whether the stream is over.
     fn take(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
         let before = buf.filled().len();
-        while self.passed.iter().map(|piece| piece.len()).sum::<usize>() < AHEAD {
+        while self.waits < AHEAD {
             match Pin::new(&mut self.stream).poll_read(cx, buf) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(taken) => taken?,
@@ -144,7 +159,11 @@ impl<S: AsyncRead + Unpin> Sifted<S> {
             let passed = self.sieve.sift(received);
             received.zeroize();
             buf.set_filled(before);
-            self.passed.extend(Some(passed?).filter(|passed| !passed.is_empty()));
+            let passed = passed?;
+            if !passed.is_empty() {
+                self.waits += passed.len();
+                self.passed.push_back(passed);
+            }
         }
         Poll::Ready(Ok(false))
     }
@@ -158,7 +177,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Sifted<S> {
         }
         let over = match this.failed {
             Some(_) => true,
-            None => match this.take(cx, buf) {
+            None => match this.taken(cx, buf) {
                 Poll::Pending => false,
                 Poll::Ready(Ok(over)) => over,
                 Poll::Ready(Err(error)) => {

@@ -421,3 +421,22 @@ async fn what_follows_a_request_is_sifted_before_hyper_has_read_that() {
     connection.read_to_string(&mut rest).await.unwrap();
     assert_eq!(rest, "GET / HTTP/1.1\r\n\r\n", "and then the end");
 }
+
+#[tokio::test]
+async fn a_reader_that_asks_for_a_byte_gets_it_and_no_byte_is_a_piece_of_its_own() {
+    let (mut near, far) = tokio::io::duplex(64 * 1024);
+    let mut connection = Sifted::new(far, Heads::Sifted(KEPT), false);
+    let body = "x".repeat(40_000);
+    let all = format!("PUT / HTTP/1.1\r\ncontent-length: 40000\r\n\r\n{body}");
+    near.write_all(all.as_bytes()).await.unwrap();
+    drop(near);
+
+    assert_eq!(connection.read_u8().await.unwrap(), b'P');
+    assert!((1..=AHEAD / LEAST + 1).contains(&connection.passed.len()), "{} pieces", connection.passed.len());
+    let waits: usize = connection.passed.iter().map(|piece| piece.len()).sum();
+    assert_eq!(waits - 1, connection.waits);
+    let mut rest = String::new();
+    connection.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, all[1..]);
+    assert_eq!(connection.waits, 0);
+}
