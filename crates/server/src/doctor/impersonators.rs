@@ -2,6 +2,7 @@
 //! everybody.
 
 use serde_json::Value;
+use tokenvault_core::ids::ClientId;
 use tokenvault_keycloak::Unlearnt;
 
 use super::Report;
@@ -16,7 +17,7 @@ const PERMISSIONS: usize = 100;
 
 /// Without an administrator's token: by the name alone. `(why, remedy)` is said of all others.
 pub(super) fn by_name(realm: &Realm<'_>, (why, remedy): (&str, &str), report: &mut Report) {
-    let accepted = realm.tenant.accepted_clients.iter().map(|client| client.as_str());
+    let accepted = realm.tenant.accepted_clients.iter().map(ClientId::as_str);
     let (folios, others): (Vec<_>, Vec<_>) = accepted.partition(|name| *name == OF_FOLIO);
     for name in folios {
         hazard(realm, name, "is FOLIO's client for impersonation", report);
@@ -44,7 +45,7 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[Client
                 hazard(realm, name, how, report);
             }
             Ok(Grant::Permission) => {
-                hazard(realm, name, "may impersonate users (a permission on users names it)", report)
+                hazard(realm, name, "may impersonate users (a permission on users names it)", report);
             }
             Ok(_) | Err(_) if name == OF_FOLIO => hazard(realm, name, "is FOLIO's client for impersonation", report),
             Ok(Grant::Nothing) => {
