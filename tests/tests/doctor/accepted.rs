@@ -56,7 +56,10 @@ async fn a_client_whose_tokens_cannot_be_proofs_is_a_hazard() -> Result<()> {
     ];
     for (finding, remedy, change) in cases {
         let sound = stage.change(&ui, change).await?;
-        examine(&stage).await?.expect_only("accepted-client", finding, remedy)?;
+        let found = examine(&stage).await?;
+        found.expect_only("accepted-client", finding, remedy)?;
+        let named = found.remedy("accepted-client").contains(&format!("--ui-client {ui}"));
+        assert_eq!(named, remedy == again, "the script cures it where it is told of the client: {found}");
         stage.restore(&sound).await?;
     }
 

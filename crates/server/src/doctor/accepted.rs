@@ -98,13 +98,13 @@ fn unusable(client: &Client, settings: &Value) -> Problem {
 fn audience(realm: &Realm<'_>, client: &Client) -> Problem {
     let own = realm.tenant.client_id.as_str();
     let finding = client.lacks(&format!("the audience {own}"), client.carries_audience(own))?;
-    Some((finding, AGAIN.to_owned()))
+    Some((finding, format!("{AGAIN}, and --ui-client {}", client.name)))
 }
 
 fn claim(realm: &Realm<'_>, client: &Client) -> Problem {
     let claim = realm.tenant.user_id_claim.as_str();
     let finding = client.lacks(&format!("`{claim}`"), client.carries_claim(claim))?;
-    Some((finding, mapping(claim)))
+    Some((finding, format!("{}; --ui-client {} must be among them", mapping(claim), client.name)))
 }
 
 /// Whether the claim is made of the same thing in the client's tokens and in the vault's.
