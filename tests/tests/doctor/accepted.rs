@@ -56,7 +56,10 @@ async fn a_client_whose_tokens_cannot_be_proofs_is_a_hazard() -> Result<()> {
     ];
     for (finding, remedy, change) in cases {
         let sound = stage.change(&ui, change).await?;
-        examine(&stage).await?.expect_only("accepted-client", finding, remedy)?;
+        let found = examine(&stage).await?;
+        found.expect_only("accepted-client", finding, remedy)?;
+        let named = found.remedy("accepted-client").contains(&format!("--ui-client {ui}"));
+        assert_eq!(named, remedy == again, "the script cures it where it is told of the client: {found}");
         stage.restore(&sound).await?;
     }
 
@@ -141,11 +144,89 @@ async fn a_client_that_gets_tokens_of_any_user_is_a_hazard_that_can_be_accepted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn permissions_that_are_not_judged_leave_it_unchecked_who_may_impersonate() -> Result<()> {
+    let stage = ready().await?;
+    let (admin, realm) = (stage.realm().admin(), stage.realm().name());
+    stage.realm().admin().update_realm(realm, &json!({ "adminPermissionsEnabled": true })).await?;
+    assert_eq!(examine(&stage).await?.verdict("impersonating-client"), "fine", "there are none yet");
+
+    let permissions = admin.client(realm, "admin-permissions").await?;
+    let server = format!("/{realm}/clients/{}/authz/resource-server", permissions["id"].as_str().unwrap_or_default());
+    let permission =
+        json!({ "name": "schedulers", "resourceType": "Users", "scopes": ["impersonate"], "policies": [] });
+    admin.call(Method::POST, &format!("{server}/permission/scope"), Some(&permission)).await?;
+
+    let found = examine(&stage).await?;
+    assert!(found.succeeded && found.verdict("impersonating-client") == "not_checked", "{found}");
+    assert!(found.finding("impersonating-client").contains("the permission schedulers"), "{found}");
+    Ok(())
+}
+
+/// A mapper of an attribute.
+fn attribute_as(name: &str, claim: &str) -> Value {
+    let config = json!({ "user.attribute": name, "claim.name": claim, "jsonType.label": "String", "access.token.claim": "true", "lightweight.claim": "true" });
+    let kind = "oidc-usermodel-attribute-mapper";
+    json!({ "name": format!("{name} as {claim}"), "protocol": "openid-connect", "protocolMapper": kind, "config": config })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_mapper_on_the_vaults_client_is_a_hazard_that_the_remedy_ends() -> Result<()> {
+    let stage = ready().await?;
+    let (admin, realm) = (stage.realm().admin(), stage.realm().name());
+    for (claim, check) in [("keycloak_user_id", "keycloak-user-id"), ("user_id", "accepted-client")] {
+        admin.add_mapper(realm, VAULT, &attribute_as("barcode", claim)).await?;
+        let found = examine(&stage).await?;
+        assert!(found.hazards().contains(&check) && found.to_string().contains("the attribute barcode"), "{found}");
+        assert!(found.to_string().contains("setup.sh again with the options it was run with"), "{found}");
+
+        stage.set_up(&["--impersonate", "--protect-user-id"]).await?;
+
+        let found = examine(&stage).await?;
+        assert!(found.succeeded && found.verdicts("not_checked").is_empty(), "{claim}: {found}");
+    }
+
+    // The same two on both clients: which of them counts is chance.
+    for client in [stage.ui(), VAULT] {
+        admin.add_mapper(realm, client, &attribute_as("barcode", "user_id")).await?;
+    }
+    let found = examine(&stage).await?;
+    assert!(found.remedy("accepted-client").contains("leave one mapper for it on"), "{found}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_the_realm_makes_already_is_set_up_as_the_remedy_says() -> Result<()> {
+    let mut stage = ready().await?;
+    stage.tenant("user_id_claim", "preferred_username");
+    let found = examine(&stage).await?;
+    let remedy = "setup.sh again with the options it was run with, and --user-id-claim preferred_username";
+    assert!(
+        found.hazards().contains(&"accepted-client") && found.remedy("accepted-client").contains(remedy),
+        "{found}"
+    );
+
+    let options = ["--ui-client", stage.ui(), "--impersonate", "--user-id-claim", "preferred_username"];
+    stage.set_up_by(&options).await?;
+
+    let found = examine(&stage).await?;
+    assert_eq!(found.hazards(), ["writable-user-id"], "FOLIO's users can rename themselves: {found}");
+
+    stage.tenant("user_id_claim", "sid");
+    let found = examine(&stage).await?;
+    assert!(
+        !found.to_string().contains("--user-id-claim sid") && found.to_string().contains("know users by another claim"),
+        "{found}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_users_can_change_is_a_hazard() -> Result<()> {
     let mut stage = Stage::on_folio(FolioRealm::builder()).await?;
     stage.set_up(&[]).await?;
     let (finding, remedy) = ("\"Unmanaged Attributes\" are enabled", "setup.sh --protect-user-id");
     examine(&stage).await?.expect_only("writable-user-id", finding, remedy)?;
+    examine(&stage).await?.expect_only("writable-user-id", finding, "with the other options it was run with")?;
 
     let path = format!("/{}/users/profile", stage.realm().name());
     let admin = stage.realm().admin().clone();
@@ -193,6 +274,7 @@ async fn tokens_that_are_too_large_are_hazards() -> Result<()> {
     let lightweight = "client.use.lightweight.access.token.enabled";
     stage.change(&ui, |client| client["attributes"][lightweight] = json!("true")).await?;
     stage.set_up(&[]).await?;
+    assert_eq!(stage.login("second").await?.claim("sub"), "second", "the remedy changes nothing that modules see");
 
     let found = examine(&stage).await?;
     assert!(found.succeeded && found.verdict("proof-size") == "fine", "{found}");

@@ -62,8 +62,9 @@ async fn a_client_that_gets_no_token_is_a_hazard_with_its_own_remedy() -> Result
     stage.expect_only(
         "keycloak-client",
         "401",
-        "or let deploy/keycloak/setup.sh --secret-file give Keycloak the secret",
+        "or let deploy/keycloak/setup.sh --secret-file, with the other options it was run with, give Keycloak the secret",
     )?;
+    assert!(!stage.examine(&[])?.remedy("keycloak-client").contains("restart"), "the file is read again");
     let secret = stage.realm().secret(VAULT).to_owned();
     stage.private("client-secret", &secret)?;
 
@@ -76,6 +77,47 @@ async fn a_client_that_gets_no_token_is_a_hazard_with_its_own_remedy() -> Result
 
     client(&stage, |client| client["publicClient"] = json!(true)).await?;
     stage.expect_only("keycloak-client", "Public client", "Client authentication")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_proves_itself_in_another_way_than_the_vault_does_is_a_hazard() -> Result<()> {
+    let mut stage = Stage::sound().await?;
+    let (check, remedy) = ("keycloak-client", "\"Client Id and Secret\"");
+    for (kind, finding) in [
+        ("client-jwt", "client_assertion_type is missing"),
+        ("client-secret-jwt", "client_assertion_type is missing"),
+        ("client-x509", "Invalid client"),
+    ] {
+        client(&stage, |client| client["clientAuthenticatorType"] = json!(kind)).await?;
+        stage.expect_only(check, finding, remedy)?;
+        stage.expect_only(check, finding, "setup.sh --secret-file, with the other options it was run with")?;
+    }
+    assert!(!stage.examine(&[])?.remedy(check).starts_with("put the secret"));
+
+    client(&stage, |client| client["clientAuthenticatorType"] = json!("client-secret")).await?;
+    stage.forget("client_secret_file");
+    stage.tenant("private_key_jwt_file", "tls/server.key");
+    stage.expect_only(check, "Invalid client", "choose \"Signed JWT\"")?;
+    assert!(!stage.examine(&[])?.remedy(check).contains("secret"), "there is none");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_a_failure_is_told_as_not_looked_at() -> Result<()> {
+    let mut stage = Stage::sound().await?;
+    let lacking = |found: &crate::stage::Findings| {
+        let said = found.to_string();
+        assert!(said.contains("nothing more was looked at: clock-keycloak"), "{said}");
+        for check in ["keycloak-exchange", "rotation", "token-size", "impersonating-client", "proof-size"] {
+            assert!(said.contains(check), "{check} is not named: {said}");
+        }
+    };
+    stage.private("client-secret", "not the secret")?;
+    lacking(&stage.examine(&[])?);
+
+    stage.tenant("base_url", format!("http://127.0.0.1:{}/realms/x", ports::free()?));
+    lacking(&stage.examine(&[])?);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +204,9 @@ async fn lives_too_short_for_the_lease_or_for_reads_are_hazards() -> Result<()> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_scope_is_noted() -> Result<()> {
     let stage = Stage::sound().await?;
-    assert_eq!(stage.examine(&[])?.verdict("full-scope"), "note");
+    let found = stage.examine(&[])?;
+    assert_eq!(found.verdict("full-scope"), "note", "{found}");
+    assert!(found.remedy("full-scope").contains("but without --full-scope"), "it may be one of the options: {found}");
     client(&stage, |client| client["fullScopeAllowed"] = json!(false)).await?;
     assert_eq!(stage.examine(&[])?.verdict("full-scope"), "fine");
     Ok(())

@@ -7,9 +7,11 @@ mod files;
 mod folio;
 mod keycloak;
 mod redis;
+mod secrets;
 mod settings;
 #[path = "../support/setup.rs"]
 mod setup;
+mod sizes;
 mod stage;
 mod stand_in;
 

@@ -47,8 +47,56 @@ async fn a_token_that_may_not_see_the_settings_leaves_them_unchecked() -> Result
     let found = stage.examine(&["--keycloak-admin-token", &file])?;
 
     assert!(found.succeeded, "{found}");
-    for check in ["rotation", "session-length", "session-idle", "claims"] {
-        assert_eq!(found.verdict(check), "not_checked", "{found}");
+    for check in ["rotation", "session-length", "session-idle", "claims"].iter().chain(UNSEEN) {
+        assert_eq!(found.verdict(check), "not_checked", "{check}: {found}");
+    }
+    Ok(())
+}
+
+/// What the vault's own client never sees.
+const UNSEEN: &[&str] = &[
+    "consent",
+    "accepted-client",
+    "proof-age",
+    "impersonating-client",
+    "writable-user-id",
+    "token-size",
+    "proof-size",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_an_administrator_sees_is_told_as_not_checked_without_one() -> Result<()> {
+    let stage = Stage::sound().await?;
+
+    let found = stage.examine(&[])?;
+
+    assert!(found.succeeded, "{found}");
+    for check in UNSEEN {
+        assert_eq!(found.verdict(check), "not_checked", "{check}: {found}");
+        assert!(found.remedy(check).contains("--keycloak-admin-token"), "{check}: {found}");
+    }
+    assert_eq!(found.verdict("roles-hidden"), "nothing", "nobody needs it where nobody impersonates: {found}");
+    let token = stage.administrator().await?;
+    let whole = stage.examine(&["--keycloak-admin-token", &token])?;
+    for check in UNSEEN {
+        assert_eq!(whole.verdict(check), "fine", "{check}: {whole}");
+    }
+
+    stage.register("impersonate")?;
+    assert_eq!(stage.examine(&[])?.verdict("roles-hidden"), "not_checked");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_cannot_be_read_leaves_impersonation_unchecked() -> Result<()> {
+    let stage = Stage::sound().await?;
+    std::fs::remove_file(stage.file("policy.toml"))?;
+
+    let found = stage.examine(&[])?;
+
+    assert_eq!(found.hazards(), ["policy"], "{found}");
+    for check in ["keycloak-impersonation", "roles-hidden"] {
+        assert_eq!(found.verdict(check), "not_checked", "{check}: {found}");
     }
     Ok(())
 }

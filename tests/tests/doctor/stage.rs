@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokenvault_tests::harness::folio::{FolioRealm, FolioRealmBuilder};
 use tokenvault_tests::harness::keycloak::keycloak;
-use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, LabRealmBuilder, VAULT};
+use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, LabRealmBuilder, Tokens, VAULT};
 use tokenvault_tests::harness::redis::{Redis, RedisOptions};
 use tokenvault_tests::harness::vault::{binary, tokenvault};
 use tokenvault_tests::harness::{Failure, Result};
@@ -69,9 +69,14 @@ impl Stage {
 
     /// Runs deploy/keycloak/setup.sh on it.
     pub(crate) async fn set_up(&self, more: &[&str]) -> Result<()> {
+        self.set_up_by(&[more, setup::FOLIO].concat()).await
+    }
+
+    /// The same with the options of the test's choice.
+    pub(crate) async fn set_up_by(&self, options: &[&str]) -> Result<()> {
         let secret_file = self.file("client-secret").display().to_string();
         let common = ["--realm", self.tenant_name(), "--secret-file", &secret_file];
-        let run = setup::setup(keycloak().await?, &[&common, more].concat(), setup::FOLIO)?;
+        let run = setup::setup(keycloak().await?, &common, options)?;
         if run.status.success() { Ok(()) } else { Err(Failure::new(setup::said(&run))) }
     }
 
@@ -165,6 +170,14 @@ impl Stage {
         }
     }
 
+    /// What a user of FOLIO's realm gets at login.
+    pub(crate) async fn login(&self, username: &str) -> Result<Tokens> {
+        match &self.realm {
+            Some(Ground::Folio(realm)) => Ok(realm.login(realm.user(username)?).await?),
+            _ => Err(Failure::new("the stage is on no realm of FOLIO's")),
+        }
+    }
+
     /// The client that its users log in with.
     pub(crate) fn ui(&self) -> &str {
         match &self.realm {
@@ -220,6 +233,24 @@ impl Stage {
         if let Some(tenant) = tenant.and_then(toml::Value::as_table_mut) {
             tenant.insert(key.to_owned(), value.into());
         }
+    }
+
+    /// Takes a key of the tenant's away.
+    pub(crate) fn forget(&mut self, key: &str) {
+        let name = self.tenant.clone();
+        let tenant = self.config.get_mut("tenants").and_then(|tenants| tenants.get_mut(name));
+        if let Some(tenant) = tenant.and_then(toml::Value::as_table_mut) {
+            tenant.remove(key);
+        }
+    }
+
+    /// One more tenant, with all of this one's keys but the file of its secret.
+    pub(crate) fn another_tenant(&mut self, name: &str, secret_file: &str) {
+        let mut tenant = self.config["tenants"][&self.tenant].clone();
+        if let Some(tenant) = tenant.as_table_mut() {
+            tenant.insert("client_secret_file".to_owned(), secret_file.into());
+        }
+        self.set(&format!("tenants.{name}"), tenant);
     }
 
     /// Lets the module register jobs with this acquisition only.
@@ -314,6 +345,17 @@ impl Findings {
 
     pub(crate) fn verdict(&self, check: &str) -> &str {
         self.line(check)["verdict"].as_str().unwrap_or("nothing")
+    }
+
+    /// A check's verdict about one thing of several.
+    pub(crate) fn verdict_on(&self, check: &str, subject: &str) -> &str {
+        let line = self.lines.iter().find(|line| line["check"] == check && line["subject"] == subject);
+        line.and_then(|line| line["verdict"].as_str()).unwrap_or("nothing")
+    }
+
+    /// A check's finding.
+    pub(crate) fn finding(&self, check: &str) -> &str {
+        self.line(check)["finding"].as_str().unwrap_or_default()
     }
 
     /// A check's remedy.

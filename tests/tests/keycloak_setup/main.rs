@@ -1,9 +1,11 @@
 //! What deploy/keycloak offers to operators works on real Keycloak.
 
+mod claims;
 mod folio;
 mod realms;
 #[path = "../support/setup.rs"]
 mod script;
+mod secrets;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

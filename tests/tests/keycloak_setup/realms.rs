@@ -93,6 +93,34 @@ async fn administrator(realm: &FolioRealm, roles: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_role_that_the_administrator_lacks_for_impersonation_leaves_the_realm_ready_for_exchange() -> Result<()> {
+    let (keycloak, mut realm) = (keycloak().await?, FolioRealm::builder().create().await?);
+    let dir = tempfile::tempdir()?;
+    let [admin, own] = ["realm-setup", "own"].map(|name| dir.path().join(name));
+    fs::write(&admin, "a secret of the test's")?;
+    administrator(&realm, &["view-realm", "manage-clients", "view-users"]).await?;
+    let common = [
+        "--realm",
+        realm.name(),
+        "--admin-realm",
+        "{realm}",
+        "--admin-client",
+        "realm-setup",
+        "--impersonate",
+        "--secret-file",
+    ];
+    let mut command = script(keycloak, &[&common[..], &[own.to_str().unwrap_or_default()], FOLIO].concat());
+
+    let run = command.env("KEYCLOAK_ADMIN_CLIENT_SECRET_FILE", &admin).output()?;
+
+    assert!(!run.status.success() && said(&run).contains("lacks a role"), "{}", said(&run));
+    realm.learn_secret(VAULT, fs::read_to_string(&own)?.trim_end());
+    let ui = realm.login(realm.user("second")?).await?;
+    realm.exchange(&ui.access_token).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_service_account_with_the_roles_that_the_readme_names_is_administrator_enough() -> Result<()> {
     let (keycloak, realm, dir) = (keycloak().await?, FolioRealm::builder().create().await?, tempfile::tempdir()?);
     let secret_file = dir.path().join("realm-setup");
@@ -110,6 +138,20 @@ async fn a_service_account_with_the_roles_that_the_readme_names_is_administrator
     assert!(!wrong.status.success() && said(&wrong).contains("realm-setup could not log in"), "{}", said(&wrong));
     assert!(plain.status.success(), "{}", said(&plain));
     assert!(!too_little.status.success() && said(&too_little).contains("lacks a role"), "{}", said(&too_little));
+    // What needs more comes last, and does not stop the rest.
+    let unprotected =
+        run(right, &["--protect-user-id", "--secret-file", &dir.path().join("own").display().to_string()])?;
+    let told = said(&unprotected);
+    assert!(!unprotected.status.success() && told.contains("users/profile: 403"), "{told}");
+    assert!(configuration(&unprotected.stdout)?["tenants"][realm.name()].get("client_secret_file").is_some(), "{told}");
+    administrator(&realm, &["manage-realm"]).await?;
+    let protected = run(right, &["--protect-user-id"])?;
+    assert!(
+        protected.status.success() && said(&protected).contains("only administrators edit user_id"),
+        "{}",
+        said(&protected)
+    );
+
     administrator(&realm, &["manage-users", "impersonation"]).await?;
     let whole = run(right, &["--impersonate"])?;
     assert!(

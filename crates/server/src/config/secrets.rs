@@ -12,7 +12,7 @@ use tokenvault_core::secret::ClientSecret;
 use zeroize::Zeroizing;
 
 use super::tenant::{Credential, Tenant};
-use super::{Config, ConfigError, Finding};
+use super::{Config, ConfigError, Finding, Redis};
 
 /// A key of the audit log's has at least so many bytes.
 const SHORTEST_HASH_KEY: usize = 32;
@@ -39,20 +39,32 @@ impl Tenant {
     /// Reads the secrets, and tells all that is wrong with them together.
     pub fn read_secrets(&self) -> Result<TenantSecrets, Vec<Finding>> {
         let mut findings = Vec::new();
-        let secret = keep(read_secret(self.credential.file()), &mut findings);
+        let credential = keep(self.read_credential(), &mut findings);
         let adopt_clients = self
             .adopt_clients
             .iter()
             .filter_map(|(client, file)| Some((client.clone(), keep(read_secret(file), &mut findings)?)))
             .collect();
-        let credential = secret.map(|secret| match self.credential {
-            Credential::SecretFile(_) => VaultCredential::Secret(secret),
-            Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
-        });
         match credential {
             Some(credential) if findings.is_empty() => Ok(TenantSecrets { credential, adopt_clients }),
             _ => Err(findings),
         }
+    }
+
+    /// Reads how the vault's own client proves itself, and nothing else.
+    pub fn read_credential(&self) -> Result<VaultCredential, Finding> {
+        let secret = read_secret(self.credential.file())?;
+        Ok(match self.credential {
+            Credential::SecretFile(_) => VaultCredential::Secret(secret),
+            Credential::PrivateKeyJwtFile(_) => VaultCredential::PrivateKeyPem(secret),
+        })
+    }
+}
+
+impl Redis {
+    /// Reads the password, where there is one.
+    pub fn read_password(&self) -> Result<Option<ClientSecret>, Finding> {
+        self.password_file.as_deref().map(read_secret).transpose()
     }
 }
 
@@ -74,7 +86,7 @@ impl Config {
     pub fn load_secrets(&self) -> Result<Secrets, ConfigError> {
         let mut findings = Vec::new();
         let keyring = load_keyring(&self.keyring.file).map_err(|finding| findings.push(finding)).ok();
-        let redis_password = self.redis.password_file.as_ref().and_then(|file| keep(read_secret(file), &mut findings));
+        let redis_password = keep(self.redis.read_password(), &mut findings).flatten();
         let audit_hash_key =
             self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Report;
-use super::keycloak::{AGAIN, Realm};
+use super::keycloak::{AGAIN, Realm, mapping};
 use super::view::{Client, Source, View};
 
 /// The oldest proof that is taken where `max_proof_age` is not set.
@@ -44,7 +44,10 @@ pub(super) async fn examine(
             ),
             Err(error) => {
                 let remedy = "see the line on the realm's settings, and look at the client by hand";
-                report.unknown(check, realm.name(), format!("{name}: {error}"), remedy);
+                let roles = wanted.then_some("roles-hidden");
+                for check in [check, "proof-age", "impersonating-client", "proof-size"].into_iter().chain(roles) {
+                    report.unknown(check, realm.name(), format!("{name}: {error}"), remedy);
+                }
             }
         }
     }
@@ -95,30 +98,34 @@ fn unusable(client: &Client, settings: &Value) -> Problem {
 fn audience(realm: &Realm<'_>, client: &Client) -> Problem {
     let own = realm.tenant.client_id.as_str();
     let finding = client.lacks(&format!("the audience {own}"), client.carries_audience(own))?;
-    Some((finding, AGAIN.to_owned()))
+    Some((finding, format!("{AGAIN}, and --ui-client {}", client.name)))
 }
 
 fn claim(realm: &Realm<'_>, client: &Client) -> Problem {
     let claim = realm.tenant.user_id_claim.as_str();
     let finding = client.lacks(&format!("`{claim}`"), client.carries_claim(claim))?;
-    Some((finding, format!("{AGAIN}; --user-id-claim names the claim")))
+    Some((finding, format!("{}; --ui-client {} must be among them", mapping(claim), client.name)))
 }
 
 /// Whether the claim is made of the same thing in the client's tokens and in the vault's.
 fn source(realm: &Realm<'_>, client: &Client, vault: &Client) -> Problem {
     let claim = realm.tenant.user_id_claim.as_str();
     let (theirs, own) = (client.sources(claim), vault.sources(claim));
-    if theirs.is_empty() || own.is_empty() || theirs == own {
+    if theirs.is_empty() || own.is_empty() || (theirs == own && own.len() == 1) {
         return None;
     }
-    let words = |sources: BTreeSet<Source>| sources.iter().map(Source::words).collect::<Vec<_>>().join(" or ");
-    let finding = format!("maps {} onto `{claim}`, the vault's client {}", words(theirs), words(own));
+    let words = |sources: &BTreeSet<Source>| sources.iter().map(Source::words).collect::<Vec<_>>().join(" or ");
+    let finding = format!("maps {} onto `{claim}`, the vault's client {}", words(&theirs), words(&own));
     let remedy = if claim == "sub" {
-        "know users by a claim that both map alike: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh --user-id-claim user_id"
+        format!(
+            "know users by a claim that both map alike: in FOLIO `user_id_claim = \"user_id\"`, and {AGAIN}, and --user-id-claim user_id"
+        )
+    } else if theirs.len() > 1 {
+        format!("leave one mapper for it on {}; then {}", client.name, mapping(claim))
     } else {
-        "let both clients map the same thing onto it"
+        mapping(claim)
     };
-    Some((finding, remedy.to_owned()))
+    Some((finding, remedy))
 }
 
 /// Whether Keycloak tells the roles of its users, so that privileged ones can be told and refused.
@@ -133,6 +140,18 @@ fn roles(realm: &Realm<'_>, client: &Client, report: &mut Report) {
         format!("introspection of {name}'s tokens does not tell all roles of their users: who is privileged is not seen, and impersonation is refused where no role is"),
         format!("switch \"Full scope allowed\" on for {name}, and give it the client scope `roles` by default (with lightweight access tokens its tokens stay small); or let no job ask for `impersonate`"),
     );
+}
+
+/// The same of the realm's tokens. A client's own may live longer, which nobody but an administrator sees.
+pub(super) fn age_of_the_realm(realm: &Realm<'_>, life: Duration, remedy: &str, report: &mut Report) {
+    if realm.tenant.max_proof_age.unwrap_or(PROOF_AGE_CAP) < life {
+        return age(realm, "the realm", life, report);
+    }
+    let finding = format!(
+        "tokens of the realm live {} s, and are taken as proofs all that time; whether those of an accepted client live longer is not seen",
+        life.as_secs()
+    );
+    report.unknown("proof-age", realm.name(), finding, remedy);
 }
 
 /// Whether a proof may be as old as the client's tokens get. A UI renews them when they are over, so that at a job's start

@@ -1,5 +1,6 @@
 //! Keycloak, as far as the vault's own client can see it: whether it answers, as whom, and what that client may do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokenvault_core::ids::TenantId;
@@ -10,15 +11,62 @@ use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
 use super::view::View;
 use super::{Examination, Report, own_token, session, settings};
 use crate::callers::{Module, Policy};
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Credential, Tenant, TenantSecrets};
 use crate::wiring;
 
 /// Keycloak dates its tokens in whole seconds; what differs by more than this is not a matter of rounding.
 const MAX_SKEW: Duration = Duration::from_secs(5);
 
-const SETUP: &str = "deploy/keycloak/setup.sh sets it so";
+const SETUP: &str = "deploy/keycloak/setup.sh sets it so, with the options it was run with";
 /// The remedy for what a realm lacks that was set up by an earlier version, or by hand.
 pub(super) const AGAIN: &str = "run deploy/keycloak/setup.sh again with the options it was run with";
+
+/// What is looked at once the vault's client has got a token.
+const CHECKS: &[&str] = &[
+    "clock-keycloak",
+    "lease",
+    "min-ttl",
+    "keycloak-exchange",
+    "lightweight",
+    "audience",
+    "keycloak-user-id",
+    "full-scope",
+    "keycloak-impersonation",
+];
+
+/// Claims that Keycloak makes by itself: no attribute of the users' is behind them, and setup.sh maps none.
+const NOT_OF_USERS: &[&str] = &[
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "nbf",
+    "jti",
+    "azp",
+    "typ",
+    "sid",
+    "acr",
+    "scope",
+    "auth_time",
+    "session_state",
+    "client_id",
+    "name",
+];
+
+/// The remedy where a client does not map a claim as the other does, or not at all.
+pub(super) fn mapping(claim: &str) -> String {
+    if claim == "sub" {
+        AGAIN.to_owned()
+    } else if NOT_OF_USERS.contains(&claim) {
+        format!(
+            "know users by another claim: `{claim}` is not made of an attribute of theirs; in FOLIO `user_id_claim = \"user_id\"`"
+        )
+    } else {
+        format!(
+            "{AGAIN}, and --user-id-claim {claim}: both clients then make it of the same thing, which the realm makes it of already where it does"
+        )
+    }
+}
 
 /// One tenant under examination.
 pub(super) struct Realm<'a> {
@@ -39,12 +87,15 @@ impl Realm<'_> {
 pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Timestamp>, report: &mut Report) {
     let store_behind = store_time.map(|store| (store, examination.clock.now()));
     for (id, tenant) in &examination.config.tenants {
-        let Some(secrets) = examination.secrets.and_then(|secrets| secrets.tenants.get(id)) else {
+        // Only this one: a file of another tenant's, or of a client whose pairs are deposited, is not needed here.
+        let Ok(credential) = tenant.read_credential() else {
             let remedy = "see the lines on secrets";
             report.unknown("keycloak", id.to_string(), "the client's credential could not be read", remedy);
+            stopped(id, report);
             continue;
         };
-        let config = match wiring::tenant(tenant, secrets, examination.config.renewal.quarantine) {
+        let secrets = TenantSecrets { credential, adopt_clients: BTreeMap::new() };
+        let config = match wiring::tenant(tenant, &secrets, examination.config.renewal.quarantine) {
             Ok(config) => config,
             Err(problem) => {
                 report.hazard(
@@ -53,6 +104,7 @@ pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Ti
                     problem,
                     "correct the tenant's section; see `tokenvault check-config`",
                 );
+                stopped(id, report);
                 continue;
             }
         };
@@ -70,12 +122,15 @@ async fn examine_realm(
     report: &mut Report,
 ) {
     if !issuer(realm, report).await {
-        return;
+        return stopped(realm.id, report);
     }
     let asked = examination.clock.now();
     let account = match realm.inspector.service_account().await {
         Ok(account) => account,
-        Err(error) => return refused(realm, &error, report),
+        Err(error) => {
+            refused(realm, &error, report);
+            return stopped(realm.id, report);
+        }
     };
     let client = realm.tenant.client_id.as_str();
     report.fine(
@@ -86,13 +141,26 @@ async fn examine_realm(
     clock(realm, &account, asked, (store, examination.clock.now()), report);
     lives(realm, account.expires_in, report);
     exchange(realm, &account, report).await;
-    let wanted = wants_impersonation(realm);
+    let asked_for = wants_impersonation(realm);
+    let wanted = asked_for.unwrap_or(false);
     own_token::examine(realm, &account, wanted, report).await;
-    session::examine(realm, &account, wanted, examination.administrator.is_some(), report).await;
+    if asked_for.is_some() {
+        session::examine(realm, &account, wanted, examination.administrator.is_some(), report).await;
+    } else {
+        for check in ["keycloak-impersonation"].iter().chain(settings::WHERE_JOBS_IMPERSONATE) {
+            let finding = "the policy cannot be read: whether jobs may ask for `impersonate` is not known";
+            report.unknown(check, realm.name(), finding, "see the line on the policy");
+        }
+    }
     match examination.administrator {
         Some(administrator) => settings::examine(&View { realm, administrator }, &account, wanted, report).await,
-        None => settings::untold(realm, &account, report),
+        None => settings::untold(realm, &account, wanted, report),
     }
+}
+
+/// Nothing more of the tenant can be learnt.
+fn stopped(id: &TenantId, report: &mut Report) {
+    report.stopped("keycloak", id.to_string(), &[CHECKS, settings::CHECKS, settings::WHERE_JOBS_IMPERSONATE]);
 }
 
 /// Whether it answers as who it should be.
@@ -135,17 +203,28 @@ fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
     let client = realm.tenant.client_id.as_str();
     let says = |part: &str| matches!(error, Unlearnt::Refused { description, .. } if description.contains(part));
     let code = |code: &str| matches!(error, Unlearnt::Refused { error, .. } if error == code);
+    let by_key = matches!(realm.tenant.credential, Credential::PrivateKeyJwtFile(_));
     let remedy = if says("Public client") {
         format!(
             "{client} is a public client: switch \"Client authentication\" on, and rotate what it was used for; {SETUP}"
         )
     } else if says("not enabled to retrieve service account") {
         format!("switch \"Service accounts roles\" on for {client}; {SETUP}")
+    } else if by_key && (code("invalid_client") || code("unauthorized_client")) {
+        format!(
+            "choose \"Signed JWT\" as the \"Client Authenticator\" of {client} and give it the public key that belongs to `private_key_jwt_file`; create or enable the client, or correct `client_id`, where that is so already"
+        )
+    } else if says("client_assertion") {
+        format!(
+            "choose \"Client Id and Secret\" as the \"Client Authenticator\" of {client}: Keycloak wants a signed JWT of it, and the vault has a secret. deploy/keycloak/setup.sh --secret-file, with the other options it was run with, sets it so; or give the vault `private_key_jwt_file` in place of `client_secret_file`"
+        )
     } else if code("invalid_client") {
-        format!("create or enable the client {client}, or correct `client_id`; {SETUP}")
+        format!(
+            "create or enable the client {client}, or correct `client_id`; its \"Client Authenticator\" must be \"Client Id and Secret\". deploy/keycloak/setup.sh --secret-file, with the other options it was run with, sets it so"
+        )
     } else if code("unauthorized_client") {
         format!(
-            "put the secret of {client} into its file and restart, or let deploy/keycloak/setup.sh --secret-file give Keycloak the secret in the file"
+            "put the secret of {client} into its file, which is read again within seconds; or let deploy/keycloak/setup.sh --secret-file, with the other options it was run with, give Keycloak the secret in the file"
         )
     } else if says("DPoP") || says("MTLS") {
         format!("let {client} get tokens that are bound to no key: the vault proves possession of none; {SETUP}")
@@ -265,11 +344,15 @@ async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Repo
     }
 }
 
-/// Whether jobs of the tenant may want a session of their own.
-fn wants_impersonation(realm: &Realm<'_>) -> bool {
+/// Whether jobs of the tenant may want a session of their own; `None` where that depends on a policy that cannot be read.
+fn wants_impersonation(realm: &Realm<'_>) -> Option<bool> {
     let may =
         |module: &Module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate);
-    let granted = || Policy::load(&realm.config.policy.file).is_ok_and(|policy| policy.modules().any(may));
-    let allowed = realm.tenant.acquisitions.contains(&Acquisition::Impersonate);
-    allowed && (realm.tenant.on_logout == OnLogout::Continue || granted())
+    if !realm.tenant.acquisitions.contains(&Acquisition::Impersonate) {
+        Some(false)
+    } else if realm.tenant.on_logout == OnLogout::Continue {
+        Some(true)
+    } else {
+        Policy::load(&realm.config.policy.file).ok().map(|policy| policy.modules().any(may))
+    }
 }

@@ -10,6 +10,7 @@ mod impersonators;
 mod keycloak;
 mod own_token;
 mod redis;
+mod sample;
 mod session;
 mod settings;
 mod sizes;
@@ -24,7 +25,7 @@ use tokenvault_core::ports::{Clock, Entropy};
 use tokenvault_core::secret::AccessToken;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Secrets};
+use crate::config::Config;
 use crate::entropy::OsEntropy;
 
 /// What a check came to.
@@ -121,6 +122,17 @@ impl Report {
         self.add(check, Verdict::NotChecked, subject.into(), finding.into(), remedy.into());
     }
 
+    /// The checks that were not made since something else came first, told in one line.
+    fn stopped(&mut self, check: &'static str, subject: impl Into<String>, checks: &[&[&str]]) {
+        let finding = format!("nothing more was looked at: {}", checks.concat().join(", "));
+        self.unknown(check, subject, finding, "mend that first, and run it again");
+    }
+
+    /// Whether there is a line on the check about this.
+    fn tells(&self, check: &str, subject: &str) -> bool {
+        self.lines.iter().any(|line| line.check == check && line.subject == subject)
+    }
+
     fn add(&mut self, check: &'static str, verdict: Verdict, subject: String, finding: String, remedy: String) {
         self.lines.push(Line { check, verdict, subject, finding, remedy });
     }
@@ -138,7 +150,6 @@ pub struct Options {
 /// The parts of an examination that every check may need.
 struct Examination<'a> {
     config: &'a Config,
-    secrets: Option<&'a Secrets>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     administrator: Option<&'a AccessToken>,
@@ -151,21 +162,14 @@ pub async fn examine(config: &Config, options: Options) -> Report {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     host::examine(config, &mut report);
     files::examine(config, clock.now(), &mut report);
-    let secrets = config.load_secrets();
-    if let Err(error) = &secrets {
+    if let Err(error) = config.load_secrets() {
         for finding in &error.findings {
-            let remedy =
-                "see `tokenvault check-config`; Redis and Keycloak are examined as far as they can be without it";
+            let remedy = "see `tokenvault check-config`; what needs no such file is examined all the same";
             report.hazard("secrets", &finding.place, &finding.problem, remedy);
         }
     }
-    let examination = Examination {
-        config,
-        secrets: secrets.as_ref().ok(),
-        clock,
-        entropy: Arc::new(OsEntropy),
-        administrator: administrator.as_ref(),
-    };
+    let examination =
+        Examination { config, clock, entropy: Arc::new(OsEntropy), administrator: administrator.as_ref() };
     let store_time = redis::examine(&examination, &mut report).await;
     keycloak::examine(&examination, store_time, &mut report).await;
     report

@@ -14,7 +14,10 @@ pub(super) async fn examine(realm: &Realm<'_>, account: &ServiceAccount, wanted:
     let hides = lightweight(realm, account, report).await;
     audience(realm, account, report);
     names_account(realm, account, wanted, report);
-    if !hides {
+    if hides {
+        let remedy = "see the line on lightweight tokens";
+        report.unknown("full-scope", realm.name(), "a lightweight token does not show its roles", remedy);
+    } else {
         scope(realm, account, report);
     }
 }
@@ -85,7 +88,7 @@ fn scope(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
             check,
             realm.name(),
             "the vault's tokens carry every role of their users (\"Full scope allowed\")",
-            format!("where modules do not read roles from tokens (FOLIO's do not): {AGAIN}. It switches that off, and keeps impersonation working"),
+            format!("where modules do not read roles from tokens (FOLIO's do not): {AGAIN}, but without --full-scope. It switches that off, and keeps impersonation working"),
         );
     } else {
         report.fine(check, realm.name(), "the vault's tokens do not carry every role of their users");

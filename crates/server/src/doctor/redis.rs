@@ -1,28 +1,42 @@
 //! Redis: whether it keeps what it is given, and whether it agrees about the time.
 
 use tokenvault_core::ports::StoreError;
+use tokenvault_core::secret::ClientSecret;
 use tokenvault_core::time::Timestamp;
-use tokenvault_redis::{SCHEMA, ServerFacts, inspect};
+use tokenvault_redis::{RedisConfig, SCHEMA, ServerFacts, inspect};
 use url::Url;
 
 use super::{Examination, Report};
-use crate::wiring;
+use crate::config::Redis;
 
 /// The oldest version with everything the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
 /// Clocks that differ by more are not kept by anybody.
 const MAX_SKEW_MS: u64 = 2_000;
 
+/// What is looked at once it answers.
+const CHECKS: &[&str] = &[
+    "clock-redis",
+    "redis-version",
+    "redis-role",
+    "redis-persistence",
+    "redis-eviction",
+    "redis-schema",
+    "redis-shared",
+];
+
 /// Examines Redis and answers with its clock, which the vault follows.
 pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) -> Option<Timestamp> {
-    let url = &examination.config.redis.url;
+    let redis = &examination.config.redis;
+    let url = &redis.url;
     transport(url, report);
-    let Some(secrets) = examination.secrets else {
+    let Ok(password) = redis.read_password() else {
         report.unknown("redis", url, "its password could not be read", "see the lines on secrets");
+        report.stopped("redis", url, &[CHECKS]);
         return None;
     };
     let asked = examination.clock.now();
-    match inspect(&wiring::redis(examination.config, secrets)).await {
+    match inspect(&server(redis, password)).await {
         Ok(facts) => {
             report.fine("redis", url, format!("answers; version {}", facts.version));
             clock(&facts, asked, examination.clock.now(), report);
@@ -31,8 +45,24 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
         }
         Err(error) => {
             unreachable(url, &error, report);
+            report.stopped("redis", url, &[CHECKS]);
             None
         }
+    }
+}
+
+/// What the vault would connect to.
+fn server(redis: &Redis, password: Option<ClientSecret>) -> RedisConfig {
+    RedisConfig {
+        url: redis.url.clone(),
+        username: redis.username.clone(),
+        password,
+        ca_file: redis.ca_file.clone(),
+        pool_size: redis.pool_size,
+        connect_timeout: redis.connect_timeout,
+        response_timeout: redis.response_timeout,
+        ack_replicas: redis.ack_replicas,
+        ack_timeout: redis.ack_timeout,
     }
 }
 

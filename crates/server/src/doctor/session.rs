@@ -37,6 +37,7 @@ pub(super) async fn examine(
     match realm.inspector.impersonate_itself(account).await {
         Ok(session) => {
             report.fine(check, realm.name(), "the vault can open sessions of its own");
+            no_consent(realm, report);
             idle(realm, &session, report);
             if settings_follow {
                 return end(realm, &session, report).await;
@@ -51,10 +52,17 @@ pub(super) async fn examine(
     }
 }
 
+/// Told once as well.
+pub(super) fn no_consent(realm: &Realm<'_>, report: &mut Report) {
+    if !report.tells("consent", &realm.name()) {
+        report.fine("consent", realm.name(), "the vault's client asks nobody for consent");
+    }
+}
+
 /// Keycloak does nothing in the name of users for a client that asks them for their consent first. Told once, whoever saw it.
 pub(super) fn consent(realm: &Realm<'_>, report: &mut Report) {
     let (check, name) = ("consent", realm.name());
-    if report.lines.iter().any(|line| line.check == check && line.subject == name) {
+    if report.tells(check, &name) {
         return;
     }
     report.hazard(
@@ -75,7 +83,7 @@ fn impossible(realm: &Realm<'_>, account: &ServiceAccount, error: &Unlearnt, rep
         "keycloak-impersonation",
         realm.name(),
         format!("impersonation is not possible: {error}; {why}; the configuration or the policy lets jobs ask for it"),
-        "deploy/keycloak/setup.sh --impersonate puts the role in both places; Keycloak needs --features=token-exchange:v1",
+        "deploy/keycloak/setup.sh --impersonate puts the role in both places, with the other options it was run with; Keycloak needs --features=token-exchange:v1",
     );
 }
 

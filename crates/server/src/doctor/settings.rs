@@ -7,26 +7,46 @@ use tokenvault_core::record::Acquisition;
 use tokenvault_keycloak::ServiceAccount;
 use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
-use super::keycloak::{AGAIN, Realm};
+use super::keycloak::{AGAIN, Realm, mapping};
 use super::view::{Client, Source, View};
 use super::{Report, accepted, impersonators, session, sizes, writable};
 
-const CHECKS: &[&str] =
-    &["rotation", "session-length", "session-idle", "claims", "accepted-client", "writable-user-id", "token-size"];
+/// The checks of this file and of those it calls; that on the age of proofs and that on clients that get tokens of anybody
+/// look at something without an administrator as well.
+pub(super) const CHECKS: &[&str] = &[
+    "rotation",
+    "session-length",
+    "session-idle",
+    "consent",
+    "claims",
+    "accepted-client",
+    "proof-age",
+    "impersonating-client",
+    "writable-user-id",
+    "token-size",
+    "proof-size",
+];
+/// And those that matter only where jobs may impersonate.
+pub(super) const WHERE_JOBS_IMPERSONATE: &[&str] = &["roles-hidden"];
 const REMEDY: &str =
     "run with --keycloak-admin-token FILE, an access token that may view the realm, its clients and its users";
 
 /// Without such a token; what a session of the vault's own has told already is not said again.
-pub(super) fn untold(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+pub(super) fn untold(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+    unseen(realm, account, wanted, ("the vault's client cannot see the realm's settings", REMEDY), report);
+}
+
+fn unseen(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, (why, remedy): (&str, &str), report: &mut Report) {
     let name = realm.name();
-    let told = |check: &str| report.lines.iter().any(|line| line.check == check && line.subject == name);
-    let missing: Vec<_> = CHECKS.iter().copied().filter(|check| !told(check)).collect();
-    for check in missing {
-        report.unknown(check, &name, "the vault's client cannot see the realm's settings", REMEDY);
-    }
     // The vault's own tokens live as long as others do, unless a client says otherwise.
-    accepted::age(realm, "the realm", account.expires_in, report);
-    impersonators::by_name(realm, report);
+    accepted::age_of_the_realm(realm, account.expires_in, remedy, report);
+    impersonators::by_name(realm, (why, remedy), report);
+    let more = if wanted { WHERE_JOBS_IMPERSONATE } else { &[] };
+    for check in CHECKS.iter().chain(more) {
+        if !report.tells(check, &name) {
+            report.unknown(check, &name, why, remedy);
+        }
+    }
 }
 
 /// With such a token.
@@ -35,36 +55,41 @@ pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: b
     let settings = match view.get("").await {
         // A token without the right to see them is shown a realm without settings.
         Ok(settings) if settings.get("revokeRefreshToken").is_some() => settings,
-        Ok(_) => return denied(realm, "the administrator's token may not see them", report),
-        Err(error) => return denied(realm, &error.to_string(), report),
+        Ok(_) => return denied(realm, account, wanted, "the administrator's token may not see them", report),
+        Err(error) => return denied(realm, account, wanted, &error.to_string(), report),
     };
     let vault = match view.client(realm.tenant.client_id.as_str()).await {
         Ok(Some(vault)) => vault,
-        Ok(None) => return denied(realm, "the administrator's token does not show the vault's client", report),
-        Err(error) => return denied(realm, &error.to_string(), report),
+        Ok(None) => {
+            return denied(
+                realm,
+                account,
+                wanted,
+                "the administrator's token does not show the vault's client",
+                report,
+            );
+        }
+        Err(error) => return denied(realm, account, wanted, &error.to_string(), report),
     };
     rotation(realm, &settings, report);
     sessions(realm, &settings, &vault, report);
     if vault.switch("consentRequired") == Some(true) {
         session::consent(realm, report);
+    } else {
+        session::no_consent(realm, report);
     }
     claims(realm, &vault, report);
     let accepted = accepted::examine(view, &vault, &settings, wanted, report).await;
-    impersonators::examine(view, &accepted, report).await;
+    impersonators::examine(view, &settings, &accepted, report).await;
     let both: Vec<&Client> = accepted.iter().chain([&vault]).collect();
     writable::examine(view, &settings, &both, report).await;
     sizes::examine(view, &vault, &accepted, account, report).await;
 }
 
-fn denied(realm: &Realm<'_>, why: &str, report: &mut Report) {
-    for check in CHECKS {
-        report.unknown(
-            check,
-            realm.name(),
-            format!("the realm's settings: {why}"),
-            "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients and view-users",
-        );
-    }
+fn denied(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, why: &str, report: &mut Report) {
+    let remedy =
+        "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients and view-users";
+    unseen(realm, account, wanted, (&format!("the realm's settings: {why}"), remedy), report);
 }
 
 fn rotation(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
@@ -147,7 +172,7 @@ fn claims(realm: &Realm<'_>, vault: &Client, report: &mut Report) {
             check,
             realm.name(),
             format!("{client} {finding}, which users are known by: registrations would fail with identity_mismatch"),
-            format!("{AGAIN}; --user-id-claim names the claim"),
+            mapping(claim),
         ),
     }
     let sources = vault.sources(ACCOUNT_CLAIM);
@@ -160,7 +185,9 @@ fn claims(realm: &Realm<'_>, vault: &Client, report: &mut Report) {
                 "{client} maps {} onto `{ACCOUNT_CLAIM}`, which must be Keycloak's id of the user",
                 words.join(" or ")
             ),
-            format!("map the property `id` onto it, and nothing else; {AGAIN}"),
+            format!(
+                "{AGAIN}: it takes every other mapper for it off the client, and names a client scope that has one; that is for you to take away"
+            ),
         );
     }
 }

@@ -98,6 +98,12 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// One of this id and name, and nothing else to know of it.
+    #[cfg(test)]
+    pub(super) fn named(name: &str) -> Self {
+        Self { id: name.to_owned(), name: name.to_owned(), settings: Value::Null, mappers: Vec::new() }
+    }
+
     /// A switch, such as `enabled`.
     pub(super) fn switch(&self, name: &str) -> Option<bool> {
         self.settings[name].as_bool()
@@ -131,7 +137,14 @@ impl Client {
 
     fn puts(&self, mapper: &Value) -> bool {
         let flag = if self.is_lightweight() { "lightweight.claim" } else { "access.token.claim" };
-        mapper["config"][flag] == "true" || is_pairwise(mapper)
+        mapper["config"][flag] == "true" || is_pairwise(text(&mapper["protocolMapper"]))
+    }
+
+    /// Whether its access tokens grow with their users' roles, as with *Full scope allowed*.
+    pub(super) fn carries_every_role(&self) -> bool {
+        let of_roles = |mapper: &&Value| text(&mapper["protocolMapper"]).ends_with("-role-mapper");
+        self.switch("fullScopeAllowed") == Some(true)
+            && self.mappers.iter().filter(of_roles).any(|mapper| self.puts(mapper))
     }
 
     /// Whether its access tokens carry the claim.
@@ -187,7 +200,8 @@ impl Client {
 }
 
 fn maps(mapper: &Value, claim: &str) -> bool {
-    let own = claim == "sub" && (mapper["protocolMapper"] == "oidc-sub-mapper" || is_pairwise(mapper));
+    let own = claim == "sub"
+        && (mapper["protocolMapper"] == "oidc-sub-mapper" || is_pairwise(text(&mapper["protocolMapper"])));
     own || mapper["config"]["claim.name"] == claim
 }
 
@@ -197,9 +211,9 @@ fn introspected(config: &Value) -> bool {
     told == "true" || (told.is_null() && config["access.token.claim"] == "true")
 }
 
-/// A `sub` of each client's own; this mapper has no switches.
-fn is_pairwise(mapper: &Value) -> bool {
-    text(&mapper["protocolMapper"]).contains("pairwise")
+/// A `sub` of each client's own, made of Keycloak's id of the user; this type of mapper has no switches.
+pub(super) fn is_pairwise(kind: &str) -> bool {
+    kind.contains("pairwise")
 }
 
 pub(super) fn elements(list: &Value) -> impl Iterator<Item = &Value> {

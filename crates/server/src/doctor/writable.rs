@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Report;
-use super::view::{Client, Source, View, elements};
+use super::view::{Client, Source, View, elements, is_pairwise};
 
 /// Looks at what the claim is made of in all the clients' tokens.
 pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Client], report: &mut Report) {
@@ -28,8 +28,12 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Clien
                 check,
                 realm.name(),
                 format!("users can change their own `{name}` ({}), and are known by it as `{claim}`: one can register in another's name", why(&profile, name)),
-                format!("declare `{name}` in the user profile with editing by administrators only: deploy/keycloak/setup.sh --protect-user-id does it; where the realm must stay as it is, run with --accept {check} (SECURITY.md says what that means)"),
+                format!("declare `{name}` in the user profile with editing by administrators only: deploy/keycloak/setup.sh --protect-user-id does it, with the other options it was run with; where the realm must stay as it is, run with --accept {check} (SECURITY.md says what that means)"),
             ),
+            Source::Other(kind) if !is_pairwise(kind) => {
+                let remedy = "see by hand what the mapper makes it of, and who can change that";
+                report.unknown(check, realm.name(), format!("`{claim}` is {}", source.words()), remedy);
+            }
             _ => report.fine(check, realm.name(), format!("`{claim}` is {}, which users cannot change", source.words())),
         }
     }
@@ -41,7 +45,7 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Clien
 fn username(view: &View<'_>, profile: &Value, settings: &Value, report: &mut Report) {
     let (check, realm) = ("writable-user-id", view.realm);
     let claim = realm.tenant.user_id_claim.as_str();
-    let remedy = "know users by what stays: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh --user-id-claim user_id; best while there are no jobs";
+    let remedy = "know users by what stays: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh again with the options it was run with, and --user-id-claim user_id; best while there are no jobs";
     if settings["editUsernameAllowed"] == true && is_writable(profile, "username") {
         report.hazard(
             check,
