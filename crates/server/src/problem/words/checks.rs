@@ -60,7 +60,7 @@ pub(super) const CHECKS: &[Word] = &[
         "claim_missing",
         "`sub`, `sid` or the claim that the tenant knows its users by (`user_id_claim`) is missing.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh for the realm. Lightweight access tokens, as FOLIO's are, carry a mapped claim only where the mapper says so (`lightweight.claim`). A service account's token has no `sid` and is no proof.",
+        "Run deploy/keycloak/setup.sh for the realm, with the options it was run with. Lightweight access tokens, as FOLIO's are, carry a mapped claim only where the mapper says so (`lightweight.claim`). A service account's token has no `sid` and is no proof.",
     ),
     check(
         "unknown_tenant",

@@ -18,7 +18,7 @@ const IDP_REJECTED: &[Word] = &[
         "not_allowed",
         "Keycloak does not let the vault's client do this. For an exchange: the client is not in the token's audience (`aud`), or its standard token exchange is off. For an impersonation: the role is missing, or the user is disabled or gone.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh: it gives the client that users log in with (in FOLIO `<tenant>-login-application`) a mapper that puts the vault's client into `aud`, also of lightweight tokens, and switches the exchange on. For impersonation it grants `realm-management/impersonation` to the service account and, where the client has no full scope, puts the role into its scope mappings. `tokenvault doctor` tells which is missing.",
+        "Run deploy/keycloak/setup.sh with the options it was run with: it gives the client that users log in with (in FOLIO `<tenant>-login-application`) a mapper that puts the vault's client into `aud`, also of lightweight tokens, and switches the exchange on. For impersonation it grants `realm-management/impersonation` to the service account and, where the client has no full scope, puts the role into its scope mappings. `tokenvault doctor` tells which is missing.",
     ),
     reason(
         IDP,
@@ -46,14 +46,14 @@ const IDP_REJECTED: &[Word] = &[
         "identity_missing",
         "The token that the vault was given does not say whose it is, or which session it belongs to: the vault's client lacks the mapper of the user id claim, for impersonation that of Keycloak's own user id (`keycloak_user_id`), or that of `sid`.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh: it writes the mappers, also for lightweight tokens. `sid` comes with the default client scope `basic`.",
+        "Run deploy/keycloak/setup.sh with the options it was run with: it writes the mappers, also for lightweight tokens. `sid` comes with the default client scope `basic`.",
     ),
     reason(
         IDP,
         "account_unknown",
         "Keycloak's own id of the user is not known, and nobody is impersonated by a name or by an id that users can write themselves.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh: it maps the property `id` into the claim `keycloak_user_id` of the vault's client. Then register again.",
+        "Run deploy/keycloak/setup.sh with the options it was run with: it maps the property `id` into the claim `keycloak_user_id` of the vault's client. Then register again.",
     ),
     reason(
         IDP,
@@ -226,7 +226,7 @@ const WAITING: &[Word] = &[
         "identity_missing",
         "The newest token does not say whose it is, so it is not served: a mapper of the vault's client was taken out.",
         By::Realm,
-        "Run deploy/keycloak/setup.sh; the jobs go on by themselves.",
+        "Run deploy/keycloak/setup.sh with the options it was run with; the jobs go on by themselves.",
     ),
     reason(
         NOT_READY,
