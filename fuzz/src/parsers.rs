@@ -405,7 +405,9 @@ fn requests(stream: impl AsyncRead + AsyncWrite + Unpin, http2: bool) -> Vec<Sho
                     .await
                     .ok()
             } else {
-                hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await.ok()
+                // A client that hangs up is answered all the same: otherwise what is shown depends on who is quicker.
+                let mut server = hyper::server::conn::http1::Builder::new();
+                server.half_close(true).serve_connection(stream, service).await.ok()
             }
         })
     });
