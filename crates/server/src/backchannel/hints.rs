@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parts::Parts;
 
-/// From the answer to the first look: Keycloak needs some 20 ms to end the session.
-const FIRST_LOOK: Duration = Duration::from_millis(150);
+/// From the answer to the first look: Keycloak needs some 20 ms to end the session, and more when it is busy.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// Pauses before the further looks. Keycloak gives each client of a session five seconds to answer.
 const LOOKS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 /// From the answer until the jobs are renewed, should their session live on. By then Keycloak is done with its clients.
