@@ -28,6 +28,8 @@ use crate::tenants::{TenantRules, Tenants};
 use crate::wake::Wake;
 
 const NOON: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// From the answer to the first look.
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 const LATER: Duration = Duration::from_mins(5);
 
 /// Knows tokens by heart, and counts how often it is asked.
@@ -211,7 +213,7 @@ impl Stage {
     /// What the reconciler does when Keycloak says that the session lives.
     async fn renew(&self, job: &str) {
         let replica = ReplicaId::parse("r").expect("a replica");
-        let now = self.clock.now() + Duration::from_millis(150);
+        let now = self.clock.now() + FIRST_LOOK;
         let claim = Claim { replica: &replica, now, lease: Duration::from_secs(30), limit: 10 };
         for shard in Shard::all() {
             for claimed in self.store.claim(shard, &claim).await.expect("claims") {
@@ -258,8 +260,8 @@ async fn a_good_token_makes_the_jobs_of_its_session_due_a_moment_after_the_answe
     assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, ""));
     assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
     for (job, due) in [
-        ("own", Duration::from_millis(150)),
-        ("adopted", Duration::from_millis(150)),
+        ("own", FIRST_LOOK),
+        ("adopted", FIRST_LOOK),
         ("other-session", LATER),
         ("other-client", LATER),
     ] {
@@ -287,7 +289,7 @@ async fn a_replayed_token_leads_to_nothing() {
     assert_eq!(stage.due_in("own").await, LATER);
     assert!(stage.counted("replayed"));
     assert_eq!(stage.token("diku", "of-sid-1-again").await.status, StatusCode::OK);
-    assert_eq!(stage.due_in("own").await, Duration::from_millis(150));
+    assert_eq!(stage.due_in("own").await, FIRST_LOOK);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +298,7 @@ async fn a_session_that_still_seemed_to_live_is_looked_at_again_and_again_but_no
     stage.job("own", "sid-1", "vault").await;
     stage.token("diku", "of-sid-1").await;
 
-    for pause in [1_200, 5_000, 15_000] {
+    for pause in [1_400, 5_000, 15_000] {
         stage.renew("own").await;
         assert_eq!(stage.due_in("own").await, LATER, "renewed");
         stage.clock.advance(Duration::from_millis(pause));
@@ -315,7 +317,7 @@ async fn without_a_session_the_users_jobs_are_meant_where_users_are_known_by_sub
     stage.job("two", "sid-2", "vault").await;
     assert_eq!(stage.token("diku", "of-user-1").await.status, StatusCode::OK);
     for job in ["one", "two"] {
-        assert_eq!(stage.due_in(job).await, Duration::from_millis(150), "{job}");
+        assert_eq!(stage.due_in(job).await, FIRST_LOOK, "{job}");
     }
 }
 
