@@ -259,12 +259,8 @@ async fn a_good_token_makes_the_jobs_of_its_session_due_a_moment_after_the_answe
 
     assert_eq!((answer.status, answer.text.as_str()), (StatusCode::OK, ""));
     assert_eq!(answer.header(header::CACHE_CONTROL), "no-store");
-    for (job, due) in [
-        ("own", FIRST_LOOK),
-        ("adopted", FIRST_LOOK),
-        ("other-session", LATER),
-        ("other-client", LATER),
-    ] {
+    for (job, due) in [("own", FIRST_LOOK), ("adopted", FIRST_LOOK), ("other-session", LATER), ("other-client", LATER)]
+    {
         assert_eq!(stage.due_in(job).await, due, "{job}");
     }
     assert!(stage.counted("accepted"), "{}", stage.metrics.encode());
