@@ -195,10 +195,10 @@ async fn a_reuse_that_the_realm_does_not_allow_is_found_by_trying_it_out() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn lives_too_short_for_the_lease_or_for_reads_are_hazards() -> Result<()> {
     let mut stage = Stage::on(LabRealm::builder().at_ttl(30).without_impersonation()).await?;
-    stage.expect_only("lease", "access tokens live 30 s", "shorter than a quarter")?;
+    stage.expect_only("lease", "access tokens live ", "shorter than a quarter")?;
     stage.set("renewal.lease", 5);
     stage.set("server.default_min_ttl", 16);
-    stage.expect_only("min-ttl", "access tokens live 30 s", "below half")
+    stage.expect_only("min-ttl", "access tokens live ", "below half")
 }
 
 #[tokio::test(flavor = "multi_thread")]
