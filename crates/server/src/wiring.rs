@@ -8,6 +8,7 @@ use tokenvault_core::ids::TenantId;
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
+use tokenvault_core::secret::ClientSecret;
 use tokenvault_keycloak::{
     CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig,
     TenantDirectory, Trust,
@@ -15,7 +16,7 @@ use tokenvault_keycloak::{
 use tokenvault_redis::{RedisConfig, RedisStore};
 
 use crate::clock::SystemClock;
-use crate::config::{Config, Finding, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
+use crate::config::{Config, Finding, Redis, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
 use crate::keyring::KeyringState;
@@ -65,7 +66,7 @@ pub fn parts(
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
-        Backing::Redis => both(connect(&redis(config, secrets), metrics)?, metrics),
+        Backing::Redis => both(connect(&redis(&config.redis, secrets.redis_password.clone()), metrics)?, metrics),
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
@@ -116,12 +117,12 @@ impl CallObserver for CountCalls {
     }
 }
 
-pub(crate) fn redis(config: &Config, secrets: &Secrets) -> RedisConfig {
-    let redis = &config.redis;
+/// How to connect to Redis.
+pub(crate) fn redis(redis: &Redis, password: Option<ClientSecret>) -> RedisConfig {
     RedisConfig {
         url: redis.url.clone(),
         username: redis.username.clone(),
-        password: secrets.redis_password.clone(),
+        password,
         ca_file: redis.ca_file.clone(),
         pool_size: redis.pool_size,
         connect_timeout: redis.connect_timeout,

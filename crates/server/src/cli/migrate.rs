@@ -30,7 +30,8 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     let secrets = config.load_secrets()?;
     let failed = |error: &dyn std::fmt::Display| Failure::because("cannot migrate", error.to_string());
     super::runtime()?.block_on(async {
-        let store = RedisStore::connect(&wiring::redis(&config, &secrets)).map_err(|error| failed(&error))?;
+        let redis = wiring::redis(&config.redis, secrets.redis_password);
+        let store = RedisStore::connect(&redis).map_err(|error| failed(&error))?;
         let promoted = store.promoted_key().await.map_err(|error| failed(&error))?;
         let keyring = match &promoted {
             Some(key) => secrets

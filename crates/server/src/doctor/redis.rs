@@ -1,13 +1,12 @@
 //! Redis: whether it keeps what it is given, and whether it agrees about the time.
 
 use tokenvault_core::ports::StoreError;
-use tokenvault_core::secret::ClientSecret;
 use tokenvault_core::time::Timestamp;
-use tokenvault_redis::{RedisConfig, SCHEMA, ServerFacts, inspect};
+use tokenvault_redis::{SCHEMA, ServerFacts, inspect};
 use url::Url;
 
 use super::{Examination, Report};
-use crate::config::Redis;
+use crate::wiring;
 
 /// The oldest version with everything the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
@@ -36,7 +35,7 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
         return None;
     };
     let asked = examination.clock.now();
-    match inspect(&server(redis, password)).await {
+    match inspect(&wiring::redis(redis, password)).await {
         Ok(facts) => {
             report.fine("redis", url, format!("answers; version {}", facts.version));
             clock(&facts, asked, examination.clock.now(), report);
@@ -48,21 +47,6 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
             report.stopped("redis", url, &[CHECKS]);
             None
         }
-    }
-}
-
-/// What the vault would connect to.
-fn server(redis: &Redis, password: Option<ClientSecret>) -> RedisConfig {
-    RedisConfig {
-        url: redis.url.clone(),
-        username: redis.username.clone(),
-        password,
-        ca_file: redis.ca_file.clone(),
-        pool_size: redis.pool_size,
-        connect_timeout: redis.connect_timeout,
-        response_timeout: redis.response_timeout,
-        ack_replicas: redis.ack_replicas,
-        ack_timeout: redis.ack_timeout,
     }
 }
 
