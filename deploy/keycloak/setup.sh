@@ -97,7 +97,11 @@ fi
 
 # --- Keycloak's admin API; what is secret goes to curl and jq through files and pipes -----------------------------------
 
-form() { jq -rn --arg text "$1" '$text | @uri'; }
+# The text as a part of a URL or a form. Most texts need no encoding, and jq takes long to start.
+form() {
+  local LC_ALL=C
+  case $1 in *[!A-Za-z0-9._~-]*) jq -rn --arg text "$1" '$text | @uri' ;; *) printf '%s' "$1" ;; esac
+}
 
 # In quotes, as TOML, JSON and jq's programs have it.
 toml() { jq -cn --arg text "$1" '$text'; }

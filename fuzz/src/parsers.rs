@@ -37,7 +37,7 @@ use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Entropy, IdentityProvider, Introspection};
 use tokenvault_core::record::{self, Acquisition, Fields};
 use tokenvault_core::seal::{Field, Keyring, Place, Sealed};
-use tokenvault_core::secret::{AccessToken, ClientSecret};
+use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::answer::{self, Call as KeycloakCall};
 use tokenvault_keycloak::{
@@ -253,6 +253,9 @@ pub fn keycloak_answer(data: &[u8]) {
         if let Ok(grant) = answer::grant(call, answer(), &tenant) {
             assert!(status == 200 && !grant.access.expose().is_empty() && !grant.refresh.expose().is_empty());
         }
+    }
+    if let Ok(grant) = answer::refreshed(answer(), &RefreshToken::new("sent"), &tenant) {
+        assert!(status == 200 && !grant.access.expose().is_empty() && !grant.refresh.expose().is_empty());
     }
     let good =
         [answer::service_token(answer()).is_ok(), answer::revoked(answer()).is_ok(), answer::keys(answer()).is_ok()];

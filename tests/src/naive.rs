@@ -14,7 +14,7 @@ use tokenvault::reconciler::Options;
 use tokenvault::tenants::TenantRules;
 use tokenvault_core::ids::Shard;
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
+use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
 use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Identity, Lease, Write};
 use tokenvault_core::record::{Record, Slot};
 use tokio::sync::Semaphore;
@@ -88,7 +88,9 @@ impl Naive {
     /// The record after one attempt.
     async fn next(&self, record: Record, rules: &TenantRules) -> Record {
         let now = self.parts.clock.now();
-        let moment = Moment { now, roll: roll(&*self.parts.entropy), settings: &rules.renewal };
+        // It believes what it is told first.
+        let settings = Settings { doubt: Duration::ZERO, ..rules.renewal.clone() };
+        let moment = Moment { now, roll: roll(&*self.parts.entropy), settings: &settings };
         let mut progress = Progress::begin(record, None);
         match plan(&progress, &moment) {
             step @ (Step::Finish(_) | Step::Rest(_)) => return apply(progress, step, Outcome::Noted, &moment).record,

@@ -275,6 +275,7 @@ fn rules() -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 10,
         max_jobs_per_user: 1_000,
+        max_records_per_module: 100_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: BTreeSet::new(),
         renewal: Settings::default(),

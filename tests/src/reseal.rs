@@ -19,7 +19,7 @@ use tokenvault_core::ports::{Created, Entropy as _, Filter, Promoted, Resealing}
 use tokenvault_core::record::{Anchor, Record, SessionRef};
 use tokenvault_core::time::Timestamp;
 
-use crate::harness::process::wait_until;
+use crate::harness::process::{SOON, wait_until};
 use crate::harness::redis::Redis;
 use crate::harness::{Failure, Result};
 use crate::replicas::{AS_LARGE_AS_KEYCLOAKS, LIFE, Noticed, Replica, account_of, grant, token_of};
@@ -33,8 +33,6 @@ const RICH: u64 = 10;
 const AT_ONCE: usize = 32;
 /// Readers at a time.
 const READERS: u64 = 8;
-/// How long the fleet may take for one step that is no work.
-const SOON: Duration = Duration::from_secs(20);
 
 /// What was counted.
 #[derive(Debug, Default, Serialize)]

@@ -90,6 +90,11 @@ impl Stage {
         self.registrar(0)?.put(job, &body).await
     }
 
+    /// The same, of a job that is to be taken.
+    pub async fn registered(&self, job: &str, proof: &Tokens, more: Value) -> Result<()> {
+        self.register(job, proof, more).await?.expect_status(201).map(drop)
+    }
+
     /// What a module that saves records would be told by the platform: whether Keycloak holds the token to be active.
     pub async fn save_record(&self, access_token: &str) -> Result<u16> {
         let active = self.realm.is_active(access_token).await.map_err(|error| Failure::new(format!("{error:?}")))?;

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::future::try_join_all;
+use futures::try_join;
 use serde_json::json;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
 use tokenvault_tests::stage::{Stage, check_live, repeat};
 
-const AT_TTL: u64 = 3;
+const AT_TTL: u64 = 4;
 const PAUSE: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,10 +19,13 @@ async fn jobs_of_every_acquisition_outlive_twenty_access_tokens() -> Result<()> 
     let stage = Stage::set(AT_TTL, 2).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let (mut ui, deposited) = (stage.login().await?, stage.login().await?);
-    stage.register("exchanged", &ui, json!({})).await?.expect_status(201)?;
-    stage.register("impersonated", &ui, json!({"acquisition": "impersonate"})).await?.expect_status(201)?;
     let adopted = json!({"acquisition": "adopt", "refresh_token": deposited.refresh()});
-    stage.register("adopted", &deposited, adopted).await?.expect_status(201)?;
+    // At once: a proof lives no longer than any other token.
+    try_join!(
+        stage.registered("exchanged", &ui, json!({})),
+        stage.registered("impersonated", &ui, json!({"acquisition": "impersonate"})),
+        stage.registered("adopted", &deposited, adopted),
+    )?;
     let readers = [stage.registrar(0)?, stage.registrar(1)?, stage.reader(0)?, stage.reader(1)?];
     let jobs = ["exchanged", "impersonated", "adopted"];
 
@@ -61,7 +66,7 @@ async fn jobs_of_every_acquisition_outlive_twenty_access_tokens() -> Result<()> 
 async fn an_exchanged_job_ends_with_the_users_logout_and_says_why() -> Result<()> {
     let stage = Stage::set(AT_TTL, 2).await?;
     let ui = stage.login().await?;
-    stage.register("exchanged", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("exchanged", &ui, json!({})).await?;
     stage.ui_logs_out(&ui).await?;
     let reader = stage.reader(1)?;
     // The next renewal is due at half of the life; the end must be known within five seconds of it.
@@ -76,24 +81,21 @@ async fn an_exchanged_job_ends_with_the_users_logout_and_says_why() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impersonated_job_survives_the_users_logout() -> Result<()> {
-    let stage = Stage::set(AT_TTL, 2).await?;
+    let stage = Stage::set(2 * AT_TTL, 2).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
-    stage
-        .register("goes-on", &ui, json!({"acquisition": "impersonate", "on_logout": "continue"}))
-        .await?
-        .expect_status(201)?;
-    stage
-        .register("ends", &ui, json!({"acquisition": "impersonate", "on_logout": "revoke"}))
-        .await?
-        .expect_status(201)?;
+    let on_logout = |what: &str| json!({"acquisition": "impersonate", "on_logout": what});
+    try_join!(
+        stage.registered("goes-on", &ui, on_logout("continue")),
+        stage.registered("ends", &ui, on_logout("revoke")),
+    )?;
     stage.ui_logs_out(&ui).await?;
     let reader = stage.reader(0)?;
     repeat(stage.at_ttl() * 4, PAUSE, || async { check_live(&reader.get("goes-on").await?, &user) }).await?;
     let ended = reader.get("ends").await?.expect_status(410)?;
     assert_eq!((ended.code(), ended.body["reason"].as_str()), ("session_ended", Some("session_not_active")));
     let sub = &stage.realm.user("alice")?.sub;
-    wait_until("the revocation of the ended job's session", Duration::from_secs(5), || async {
+    wait_until("the revocation of the ended job's session", SOON, || async {
         stage.realm.admin().sessions(stage.realm.name(), sub).await.is_ok_and(|sessions| sessions.len() == 1)
     })
     .await
@@ -106,7 +108,7 @@ async fn release_and_a_new_registration_leave_the_users_session_alive() -> Resul
     let mut ui = stage.login().await?;
     let registrar = stage.registrar(1)?;
     for (job, acquisition) in [("a", "exchange"), ("b", "impersonate"), ("c", "exchange")] {
-        stage.register(job, &ui, json!({"acquisition": acquisition})).await?.expect_status(201)?;
+        stage.registered(job, &ui, json!({"acquisition": acquisition})).await?;
         registrar.delete(job).await?.expect_status(204)?;
         registrar.delete(job).await?.expect_status(204)?;
         assert_eq!(registrar.get(job).await?.code(), "job_ended");
@@ -116,7 +118,7 @@ async fn release_and_a_new_registration_leave_the_users_session_alive() -> Resul
     // which an exchange with an older token would end the user's whole session.
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     ui = stage.ui_refreshes(&ui).await?;
-    stage.register("d", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("d", &ui, json!({})).await?;
     repeat(stage.at_ttl() * 3, PAUSE, || async { check_live(&registrar.get("d").await?, &user) }).await?;
     stage.ui_refreshes(&ui).await?;
     Ok(())
@@ -126,7 +128,7 @@ async fn release_and_a_new_registration_leave_the_users_session_alive() -> Resul
 async fn many_readers_of_an_expired_token_cost_one_renewal() -> Result<()> {
     let mut stage = Stage::set(AT_TTL, 1).await?;
     let ui = stage.login().await?;
-    stage.register("job", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("job", &ui, json!({})).await?;
     // The only replica is stopped until the token is long dead, then a crowd asks.
     stage.vault.replica().process().pause()?;
     tokio::time::sleep(stage.at_ttl() + Duration::from_secs(1)).await;
@@ -147,13 +149,13 @@ async fn many_readers_of_an_expired_token_cost_one_renewal() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_dies_is_missed_by_nobody() -> Result<()> {
-    let mut stage = Stage::with(AT_TTL, 2, &[("renewal.lease", 2.into())]).await?;
+    // A lease of two seconds and a token of twelve: half of its life is left to take over what the dead replica had leased.
+    let mut stage = Stage::with(3 * AT_TTL, 2, &[("renewal.lease", 2.into())]).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
     let jobs: Vec<String> = (0..10).map(|n| format!("job-{n}")).collect();
-    for job in &jobs {
-        stage.register(job, &ui, json!({})).await?.expect_status(201)?;
-    }
+    // At once: one proof stands for all of them, and it lives no longer than any other token.
+    try_join_all(jobs.iter().map(|job| stage.registered(job, &ui, json!({})))).await?;
     stage.vault.replica().kill();
     let reader = stage.reader(1)?;
     repeat(stage.at_ttl() * 4, PAUSE, || async {
@@ -163,24 +165,24 @@ async fn a_replica_that_dies_is_missed_by_nobody() -> Result<()> {
         Ok(())
     })
     .await?;
-    let status = stage.vault.replicas()[1].terminate(Duration::from_secs(15)).await?;
+    let status = stage.vault.replicas()[1].terminate(SOON).await?;
     assert!(status.success(), "a graceful stop ends with 0: {status}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn children_read_their_parents_token_from_every_replica() -> Result<()> {
-    let stage = Stage::set(AT_TTL, 2).await?;
+    let stage = Stage::set(3 * AT_TTL, 2).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
-    stage.register("parent", &ui, json!({})).await?.expect_status(201)?;
-    for n in 0..20 {
-        stage.register(&format!("child-{n}"), &ui, json!({"parent_job_id": "parent"})).await?.expect_status(201)?;
-    }
+    stage.registered("parent", &ui, json!({})).await?;
+    let children: Vec<String> = (0..20).map(|n| format!("child-{n}")).collect();
+    let of_parent = || json!({"parent_job_id": "parent"});
+    try_join_all(children.iter().map(|child| stage.registered(child, &ui, of_parent()))).await?;
     let reader = stage.reader(1)?;
     repeat(stage.at_ttl() * 2, PAUSE, || async {
-        for n in 0..20 {
-            check_live(&reader.get(&format!("child-{n}")).await?, &user)?;
+        for child in &children {
+            check_live(&reader.get(child).await?, &user)?;
         }
         Ok(())
     })

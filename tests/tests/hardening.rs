@@ -14,12 +14,11 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokenvault_tests::harness::process::{find_program, wait_until};
+use tokenvault_tests::harness::process::{SOON, find_program, wait_until};
 use tokenvault_tests::harness::vault::binary;
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::siege::stage::{JOB, Stage};
 
-const SOON: Duration = Duration::from_secs(10);
 const NOBODY: &str = "65534";
 
 fn is_root() -> bool {

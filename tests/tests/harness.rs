@@ -7,12 +7,10 @@ use serde_json::json;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::certs::{Subject, TestCa, Validity};
 use tokenvault_tests::harness::keycloak::{FEATURES, Keycloak, VERSION, keycloak};
-use tokenvault_tests::harness::process::{Process, wait_until};
+use tokenvault_tests::harness::process::{Process, SOON, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, TokenError, VAULT, claims};
 use tokenvault_tests::harness::redis::{Redis, patient};
-
-const SOON: Duration = Duration::from_secs(10);
 
 fn runs(id: u32) -> bool {
     // A zombie has no command line.

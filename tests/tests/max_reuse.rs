@@ -24,7 +24,7 @@ use tokenvault_tests::stage::{check_live, repeat};
 const REGISTRAR: &str = "mod-data-import";
 const READERS: [&str; 3] = ["mod-inventory", "mod-source-record-manager", "mod-orders"];
 const REPLICAS: usize = 3;
-const AT_TTL: u64 = 6;
+const AT_TTL: u64 = 12;
 const PATIENCE: Duration = Duration::from_mins(1);
 const REFRESH: &str = "grant_type=refresh_token";
 

@@ -7,13 +7,12 @@ use tokenvault::problem::Code;
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::ports::Pause;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record};
 
 const RHYTHM: Duration = Duration::from_millis(100);
-const SOON: Duration = Duration::from_secs(10);
 /// Longer than the reconciler needs to claim what is due, several times over.
 const A_WHILE: Duration = Duration::from_secs(1);
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::{Failure, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,7 +125,7 @@ async fn a_duplicate_comes_up_as_a_second_connection_with_the_same_bytes() -> Re
     assert_ne!(one.0, two.0, "each on a connection of its own");
     assert_eq!((&one.1, &two.1), (b"first part.", b"first part."));
     let copies = || async { proxy.copies() == ["0123456789"] };
-    wait_until("the copy's answer", Duration::from_secs(5), copies).await?;
+    wait_until("the copy's answer", SOON, copies).await?;
     assert_eq!((proxy.connections(), proxy.requests(), proxy.struck()), (1, 1, 1));
     Ok(())
 }
@@ -184,5 +184,20 @@ async fn hanging_up_ends_the_connections_that_stand() -> Result<()> {
     proxy.hang_up();
 
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or_default(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn frozen_connections_stand_and_never_answer_and_new_ones_pass() -> Result<()> {
+    let proxy = Proxy::to(upstream().await?.to_string()).await?;
+    let mut standing = TcpStream::connect(proxy.address()).await?;
+    assert_eq!(ask(&mut standing, "a").await, "0123456789");
+
+    proxy.freeze();
+
+    let answer = tokio::time::timeout(Duration::from_millis(200), ask(&mut standing, "a")).await;
+    assert!(answer.is_err(), "it is neither answered nor closed");
+    let mut fresh = TcpStream::connect(proxy.address()).await?;
+    assert_eq!(ask(&mut fresh, "a").await, "0123456789");
     Ok(())
 }

@@ -8,12 +8,11 @@ use serde_json::json;
 use tokenvault_core::ports::TokenStore;
 use tokenvault_redis::{RedisConfig, RedisStore};
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::stage::{REGISTRAR, Stage, check_live};
 
-const SOON: Duration = Duration::from_secs(10);
 /// A few renewals, and once the quarantine, where a spend was under way just when Redis was killed.
 const PATIENCE: Duration = Duration::from_secs(90);
 const AT_TTL: u64 = 4;
@@ -65,9 +64,9 @@ async fn a_redis_that_comes_back_from_an_older_snapshot_costs_no_job_and_no_toke
     stage.realm.admin().set_client_attribute(realm, LOGIN_APP, attribute, "true").await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let (ui, deposited) = (stage.login().await?, stage.login().await?);
-    stage.register("exchanged", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("exchanged", &ui, json!({})).await?;
     let adopted = json!({"acquisition": "adopt", "refresh_token": deposited.refresh()});
-    stage.register("adopted", &deposited, adopted).await?.expect_status(201)?;
+    stage.registered("adopted", &deposited, adopted).await?;
     let at_least = async |stage: &Stage, least: [u64; 2]| -> Result<[u64; 2]> {
         poll("newer pairs of both jobs", PATIENCE, async || {
             let now = generations(stage).await.ok()?;

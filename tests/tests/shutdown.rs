@@ -5,14 +5,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
 use tokenvault_tests::harness::{Failure, Result};
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() -> Result<()> {

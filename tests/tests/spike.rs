@@ -14,7 +14,7 @@ const RECORD: Duration = Duration::from_millis(200);
 async fn eureka_without_the_vault_an_import_dies_at_its_tokens_end() -> Result<()> {
     let stage = Stage::set(AT_TTL, 1).await?;
     let ui = stage.login().await?;
-    stage.register("import", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("import", &ui, json!({})).await?;
     let reader = stage.reader(0)?;
     let mut plain = Vec::new();
     for _ in 0..30 {
@@ -37,7 +37,7 @@ async fn q_an_idle_ui_does_not_hurt_a_job_that_is_renewed_by_requests_alone() ->
     let stage = Stage::with(6, 1, &keys).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
-    stage.register("import", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("import", &ui, json!({})).await?;
     let reader = stage.reader(0)?;
     for generation in 2..=5 {
         tokio::time::sleep(Duration::from_secs(3)).await;
@@ -55,7 +55,7 @@ async fn r_a_ui_that_refreshes_on_a_timer_and_a_job_do_not_disturb_each_other() 
     let stage = Stage::set(AT_TTL, 1).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let mut ui = stage.login().await?;
-    stage.register("import", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("import", &ui, json!({})).await?;
     let reader = stage.reader(0)?;
     for _ in 0..8 {
         ui = stage.ui_refreshes(&ui).await?;
@@ -72,8 +72,8 @@ async fn a_ui_logout_in_the_middle_of_an_import() -> Result<()> {
     let stage = Stage::set(AT_TTL, 1).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
-    stage.register("stays", &ui, json!({"acquisition": "impersonate"})).await?.expect_status(201)?;
-    stage.register("ends", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("stays", &ui, json!({"acquisition": "impersonate"})).await?;
+    stage.registered("ends", &ui, json!({})).await?;
     let reader = stage.reader(0)?;
     let read_both = async || -> Result<()> {
         check_live(&reader.get("stays").await?, &user)?;
@@ -92,7 +92,7 @@ async fn a_module_that_is_killed_goes_on_from_the_job_id_alone() -> Result<()> {
     let stage = Stage::set(AT_TTL, 1).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
-    stage.register("import", &ui, json!({})).await?.expect_status(201)?;
+    stage.registered("import", &ui, json!({})).await?;
     let module = stage.reader(0)?;
     check_live(&module.get("import").await?, &user)?;
     drop(module);

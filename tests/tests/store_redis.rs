@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokenvault_core::ids::{AttemptId, Incarnation, ReplicaId};
-use tokenvault_core::ports::{Claim, Created, StoreError, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claim, Created, ReplicaStatus, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{Intent, Record, Slot};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA, Unreadable};
 use tokenvault_tests::harness::certs::TestCa;
 use tokenvault_tests::harness::ports::free_address;
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::{Result, install_tls_provider};
@@ -27,8 +27,6 @@ use tokenvault_tests::store_contract::bench::Bench;
 use tokenvault_tests::store_contract::samples::{NOW, after, ended, job, key, record, rotated, session, user};
 use tokenvault_tests::store_contract::{creation, entries, leases};
 use tokio::net::{TcpListener, TcpStream};
-
-const SOON: Duration = Duration::from_secs(10);
 
 /// Redis keeps what it was told in a file before it answers.
 async fn durable() -> Result<Bench> {
@@ -80,8 +78,9 @@ async fn while_redis_is_away_everything_is_unavailable_and_fails_fast() -> Resul
         bench.store.count_due(key("j").shard(), NOW).await.err(),
         store.holds(&lease).await.err(),
         store.hasten(&key("j"), NOW, NOW).await.err(),
-        store.join_session(&session, &job("j"), NOW).await.err(),
+        store.enter_session(&session, &job("j"), NOW).await.err(),
         store.leave_session(&session, &job("j")).await.err(),
+        store.look_at_session(&session, &job("j"), true).await.err(),
         store.session(&session).await.err(),
         store.supersede_session(&session, Incarnation(0)).await.err(),
         store.add_to_user(&user(), &key("j"), NOW).await.err(),
@@ -103,7 +102,7 @@ async fn a_restarted_redis_has_kept_everything_and_is_used_again_at_once() -> Re
     let renewed = rotated(&before, after(300_000));
     let write = Write::between(&before, &renewed, bench.attempt()).under(&lease);
     bench.done(&write).await?;
-    bench.store.join_session(&session("s1", "vault"), &job("j"), after(1)).await?;
+    bench.store.enter_session(&session("s1", "vault"), &job("j"), after(1)).await?;
     bench.store.add_to_user(&user(), &key("j"), after(1)).await?;
     let stored = bench.load(&key("j")).await?;
 
@@ -391,7 +390,7 @@ async fn every_key_but_the_due_sets_and_the_schema_expires() -> Result<()> {
     bench.create(&live).await?;
     bench.create(&gone).await?;
     bench.done(&Write::between(&gone, &ended(&gone), bench.attempt())).await?;
-    bench.store.join_session(&session("s1", "vault"), &job("live"), after(1)).await?;
+    bench.store.enter_session(&session("s1", "vault"), &job("live"), after(1)).await?;
     bench.store.supersede_session(&session("s2", "vault"), Incarnation(0)).await?;
     bench.store.add_to_user(&user(), &key("live"), after(1)).await?;
     bench.store.add_child(&key("live"), &job("child"), 1).await?;
@@ -399,7 +398,7 @@ async fn every_key_but_the_due_sets_and_the_schema_expires() -> Result<()> {
 
     let mut connection = bench.server()?.connection().await?;
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await?;
-    assert_eq!(keys.len(), 9, "{keys:?}");
+    assert_eq!(keys.len(), 10, "{keys:?}");
     for key in keys {
         let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await?;
         assert_eq!(left > 0, key != "tv:schema" && !key.ends_with(":due"), "{key}: {left}");
@@ -487,4 +486,52 @@ async fn every_script_keeps_to_one_slot_of_a_cluster() -> Result<()> {
     entries::a_session_outlives_its_jobs(&bench).await?;
     entries::a_users_jobs_are_listed_in_order_and_in_pages(&bench).await?;
     entries::a_parent_takes_so_many_children(&bench).await
+}
+
+/// What a replica of a version without marks does: it writes the time into the job's field, and tells nothing of marks.
+#[tokio::test]
+async fn who_joins_by_an_older_replica_is_seen_while_there_may_be_one() -> Result<()> {
+    let mut bench = Bench::redis().await?;
+    let (s1, mine) = (session("s1", "vault"), job("mine"));
+    bench.store.enter_session(&s1, &mine, after(1)).await?;
+    let store = Arc::clone(&bench.store);
+    let look = async || store.look_at_session(&s1, &mine, false).await.map(|look| look.expect("an entry"));
+    let mut connection = bench.server()?.connection().await?;
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*:session:*").query_async(&mut connection).await?;
+    let (seconds, _): (u64, u64) = redis::cmd("TIME").query_async(&mut connection).await?;
+    let before = look().await?;
+    let mut join = redis::cmd("HSET");
+    join.arg(&keys[0]).arg("job:theirs").arg(seconds * 1000).exec_async(&mut connection).await?;
+
+    let during = look().await?;
+    assert!(during.joining && during.joins != before.joins, "nothing is known of the fleet");
+
+    bench.fleet.announce(&status("new"), LONG).await?;
+    assert!(!look().await?.joining, "all leave marks");
+    let told = format!("{} {{\"id\":\"old\",\"keys\":{{}}}}", seconds * 1000);
+    redis::cmd("HSET").arg("tv:{fleet}:replicas").arg("old").arg(told).exec_async(&mut connection).await?;
+    let alive = (seconds + 60) * 1000;
+    redis::cmd("ZADD").arg("tv:{fleet}:alive").arg(alive).arg("old").exec_async(&mut connection).await?;
+    bench.fleet.announce(&status("new"), LONG).await?;
+    assert!(look().await?.joining, "an older one was heard of");
+    bench.fleet.depart(&ReplicaId::parse("old")?).await?;
+    bench.fleet.announce(&status("new"), LONG).await?;
+    assert!(look().await?.joining, "and what it began may be under way for a while");
+    Ok(())
+}
+
+const LONG: Duration = Duration::from_mins(10);
+
+fn status(name: &str) -> ReplicaStatus {
+    ReplicaStatus {
+        id: ReplicaId::parse(name).expect("a replica"),
+        version: "0.1.0".to_owned(),
+        schema: SCHEMA,
+        started_at: NOW,
+        seen_at: NOW,
+        primary: "k1".to_owned(),
+        keys: std::collections::BTreeMap::new(),
+        renewing: 0,
+        clock_ahead_ms: 0,
+    }
 }

@@ -50,7 +50,7 @@ fn assert_kept(report: &Report) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_each_second_for_two_minutes_costs_no_kind_of_job_what_could_be_saved() -> Result<()> {
-    let report = storm(&options(Fault::Kill, 120, 45, 10)).await?;
+    let report = storm(&options(Fault::Kill, 120, 30, 10)).await?;
 
     assert_kept(&report);
     assert!(report.struck.kills >= 100 && report.orphans > 0, "{report:?}");

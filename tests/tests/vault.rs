@@ -1,10 +1,9 @@
 //! The harness's vault is the product's binary with a real store and a real Keycloak.
 
-use std::time::Duration;
-
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::certs::Subject;
 use tokenvault_tests::harness::policy::Module;
+use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, tokenvault};
@@ -29,7 +28,7 @@ async fn two_replicas_serve_one_job_and_one_outlives_the_other() -> Result<()> {
     vault.replica().restart().await?;
     first.get("job-1").await?.expect_status(200)?;
     assert!(vault.replica().metric("tokenvault_reads_total", "").await? >= 1.0);
-    let ended = vault.replica().terminate(Duration::from_secs(20)).await?;
+    let ended = vault.replica().terminate(SOON).await?;
     assert!(ended.success(), "{ended}");
     Ok(())
 }

@@ -236,7 +236,7 @@ pub struct AttemptId(u64);
 
 impl AttemptId {
     /// An attempt named by 64 random bits.
-    pub fn from_bits(bits: u64) -> Self {
+    pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 

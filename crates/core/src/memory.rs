@@ -8,15 +8,19 @@ mod due;
 mod entries;
 mod fleet;
 mod records;
+mod sessions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId};
+use crate::ids::{
+    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+};
 use crate::ports::{
-    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Clock, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore,
+    Write, Written,
 };
 use crate::record::Record;
 use crate::time::Timestamp;
@@ -109,6 +113,18 @@ impl TokenStore for MemoryStore {
         Ok(state.records.holds(lease, now))
     }
 
+    async fn announce(
+        &self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        due: Timestamp,
+        renew: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (mut state, clock) = self.state();
+        state.records.announce(key, heard_at, (due, renew), clock);
+        Ok(())
+    }
+
     async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
         let (mut state, clock) = self.state();
         state.records.hasten(key, (due, renew), clock);
@@ -128,19 +144,30 @@ impl TokenStore for MemoryStore {
         Ok(state.records.count_due(shard, now))
     }
 
-    async fn join_session(
+    async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.join_session(join, now))
+    }
+
+    async fn enter_session(
         &self,
         session: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
-    ) -> Result<SessionEntry, StoreError> {
+    ) -> Result<Incarnation, StoreError> {
         let (mut state, now) = self.state();
-        Ok(state.entries.join_session(session, job, keep_until, now))
+        Ok(state.entries.enter_session(session, job, keep_until, now))
     }
 
-    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
         let (mut state, now) = self.state();
-        state.entries.settle_session(session, job, now);
+        state.entries.settle_session(session, (job, attempt), now);
+        Ok(())
+    }
+
+    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+        let (mut state, now) = self.state();
+        state.entries.withdraw_session(session, (job, attempt), now);
         Ok(())
     }
 
@@ -153,6 +180,16 @@ impl TokenStore for MemoryStore {
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
         let (mut state, now) = self.state();
         Ok(state.entries.session(session, now))
+    }
+
+    async fn look_at_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        exchanges: bool,
+    ) -> Result<Option<SessionLook>, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.look_at_session(session, job, exchanges, now))
     }
 
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
@@ -193,6 +230,28 @@ impl TokenStore for MemoryStore {
         let (mut state, now) = self.state();
         let jobs = state.entries.jobs_of_user(tenant, user, now);
         Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
+    }
+
+    async fn take_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.entries.take_share((tenant, module), keep_until, max, now))
+    }
+
+    async fn move_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.state().0.entries.move_share((tenant, module), from, to);
+        Ok(())
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {

@@ -5,6 +5,7 @@
 
 mod fleet;
 mod idp;
+mod joining;
 mod store;
 
 use crate::time::Timestamp;
@@ -16,6 +17,9 @@ pub use fleet::{
 pub use idp::{
     CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Proof,
     ProofError, Refusal,
+};
+pub use joining::{
+    HOLD, HOLD_GAP, JOINING, Join, Joined, LONGEST_HOLD, MOST_JOINING, MOST_JOINING_OF_ONE, SessionLook,
 };
 pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 

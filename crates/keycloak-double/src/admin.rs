@@ -1,7 +1,7 @@
 //! What an administrator does: the acts of Keycloak's admin API that end or change sessions, as plain calls.
 
 use crate::config::{ClientConfig, RealmConfig, RealmSettings, Role, UserConfig};
-use crate::keys::SigningKey;
+use crate::keys::{RealmSecret, SigningKey};
 use crate::machine::{Keycloak, insert_client, insert_user};
 use crate::state::{Realm, SessionKey};
 
@@ -166,6 +166,13 @@ impl Keycloak {
     /// Forgets every key but the one that signs: access tokens of the others are invalid at once.
     pub fn remove_old_signing_keys(&mut self, realm: &str) -> Result<(), AdminError> {
         self.realm(realm)?.keys.truncate(1);
+        Ok(())
+    }
+
+    /// Deletes the key that refresh tokens are signed with; a new one takes its place. Access tokens stay as good as they were.
+    pub fn replace_secret(&mut self, realm: &str) -> Result<(), AdminError> {
+        let secret = RealmSecret::new(&mut *self.entropy);
+        self.realm(realm)?.secret = secret;
         Ok(())
     }
 

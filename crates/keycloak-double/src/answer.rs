@@ -70,7 +70,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn json(status: u16, body: &Value) -> Self {
+    /// An answer with a JSON body.
+    pub fn json(status: u16, body: &Value) -> Self {
         Self { status, content_type: Some("application/json"), body: body.to_string() }
     }
 

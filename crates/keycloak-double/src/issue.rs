@@ -156,7 +156,10 @@ impl Issuer<'_> {
 
     /// Signs everything and puts the answer together.
     pub(crate) fn answer(&mut self, ctx: &Context, access: &Claims, extras: Extras) -> Answer {
-        let refresh = extras.refresh.map(|kind| self.refresh(ctx, access, &kind));
+        let dropped = matches!(ctx.grant, Grant::Refresh)
+            && self.realm.clients.get(&ctx.client_id).is_some_and(|client| client.gives_no_next_token);
+        // Made, with all that leaves behind, and then taken out of the answer.
+        let refresh = extras.refresh.map(|kind| self.refresh(ctx, access, &kind)).filter(|_| !dropped);
         let now_s = self.now_s();
         let life = |c: &Claims| c.exp.map_or(0, |exp| exp.saturating_sub(now_s));
         let key = &self.realm.keys[0];

@@ -19,6 +19,10 @@ use crate::http::{HttpAnswer, TransportFailure};
 use crate::tenant::TenantConfig;
 use crate::words;
 
+mod token;
+
+use token::{TokenAnswer, Tokens};
+
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -69,43 +73,11 @@ pub struct ServiceToken {
 }
 
 #[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: AccessTokenText,
-    expires_in: i64,
-    #[serde(default)]
-    refresh_token: Option<RefreshTokenText>,
-    #[serde(default)]
-    refresh_expires_in: Option<i64>,
-    #[serde(default)]
-    scope: String,
-}
-
-/// Straight from the answer into the type that is wiped.
-struct AccessTokenText(AccessToken);
-struct RefreshTokenText(RefreshToken);
-
-impl<'de> Deserialize<'de> for AccessTokenText {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        non_empty(deserializer).map(|text| Self(AccessToken::new(text)))
-    }
-}
-
-impl<'de> Deserialize<'de> for RefreshTokenText {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        non_empty(deserializer).map(|text| Self(RefreshToken::new(text)))
-    }
-}
-
-fn non_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.is_empty() { Err(serde::de::Error::custom("an empty token")) } else { Ok(text) }
-}
-
-#[derive(Deserialize)]
 struct ErrorAnswer {
     error: String,
+    /// Optional, and for people (RFC 6749 §5.2).
     #[serde(default)]
-    error_description: String,
+    error_description: Value,
 }
 
 #[derive(Deserialize)]
@@ -124,36 +96,51 @@ struct KeysAnswer {
     keys: Vec<Value>,
 }
 
-/// The pair that an exchange, a refresh or an impersonation answered.
+/// The pair that an exchange or an impersonation answered.
 ///
-/// `token_type` is not looked at: throwing away a live pair for its sake would be worse. An access token that cannot be
-/// read leaves `subject`, `user` and `sid` empty: the pair is real, and whoever compares identities will not find its own.
+/// An access token that cannot be read leaves `account`, `user` and `sid` empty: the pair is real, and whoever compares
+/// identities will not find its own. A token that is not for whoever bears it is of no use to a module; where it costs nothing
+/// to do without, it is a refusal.
 pub fn grant(call: Call, answer: Answer, tenant: &TenantConfig) -> Result<Grant, GrantError> {
+    let tokens = tokens(call, answer)?;
+    match tokens.refresh.clone() {
+        _ if call != Call::Refresh && !tokens.is_bearer => Err(GrantError::Refused(Refusal::NotBearer)),
+        Some(refresh) => Ok(pair(tokens, refresh, tenant)),
+        // An answer to a refresh without the token that was sent is read by `refreshed`.
+        None if call == Call::Refresh => Err(GrantError::Unknown(Cause::Unintelligible)),
+        // It is the server's to decide (RFC 8693 §2.2.1). Nothing was consumed to learn that.
+        None => Err(GrantError::Refused(Refusal::NoRefreshToken)),
+    }
+}
+
+/// The pair that a refresh answered. Where it has no new refresh token, the one that was sent is still the one to use (RFC 6749
+/// §6); Keycloak's client policies can have it so (`suppress-refresh-token-rotation`). `token_type` is not looked at: the old
+/// token may be spent, and throwing away a live pair would be worse.
+pub fn refreshed(answer: Answer, sent: &RefreshToken, tenant: &TenantConfig) -> Result<Grant, GrantError> {
+    let tokens = tokens(Call::Refresh, answer)?;
+    let refresh = tokens.refresh.clone().unwrap_or_else(|| sent.clone());
+    Ok(pair(tokens, refresh, tenant))
+}
+
+fn tokens(call: Call, answer: Answer) -> Result<Tokens, GrantError> {
     let answer: TokenAnswer = success(call, answer).and_then(|body| json(&body))?;
-    let Some(RefreshTokenText(refresh)) = answer.refresh_token else {
-        return Err(match call {
-            // The client may not have refresh tokens. Nothing was consumed to learn that.
-            Call::Exchange | Call::Impersonate => GrantError::Refused(Refusal::NotAllowed),
-            // Keycloak always answers with the next one; if this is something else, the old token may be spent.
-            _ => GrantError::Unknown(Cause::Unintelligible),
-        });
-    };
-    let Some(refresh_life) = answer.refresh_expires_in else {
-        return Err(GrantError::Unknown(Cause::Unintelligible));
-    };
-    let AccessTokenText(access) = answer.access_token;
-    let claims = claims::unverified(access.expose()).unwrap_or_default();
-    Ok(Grant {
-        expires_in: seconds(answer.expires_in),
-        refresh_expires_in: if endless(refresh_life, &refresh) { None } else { Some(seconds(refresh_life)) },
-        scope: answer.scope,
-        account: account(&claims, tenant),
-        user: parsed(&claims, &tenant.user_id_claim, UserId::parse),
-        sid: parsed(&claims, "sid", SessionId::parse),
-        privileged: claims::privileged(&claims, tenant.is_master()),
-        access,
+    Ok(answer.into())
+}
+
+fn pair(tokens: Tokens, refresh: RefreshToken, tenant: &TenantConfig) -> Grant {
+    let claims = &tokens.claims;
+    Grant {
+        expires_in: tokens.expires_in,
+        refresh_expires_in: tokens.life_of(&refresh),
+        account: account(claims, tenant),
+        user: parsed(claims, &tenant.user_id_claim, UserId::parse),
+        sid: parsed(claims, "sid", SessionId::parse),
+        privileged: claims::privileged(claims, tenant.is_master()),
+        // Without a word, it is what was asked for (RFC 6749 §5.1).
+        scope: tokens.scope.or_else(|| tenant.exchange_scope.clone()).unwrap_or_default(),
+        access: tokens.access,
         refresh,
-    })
+    }
 }
 
 /// Keycloak's own id of the user: what the vault's client maps as such. Where users are known by `sub`, that is the same
@@ -165,8 +152,8 @@ fn account(claims: &Claims, tenant: &TenantConfig) -> Option<AccountId> {
 
 /// The client's own access token.
 pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
-    let answer: TokenAnswer = success(Call::ServiceAccount, answer).and_then(|body| json(&body))?;
-    Ok(ServiceToken { access: answer.access_token.0, expires_in: seconds(answer.expires_in) })
+    let tokens = tokens(Call::ServiceAccount, answer)?;
+    Ok(ServiceToken { access: tokens.access, expires_in: tokens.expires_in })
 }
 
 /// Whether the introspected token is active.
@@ -182,7 +169,8 @@ pub fn introspection(answer: Answer, tenant: &TenantConfig) -> Result<Introspect
 }
 
 fn introspected(call: Call, answer: Answer) -> Result<IntrospectionAnswer, CallError> {
-    let answer = success(call, answer).and_then(|body| json(&body));
+    let signed = answer.as_ref().is_ok_and(|answer| answer.content_type.as_deref().is_some_and(is_jwt));
+    let answer = success(call, answer).and_then(|body| if signed { signed_introspection(&body) } else { json(&body) });
     match answer {
         Ok(answer) => Ok(answer),
         Err(GrantError::Refused(Refusal::TokenInvalid)) => {
@@ -192,13 +180,20 @@ fn introspected(call: Call, answer: Answer) -> Result<IntrospectionAnswer, CallE
     }
 }
 
+/// An answer as a signed token (RFC 9701 §5), which a client may be registered for. Who answered is known from the connection.
+fn signed_introspection(body: &[u8]) -> Result<IntrospectionAnswer, GrantError> {
+    let claims = std::str::from_utf8(body).ok().and_then(|token| claims::unverified(token.trim()));
+    let answer = claims.and_then(|mut claims| claims.remove("token_introspection"));
+    answer.and_then(|answer| serde_json::from_value(answer).ok()).ok_or(GrantError::Unknown(Cause::Unintelligible))
+}
+
 /// Whether the token was revoked. A token that Keycloak does not know counts as revoked (RFC 7009 §2.2): it then answers
-/// 200 with an error in the body. A page of HTML does not count.
+/// 200 with an error in the body. What is in the body does not matter, but for a page of HTML: that is somebody else's.
 pub fn revoked(answer: Answer) -> Result<(), CallError> {
     let page = answer.as_ref().is_ok_and(|answer| answer.content_type.as_deref().is_some_and(is_html));
     let body = success(Call::Revoke, answer).map_err(no_answer)?;
-    let plausible = !page && (body.is_empty() || serde_json::from_slice::<Value>(&body).is_ok());
-    if plausible { Ok(()) } else { Err(CallError::NoAnswer(Cause::Unintelligible)) }
+    let page = page || body.trim_ascii_start().starts_with(b"<");
+    if page { Err(CallError::NoAnswer(Cause::Unintelligible)) } else { Ok(()) }
 }
 
 /// The keys of a key set, each still to be judged.
@@ -221,6 +216,8 @@ fn success(call: Call, answer: Answer) -> Result<Bytes, GrantError> {
         429 if call == Call::Refresh => Err(GrantError::Unknown(Cause::Throttled)),
         429 => Err(GrantError::Unsent(Cause::Throttled)),
         500.. => Err(GrantError::Unknown(Cause::ServerError)),
+        // Somebody on the way takes no request of that size, and its size is the token's.
+        413 | 414 | 431 if call == Call::Exchange => Err(GrantError::Refused(Refusal::TokenTooLong)),
         400 | 401 | 403 => Err(refusal(call, &answer)),
         // Keycloak's 404 says that there is no such realm; a proxy with a wrong route says it too.
         _ => Err(GrantError::Unknown(Cause::Unintelligible)),
@@ -234,7 +231,7 @@ fn refusal(call: Call, answer: &HttpAnswer) -> GrantError {
     if ["server_error", "temporarily_unavailable", "unknown_error"].contains(&error.as_str()) {
         return GrantError::Unknown(Cause::ServerError);
     }
-    match words::meaning(call, answer.status, &error, &error_description) {
+    match words::meaning(call, answer.status, &error, error_description.as_str().unwrap_or_default()) {
         Some(refusal) => GrantError::Refused(refusal),
         None => GrantError::Unknown(Cause::Unintelligible),
     }
@@ -248,14 +245,9 @@ fn is_html(content_type: &str) -> bool {
     content_type.trim_start().to_ascii_lowercase().starts_with("text/html")
 }
 
-fn seconds(number: i64) -> Duration {
-    Duration::from_secs(u64::try_from(number).unwrap_or(0))
-}
-
-/// Keycloak says 0 for an offline token without an end. In its last moment an online token's life may round to 0 as well,
-/// but that one carries an `exp`.
-fn endless(life: i64, token: &RefreshToken) -> bool {
-    life == 0 && !claims::unverified(token.expose()).is_some_and(|claims| claims.contains_key("exp"))
+fn is_jwt(content_type: &str) -> bool {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/token-introspection+jwt")
 }
 
 fn parsed<T, E>(claims: &Claims, name: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {

@@ -6,12 +6,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
-use serde_json::json;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{AlgorithmFamily, EncodingKey};
+use serde_json::{Value, json};
 use tokenvault_core::ids::ClientId;
 use tokenvault_core::ports::Entropy;
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_core::time::Timestamp;
+
+use crate::signature::{self, Algorithm};
 
 /// Half of the 60 seconds that Keycloak allows: the two clocks may differ by the other half in either direction.
 const LIFE: Duration = Duration::from_secs(30);
@@ -19,7 +23,7 @@ const LIFE: Duration = Duration::from_secs(30);
 /// Why a private key cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// Not a PEM with an RSA, EC (P-256, P-384) or Ed25519 private key in PKCS #8 (RSA also in PKCS #1).
+    /// Not a PEM with an RSA, EC (P-256, P-384, P-521) or Ed25519 private key in PKCS #8 (RSA also in PKCS #1).
     #[error("not a private key in PEM")]
     Unreadable,
     /// The key cannot sign with the algorithm asked for.
@@ -33,36 +37,37 @@ pub struct SigningKey(Arc<Parts>);
 
 struct Parts {
     key: EncodingKey,
-    header: Header,
+    algorithm: Algorithm,
+    kid: Option<String>,
 }
 
 impl SigningKey {
-    /// Reads a PEM. Without an algorithm it is RS256, ES256, ES384 or `EdDSA`, as the key demands. `kid` is needed only
-    /// where Keycloak knows several keys of the client.
+    /// Reads a PEM. Without an algorithm it is RS256, ES256, ES384, ES512 or `EdDSA`, as the key demands. `kid` is needed
+    /// only where Keycloak knows several keys of the client.
     pub fn from_pem(pem: &ClientSecret, algorithm: Option<&str>, kid: Option<String>) -> Result<Self, InvalidKey> {
         let bytes = pem.expose().as_bytes();
         let key = EncodingKey::from_rsa_pem(bytes)
             .or_else(|_| EncodingKey::from_ec_pem(bytes))
             .or_else(|_| EncodingKey::from_ed_pem(bytes))
             .map_err(|_| InvalidKey::Unreadable)?;
-        let wanted = algorithm.map(|name| name.parse::<Algorithm>().map_err(|_| InvalidKey::Mismatch)).transpose()?;
-        let candidates: &[Algorithm] = match (&wanted, key.family()) {
-            (Some(algorithm), family) if algorithm.family() == family => std::slice::from_ref(algorithm),
-            (Some(_), _) | (None, AlgorithmFamily::Hmac) => return Err(InvalidKey::Mismatch),
-            (None, AlgorithmFamily::Rsa) => &[Algorithm::RS256],
-            (None, AlgorithmFamily::Ec) => &[Algorithm::ES256, Algorithm::ES384],
-            (None, AlgorithmFamily::Ed) => &[Algorithm::EdDSA],
+        let possible = match key.family() {
+            AlgorithmFamily::Hmac => return Err(InvalidKey::Mismatch),
+            AlgorithmFamily::Rsa => Algorithm::RSA,
+            AlgorithmFamily::Ec => Algorithm::EC,
+            AlgorithmFamily::Ed => Algorithm::ED25519,
         };
+        let named = algorithm.map(|name| Algorithm::named(name).ok_or(InvalidKey::Mismatch)).transpose()?;
         // Only signing tells a P-256 key from a P-384 one, and a truncated key from a whole one.
-        let signs = |algorithm: &&Algorithm| jsonwebtoken::crypto::sign(b"trial", &key, **algorithm).is_ok();
-        let algorithm = *candidates.iter().find(signs).ok_or(InvalidKey::Mismatch)?;
-        let header = Header { kid, ..Header::new(algorithm) };
-        Ok(Self(Arc::new(Parts { key, header })))
+        let fits = |algorithm: &&Algorithm| {
+            named.is_none_or(|named| named == **algorithm) && signature::sign("trial", &key, **algorithm).is_some()
+        };
+        let algorithm = *possible.iter().find(fits).ok_or(InvalidKey::Mismatch)?;
+        Ok(Self(Arc::new(Parts { key, algorithm, kid })))
     }
 
     /// The algorithm's name (RFC 7518 §3.1).
     pub fn algorithm(&self) -> String {
-        format!("{:?}", self.0.header.alg)
+        self.0.algorithm.name()
     }
 
     /// A new assertion for one request. Keycloak takes the issuer as audience at each of its endpoints.
@@ -81,9 +86,14 @@ impl SigningKey {
             "iat": now.as_secs(),
             "exp": (now + LIFE).as_secs(),
         });
-        jsonwebtoken::encode(&self.0.header, &claims, &self.0.key)
-            .map(ClientSecret::new)
-            .map_err(|_| InvalidKey::Mismatch)
+        let mut header = json!({ "typ": "JWT", "alg": self.algorithm() });
+        if let Some(kid) = &self.0.kid {
+            header["kid"] = json!(kid);
+        }
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&header), part(&claims));
+        let signature = signature::sign(&signed, &self.0.key, self.0.algorithm).ok_or(InvalidKey::Mismatch)?;
+        Ok(ClientSecret::new(format!("{signed}.{signature}")))
     }
 }
 

@@ -19,6 +19,7 @@ use url::Url;
 use crate::answer::ACCOUNT_CLAIM;
 use crate::claims::{self, Claims};
 use crate::http::{HttpClient, TransportFailure};
+use crate::jwks::RealmKey;
 use crate::request::{Caller, ClientAuth, HttpRequest};
 use crate::tenant::{Credentials, TenantConfig};
 
@@ -127,6 +128,14 @@ impl<'a> Inspector<'a> {
         document["issuer"].as_str().map(str::to_owned).ok_or(Unlearnt::Unintelligible)
     }
 
+    /// The ids of the realm's signing keys that the vault cannot verify with.
+    pub async fn unusable_keys(&self) -> Result<BTreeSet<String>, Unlearnt> {
+        let set = self.ask(HttpRequest::get(&self.tenant.endpoints().jwks)).await?;
+        let keys = set["keys"].as_array().ok_or(Unlearnt::Unintelligible)?;
+        let unusable = keys.iter().filter_map(RealmKey::read).filter(|key| key.verifying.is_none());
+        Ok(unusable.map(|key| key.kid).collect())
+    }
+
     /// A token of the service account's.
     pub async fn service_account(&self) -> Result<ServiceAccount, Unlearnt> {
         let answer = self.as_client(|caller| caller.service_account()).await?;
@@ -134,11 +143,12 @@ impl<'a> Inspector<'a> {
     }
 
     /// The names of the claims that Keycloak knows of the service account's token, those included that the token of a
-    /// client with lightweight access tokens leaves out.
-    pub async fn known_claims(&self, account: &ServiceAccount) -> Result<BTreeSet<String>, Unlearnt> {
+    /// client with lightweight access tokens leaves out; `None` where Keycloak calls the token inactive.
+    pub async fn known_claims(&self, account: &ServiceAccount) -> Result<Option<BTreeSet<String>>, Unlearnt> {
         let answer = self.as_client(|caller| caller.introspect(&account.token)).await?;
         match answer.as_object() {
-            Some(known) if answer["active"] == true => Ok(known.keys().cloned().collect()),
+            Some(_) if answer["active"] == false => Ok(None),
+            Some(known) if answer["active"] == true => Ok(Some(known.keys().cloned().collect())),
             _ => Err(Unlearnt::Unintelligible),
         }
     }

@@ -1,7 +1,8 @@
 //! The realms' public keys: fetched when needed, kept while Keycloak is away, forgotten when Keycloak has dropped them.
 //!
-//! Only keys that can verify one of the allowed asymmetric algorithms are kept at all, each with the algorithms it may be
-//! used with: a public key can never be taken for an HMAC secret.
+//! Only keys that can verify one of the allowed asymmetric algorithms are used, each with the algorithms it may be used with:
+//! a public key can never be taken for an HMAC secret. Of other signing keys it is known that they are the realm's, so that
+//! their tokens are not called forged.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::DecodingKey;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokenvault_core::ports::Cause;
@@ -17,6 +18,7 @@ use tokenvault_core::time::Timestamp;
 use url::Url;
 
 use crate::flight::Flight;
+use crate::signature::{Algorithm, PublicKey};
 
 /// Not more often than this, however many tokens with unknown keys come in.
 const FLOOR: Duration = Duration::from_secs(10);
@@ -25,15 +27,21 @@ const FLOOR_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// After this the keys are asked for again, so that a key that was withdrawn is forgotten.
 const MAX_AGE: Duration = Duration::from_mins(10);
 
-/// A key that can verify.
-pub(crate) struct VerifyingKey {
-    kid: String,
-    algorithms: &'static [Algorithm],
-    pub(crate) key: DecodingKey,
+/// A key of the realm's.
+pub(crate) struct RealmKey {
+    pub(crate) kid: String,
+    /// What its signatures are verified with; `None` where it is of a kind that the vault cannot use, or is too weak.
+    pub(crate) verifying: Option<VerifyingKey>,
 }
 
-impl VerifyingKey {
-    /// Reads a JWK (RFC 7517); `None` if it is not for signatures, is too weak, or is of a kind that is not allowed.
+/// A key that can verify.
+pub(crate) struct VerifyingKey {
+    algorithms: &'static [Algorithm],
+    key: PublicKey,
+}
+
+impl RealmKey {
+    /// Reads a JWK (RFC 7517); `None` if it is not for asymmetric signatures, or cannot be read.
     pub(crate) fn read(jwk: &Value) -> Option<Self> {
         let member = |name: &str| jwk.get(name).and_then(Value::as_str);
         if member("use").is_some_and(|usage| usage != "sig") {
@@ -43,51 +51,62 @@ impl VerifyingKey {
         if operations.is_some_and(|operations| !operations.iter().any(|operation| operation == "verify")) {
             return None;
         }
-        let declared = member("alg");
-        let (algorithms, key) = match (member("kty")?, member("crv")) {
+        let kid = member("kid")?.to_owned();
+        let unusable = Some(Self { kid: kid.clone(), verifying: None });
+        let (possible, key) = match (member("kty")?, member("crv")) {
             ("RSA", _) => {
                 let modulus = URL_SAFE_NO_PAD.decode(member("n")?).ok()?;
-                let strong = modulus.iter().skip_while(|byte| **byte == 0).count() >= 2048 / 8;
-                let key = DecodingKey::from_rsa_components(member("n")?, member("e")?).ok().filter(|_| strong)?;
-                (declared_among(declared, RSA)?, key)
+                let key = DecodingKey::from_rsa_components(member("n")?, member("e")?).ok()?;
+                if modulus.iter().skip_while(|byte| **byte == 0).count() < 2048 / 8 {
+                    return unusable;
+                }
+                (Algorithm::RSA, PublicKey::Common(key))
             }
             ("EC", Some(curve)) => {
-                let algorithms = declared_among(declared, ec_algorithm(curve)?)?;
-                (algorithms, DecodingKey::from_ec_components(member("x")?, member("y")?).ok()?)
+                let Some((algorithms, length)) = Algorithm::of_curve(curve) else { return unusable };
+                let (x, y) = (number(member("x")?, length)?, number(member("y")?, length)?);
+                let key = if algorithms.contains(&Algorithm::Es512) {
+                    PublicKey::P521([&[4], x.as_slice(), &y].concat())
+                } else {
+                    let text = |number: &[u8]| URL_SAFE_NO_PAD.encode(number);
+                    PublicKey::Common(DecodingKey::from_ec_components(&text(&x), &text(&y)).ok()?)
+                };
+                (algorithms, key)
             }
             ("OKP", Some("Ed25519")) => {
-                (declared_among(declared, &[Algorithm::EdDSA])?, DecodingKey::from_ed_components(member("x")?).ok()?)
+                (Algorithm::ED25519, PublicKey::Common(DecodingKey::from_ed_components(member("x")?).ok()?))
             }
+            // Ed448, and whatever is to come (RFC 9864 §2.2, `AKP`): the library has none of them.
+            ("OKP" | "AKP", _) => return unusable,
             _ => return None,
         };
-        Some(Self { kid: member("kid")?.to_owned(), algorithms, key })
-    }
-
-    /// Whether this key may be used with an algorithm.
-    pub(crate) fn allows(&self, algorithm: Algorithm) -> bool {
-        self.algorithms.contains(&algorithm)
+        let algorithms = declared_among(member("alg"), possible)?;
+        Some(Self { kid, verifying: Some(VerifyingKey { algorithms, key }) })
     }
 }
 
-const RSA: &[Algorithm] =
-    &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
-
-fn ec_algorithm(curve: &str) -> Option<&'static [Algorithm]> {
-    match curve {
-        "P-256" => Some(&[Algorithm::ES256]),
-        "P-384" => Some(&[Algorithm::ES384]),
-        _ => None,
+impl VerifyingKey {
+    /// Whether a signature is this key's, and the algorithm one that it may be used with.
+    pub(crate) fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
+        self.algorithms.contains(&algorithm) && self.key.verifies(algorithm, signed, signature)
     }
+}
+
+/// One of a point's two numbers (RFC 7518 §6.2.1.2), also where somebody has left out the zeros that it begins with.
+fn number(text: &str, length: usize) -> Option<Vec<u8>> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let zeros = length.checked_sub(bytes.len())?;
+    Some([vec![0; zeros], bytes].concat())
 }
 
 /// Of the algorithms the kind of key allows, the one it declares; all if it declares none.
 fn declared_among(declared: Option<&str>, possible: &'static [Algorithm]) -> Option<&'static [Algorithm]> {
     let Some(name) = declared else { return Some(possible) };
-    let at = possible.iter().position(|algorithm| format!("{algorithm:?}") == name)?;
+    let at = possible.iter().position(|algorithm| Some(*algorithm) == Algorithm::named(name))?;
     Some(&possible[at..=at])
 }
 
-type Keys = Arc<Vec<Arc<VerifyingKey>>>;
+type Keys = Arc<Vec<Arc<RealmKey>>>;
 
 #[derive(Default)]
 struct Known {
@@ -97,7 +116,7 @@ struct Known {
 }
 
 #[derive(Default)]
-struct RealmKeys {
+struct KeySet {
     known: Mutex<Known>,
     flight: Flight<Result<(), Cause>>,
 }
@@ -105,7 +124,7 @@ struct RealmKeys {
 /// Every realm's keys, by the address of the key set.
 #[derive(Default)]
 pub(crate) struct KeyCache {
-    realms: Mutex<HashMap<Url, Arc<RealmKeys>>>,
+    realms: Mutex<HashMap<Url, Arc<KeySet>>>,
 }
 
 impl KeyCache {
@@ -117,7 +136,7 @@ impl KeyCache {
         kid: &str,
         now: Timestamp,
         fetch: impl FnOnce() -> F,
-    ) -> Result<Option<Arc<VerifyingKey>>, Cause>
+    ) -> Result<Option<Arc<RealmKey>>, Cause>
     where
         F: Future<Output = Result<Vec<Value>, Cause>>,
     {
@@ -137,9 +156,9 @@ impl KeyCache {
     }
 }
 
-impl RealmKeys {
+impl KeySet {
     /// The key, and whether the key set is to be fetched for it.
-    fn look(&self, kid: &str, now: Timestamp) -> (Option<Arc<VerifyingKey>>, bool) {
+    fn look(&self, kid: &str, now: Timestamp) -> (Option<Arc<RealmKey>>, bool) {
         let known = self.known.lock();
         let key = known.keys.iter().find(|key| key.kid == kid).cloned();
         let fresh = known.fetched_at.is_some_and(|at| age(at, now) < MAX_AGE);
@@ -154,7 +173,7 @@ impl RealmKeys {
 
     /// A key that is known counts, also while Keycloak is away. One that is not known is missing only if the last fetch
     /// could have brought it.
-    fn verdict(&self, key: Option<Arc<VerifyingKey>>) -> Result<Option<Arc<VerifyingKey>>, Cause> {
+    fn verdict(&self, key: Option<Arc<RealmKey>>) -> Result<Option<Arc<RealmKey>>, Cause> {
         match (key, &self.known.lock().tried) {
             (None, Some((_, Err(cause)))) => Err(*cause),
             (key, _) => Ok(key),
@@ -164,7 +183,7 @@ impl RealmKeys {
     fn learn(&self, answer: Result<Vec<Value>, Cause>, now: Timestamp) -> Result<(), Cause> {
         let mut known = self.known.lock();
         let read = answer.and_then(|keys| {
-            let keys: Vec<_> = keys.iter().filter_map(VerifyingKey::read).map(Arc::new).collect();
+            let keys: Vec<_> = keys.iter().filter_map(RealmKey::read).map(Arc::new).collect();
             // A realm without a single signing key is no realm; rather keep what there was.
             if keys.is_empty() { Err(Cause::Unintelligible) } else { Ok(keys) }
         });

@@ -22,6 +22,7 @@ mod provider;
 pub mod request;
 mod reqwest_client;
 mod service_account;
+mod signature;
 mod tenant;
 #[cfg(test)]
 mod testing;
@@ -34,5 +35,5 @@ pub use logout::{LogoutError, LogoutToken};
 pub use observe::{CallObserver, NoObserver};
 pub use provider::KeycloakProvider;
 pub use request::{HttpRequest, Param};
-pub use reqwest_client::{ClientBuildError, HttpSettings, ReqwestClient, Trust};
+pub use reqwest_client::{ClientBuildError, HttpSettings, OnLeft, ReqwestClient, Trust};
 pub use tenant::{Credentials, Endpoints, InvalidIssuer, TenantConfig, TenantDirectory};

@@ -67,6 +67,8 @@ impl LogoutError {
             Self::Token(P::Issuer) => "wrong_issuer",
             Self::Token(P::Expired) => "expired",
             Self::Token(P::TooOld) => "too_old",
+            Self::Token(P::NotYetValid) => "not_yet_valid",
+            Self::Token(P::Key) => "key_not_supported",
             Self::Token(P::Type | P::Client) => "wrong_type",
             Self::Token(P::ClaimMissing) => "claim_missing",
             Self::Token(P::KeysUnavailable) => "keys_unavailable",
@@ -81,17 +83,23 @@ pub(crate) fn check(
     tenant: &TenantConfig,
     now: Timestamp,
 ) -> Result<LogoutToken, LogoutError> {
-    if !unverified.typ.as_deref().is_some_and(is_logout) {
+    let claims = unverified.claims()?;
+    if !is_logout(unverified.typ.as_deref(), &claims) {
         return Err(ProofError::Type.into());
     }
-    check_claims(&unverified.claims()?, tenant, now)
+    check_claims(&claims, tenant, now)
 }
 
 /// The type in the header tells a logout token from an ID token and an access token. `application/` may stand before it
-/// (RFC 7515 §4.1.9).
-fn is_logout(typ: &str) -> bool {
-    let typ = typ.to_ascii_lowercase();
-    typ.strip_prefix("application/").unwrap_or(&typ) == "logout+jwt"
+/// (RFC 7515 §4.1.9). It is recommended and need not be there (§2.4): of a token that is just a JWT the claim `typ` tells, in
+/// which Keycloak names each kind of its tokens.
+fn is_logout(typ: Option<&str>, claims: &Claims) -> bool {
+    let typ = typ.unwrap_or("JWT").to_ascii_lowercase();
+    match typ.strip_prefix("application/").unwrap_or(&typ) {
+        "logout+jwt" => true,
+        "jwt" => claims.get("typ").is_none_or(|kind| kind == "Logout"),
+        _ => false,
+    }
 }
 
 fn check_claims(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<LogoutToken, LogoutError> {
@@ -136,9 +144,8 @@ fn check_times(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result
     if now >= expires_at {
         return Err(ProofError::Expired);
     }
-    let issued_at = proof::time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
-    let not_before = proof::time(claims, "nbf")?.unwrap_or(issued_at);
-    if issued_at.max(not_before) > now + tenant.clock_skew || now.since(issued_at) > MAX_AGE {
+    let issued_at = proof::begun(claims, tenant, now)?;
+    if now.since(issued_at) > MAX_AGE {
         return Err(ProofError::TooOld);
     }
     Ok(expires_at.min(issued_at + MAX_AGE + Duration::from_millis(1)))
@@ -151,7 +158,7 @@ fn optional<T, E>(
     parse: impl FnOnce(String) -> Result<T, E>,
 ) -> Result<Option<T>, ProofError> {
     match claims.get(claim) {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(value) => {
             let text = value.as_str().ok_or(ProofError::Malformed)?;
             parse(text.to_owned()).map(Some).map_err(|_| ProofError::Malformed)

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::Algorithm;
 use tokenvault_core::ids::{ClientId, SessionId, Subject, UserId};
 use tokenvault_core::ports::{Proof, ProofError};
 use tokenvault_core::time::Timestamp;
 
 use crate::claims::{self, Claims};
-use crate::jwks::VerifyingKey;
+use crate::jwks::RealmKey;
+use crate::signature::Algorithm;
 use crate::tenant::TenantConfig;
 
 /// How far back a proof may have been issued where the tenant does not say and the proof lives longer.
@@ -34,7 +34,7 @@ impl<'a> Unverified<'a> {
         let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
         let (head, payload) = signed.split_once('.').filter(|(_, payload)| !payload.contains('.')).ok_or(malformed)?;
         let header = claims::decode(head).ok_or(malformed)?;
-        let algorithm = claims::text(&header, "alg").and_then(allowed).ok_or(ProofError::Algorithm)?;
+        let algorithm = claims::text(&header, "alg").and_then(Algorithm::named).ok_or(ProofError::Algorithm)?;
         // An extension that must be understood (RFC 7515 §4.1.11), and none is.
         if header.contains_key("crit") {
             return Err(malformed);
@@ -50,22 +50,13 @@ impl<'a> Unverified<'a> {
     }
 
     /// The claims, if this key signed them and may sign with this algorithm.
-    pub(crate) fn verify(&self, key: &VerifyingKey) -> Result<Claims, ProofError> {
-        let signed = key.allows(self.algorithm)
-            && jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), &key.key, self.algorithm)
-                .unwrap_or(false);
-        if !signed {
+    pub(crate) fn verify(&self, key: &RealmKey) -> Result<Claims, ProofError> {
+        let key = key.verifying.as_ref().ok_or(ProofError::Key)?;
+        if !key.verifies(self.algorithm, self.signed, self.signature) {
             return Err(ProofError::Signature);
         }
         self.claims()
     }
-}
-
-/// Asymmetric algorithms only: with HMAC, who can verify can also forge.
-fn allowed(name: &str) -> Option<Algorithm> {
-    use Algorithm as A;
-    let all = [A::RS256, A::RS384, A::RS512, A::PS256, A::PS384, A::PS512, A::ES256, A::ES384, A::EdDSA];
-    all.into_iter().find(|algorithm| format!("{algorithm:?}") == name)
 }
 
 /// Checks verified claims.
@@ -81,11 +72,10 @@ pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
     if claims::text(claims, "typ") != Some("Bearer") {
         return Err(ProofError::Type);
     }
-    let issued_at = time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
-    let not_before = time(claims, "nbf")?.unwrap_or(issued_at);
+    let issued_at = begun(claims, tenant, now)?;
     // A user interface renews its token only when it has expired: at a job's start it is of any age up to its whole life.
     let most_age = tenant.max_proof_age.unwrap_or_else(|| expires_at.since(issued_at).min(MOST_AGE));
-    if issued_at.max(not_before) > now + tenant.clock_skew || now.since(issued_at) > most_age {
+    if now.since(issued_at) > most_age {
         return Err(ProofError::TooOld);
     }
     let client = name(claims, "azp", ClientId::parse).ok_or(ProofError::Client)?;
@@ -102,6 +92,13 @@ pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
         scope: claims::text(claims, "scope").unwrap_or_default().to_owned(),
         privileged: claims::privileged(claims, tenant.is_master()),
     })
+}
+
+/// When the token was issued (`iat`), if it counts already: neither that nor `nbf` lies ahead further than clocks may differ.
+pub(crate) fn begun(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<Timestamp, ProofError> {
+    let issued_at = time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
+    let not_before = time(claims, "nbf")?.unwrap_or(issued_at);
+    if issued_at.max(not_before) > now + tenant.clock_skew { Err(ProofError::NotYetValid) } else { Ok(issued_at) }
 }
 
 /// The `sub` claim. Where users are known by another one it may be a name, which has any characters and decides nothing: what

@@ -189,7 +189,8 @@ impl IdentityProvider for KeycloakProvider {
         let mut request = place.caller().refresh(token);
         // Who hangs up early on a slow Keycloak loses the only copy of the next token.
         request.patience = place.tenant.refresh_patience;
-        self.token_call(&place, Call::Refresh, request).await
+        let classify = |answer| answer::refreshed(answer, token, &place.tenant);
+        self.call(&place.tenant, Call::Refresh, request, classify, grant_code).await
     }
 
     async fn impersonate(&self, client: &Client, account: &AccountId) -> Result<Grant, GrantError> {

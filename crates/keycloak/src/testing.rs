@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm as Common, EncodingKey};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokenvault_core::ids::{ClientId, TenantId};
@@ -22,6 +22,7 @@ use crate::answer::Answer;
 use crate::http::{HttpAnswer, HttpClient, TransportFailure};
 use crate::provider::KeycloakProvider;
 use crate::request::HttpRequest;
+use crate::signature::{self, Algorithm};
 use crate::tenant::{Credentials, TenantConfig};
 
 pub(crate) const ISSUER: &str = "https://kc.example/realms/lab";
@@ -51,7 +52,8 @@ pub(crate) struct RealmKey {
 
 impl RealmKey {
     fn rsa(kid: &'static str) -> Self {
-        Self { kid, key: EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap(), algorithm: Algorithm::RS256 }
+        let key = EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap();
+        Self { kid, key, algorithm: Algorithm::Common(Common::RS256) }
     }
 
     /// The same key, signing with another of the algorithms it can.
@@ -62,8 +64,9 @@ impl RealmKey {
     pub(crate) fn ec(algorithm: Algorithm) -> Self {
         use aws_lc_rs::signature as s;
         let curve = match algorithm {
-            Algorithm::ES256 => &s::ECDSA_P256_SHA256_FIXED_SIGNING,
-            _ => &s::ECDSA_P384_SHA384_FIXED_SIGNING,
+            Algorithm::Common(Common::ES256) => &s::ECDSA_P256_SHA256_FIXED_SIGNING,
+            Algorithm::Common(_) => &s::ECDSA_P384_SHA384_FIXED_SIGNING,
+            Algorithm::Es512 => &s::ECDSA_P521_SHA512_FIXED_SIGNING,
         };
         let der = s::EcdsaKeyPair::generate_pkcs8(curve, &aws_lc_rs::rand::SystemRandom::new()).unwrap();
         Self { kid: "ec", key: EncodingKey::from_ec_pem(pem(der.as_ref()).as_bytes()).unwrap(), algorithm }
@@ -73,19 +76,37 @@ impl RealmKey {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let der = aws_lc_rs::signature::Ed25519KeyPair::generate_pkcs8v1(&random).unwrap();
         let key = EncodingKey::from_ed_pem(pem(der.as_ref()).as_bytes()).unwrap();
-        Self { kid: "ed", key, algorithm: Algorithm::EdDSA }
+        Self { kid: "ed", key, algorithm: Algorithm::Common(Common::EdDSA) }
     }
 
     pub(crate) fn jwk(&self) -> Value {
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.algorithm).unwrap()).unwrap();
+        let mut jwk = match self.algorithm {
+            Algorithm::Common(common) => {
+                serde_json::to_value(Jwk::from_encoding_key(&self.key, common).unwrap()).unwrap()
+            }
+            Algorithm::Es512 => {
+                use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, self.key.as_bytes()).unwrap();
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(66);
+                let [x, y] = [x, y].map(|number| URL_SAFE_NO_PAD.encode(number));
+                json!({ "kty": "EC", "crv": "P-521", "alg": "ES512", "x": x, "y": y })
+            }
+        };
         jwk["kid"] = json!(self.kid);
         jwk["use"] = json!("sig");
         jwk
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.kid.to_owned()), ..Header::new(self.algorithm) };
-        jsonwebtoken::encode(&header, claims, &self.key).unwrap()
+        self.sign_with(&json!({ "typ": "JWT", "alg": self.algorithm.name(), "kid": self.kid }), claims)
+    }
+
+    /// With any header.
+    pub(crate) fn sign_with(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(header), part(claims));
+        let signature = signature::sign(&signed, &self.key, self.algorithm).unwrap();
+        format!("{signed}.{signature}")
     }
 }
 

@@ -50,6 +50,8 @@ const REVOKE: &[Call] = &[Call::Revoke];
 const SUBJECT_TOO_LONG: &str = "The size of OIDC parameter 'subject_token' is longer than allowed.";
 /// What is always sent was too long for an earlier 26.x: more than 4 000 characters.
 const SUBJECT_DROPPED: &str = "Parameter 'subject_token' required for standard token exchange";
+/// The subject token's session is an offline one, or a service account's.
+const OTHER_SESSION: &str = "Refresh token not valid as requested_token_type because creating a new session is needed";
 /// The client session was re-created after the token had been issued.
 const ISSUED_BEFORE: &str = "refresh token issued before the client session started";
 
@@ -82,18 +84,34 @@ static WORDS: &[Word] = {
         word(REFRESH, 400, "invalid_grant", Starts("Invalid refresh token"), R::TokenInvalid),
         word(REFRESH, 400, "invalid_grant", Is("Unmatching clients"), R::TokenInvalid), // source
         word(REFRESH, 400, "invalid_scope", Starts("Client no longer has requested consent"), R::ConsentMissing),
-        // Token exchange, standard and legacy.
+        // Token exchange, standard and legacy. What is learnt of a client holds for all its jobs, so only words that can mean
+        // nothing but the client say so; what is in no row concerns the token that was sent.
+        word(EXCHANGE, 400, "invalid_request", Starts("Standard token exchange is not enabled"), R::NotAllowed),
+        word(EXCHANGE, 400, "invalid_request", Is("requested_token_type unsupported"), R::NotAllowed),
+        word(EXCHANGE, 400, "invalid_request", Starts("Scope offline_access not allowed"), R::NotAllowed),
         word(EXCHANGE, 400, "invalid_scope", Starts("Missing consents"), R::ConsentMissing),
-        word(EITHER_EXCHANGE, 400, "invalid_scope", Any, R::NotAllowed),
+        // What is asked for is what the tenant's configuration says.
+        word(EITHER_EXCHANGE, 400, "invalid_scope", Starts("Invalid scopes"), R::NotAllowed),
         word(EXCHANGE, 400, "invalid_request", Is("Invalid token"), R::SubjectInvalid),
         word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_TOO_LONG), R::TokenTooLong),
         word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_DROPPED), R::TokenTooLong), // source
+        word(EXCHANGE, 400, "invalid_request", Is(OTHER_SESSION), R::NotExchangeable),
+        word(
+            EXCHANGE,
+            400,
+            "invalid_request",
+            Starts("Sender-constrained token exchange rejected"),
+            R::NotExchangeable,
+        ),
+        word(EXCHANGE, 400, "invalid_request", Is("DPoP proof is missing"), R::NotExchangeable), // source
+        word(EXCHANGE, 400, "invalid_request", Starts("Client certificate missing"), R::NotExchangeable), // source
+        word(EXCHANGE, 403, "access_denied", Any, R::NotMeant),
         // Here the subject token is the service account's: the client's own credential, not the user's.
         word(IMPERSONATE, 400, "invalid_request", Is("Invalid token"), R::ClientRejected),
-        // Exchange or its refresh tokens not enabled, a session that would have to be created, a feature that is off.
-        word(EITHER_EXCHANGE, 400, "invalid_request", Any, R::NotAllowed),
-        // Not in the audience; or no role, no such user, a disabled user: deliberately the same words for all of them.
-        word(EITHER_EXCHANGE, 403, "access_denied", Any, R::NotAllowed),
+        // A feature that is off; or no role, no such user, a disabled user: deliberately the same words for all of them.
+        word(IMPERSONATE, 400, "invalid_request", Any, R::NotAllowed),
+        word(IMPERSONATE, 400, "invalid_scope", Any, R::NotAllowed),
+        word(IMPERSONATE, 403, "access_denied", Any, R::NotAllowed),
         // What the probe says of a session of the vault's own once its client session is detached.
         word(INTROSPECTION, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
         // A token of another client's.
@@ -103,8 +121,9 @@ static WORDS: &[Word] = {
     ]
 };
 
-/// The error codes that OAuth's documents know for these endpoints. Another word in `error` is some proxy's, or Keycloak's
-/// own `{"error":"HTTP 405 Method Not Allowed"}`: no answer to what was asked.
+/// The error codes that OAuth's documents know for these endpoints, extensions included (RFC 6749 §5.2 and §8.5, 6750, 7009,
+/// 8693, 9396, 9449, 9470, `OpenID` Connect Core §3.1.2.6). Another word in `error` is some proxy's, or Keycloak's own
+/// `{"error":"HTTP 405 Method Not Allowed"}`: no answer to what was asked.
 const OAUTH_ERRORS: &[&str] = &[
     "invalid_request",
     "invalid_client",
@@ -115,7 +134,15 @@ const OAUTH_ERRORS: &[&str] = &[
     "access_denied",
     "invalid_target",
     "invalid_token",
+    "insufficient_scope",
+    "invalid_authorization_details",
     "invalid_dpop_proof",
+    "use_dpop_nonce",
+    "insufficient_user_authentication",
+    "interaction_required",
+    "login_required",
+    "consent_required",
+    "expired_token",
     "unsupported_token_type",
 ];
 

@@ -3,6 +3,7 @@
 //! All of it carries one hash tag, so that each script finds what it compares on one node of a cluster.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{
-    Census, Event, Filter, Fleet, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError, event_place,
+    Census, Event, Filter, Fleet, JOINING, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError, event_place,
 };
 use tokenvault_core::time::Timestamp;
 
@@ -27,6 +28,23 @@ const EVENTS: usize = 10_000;
 const EVENTS_KEEP: Duration = Duration::from_hours(7 * 24);
 /// How long a re-sealing is remembered after its last note.
 const RESEALING_KEEP: Duration = Duration::from_hours(30 * 24);
+
+/// What a replica tells, and that it leaves marks when it joins a session.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    status: &'a ReplicaStatus,
+    joins: Marks,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Marks {
+    Marked,
+}
+
+/// How that looks.
+const LEAVES_MARKS: &str = r#""joins":"marked""#;
 
 /// An entry of the stream of events.
 type Entry = (String, BTreeMap<String, String>);
@@ -87,8 +105,10 @@ impl RedisStore {
 impl Fleet for RedisStore {
     async fn announce(&self, status: &ReplicaStatus, keep: Duration) -> Result<(), StoreError> {
         let mut call = scripts::ANNOUNCE.key(keys::REPLICAS);
-        call.key(keys::REPLICAS_ALIVE).arg(status.id.as_str()).arg(json(status)).arg(span(keep));
-        self.run::<i64>(&call).await.map(drop)
+        call.key(keys::REPLICAS_ALIVE).key(keys::OLDER_REPLICAS).arg(status.id.as_str());
+        call.arg(json(&Told { status, joins: Marks::Marked })).arg(span(keep)).arg(LEAVES_MARKS).arg(span(JOINING));
+        self.older_replicas.store(self.run(&call).await?, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn depart(&self, replica: &ReplicaId) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ use tokenvault_core::ports::StoreError;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
+use crate::era::Eras;
 use crate::keys;
 use crate::link::Reads;
 
@@ -40,7 +41,9 @@ pub struct ServerFacts {
 
 /// Asks a server.
 pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, StoreError> {
-    let reads = Reads::new(config.client()?, config);
+    let client = config.client()?;
+    let eras = Eras::new(client.get_connection_info().addr().to_string(), None);
+    let reads = Reads::new(client, config, eras);
     let (seconds, micros): (u64, u64) = reads.call(&redis::cmd("TIME")).await?;
     let info: String = reads.call(&redis::cmd("INFO")).await?;
     let schema = reads.call(redis::cmd("GET").arg(keys::SCHEMA)).await?;

@@ -5,7 +5,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use tokenvault_core::ids::{JobId, JobKey, SessionKey, Shard, TenantId, UserId};
+use tokenvault_core::ids::{JobId, JobKey, ModuleName, SessionKey, Shard, TenantId, UserId};
 
 /// The key that holds the schema's number; the only one without a hash tag.
 pub(crate) const SCHEMA: &str = "tv:schema";
@@ -30,6 +30,12 @@ pub(crate) const CENSUS: &str = "tv:{fleet}:census";
 
 /// The lock under which the schema is moved on.
 pub(crate) const MIGRATION: &str = "tv:{fleet}:migration";
+
+/// There while replicas may be alive that leave no marks when they join a session.
+pub(crate) const OLDER_REPLICAS: &str = "tv:{fleet}:older";
+
+/// Written to see whether the server takes writes.
+pub(crate) const PROBE: &str = "tv:{fleet}:probe";
 
 /// What happened lately.
 pub(crate) const EVENTS: &str = "tv:{fleet}:events";
@@ -69,9 +75,24 @@ pub(crate) fn user(tenant: &TenantId, user: &UserId) -> String {
     format!("tv:{{{shard}}}:user:{tenant}:{user}")
 }
 
+/// How many records a module has in a tenant.
+pub(crate) fn share(tenant: &TenantId, module: &ModuleName) -> String {
+    let shard = Shard::of(&[tenant.as_str(), module.as_str()]);
+    format!("tv:{{{shard}}}:share:{tenant}:{module}")
+}
+
 /// The entry of a client session.
 pub(crate) fn session(key: &SessionKey) -> String {
-    let mut name = format!("tv:{{{}}}:session:{}:", key.shard(), key.tenant);
+    of_session("session", key)
+}
+
+/// The marks of those who are joining a client session, beside its entry.
+pub(crate) fn joining(key: &SessionKey) -> String {
+    of_session("joining", key)
+}
+
+fn of_session(kind: &str, key: &SessionKey) -> String {
+    let mut name = format!("tv:{{{}}}:{kind}:{}:", key.shard(), key.tenant);
     push_escaped(&mut name, &key.sid);
     let _ = write!(name, ":{}", key.client);
     name
@@ -123,6 +144,7 @@ mod tests {
         assert_eq!(children(&key()), "tv:{35}:children:diku:job-1");
         assert_eq!(user(&tenant(), &UserId::parse("u1").unwrap()), "tv:{50}:user:diku:u1");
         assert_eq!(session(&session_key("s1", "vault")), "tv:{33}:session:diku:s1:vault");
+        assert_eq!(joining(&session_key("s1", "vault")), "tv:{33}:joining:diku:s1:vault");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod config;
 mod entries;
+mod era;
 mod error;
 mod fleet;
 mod inspect;
@@ -19,5 +20,6 @@ mod store;
 mod walk;
 
 pub use config::RedisConfig;
+pub use era::OnLeft;
 pub use inspect::{ServerFacts, inspect};
 pub use store::{OLDEST_SCHEMA, OnUnreadable, RedisStore, SCHEMA, Unreadable};

@@ -2,8 +2,10 @@
 //!
 //! A connection is thrown away as soon as it was closed or kept a command waiting too long, so that no later command
 //! finds it. Where a connection turns out to have been closed (a restarted server closes all that were idle), a command
-//! that is safe to repeat is sent once more on a new one. Nothing is sent again after a time-out: the caller decides.
+//! that is safe to repeat is sent once more on a new one. Nothing is sent again after a time-out: the caller decides. But a
+//! time-out of one is the end of all that were made before it ([`Eras`]).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleError, RecycleResult};
@@ -14,6 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::config::RedisConfig;
+use crate::era::{Era, Eras};
 use crate::error::{no_connection, report, spoils_connection, unavailable, was_closed};
 
 /// Something to send.
@@ -61,10 +64,12 @@ pub(crate) struct Sent<T> {
 struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
+    eras: Arc<Eras>,
 }
 
 struct Link {
     connection: MultiplexedConnection,
+    era: Era,
     spoiled: bool,
 }
 
@@ -73,27 +78,29 @@ impl managed::Manager for Manager {
     type Error = RedisError;
 
     async fn create(&self) -> Result<Link, RedisError> {
+        let era = self.eras.now();
         let connection = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        Ok(Link { connection, spoiled: false })
+        Ok(Link { connection, era, spoiled: false })
     }
 
     /// No PING: a closed connection is noticed by the command itself, at no cost for those that are open.
     async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<RedisError> {
-        if link.spoiled { Err(RecycleError::message("spoiled")) } else { Ok(()) }
+        if link.spoiled || !self.eras.lasts(link.era) { Err(RecycleError::message("spoiled")) } else { Ok(()) }
     }
 }
 
 /// The connections for whatever changes something.
 pub(crate) struct Writes {
     pool: Pool<Manager>,
+    eras: Arc<Eras>,
 }
 
 impl Writes {
-    pub(crate) fn new(client: Client, config: &RedisConfig) -> Result<Self, StoreError> {
+    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Result<Self, StoreError> {
         // The same connection waits for the acknowledgements, and must not be cut while it does.
         let patience = if config.ack_replicas > 0 { config.ack_timeout } else { Duration::ZERO };
-        let manager =
-            Manager { client, config: connection_config(config, config.response_timeout.saturating_add(patience)) };
+        let patience = config.response_timeout.saturating_add(patience);
+        let manager = Manager { client, config: connection_config(config, patience), eras: Arc::clone(&eras) };
         let pool = Pool::builder(manager)
             .max_size(config.pool_size.max(1))
             .wait_timeout(Some(config.connect_timeout))
@@ -102,7 +109,7 @@ impl Writes {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|_| StoreError::Unavailable("config_pool"))?;
-        Ok(Self { pool })
+        Ok(Self { pool, eras })
     }
 
     pub(crate) async fn call<T: FromRedisValue>(
@@ -128,8 +135,9 @@ impl Writes {
         let mut link = self.pool.get().await.map_err(|error| no_connection(&error))?;
         match call.send(&mut link.connection).await {
             Ok(answer) => {
+                self.eras.answered();
                 let acknowledged = match acks {
-                    Some(acks) => acknowledged(&mut link, acks).await,
+                    Some(acks) => self.acknowledged(&mut link, acks).await,
                     None => true,
                 };
                 Ok(Ok(Sent { answer, acknowledged }))
@@ -137,6 +145,9 @@ impl Writes {
             Err(error) => {
                 if spoils_connection(&error) {
                     link.spoiled = true;
+                }
+                if error.is_timeout() {
+                    self.eras.end(link.era);
                 }
                 if was_closed(&error) {
                     // The others were closed with it.
@@ -146,25 +157,32 @@ impl Writes {
             }
         }
     }
-}
 
-/// `WAIT` waits for all that was written before its connection's last command, so it must follow on the same connection,
-/// where the script (even one that only recognised a repetition) has just run. The write is done whatever it says.
-async fn acknowledged(link: &mut Object<Manager>, acks: Acks) -> bool {
-    let millis = u64::try_from(acks.timeout.as_millis()).unwrap_or(u64::MAX);
-    let mut wait = redis::cmd("WAIT");
-    wait.arg(acks.replicas).arg(millis);
-    match wait.query_async::<u32>(&mut link.connection).await {
-        Ok(count) => {
-            if count < acks.replicas {
-                tracing::warn!(count, wanted = acks.replicas, "a write was acknowledged by fewer replicas than wanted");
+    /// `WAIT` waits for all that was written before its connection's last command, so it must follow on the same connection,
+    /// where the script (even one that only recognised a repetition) has just run. The write is done whatever it says.
+    async fn acknowledged(&self, link: &mut Object<Manager>, acks: Acks) -> bool {
+        let millis = u64::try_from(acks.timeout.as_millis()).unwrap_or(u64::MAX);
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(acks.replicas).arg(millis);
+        match wait.query_async::<u32>(&mut link.connection).await {
+            Ok(count) => {
+                if count < acks.replicas {
+                    tracing::warn!(
+                        count,
+                        wanted = acks.replicas,
+                        "a write was acknowledged by fewer replicas than wanted"
+                    );
+                }
+                count >= acks.replicas
             }
-            count >= acks.replicas
-        }
-        Err(error) => {
-            link.spoiled = true;
-            let _ = unavailable(&error);
-            false
+            Err(error) => {
+                link.spoiled = true;
+                if error.is_timeout() {
+                    self.eras.end(link.era);
+                }
+                let _ = unavailable(&error);
+                false
+            }
         }
     }
 }
@@ -175,22 +193,24 @@ pub(crate) struct Reads {
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
     current: Mutex<Current>,
+    eras: Arc<Eras>,
 }
 
 #[derive(Default)]
 struct Current {
-    connection: Option<MultiplexedConnection>,
+    connection: Option<(MultiplexedConnection, Era)>,
     /// Counts the connections, so that a late failure does not throw away the next one.
     number: u64,
 }
 
 impl Reads {
-    pub(crate) fn new(client: Client, config: &RedisConfig) -> Self {
+    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Self {
         Self {
             client,
             config: connection_config(config, config.response_timeout),
             connect_timeout: config.connect_timeout,
             current: Mutex::default(),
+            eras,
         }
     }
 
@@ -212,8 +232,13 @@ impl Reads {
     }
 
     async fn attempt<T: FromRedisValue>(&self, call: Call<'_>) -> Result<RedisResult<T>, StoreError> {
-        let (mut connection, number) = self.connection().await?;
+        let (mut connection, era, number) = self.connection().await?;
         let answer = call.send(&mut connection).await;
+        match &answer {
+            Ok(_) => self.eras.answered(),
+            Err(error) if error.is_timeout() => self.eras.end(era),
+            Err(_) => {}
+        }
         if answer.as_ref().is_err_and(spoils_connection) {
             let mut current = self.current.lock().await;
             if current.number == number {
@@ -225,21 +250,24 @@ impl Reads {
 
     /// The open connection, or a new one. Whoever comes while another connects waits for that, but no longer than
     /// connecting may take, so that callers do not queue up behind an absent server.
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+    async fn connection(&self) -> Result<(MultiplexedConnection, Era, u64), StoreError> {
         let Ok(mut current) = timeout(self.connect_timeout, self.current.lock()).await else {
             return Err(report("connect_timeout"));
         };
-        if let Some(connection) = &current.connection {
-            return Ok((connection.clone(), current.number));
+        if let Some((connection, era)) = &current.connection
+            && self.eras.lasts(*era)
+        {
+            return Ok((connection.clone(), *era, current.number));
         }
+        let era = self.eras.now();
         let connecting = self.client.get_multiplexed_async_connection_with_config(&self.config);
         let connection = match timeout(self.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| unavailable(&error))?,
             Err(_) => return Err(report("connect_timeout")),
         };
         current.number += 1;
-        current.connection = Some(connection.clone());
-        Ok((connection, current.number))
+        current.connection = Some((connection.clone(), era));
+        Ok((connection, era, current.number))
     }
 }
 

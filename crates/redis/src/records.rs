@@ -132,9 +132,18 @@ impl RedisStore {
         Ok(found == (Some(lease.fence.0), Some(millis(lease.until))))
     }
 
-    pub(crate) async fn hasten_record(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
+    /// Makes a record due; `announced_at`: when its session's end was announced, if it was.
+    pub(crate) async fn hasten_record(
+        &self,
+        key: &JobKey,
+        (due, renew): (Timestamp, Timestamp),
+        announced_at: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let mut call = scripts::HASTEN.key(keys::job(key));
         call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(due)).arg(millis(renew));
+        if let Some(at) = announced_at {
+            call.arg(millis(at));
+        }
         self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
     }
 

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use redis::Script;
 
 macro_rules! script {
-    ($name:ident, $file:literal) => {
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    ($name:ident, $($file:literal),+) => {
+        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));
     };
 }
 
@@ -15,10 +15,17 @@ script!(WRITE, "lua/write.lua");
 script!(CLAIM, "lua/claim.lua");
 script!(HASTEN, "lua/hasten.lua");
 script!(JOIN_SESSION, "lua/join_session.lua");
-script!(SETTLE_SESSION, "lua/settle_session.lua");
+script!(ENTER_SESSION, "lua/enter_session.lua");
+script!(WITHDRAW_SESSION, "lua/marks.lua", "lua/withdraw_session.lua");
+script!(LEAVE_SESSION, "lua/marks.lua", "lua/leave_session.lua");
+script!(LOOK_AT_SESSION, "lua/look_at_session.lua");
+script!(SETTLE_SESSION, "lua/marks.lua", "lua/settle_session.lua");
 script!(SUPERSEDE_SESSION, "lua/supersede_session.lua");
 script!(ADD_MEMBER, "lua/add_member.lua");
+script!(TAKE_SHARE, "lua/take_share.lua");
+script!(MOVE_SHARE, "lua/move_share.lua");
 script!(ADD_CHILD, "lua/add_child.lua");
+script!(PROBE, "lua/probe.lua");
 script!(ANNOUNCE, "lua/announce.lua");
 script!(DEPART, "lua/depart.lua");
 script!(LIVE_REPLICAS, "lua/replicas.lua");

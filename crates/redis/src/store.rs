@@ -1,27 +1,33 @@
 //! [`RedisStore`]: the port's methods, each handed on to the module that knows its keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use redis::{FromRedisValue, ScriptInvocation};
 use tokenvault_core::ids::{
-    AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::ports::{
-    Claim, Claimed, Created, Lease, NEWEST_SCHEMA, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Created, Join, Joined, Lease, NEWEST_SCHEMA, SessionEntry, SessionLook, StoreError, Stored,
+    TokenStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
+use crate::era::{Eras, OnLeft};
 use crate::error::report;
 use crate::link::{Acks, Call, Reads, Repeat, Writes};
+use crate::{keys, scripts};
 
 /// The schema this version writes into an empty database; see `migrations/`.
 pub const SCHEMA: u32 = NEWEST_SCHEMA;
 /// The oldest schema this version serves, until it is migrated.
 pub const OLDEST_SCHEMA: u32 = 1;
+
+/// How long the trace of a look whether the server takes writes is kept.
+const PROBE_KEPT_MS: u64 = 60_000;
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,22 +64,31 @@ pub struct RedisStore {
     /// The newest schema it knows.
     pub(crate) speaks: u32,
     pub(crate) on_unreadable: Option<OnUnreadable>,
+    /// Whether replicas may be alive that leave no marks when they join a session. Taken for so until it is known.
+    pub(crate) older_replicas: AtomicBool,
 }
 
 impl RedisStore {
     /// A store that connects when it is first used: Redis may be away when this is called, and may come and go later.
     /// Fails only where the configuration cannot be used, with a kind that begins with `config_`.
     pub fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
+        Self::connect_telling(config, None)
+    }
+
+    /// The same; tells each time that all connections are left because nobody answers over one of them.
+    pub fn connect_telling(config: &RedisConfig, on_left: Option<OnLeft>) -> Result<Self, StoreError> {
         let client = config.client()?;
+        let eras = Eras::new(client.get_connection_info().addr().to_string(), on_left);
         Ok(Self {
-            writes: Writes::new(client.clone(), config)?,
-            reads: Reads::new(client, config),
+            writes: Writes::new(client.clone(), config, Arc::clone(&eras))?,
+            reads: Reads::new(client, config, eras),
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
             on_short_ack: None,
             speaks: SCHEMA,
             on_unreadable: None,
+            older_replicas: AtomicBool::new(true),
         })
     }
 
@@ -135,7 +150,10 @@ impl TokenStore for RedisStore {
         if pong != "PONG" {
             return Err(report("protocol"));
         }
-        self.known_schema().await.map(drop)
+        self.known_schema().await?;
+        let mut probe = scripts::PROBE.key(keys::PROBE);
+        probe.arg(PROBE_KEPT_MS);
+        self.writes.call::<i64>(Call::Script(&probe), Repeat::Once, None).await.map(drop)
     }
 
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
@@ -163,8 +181,18 @@ impl TokenStore for RedisStore {
         self.holds_lease(lease).await
     }
 
+    async fn announce(
+        &self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        due: Timestamp,
+        renew: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.hasten_record(key, (due, renew), Some(heard_at)).await
+    }
+
     async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
-        self.hasten_record(key, due, renew).await
+        self.hasten_record(key, (due, renew), None).await
     }
 
     async fn time(&self) -> Result<Timestamp, StoreError> {
@@ -187,17 +215,25 @@ impl TokenStore for RedisStore {
         self.count_due_records(shard, now).await
     }
 
-    async fn join_session(
+    async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
+        self.join(join).await
+    }
+
+    async fn enter_session(
         &self,
         session: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
-    ) -> Result<SessionEntry, StoreError> {
-        self.join(session, job, keep_until).await
+    ) -> Result<Incarnation, StoreError> {
+        self.enter(session, job, keep_until).await
     }
 
-    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
-        self.settle(session, job).await
+    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+        self.settle(session, job, attempt).await
+    }
+
+    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+        self.withdraw(session, job, attempt).await
     }
 
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
@@ -206,6 +242,15 @@ impl TokenStore for RedisStore {
 
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
         self.session_entry(session).await
+    }
+
+    async fn look_at_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        exchanges: bool,
+    ) -> Result<Option<SessionLook>, StoreError> {
+        self.look_at(session, job, exchanges).await
     }
 
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
@@ -239,6 +284,26 @@ impl TokenStore for RedisStore {
     ) -> Result<Vec<JobId>, StoreError> {
         let jobs = self.user_jobs(tenant, user).await?;
         Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
+    }
+
+    async fn take_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        self.take_of_share(tenant, module, (keep_until, max)).await
+    }
+
+    async fn move_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        self.move_in_share(tenant, module, (from, to)).await
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {

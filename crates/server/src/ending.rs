@@ -62,6 +62,7 @@ pub(crate) async fn end(
         match parts.write(&write).await? {
             Written::Done | Written::AlreadyDone => {
                 tell(parts, ending, &before);
+                parts.recount(&before, &after).await;
                 match after.state {
                     State::Ended(_) => parts.retire(&before).await,
                     _ => parts.wake.due(),

@@ -11,6 +11,7 @@ pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod doctor;
+mod doors;
 pub(crate) mod ending;
 pub mod entropy;
 pub mod fleet;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::{AttemptId, JobKey, UserId};
+use tokenvault_core::ids::{AttemptId, JobKey, SessionKey, UserId};
 use tokenvault_core::pair::{Sealer, Vouched};
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
@@ -16,6 +16,31 @@ use crate::keyring::KeyringState;
 use crate::tenants::Tenants;
 use crate::wake::Wake;
 
+/// What became of a doubt about the end of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoubtOutcome {
+    /// Keycloak said for the first time that it is over.
+    Begun,
+    /// It lives.
+    Lifted,
+    /// Every answer was no for long enough, or a logout token made the first no the last.
+    Confirmed,
+}
+
+impl DoubtOutcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Begun, Self::Lifted, Self::Confirmed];
+
+    /// The label in metrics.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Begun => "begun",
+            Self::Lifted => "lifted",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
 /// Hears what happens, for metrics. Every method does nothing unless it is overridden.
 pub trait Observer: Send + Sync {
     /// A step of a renewal was carried out: [`Step::code`](tokenvault_core::policy::Step::code) and how it went.
@@ -26,6 +51,8 @@ pub trait Observer: Send + Sync {
     fn ended(&self, _reason: EndReason) {}
     /// The answer to a spend was lost.
     fn ambiguous_spend(&self) {}
+    /// What became of a doubt about the end of a session.
+    fn doubt(&self, _outcome: DoubtOutcome) {}
     /// A job was suspended.
     fn suspended(&self, _why: Suspension) {}
     /// The store has a record at an older generation than was seen before.
@@ -73,6 +100,11 @@ pub struct Parts {
     pub observer: Arc<dyn Observer>,
     /// What is told about every act.
     pub journal: Arc<dyn Journal>,
+}
+
+/// Whether a live job's pair, or its anchor, lives in the session.
+pub(crate) fn lives_in(record: &Record, session: &SessionKey) -> bool {
+    record.state.end().is_none() && record.session_keys().any(|lived_in| lived_in == *session)
 }
 
 /// How often a write whose answer was lost is repeated before its caller is told.
@@ -142,11 +174,11 @@ impl Parts {
         let _ = self.store.leave_session(&session, &record.key.job).await;
     }
 
-    /// Notes that a job has come to live in its sessions. Where that fails, its neighbours wait a little longer before they
-    /// exchange.
-    pub async fn settle(&self, record: &Record) {
+    /// Notes that a job has come to live in its sessions, which it joined by this attempt. Where that fails, its neighbours
+    /// wait a little longer before they exchange.
+    pub async fn settle(&self, record: &Record, attempt: AttemptId) {
         for session in record.session_keys() {
-            let _ = self.store.settle_session(&session, &record.key.job).await;
+            let _ = self.store.settle_session(&session, &record.key.job, attempt).await;
         }
     }
 
@@ -154,13 +186,43 @@ impl Parts {
     /// it there, or expires.
     pub async fn retire(&self, record: &Record) {
         for session in record.session_keys() {
-            let _ = self.store.leave_session(&session, &record.key.job).await;
+            let _ = self.leave_session(&session, &record.key, record.keep_until).await;
         }
         if let Some(parent) = &record.parent {
             let parent = JobKey::new(record.key.tenant.clone(), parent.clone());
             let _ = self.store.remove_child(&parent, &record.key.job).await;
         }
         self.leave_user(&record.user, &record.key, record.keep_until).await;
+    }
+
+    /// Counts in its module's share what is left of a job, for as long as it is kept by now. To be told of each write that
+    /// changes how long that is: a count is found by the hour in which it stands.
+    pub async fn recount(&self, before: &Record, after: &Record) {
+        let (tenant, from, to) = (&before.key.tenant, before.keep_until, after.keep_until);
+        if from != to {
+            let _ = self.store.move_share(tenant, &before.registrar, from, Some(to)).await;
+        }
+    }
+
+    /// Takes a job that does not live in a session out of its entry. A registration may have joined, created and settled since
+    /// that was seen: so the job is looked at once more, and put back where it lives, or where that cannot be seen.
+    pub async fn leave_session(
+        &self,
+        session: &SessionKey,
+        key: &JobKey,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let left = self.store.leave_session(session, &key.job).await;
+        let lives_until = match self.store.load(key).await {
+            Ok(stored) => {
+                stored.filter(|stored| lives_in(&stored.record, session)).map(|stored| stored.record.keep_until)
+            }
+            Err(_) => Some(keep_until),
+        };
+        if let Some(keep_until) = lives_until {
+            let _ = self.store.enter_session(session, &key.job, keep_until).await;
+        }
+        left
     }
 
     /// Takes a job that is over out of its user's list. It may be registered anew at that very moment, by somebody who has

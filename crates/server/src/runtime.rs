@@ -20,6 +20,7 @@ use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
 use crate::clock::SystemClock;
 use crate::config::{Admin, Config, ConfigError, Secrets};
+use crate::doors::{Door, Doors};
 use crate::fleet::{Member, Standing};
 use crate::http::{self, App};
 use crate::journal::{AuditLog, Events, Journal, Recorder};
@@ -208,7 +209,8 @@ where
         Arc::new(AuditReady(Arc::clone(&parts.journal))),
     ];
     let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), stop: stop.clone() };
-    let limits = tls::Limits::from(&config.server);
+    let doors = Doors::here(config);
+    let limits = doors.modules.of((&config.server).into());
     let mut tasks = vec![
         tokio::spawn(tls::serve(
             modules,
@@ -219,7 +221,7 @@ where
             Some(Arc::clone(&metrics)),
             stop.clone(),
         )),
-        tokio::spawn(management::serve(managers, management::router(management), stop.clone())),
+        tokio::spawn(management::serve(managers, management::router(management), doors.management, stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
         tokio::spawn(until(stop.clone(), live.watch())),
@@ -230,12 +232,12 @@ where
     ];
     if let Some(desk) = desk {
         let office = Office::new(parts.clone(), replica);
-        tasks.extend(desk.serve(office, &metrics, &stop));
+        tasks.extend(desk.serve(office, doors.admin, &metrics, &stop));
     }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
         let backchannel = BackChannel::new(section, parts, keycloak, Arc::clone(&metrics), stop.clone());
-        let (router, limits) = (backchannel.router(), backchannel::limits());
+        let (router, limits) = (backchannel.router(), doors.idp.of(backchannel::limits()));
         tasks.push(tokio::spawn(tls::serve(
             listener,
             Arc::clone(&tls),
@@ -264,7 +266,13 @@ impl Desk {
         Ok(Self { listener: listen("admin", section.listen).await?, tls: TlsState::load(section)?, policy })
     }
 
-    fn serve(self, office: Office, metrics: &Arc<Metrics>, stop: &CancellationToken) -> [JoinHandle<()>; 3] {
+    fn serve(
+        self,
+        office: Office,
+        door: Door,
+        metrics: &Arc<Metrics>,
+        stop: &CancellationToken,
+    ) -> [JoinHandle<()>; 3] {
         let Self { listener, tls, policy } = self;
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "operators may call");
@@ -278,7 +286,7 @@ impl Desk {
                 listener,
                 Arc::clone(&tls),
                 app.router(),
-                admin::limits(),
+                door.of(admin::limits()),
                 holders,
                 None,
                 stop.clone(),

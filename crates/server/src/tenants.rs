@@ -35,6 +35,8 @@ pub struct TenantRules {
     pub max_children: usize,
     /// The most jobs of one user at a time, children included.
     pub max_jobs_per_user: usize,
+    /// The most records of one module: its jobs, and what is left of those that have ended.
+    pub max_records_per_module: usize,
     /// Clients whose pairs may be deposited.
     pub adopt_clients: BTreeSet<ClientId>,
     /// How jobs are renewed.

@@ -11,7 +11,27 @@ use tokio::sync::{Notify, watch};
 #[derive(Debug, Default)]
 pub struct Wake {
     due: Notify,
-    waiting: Mutex<HashMap<JobKey, watch::Sender<()>>>,
+    waiting: Mutex<Rooms>,
+}
+
+/// By job, who waits for it. A job that is renewed elsewhere is told of by nobody here, so those who have gone are looked for
+/// whenever there are twice as many rooms as after the last look.
+#[derive(Debug, Default)]
+struct Rooms {
+    of: HashMap<JobKey, watch::Sender<()>>,
+    sweep_at: usize,
+}
+
+/// Fewer rooms are not swept.
+const FEW: usize = 1_024;
+
+impl Rooms {
+    fn sweep(&mut self) {
+        if self.of.len() >= self.sweep_at.max(FEW) {
+            self.of.retain(|_, tell| tell.receiver_count() > 0);
+            self.sweep_at = 2 * self.of.len();
+        }
+    }
 }
 
 /// Waits for a job to be renewed.
@@ -41,7 +61,7 @@ impl Wake {
 
     /// A job was renewed or ended here.
     pub fn renewed(&self, job: &JobKey) {
-        let mut waiting = self.waiting.lock();
+        let waiting = &mut self.waiting.lock().of;
         if waiting.get(job).is_some_and(|tell| tell.send(()).is_err()) {
             // Those who waited have gone.
             waiting.remove(job);
@@ -50,6 +70,30 @@ impl Wake {
 
     /// A place among those who wait for a job.
     pub fn wait_for(&self, job: &JobKey) -> Waiting {
-        Waiting(self.waiting.lock().entry(job.clone()).or_default().subscribe())
+        let mut rooms = self.waiting.lock();
+        rooms.sweep();
+        Waiting(rooms.of.entry(job.clone()).or_default().subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokenvault_core::ids::{JobId, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn who_waited_and_went_leaves_nothing_behind() {
+        let wake = Wake::default();
+        let job = |number: usize| {
+            JobKey::new(TenantId::parse("diku").unwrap(), JobId::parse(format!("job-{number}")).unwrap())
+        };
+        let staying = wake.wait_for(&job(0));
+        for number in 1..10 * FEW {
+            drop(wake.wait_for(&job(number)));
+        }
+        let rooms = wake.waiting.lock();
+        assert!(rooms.of.len() <= 2 * FEW && rooms.of.contains_key(&job(0)), "{}", rooms.of.len());
+        drop(staying);
     }
 }

@@ -10,7 +10,7 @@ use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_keycloak::{
-    CallObserver, Credentials, HttpSettings, KeycloakProvider, ReqwestClient, SigningKey, TenantConfig,
+    CallObserver, Credentials, HttpSettings, KeycloakProvider, OnLeft, ReqwestClient, SigningKey, TenantConfig,
     TenantDirectory, Trust,
 };
 use tokenvault_redis::{RedisConfig, RedisStore};
@@ -21,7 +21,7 @@ use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
 use crate::keyring::KeyringState;
 use crate::parts::Parts;
-use crate::telemetry::metrics::{Metrics, MetricsObserver};
+use crate::telemetry::metrics::{Far, Metrics, MetricsObserver};
 use crate::telemetry::store::Measured;
 use crate::tenants::{Served, TenantRules, Tenants};
 use crate::wake::Wake;
@@ -91,8 +91,9 @@ pub fn parts(
 }
 
 fn connect(config: &RedisConfig, metrics: &Arc<Metrics>) -> Result<RedisStore, WiringError> {
-    let (unreadable, short) = (Arc::clone(metrics), Arc::clone(metrics));
-    let store = RedisStore::connect(config)?.telling(Arc::new(move |why| unreadable.unreadable(why)));
+    let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
+    let store = RedisStore::connect_telling(config, Some(Arc::new(move || left.connections_left(Far::Redis))))?;
+    let store = store.telling(Arc::new(move |why| unreadable.unreadable(why)));
     Ok(store.on_short_ack(move || short.short_ack()))
 }
 
@@ -143,10 +144,14 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
         max_job_life: tenant.max_job_life,
         max_children: tenant.max_children,
         max_jobs_per_user: tenant.max_jobs_per_user,
+        max_records_per_module: tenant.max_records_per_module,
         adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
         renewal: Settings { max_reuse: tenant.refresh_token_max_reuse, ..settings(renewal) },
     }
 }
+
+/// So many answers are asked for, more or less, before a session is believed to be over.
+const ANSWERS: u32 = 15;
 
 /// What holds for jobs of any tenant.
 pub(crate) fn settings(renewal: &Renewal) -> Settings {
@@ -160,6 +165,8 @@ pub(crate) fn settings(renewal: &Renewal) -> Settings {
         max_reuse: 0,
         may_exchange: true,
         probe_interval: renewal.probe_interval,
+        doubt: renewal.doubt,
+        doubt_pause: renewal.doubt / ANSWERS,
     }
 }
 
@@ -167,7 +174,19 @@ pub(crate) fn settings(renewal: &Renewal) -> Settings {
 type Way = (Option<Vec<u8>>, bool, Duration, Duration);
 
 /// Tenants that reach Keycloak in the same way share a pool of connections, as long as there are such tenants.
-type Pools = HashMap<Way, Weak<ReqwestClient>>;
+#[derive(Default)]
+struct Pools {
+    of: HashMap<Way, Weak<ReqwestClient>>,
+    on_left: Option<OnLeft>,
+}
+
+impl Pools {
+    fn new(metrics: Option<&Arc<Metrics>>) -> Self {
+        let on_left =
+            metrics.cloned().map(|metrics| -> OnLeft { Arc::new(move || metrics.connections_left(Far::Keycloak)) });
+        Self { of: HashMap::new(), on_left }
+    }
+}
 
 /// Makes tenants of what is configured for them and what stands in their files.
 pub(crate) struct Maker {
@@ -176,8 +195,8 @@ pub(crate) struct Maker {
 }
 
 impl Maker {
-    pub(crate) fn new(renewal: &Renewal) -> Self {
-        Self { renewal: renewal.clone(), pools: Pools::new() }
+    pub(crate) fn new(renewal: &Renewal, metrics: Option<&Arc<Metrics>>) -> Self {
+        Self { renewal: renewal.clone(), pools: Pools::new(metrics) }
     }
 
     /// A finding says what of the tenant does not work, never a secret.
@@ -189,7 +208,7 @@ impl Maker {
 
 /// One tenant by itself, for who examines it.
 pub(crate) fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
-    keycloak(tenant, secrets, quarantine, &mut Pools::new()).map_err(|finding| finding.to_string())
+    keycloak(tenant, secrets, quarantine, &mut Pools::default()).map_err(|finding| finding.to_string())
 }
 
 fn keycloak(
@@ -216,18 +235,20 @@ fn keycloak(
     let secret = |secret: &tokenvault_core::secret::ClientSecret| Credentials::Secret(secret.clone());
     keycloak.adopt_clients = secrets.adopt_clients.iter().map(|(id, text)| (id.clone(), secret(text))).collect();
     // A spend is sent within the first third of its quarantine; hanging up before the rest is over would gain nothing.
-    keycloak.refresh_patience = Some(quarantine * 2 / 3);
-    keycloak.http = Some(pool(tenant, pools)?);
+    let patience = quarantine * 2 / 3;
+    keycloak.refresh_patience = Some(patience);
+    keycloak.http = Some(pool(tenant, patience, pools)?);
     Ok(keycloak)
 }
 
-fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<Arc<ReqwestClient>, Finding> {
+/// `patience` is the same for all tenants.
+fn pool(tenant: &Tenant, patience: Duration, pools: &mut Pools) -> Result<Arc<ReqwestClient>, Finding> {
     let place = || tenant.ca_file.as_ref().map_or_else(|| "ca_file".to_owned(), |file| file.display().to_string());
     let ca = tenant.ca_file.as_ref().map(std::fs::read).transpose();
     let ca = ca.map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))?;
     let plain = tenant.base_url.starts_with("http://");
     let way = (ca, plain, tenant.connect_timeout, tenant.request_timeout);
-    if let Some(pool) = pools.get(&way).and_then(Weak::upgrade) {
+    if let Some(pool) = pools.of.get(&way).and_then(Weak::upgrade) {
         return Ok(pool);
     }
     let trust = match &way.0 {
@@ -235,15 +256,21 @@ fn pool(tenant: &Tenant, pools: &mut Pools) -> Result<Arc<ReqwestClient>, Findin
         None if plain => Trust::Nobody,
         None => Trust::System,
     };
+    let usual = HttpSettings::default();
     let settings = HttpSettings {
         trust,
         connect_timeout: tenant.connect_timeout,
         request_timeout: tenant.request_timeout,
-        ..HttpSettings::default()
+        ping_timeout: usual.ping_timeout.max(patience),
+        ..usual
     };
-    let pool = Arc::new(ReqwestClient::new(&settings).map_err(|error| Finding::new(place(), error.to_string()))?);
-    pools.retain(|_, pool| pool.strong_count() > 0);
-    pools.insert(way, Arc::downgrade(&pool));
+    let pool = match &pools.on_left {
+        Some(on_left) => ReqwestClient::telling(&settings, Arc::clone(on_left)),
+        None => ReqwestClient::new(&settings),
+    };
+    let pool = Arc::new(pool.map_err(|error| Finding::new(place(), error.to_string()))?);
+    pools.of.retain(|_, pool| pool.strong_count() > 0);
+    pools.of.insert(way, Arc::downgrade(&pool));
     Ok(pool)
 }
 
@@ -259,8 +286,8 @@ mod tests {
         let text = format!("{main}[tenants.a]\n{one}\n[tenants.b]\n{two}\n[tenants.c]\n{three}\n");
         let config =
             Config::parse(&text, std::path::Path::new("main.toml"), &Environment::default()).expect("a configuration");
-        let mut pools = Pools::new();
-        config.tenants.values().map(|tenant| pool(tenant, &mut pools).expect("a pool")).collect()
+        let mut pools = Pools::default();
+        config.tenants.values().map(|tenant| pool(tenant, Duration::ZERO, &mut pools).expect("a pool")).collect()
     }
 
     #[test]

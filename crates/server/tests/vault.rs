@@ -4,8 +4,10 @@ mod children;
 mod doors;
 mod identity;
 mod lists;
+mod repeats;
 mod stage;
 mod taken_out;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,6 +279,45 @@ async fn an_adopted_job_of_a_client_that_may_not_exchange_spends_each_token_once
     assert_eq!(stage.keycloak.journal().distinct_refresh_tokens(), 5);
 }
 
+/// RFC 6749 §6: an answer without a new refresh token leaves the old one in use.
+#[tokio::test]
+async fn a_job_whose_refreshes_bring_no_new_token_goes_on_with_the_one_it_has() {
+    let stage = Stage::with(without_exchange, |realm| {
+        realm
+            .with_settings(|settings| settings.revoke_refresh_token = false)
+            .with_client("login-app", ClientConfig::gives_no_next_token)
+    })
+    .await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    for generation in 2..=5 {
+        stage.pass(LIFE * 6 / 10);
+        stage.until("a", |record| record.generation == Generation(generation)).await;
+    }
+    assert_eq!(stage.keycloak.journal().distinct_refresh_tokens(), 1);
+    assert!(stage.read("a", WAIT).await.is_ok());
+}
+
+/// Where the realm rotates as well, the one it has is spent. Sent again it would end the client's part of the session.
+#[tokio::test]
+async fn a_token_that_was_sent_and_not_replaced_is_not_sent_again_where_it_is_spent() {
+    let stage =
+        Stage::with(without_exchange, |realm| realm.with_client("login-app", ClientConfig::gives_no_next_token)).await;
+    let ui = stage.login().await;
+    stage.register("a", request(&ui, Acquisition::Adopt)).await.expect("a job");
+    stage.pass(LIFE * 6 / 10);
+    stage.until("a", |record| record.generation == Generation(2)).await;
+    for _ in 0..3 {
+        stage.pass(LIFE * 6 / 10);
+        stage.until("a", |record| record.due_at.is_none_or(|due| due > stage.now())).await;
+    }
+    assert_eq!(stage.keycloak.journal().most_sends(), 1);
+    assert!(
+        stage.record("a").await.state.is_live(),
+        "it may be active again, and its access token was good to the end"
+    );
+}
+
 #[tokio::test]
 async fn a_store_that_loses_the_write_of_a_spend_is_told_again_and_the_spent_token_is_not_sent() {
     let stage = Stage::with(without_exchange, |realm| realm).await;
@@ -320,14 +361,15 @@ async fn a_disabled_user_suspends_the_job_and_enabling_brings_it_back() {
 async fn a_registration_can_be_repeated_late_and_only_by_its_owner() {
     let stage = Stage::set().await;
     let ui = stage.login().await;
-    stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job");
+    let mut first = request(&ui, Acquisition::Exchange);
+    first.readers = Some([ModuleName::parse("mod-srm").expect("a module")].into());
+    stage.register("a", first.clone()).await.expect("a job");
     stage.pass(LIFE * 3);
-    let mut again = request(&ui, Acquisition::Exchange);
-    again.readers = Some([ModuleName::parse("mod-srm").expect("a module")].into());
-    let answer = stage.register("a", again).await.expect("the job, though the proof has expired");
+    let answer = stage.register("a", first).await.expect("the job, though the proof has expired");
     assert!(!answer.created && answer.job.readers.len() == 1);
     let read = ReadRequest { min_ttl: None, wait: WAIT, known: None };
-    assert!(stage.vault.read(&caller("mod-srm"), &job("a"), read).await.is_ok(), "the new reader reads");
+    assert!(stage.vault.read(&caller("mod-srm"), &job("a"), read).await.is_ok(), "the reader reads");
+    let ui = stage.login().await;
     let stranger = stage.vault.register(&caller("mod-x"), job("a"), request(&ui, Acquisition::Exchange)).await;
     assert_eq!(stranger.expect_err("a conflict").code, Code::JobConflict);
     let unseen = stage.vault.read(&caller("mod-x"), &job("a"), read).await;

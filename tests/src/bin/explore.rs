@@ -40,6 +40,18 @@ struct Arguments {
     /// Rollbacks of a record in the store
     #[arg(long)]
     rollbacks: Option<u8>,
+    /// Times in which Keycloak errs
+    #[arg(long)]
+    errors: Option<u8>,
+    /// Keys of the realm that are deleted
+    #[arg(long)]
+    keys: Option<u8>,
+    /// Jobs whose access token becomes too long to be exchanged
+    #[arg(long)]
+    oversized: Option<u8>,
+    /// Logouts that are announced
+    #[arg(long)]
+    announcements: Option<u8>,
     /// Does not read a session's entry again right before an exchange: user sessions are to end of it
     #[arg(long)]
     blind: bool,
@@ -101,6 +113,10 @@ impl Arguments {
             newcomers: self.newcomers.unwrap_or(usual.newcomers),
             releases: self.releases.unwrap_or(usual.releases),
             rollbacks: self.rollbacks.unwrap_or(usual.rollbacks),
+            errors: self.errors.unwrap_or(usual.errors),
+            keys: self.keys.unwrap_or(usual.keys),
+            oversized: self.oversized.unwrap_or(usual.oversized),
+            announcements: self.announcements.unwrap_or(usual.announcements),
         }
     }
 

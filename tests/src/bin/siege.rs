@@ -1,4 +1,5 @@
-//! `siege`: a vault under thousands of slow connections and a rapid-reset flood, and its account as one line of JSON.
+//! `siege`: a vault under thousands of slow connections and a rapid-reset flood, or under a module of its own that does its
+//! worst, and its account as one line of JSON.
 //!
 //! Everything it needs it starts itself, and stops again. It must never be pointed at parts that somebody uses.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its two streams")]
@@ -13,17 +14,22 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::siege::attack::{self, Orders};
-use tokenvault_tests::siege::{Options, run};
+use tokenvault_tests::siege::{Kind, Options, member, run};
 
 /// Besiege a vault and time a good caller's reads before and meanwhile
 ///
 /// Builds on `cargo build --release -p tokenvault`, or `TOKENVAULT_BIN`. The status is 1 where a promise was broken: the
-/// slowest hundredth of the reads takes at most twice as long, and the vault's memory grows by less than 64 MiB.
+/// slowest hundredth of the reads takes at most twice as long, no read fails or finds a token that was not renewed in time, no
+/// refresh token is spent, and the vault's memory grows by less than 64 MiB.
 #[derive(Debug, Parser)]
 #[command(name = "siege", args_conflicts_with_subcommands = true)]
 struct Args {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Who besieges: strangers with slow connections and floods, or a member of the house: a module with a valid certificate and
+    /// a user's live token, which uses all it is allowed
+    #[arg(long, value_enum, default_value = "strangers")]
+    kind: Kind,
     /// Slow connections, an eighth each: silent ones, slow handshakes, slow heads and slow bodies; heads of 64 KiB without
     /// an end over both protocols, such heads one after the other, and large bodies without an end
     #[arg(long, default_value_t = 5_000)]
@@ -63,6 +69,13 @@ enum Command {
         #[arg(long)]
         seconds: u64,
     },
+    /// The member's own process
+    #[command(hide = true)]
+    Misbehave {
+        /// What it is to do, as JSON
+        #[arg(long)]
+        orders: String,
+    },
 }
 
 #[tokio::main]
@@ -90,6 +103,7 @@ async fn main() -> ExitCode {
 async fn siege(args: &Args) -> Result<(String, bool)> {
     let Output::Json = args.output;
     let options = Options {
+        kind: args.kind,
         connections: args.connections,
         floods: args.floods,
         seconds: args.seconds.max(1),
@@ -100,8 +114,15 @@ async fn siege(args: &Args) -> Result<(String, bool)> {
 }
 
 async fn besiege(command: Command) -> Result<(String, bool)> {
-    let Command::Besiege { address, root, rogue, connections, floods, seconds } = command;
-    let rogues = rogue.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
-    let orders = Orders { address, root, rogues, connections, floods, time: Duration::from_secs(seconds) };
-    Ok((serde_json::to_string(&attack::besiege(&orders).await?)?, true))
+    let line = match command {
+        Command::Besiege { address, root, rogue, connections, floods, seconds } => {
+            let rogues = rogue.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+            let orders = Orders { address, root, rogues, connections, floods, time: Duration::from_secs(seconds) };
+            serde_json::to_string(&attack::besiege(&orders).await?)?
+        }
+        Command::Misbehave { orders } => {
+            serde_json::to_string(&member::besiege(&serde_json::from_str(&orders)?).await?)?
+        }
+    };
+    Ok((line, true))
 }

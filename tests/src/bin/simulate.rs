@@ -28,6 +28,9 @@ struct Arguments {
     /// Has the store show nobody who is joining a session, in a crowd: user sessions are to end of it.
     #[arg(long)]
     hides_joining: bool,
+    /// Runs a vault that believes Keycloak's first no: jobs are to be lost of it
+    #[arg(long)]
+    credulous: bool,
     /// Plays the first seed alone and prints all of its events.
     #[arg(long)]
     trace: bool,
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         naive: arguments.naive,
         crowded: arguments.crowded || arguments.hides_joining,
         hides_joining: arguments.hides_joining,
+        credulous: arguments.credulous,
         full: arguments.trace,
         ..Options::default()
     };
@@ -65,7 +69,7 @@ fn main() -> ExitCode {
 
 /// What is made to fail is to fail.
 fn holds(arguments: &Arguments, totals: &Totals) -> bool {
-    match (arguments.naive, arguments.hides_joining) {
+    match (arguments.naive || arguments.credulous, arguments.hides_joining) {
         (true, _) => totals.excess_loss > 0,
         (_, true) => totals.ui_sessions_killed > 0,
         _ => totals.is_good(),
@@ -91,7 +95,7 @@ fn go(seed: u64, arguments: &Arguments, options: Options) -> Totals {
         if !outcome.is_good() {
             bad += 1;
             bar.set_message(format!("({bad} bad seeds)"));
-            if bad <= TOLD && !options.naive && !options.hides_joining {
+            if bad <= TOLD && !options.naive && !options.hides_joining && !options.credulous {
                 bar.suspend(|| tell(outcome));
             }
         }

@@ -21,8 +21,10 @@ use crate::harness::realm::{LabRealm, claims};
 use crate::sim::dice::Dice;
 use crate::stage::now;
 
-/// Readers of each module.
+/// Readers of each module, at most.
 const READERS_EACH: usize = 4;
+/// Jobs that one reader of each module is enough for.
+const JOBS_EACH: usize = 12;
 /// Between two reads of one reader.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a module waits for an answer: the vault's own `wait`, and some more.
@@ -122,7 +124,7 @@ pub fn start(stage: &Stage, jobs: &Arc<Jobs>, seed: u64) -> Result<Readers> {
     let mut seeds = Dice::new(!seed);
     for module in READERS {
         let clients: Vec<Client> = (0..REPLICAS).map(|n| stage.vault.client_of(module, n)).collect::<Result<_>>()?;
-        for _ in 0..READERS_EACH {
+        for _ in 0..jobs.jobs.len().div_ceil(JOBS_EACH).min(READERS_EACH) {
             let (tally, realm) = (readers.tally.clone(), stage.realm.clone());
             let reader = Reader { clients: clients.clone(), jobs: jobs.clone(), realm, tally };
             readers.tasks.spawn(reader.run(Dice::new(seeds.bits()), readers.stop.clone()));

@@ -30,6 +30,11 @@ impl Admin {
         Self { http, base_url: base_url.to_owned(), credentials, token: Arc::default() }
     }
 
+    /// The same administrator, who has to ask for a token first.
+    pub(super) fn without_token(&self) -> Self {
+        Self { token: Arc::default(), ..self.clone() }
+    }
+
     /// A live token of the administrator's, fetched anew when the last one has aged.
     pub async fn token(&self) -> Result<String> {
         let mut kept = self.token.lock().await;

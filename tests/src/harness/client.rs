@@ -1,10 +1,11 @@
 //! An HTTP client of the vault with a client certificate, as a module or an operator has one.
 
-use std::fmt;
+use std::path::Path;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Identity, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::certs::{Certificate, TestCa};
@@ -68,14 +69,24 @@ pub struct Client {
 impl Client {
     /// A client that trusts only `ca` and shows `certificate`.
     pub fn new(base_url: &str, ca: &TestCa, certificate: Option<&Certificate>) -> Result<Self> {
+        Self::trusting(base_url, ca.root()?, certificate.map(Certificate::identity).transpose()?)
+    }
+
+    /// The same in another process, which has nothing but the files: the authority's certificate, one's own, and its key.
+    pub fn from_files(base_url: &str, root: &Path, (cert, key): (&Path, &Path)) -> Result<Self> {
+        let identity = Identity::from_pem(&[fs::read(cert)?, fs::read(key)?].concat())?;
+        Self::trusting(base_url, reqwest::Certificate::from_pem(&fs::read(root)?)?, Some(identity))
+    }
+
+    fn trusting(base_url: &str, root: reqwest::Certificate, identity: Option<Identity>) -> Result<Self> {
         install_tls_provider();
         let mut builder = reqwest::Client::builder()
-            .tls_certs_only([ca.root()?])
+            .tls_certs_only([root])
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(Duration::from_mins(1));
-        if let Some(certificate) = certificate {
-            builder = builder.identity(certificate.identity()?);
+        if let Some(identity) = identity {
+            builder = builder.identity(identity);
         }
         Ok(Self { http: builder.build()?, base_url: base_url.to_owned(), headers: HeaderMap::new() })
     }

@@ -39,9 +39,9 @@ enum Backing {
 pub struct Keycloak {
     base_url: String,
     admin: (String, String),
+    api: Admin,
     backing: Backing,
     launch: Option<Launch>,
-    http: reqwest::Client,
 }
 
 /// How one of the test's own is started, and started again.
@@ -144,7 +144,8 @@ impl Keycloak {
 
     fn at(base_url: String, backing: Backing) -> Result<Self> {
         let admin = (setting("TOKENVAULT_TEST_KEYCLOAK_USER"), setting("TOKENVAULT_TEST_KEYCLOAK_PASSWORD"));
-        Ok(Self { base_url, admin, backing, launch: None, http: http_client()? })
+        let api = Admin::new(http_client()?, &base_url, admin.clone());
+        Ok(Self { base_url, admin, api, backing, launch: None })
     }
 
     /// Scheme, host and port, without a slash at the end.
@@ -172,14 +173,16 @@ impl Keycloak {
         format!("{}/realms/{realm}", self.base_url)
     }
 
-    /// The admin API.
+    /// The admin API; all tests of this process share the administrator's token.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.http.clone(), &self.base_url, self.admin.clone())
+        self.api.clone()
     }
 
     /// SIGKILL; only for one from [`Self::start_own`].
     pub fn kill(&mut self) -> Result<()> {
         self.own()?.kill();
+        // One that is started again takes no token of before, and whoever gets a new one knows that it is up.
+        self.api = self.api.without_token();
         Ok(())
     }
 
@@ -195,7 +198,7 @@ impl Keycloak {
 
     /// Starts it again with the same data on the same port; only for one from [`Self::start_own`].
     pub async fn restart(&mut self) -> Result<()> {
-        self.own()?.kill();
+        self.kill()?;
         self.backing = Backing::Process(start(self.launch.as_ref().ok_or_else(not_own)?)?);
         self.wait_ready().await
     }

@@ -16,7 +16,10 @@ use super::{Failure, Result, failure};
 const TAIL_LINES: usize = 40;
 /// How the names of the harness's temporary directories begin.
 const TEMPORARY: &str = "tokenvault-test-";
-const POLL: Duration = Duration::from_millis(15);
+const POLL: Duration = Duration::from_millis(30);
+/// How long a test waits for what comes about by itself. It is how long a failure takes and no promise: a machine that is busy
+/// with other work may need much of it.
+pub const SOON: Duration = Duration::from_mins(1);
 
 /// Kills something when this process ends in whatever way, also by SIGKILL: the watcher reads a pipe whose other end
 /// only this process holds, so the end of the process is the end of the pipe. Dropped, it ends without acting.

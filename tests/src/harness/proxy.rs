@@ -109,6 +109,7 @@ pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     hang_up: watch::Sender<()>,
+    freeze: watch::Sender<()>,
     accepting: JoinHandle<()>,
 }
 
@@ -119,8 +120,9 @@ impl Proxy {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::default());
         let (hang_up, listening) = watch::channel(());
-        let accepting = tokio::spawn(accept(listener, upstream.into(), shared.clone(), listening));
-        Ok(Self { address, shared, hang_up, accepting })
+        let (freeze, frozen) = watch::channel(());
+        let accepting = tokio::spawn(accept(listener, upstream.into(), shared.clone(), (listening, frozen)));
+        Ok(Self { address, shared, hang_up, freeze, accepting })
     }
 
     /// Where it listens.
@@ -159,6 +161,12 @@ impl Proxy {
         self.hang_up.send_replace(());
     }
 
+    /// Freezes the connections that stand: from now on they take whatever comes, from either side, and pass nothing on. They
+    /// are not closed. New ones are not concerned.
+    pub fn freeze(&self) {
+        self.freeze.send_replace(());
+    }
+
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -191,15 +199,22 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, upstream: String, shared: Arc<Shared>, hang_up: watch::Receiver<()>) {
+async fn accept(
+    listener: TcpListener,
+    upstream: String,
+    shared: Arc<Shared>,
+    (hang_up, frozen): (watch::Receiver<()>, watch::Receiver<()>),
+) {
     let mut connections = JoinSet::new(); // dropped with this task, and every connection with it
     while let Ok((client, _)) = listener.accept().await {
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        let (upstream, shared, mut hang_up) = (upstream.clone(), shared.clone(), hang_up.clone());
+        let (upstream, shared) = (upstream.clone(), shared.clone());
+        let (mut hang_up, mut frozen) = (hang_up.clone(), frozen.clone());
         hang_up.mark_unchanged();
+        frozen.mark_unchanged();
         connections.spawn(async move {
             tokio::select! {
-                () = connection(client, &upstream, &shared) => {}
+                () = connection(client, &upstream, &shared, &frozen) => {}
                 _ = hang_up.changed() => {}
             }
         });
@@ -215,7 +230,7 @@ struct Exchange {
     fault: Option<Fault>,
 }
 
-async fn connection(client: TcpStream, upstream: &str, shared: &Shared) {
+async fn connection(client: TcpStream, upstream: &str, shared: &Shared, frozen: &watch::Receiver<()>) {
     let refused = shared.plan().due() == Some(Fault::Refuse) && shared.strike(b"", true).is_some();
     if refused {
         drop(client.set_zero_linger()); // closed by RST, as where nobody listens
@@ -226,8 +241,8 @@ async fn connection(client: TcpStream, upstream: &str, shared: &Shared) {
     let exchange = Mutex::new(Exchange::default());
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
-        () = carry_up(from_client, to_server, &exchange, (upstream, shared)) => {}
-        () = carry_down(from_server, to_client, &exchange, shared) => {}
+        () = carry_up(from_client, to_server, &exchange, (upstream, shared, frozen)) => {}
+        () = carry_down(from_server, to_client, &exchange, (shared, frozen)) => {}
     }
 }
 
@@ -235,12 +250,15 @@ async fn carry_up(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     exchange: &Mutex<Exchange>,
-    (upstream, shared): (&str, &Shared),
+    (upstream, shared, frozen): (&str, &Shared, &watch::Receiver<()>),
 ) {
     let mut buffer = vec![0; 16 * 1024];
     let mut copy = None;
     loop {
         let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        if is_frozen(frozen) {
+            continue;
+        }
         let part = &buffer[..read];
         let (fault, request) = {
             let mut exchange = held(exchange);
@@ -264,10 +282,21 @@ async fn carry_up(
     }
 }
 
-async fn carry_down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &Mutex<Exchange>, shared: &Shared) {
+async fn carry_down(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    exchange: &Mutex<Exchange>,
+    (shared, frozen): (&Shared, &watch::Receiver<()>),
+) {
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        let read = match from.read(&mut buffer).await {
+            // A frozen connection is not closed, whatever becomes of the other side.
+            Ok(0) | Err(_) if is_frozen(frozen) => return std::future::pending().await,
+            Ok(_) if is_frozen(frozen) => continue,
+            Ok(read @ 1..) => read,
+            Ok(_) | Err(_) => return,
+        };
         let (fault, before) = {
             let mut exchange = held(exchange);
             let before = exchange.answered;
@@ -300,6 +329,11 @@ async fn carry_down(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, exchange: &
             _ => {}
         }
     }
+}
+
+fn is_frozen(frozen: &watch::Receiver<()>) -> bool {
+    // Where the proxy is gone, so are its connections.
+    frozen.has_changed().unwrap_or(true)
 }
 
 /// Sends a copy of a request on a connection of its own and notes how its answer begins.

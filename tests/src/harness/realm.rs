@@ -146,7 +146,8 @@ impl LabRealmBuilder {
             "attributes": { "frontendUrl": base_url },
             "clients": representation::clients(),
             "users": self.users.iter().map(|name| representation::user(name)).collect::<Vec<_>>(),
-            "components": representation::user_profile(),
+            "passwordPolicy": representation::CHEAP_PASSWORDS,
+            "components": representation::components(),
         });
         for (name, value) in &self.settings {
             realm[name] = value.clone();

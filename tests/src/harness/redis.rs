@@ -20,7 +20,7 @@ use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 use super::process::{Process, find_program, poll, temporary_dir};
 use super::{Failure, Result, docker, ports};
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_mins(1);
 const IMAGE: (&str, &str) = ("redis", "7.4-alpine");
 const IMAGE_CONFIG: &str = "/etc/redis-test.conf";
 

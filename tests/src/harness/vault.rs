@@ -3,9 +3,11 @@
 //!
 //! It must never reach into the vault: what a test learns, it learns through HTTP, metrics, logs and the store.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,7 +24,7 @@ use super::realm::{LOGIN_APP, LabRealm, VAULT};
 use super::redis::Redis;
 use super::{Failure, Result, ports};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(2);
 
 /// The product's binary, built beside the tests; `TOKENVAULT_BIN` names another.
 pub fn binary() -> Result<PathBuf> {
@@ -58,9 +60,23 @@ pub struct VaultBuilder {
     modules: Vec<Module>,
     replicas: usize,
     binary: Option<PathBuf>,
+    doubt: u64,
     ca: TestCa,
     operator_ca: TestCa,
     dir: TempDir,
+}
+
+/// Whether this build of the product knows the key `renewal.doubt`; one of an earlier version may be tested for comparison.
+fn has_doubt(binary: &Path) -> bool {
+    static KNOWN: Mutex<BTreeMap<PathBuf, bool>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.entry(binary.to_owned()).or_insert_with(|| {
+        let check = Command::new(binary)
+            .args(["check-config", "--config", "/dev/null"])
+            .env("TOKENVAULT_RENEWAL__DOUBT", "1")
+            .output();
+        check.is_ok_and(|check| !String::from_utf8_lossy(&check.stdout).contains("DOUBT"))
+    })
 }
 
 impl VaultBuilder {
@@ -68,7 +84,7 @@ impl VaultBuilder {
         let (ca, operator_ca, dir) = (TestCa::new()?, TestCa::new()?, temporary_dir("vault")?);
         let server = ca.server()?;
         let (config, modules, binary) = (Table::new(), Vec::new(), None);
-        let mut builder = Self { config, modules, replicas: 1, binary, ca, operator_ca, dir };
+        let mut builder = Self { config, modules, replicas: 1, binary, doubt: 1, ca, operator_ca, dir };
         builder.write_keyring("k1", &["k1"])?;
         builder.put("server.cert_file", path(&server.cert));
         builder.put("server.key_file", path(&server.key));
@@ -167,6 +183,14 @@ impl VaultBuilder {
         self
     }
 
+    /// For how long Keycloak's no is doubted, in seconds: `renewal.doubt`. One second unless it is said, for the product's own is
+    /// longer than most tests; a build that does not know the key goes without.
+    #[must_use]
+    pub fn doubt(mut self, seconds: u64) -> Self {
+        self.doubt = seconds;
+        self
+    }
+
     /// Runs another program than [`binary`].
     #[must_use]
     pub fn binary(mut self, binary: PathBuf) -> Self {
@@ -178,8 +202,12 @@ impl VaultBuilder {
     pub async fn start(self) -> Result<Vault> {
         policy::write(&self.file("policy.toml"), &self.modules, &self.tenants())?;
         policy::write_operators(&self.file("operators.toml"))?;
-        let Self { config, modules, replicas, binary, ca, operator_ca, dir } = self;
+        let Self { mut config, modules, replicas, binary, doubt, ca, operator_ca, dir } = self;
         let binary = binary.map_or_else(self::binary, Ok)?;
+        let renewal = config.entry("renewal").or_insert_with(|| Table::new().into());
+        if let Some(renewal) = renewal.as_table_mut().filter(|_| has_doubt(&binary)) {
+            renewal.entry("doubt").or_insert_with(|| i64::try_from(doubt).unwrap_or(i64::MAX).into());
+        }
         let mut vault = Vault { replicas: Vec::new(), modules, ca, operator_ca, dir };
         for number in 0..replicas {
             let replica = Replica::new(number, &binary, config.clone(), vault.dir.path())?;

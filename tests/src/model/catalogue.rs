@@ -1,5 +1,7 @@
 //! The worlds that are explored, by name.
 
+use std::time::Duration;
+
 use tokenvault_core::record::Acquisition;
 
 use super::world::{Budget, Rules, World};
@@ -15,15 +17,27 @@ pub struct Start {
     jobs: usize,
     anchored: bool,
     may_exchange: bool,
+    errs_for: Option<Duration>,
+    prompt: bool,
     /// What may happen in it, unless told otherwise.
     pub budget: Budget,
     /// How many events deep it is explored in the time a test may take.
     pub quick: usize,
-    /// How deep the binary explores it: some ten seconds.
+    /// How deep the binary explores it: some seconds.
     pub deep: usize,
 }
 
-const NOTHING: Budget = Budget { faults: 0, others: 0, newcomers: 0, releases: 0, rollbacks: 0 };
+const NOTHING: Budget = Budget {
+    faults: 0,
+    others: 0,
+    newcomers: 0,
+    releases: 0,
+    rollbacks: 0,
+    errors: 0,
+    keys: 0,
+    oversized: 0,
+    announcements: 0,
+};
 
 const JOB: Start = Start {
     name: "exchange",
@@ -32,8 +46,10 @@ const JOB: Start = Start {
     jobs: 1,
     anchored: false,
     may_exchange: true,
+    errs_for: None,
+    prompt: false,
     budget: Budget { faults: 2, ..NOTHING },
-    quick: 16,
+    quick: 15,
     deep: 26,
 };
 
@@ -44,7 +60,7 @@ pub const STARTS: &[Start] = &[
         name: "spend",
         about: "one job whose client may not exchange",
         may_exchange: false,
-        quick: 16,
+        quick: 14,
         deep: 26,
         ..JOB
     },
@@ -53,7 +69,7 @@ pub const STARTS: &[Start] = &[
         about: "one adopted pair",
         acquisition: Acquisition::Adopt,
         may_exchange: false,
-        quick: 16,
+        quick: 14,
         deep: 26,
         ..JOB
     },
@@ -63,7 +79,7 @@ pub const STARTS: &[Start] = &[
         acquisition: Acquisition::Impersonate,
         anchored: true,
         budget: Budget { faults: 2, others: 1, ..NOTHING },
-        quick: 13,
+        quick: 12,
         deep: 20,
         ..JOB
     },
@@ -81,7 +97,7 @@ pub const STARTS: &[Start] = &[
         name: "newcomer",
         about: "one job; others revoke or reuse, and the user registers a second job",
         budget: Budget { faults: 1, others: 2, newcomers: 2, ..NOTHING },
-        quick: 11,
+        quick: 10,
         deep: 15,
         ..JOB
     },
@@ -90,7 +106,7 @@ pub const STARTS: &[Start] = &[
         about: "the same where the client may not exchange",
         may_exchange: false,
         budget: Budget { faults: 1, others: 1, newcomers: 1, ..NOTHING },
-        quick: 11,
+        quick: 10,
         deep: 16,
         ..JOB
     },
@@ -99,7 +115,7 @@ pub const STARTS: &[Start] = &[
         about: "two jobs in one client session, one of which is released",
         jobs: 2,
         budget: Budget { faults: 1, releases: 1, ..NOTHING },
-        quick: 11,
+        quick: 10,
         deep: 16,
         ..JOB
     },
@@ -109,7 +125,7 @@ pub const STARTS: &[Start] = &[
         jobs: 2,
         may_exchange: false,
         budget: Budget { faults: 1, releases: 1, ..NOTHING },
-        quick: 11,
+        quick: 10,
         deep: 15,
         ..JOB
     },
@@ -118,7 +134,7 @@ pub const STARTS: &[Start] = &[
         about: "two jobs in one client session, a release, a third registration, and others",
         jobs: 2,
         budget: Budget { faults: 1, others: 1, newcomers: 1, releases: 1, ..NOTHING },
-        quick: 9,
+        quick: 8,
         deep: 13,
         ..JOB
     },
@@ -126,7 +142,7 @@ pub const STARTS: &[Start] = &[
         name: "rollback",
         about: "one job renewed by exchange; the store goes back to an older record",
         budget: Budget { faults: 1, rollbacks: 1, ..NOTHING },
-        quick: 13,
+        quick: 12,
         deep: 18,
         ..JOB
     },
@@ -136,8 +152,175 @@ pub const STARTS: &[Start] = &[
         jobs: 2,
         may_exchange: false,
         budget: Budget { faults: 0, rollbacks: 1, ..NOTHING },
-        quick: 11,
+        quick: 10,
         deep: 14,
+        ..JOB
+    },
+    Start {
+        name: "erring",
+        about: "one job renewed by exchange; Keycloak errs for a moment",
+        budget: Budget { faults: 1, errors: 1, ..NOTHING },
+        quick: 13,
+        deep: 20,
+        ..JOB
+    },
+    Start {
+        name: "erring-spend",
+        about: "the same where the client may not exchange",
+        may_exchange: false,
+        budget: Budget { faults: 1, errors: 1, ..NOTHING },
+        quick: 13,
+        deep: 20,
+        ..JOB
+    },
+    Start {
+        name: "erring-adopt",
+        about: "one adopted pair; Keycloak errs for a moment, and the store goes back to an older record",
+        acquisition: Acquisition::Adopt,
+        may_exchange: false,
+        budget: Budget { rollbacks: 1, errors: 1, ..NOTHING },
+        quick: 11,
+        deep: 17,
+        ..JOB
+    },
+    Start {
+        name: "erring-impersonate",
+        about: "one session of the vault's own, its user's session watched; Keycloak errs for a moment",
+        acquisition: Acquisition::Impersonate,
+        anchored: true,
+        budget: Budget { faults: 1, others: 1, errors: 1, ..NOTHING },
+        quick: 11,
+        deep: 17,
+        ..JOB
+    },
+    Start {
+        name: "erring-newcomer",
+        about: "one job; Keycloak errs for a moment, others revoke or reuse, and the user registers a second job",
+        budget: Budget { faults: 0, others: 1, newcomers: 1, errors: 1, ..NOTHING },
+        quick: 9,
+        deep: 15,
+        ..JOB
+    },
+    Start {
+        name: "erring-long",
+        about: "one job; Keycloak errs for longer than it is doubted",
+        errs_for: Some(Duration::from_secs(20)),
+        budget: Budget { faults: 1, others: 1, errors: 1, ..NOTHING },
+        quick: 10,
+        deep: 18,
+        ..JOB
+    },
+    Start {
+        name: "keys",
+        about: "one job renewed by exchange; a key of the realm is deleted",
+        budget: Budget { faults: 1, keys: 1, ..NOTHING },
+        quick: 14,
+        deep: 20,
+        ..JOB
+    },
+    Start {
+        name: "keys-impersonate",
+        about: "one session of the vault's own, its user's session watched; a key of the realm is deleted",
+        acquisition: Acquisition::Impersonate,
+        anchored: true,
+        budget: Budget { faults: 1, keys: 1, ..NOTHING },
+        quick: 12,
+        deep: 18,
+        ..JOB
+    },
+    Start {
+        name: "keys-alone",
+        about: "one session of the vault's own, renewed by spending; a key of the realm is deleted",
+        acquisition: Acquisition::Impersonate,
+        may_exchange: false,
+        budget: Budget { faults: 1, keys: 1, ..NOTHING },
+        quick: 13,
+        deep: 22,
+        ..JOB
+    },
+    Start {
+        name: "keys-newcomer",
+        about: "one job; a key is deleted, others revoke or reuse, and the user registers a second job",
+        budget: Budget { faults: 0, others: 1, newcomers: 1, keys: 1, ..NOTHING },
+        quick: 9,
+        deep: 15,
+        ..JOB
+    },
+    Start {
+        name: "oversized",
+        about: "two jobs in one client session, the token of one becomes too long to be exchanged",
+        jobs: 2,
+        budget: Budget { faults: 1, oversized: 1, ..NOTHING },
+        quick: 9,
+        deep: 16,
+        ..JOB
+    },
+    Start {
+        name: "logout",
+        about: "one job, whose session's end is announced; Keycloak errs for a moment",
+        budget: Budget { faults: 1, errors: 1, announcements: 1, ..NOTHING },
+        quick: 9,
+        deep: 16,
+        ..JOB
+    },
+    Start {
+        name: "logout-impersonate",
+        about: "one session of the vault's own, the end of its user's session is announced",
+        acquisition: Acquisition::Impersonate,
+        anchored: true,
+        budget: Budget { faults: 1, announcements: 1, ..NOTHING },
+        quick: 11,
+        deep: 17,
+        ..JOB
+    },
+    Start {
+        name: "prompt",
+        about: "one job, looked after without delay: Keycloak errs for a moment, and others end the session",
+        prompt: true,
+        budget: Budget { faults: 1, others: 1, errors: 1, announcements: 1, ..NOTHING },
+        quick: 14,
+        deep: 28,
+        ..JOB
+    },
+    Start {
+        name: "prompt-spend",
+        about: "the same where the client may not exchange",
+        may_exchange: false,
+        prompt: true,
+        budget: Budget { faults: 1, others: 1, errors: 1, announcements: 1, ..NOTHING },
+        quick: 13,
+        deep: 30,
+        ..JOB
+    },
+    Start {
+        name: "prompt-impersonate",
+        about: "the same of a session of the vault's own, its user's session watched",
+        acquisition: Acquisition::Impersonate,
+        anchored: true,
+        prompt: true,
+        budget: Budget { faults: 1, others: 1, errors: 1, announcements: 1, ..NOTHING },
+        quick: 14,
+        deep: 26,
+        ..JOB
+    },
+    Start {
+        name: "prompt-keys",
+        about: "one job, looked after without delay: a key is deleted, and others end the session",
+        prompt: true,
+        budget: Budget { faults: 1, others: 1, keys: 1, ..NOTHING },
+        quick: 18,
+        deep: 30,
+        ..JOB
+    },
+    Start {
+        name: "prompt-keys-impersonate",
+        about: "the same of a session of the vault's own, its user's session watched",
+        acquisition: Acquisition::Impersonate,
+        anchored: true,
+        prompt: true,
+        budget: Budget { faults: 1, others: 1, keys: 1, ..NOTHING },
+        quick: 16,
+        deep: 28,
         ..JOB
     },
 ];
@@ -146,6 +329,14 @@ impl Start {
     /// The world, with this much that may happen.
     pub fn world(&self, mut rules: Rules, budget: Budget) -> World {
         rules.settings.may_exchange = self.may_exchange;
+        rules.errs_for = self.errs_for.unwrap_or(rules.errs_for);
+        if self.prompt {
+            // A lost answer can cost the quarantine, and a crash the lease.
+            let faults = u32::from(budget.faults);
+            rules.prompt = true;
+            rules.in_time = Some(Duration::from_secs(5) + (rules.lease + Duration::from_secs(5)) * faults);
+            rules.ends_within = Some(Duration::from_secs(45) + (rules.settings.quarantine + rules.lease) * faults);
+        }
         World::new(rules, self.acquisition, self.jobs, self.anchored, budget)
     }
 }

@@ -1,21 +1,31 @@
 //! What can happen next, and what happens then.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokenvault_core::policy::{Step, plan};
 
 use super::job::{Job, Phase};
+use super::keycloak::Key;
 use super::world::{Event, World};
+
+/// How long Keycloak may take to end a session that it has announced the end of.
+const ENDING: Duration = Duration::from_secs(20);
+/// How long the policy heeds such an announcement.
+const ANNOUNCED: Duration = Duration::from_mins(1);
 
 impl World {
     /// Everything that can happen next.
     pub fn events(&self) -> Vec<Event> {
         let mut events = Vec::with_capacity(16);
-        if self.next_instant().is_some() {
-            events.push(Event::Tick);
-        }
         for place in 0..self.jobs.len() {
             self.events_of(place, &mut events);
+        }
+        let at_work =
+            |event: &Event| matches!(event, Event::Claim(_) | Event::Act(..) | Event::Arrive(..) | Event::Hear(..));
+        let waits = self.rules.prompt && events.iter().any(at_work);
+        if !waits && self.next_instant().is_some() {
+            events.push(Event::Tick);
         }
         events.extend((0..self.ghosts.len()).map(|ghost| Event::Ghost(small(ghost))));
         self.events_of_others(&mut events);
@@ -34,7 +44,8 @@ impl World {
             match &worker.phase {
                 Phase::Deciding => {
                     events.push(Event::Act(j, w));
-                    if faulty && matches!(plan(&worker.progress, &self.moment()), Step::Probe(_)) {
+                    if faulty && matches!(plan(&worker.progress, &self.moment()), Step::Probe(_) | Step::Introspect(_))
+                    {
                         events.push(Event::ProbeFails(j, w));
                     }
                 }
@@ -65,15 +76,30 @@ impl World {
         if self.budget.rollbacks > 0 && self.snapshot.is_none() && !job.over {
             events.push(Event::Remember(j));
         }
+        if self.budget.oversized > 0 && job.record.state.is_live() {
+            events.push(Event::Outgrow(j));
+        }
     }
 
     fn events_of_others(&self, events: &mut Vec<Event>) {
         let (user_alive, client_alive) = self.keycloak.lives();
-        if self.budget.others > 0 && user_alive {
+        let ending = self.keycloak.ending_since.is_some();
+        if user_alive && (self.budget.others > 0 || ending) {
             events.push(Event::LogOut);
-            if client_alive {
-                events.push(Event::Detach);
-            }
+        }
+        if user_alive && client_alive && self.budget.others > 0 {
+            events.push(Event::Detach);
+        }
+        if user_alive && !ending && self.budget.announcements > 0 {
+            events.push(Event::Announce);
+        }
+        match self.keycloak.errs_since {
+            Some(_) => events.push(Event::ErrEnds),
+            None if self.budget.errors > 0 => events.push(Event::ErrBegins),
+            None => {}
+        }
+        if self.budget.keys > 0 {
+            events.extend([Event::DeleteHmacKey, Event::DeleteSigningKey]);
         }
         match &self.registrant {
             None if self.budget.newcomers > 0 => {
@@ -137,12 +163,30 @@ impl World {
                 self.carry_out(job, &request);
             }
             Event::LogOut => {
-                self.budget.others -= 1;
+                if self.keycloak.ending_since.is_none() {
+                    self.budget.others -= 1;
+                }
                 self.keycloak.log_out();
+                self.note_end();
             }
             Event::Detach => {
                 self.budget.others -= 1;
                 self.keycloak.detach();
+                self.note_end();
+            }
+            Event::Announce => self.announce(),
+            Event::ErrBegins => {
+                self.budget.errors -= 1;
+                self.keycloak.errs_since = Some(self.now);
+            }
+            Event::ErrEnds => self.see_again(self.now),
+            Event::DeleteHmacKey => self.delete(Key::Hmac),
+            Event::DeleteSigningKey => self.delete(Key::Signing),
+            Event::Outgrow(job) => {
+                self.budget.oversized -= 1;
+                if let Some(job) = &mut self.jobs[usize::from(job)] {
+                    job.oversized = true;
+                }
             }
             Event::Join(job) => self.join(job.into()),
             Event::Register => self.register(),
@@ -156,6 +200,13 @@ impl World {
             Event::Remember(job) => self.remember(job.into()),
             Event::GoBack => self.go_back(),
         }
+    }
+
+    fn delete(&mut self, key: Key) {
+        self.budget.keys -= 1;
+        let settings = &self.rules.settings;
+        let in_time = self.rules.in_time.filter(|_| settings.may_exchange);
+        self.keycloak.delete(key, in_time, self.now);
     }
 
     /// The next instant at which something becomes possible, or impossible.
@@ -172,16 +223,19 @@ impl World {
             let anchor = job.record.anchor.as_ref().map(|anchor| &anchor.pair);
             job.record.pair.iter().chain(anchor).for_each(|pair| offer(pair.access_expires_at));
             job.record.intent.iter().for_each(|intent| offer(intent.deadline));
+            job.record.announced_at.iter().for_each(|heard_at| offer(*heard_at + ANNOUNCED));
             for worker in job.workers.iter().flatten() {
                 match &worker.phase {
                     Phase::Sent(request) => offer(request.since + at_work),
                     Phase::Answered(_, _, since) => offer(*since + at_work),
                     // The last moment at which it may send.
-                    Phase::Deciding => offer(worker.until - std::time::Duration::from_millis(1)),
+                    Phase::Deciding => offer(worker.until - Duration::from_millis(1)),
                     Phase::Closing(_) => {}
                 }
             }
         }
+        self.keycloak.errs_since.iter().for_each(|since| offer(*since + self.rules.errs_for));
+        self.keycloak.ending_since.iter().for_each(|since| offer(*since + ENDING));
         self.ghosts.iter().for_each(|(_, request)| offer(request.since + at_work));
         self.registrant.iter().for_each(|registrant| offer(registrant.since + at_work));
         next
@@ -191,6 +245,14 @@ impl World {
         let Some(next) = self.next_instant() else { return };
         self.now = next;
         let at_work = self.rules.at_work;
+        let sees_again = self.keycloak.errs_since.map(|since| since + self.rules.errs_for);
+        if let Some(end) = sees_again.filter(|end| *end <= next) {
+            self.see_again(end);
+        }
+        if self.keycloak.ending_since.is_some_and(|since| since + ENDING <= next) {
+            self.keycloak.log_out();
+            self.note_end();
+        }
         // What has not been carried out by now never will be, and what has not been heard is waited for no longer.
         for place in 0..self.jobs.len() {
             for replica in 0..2 {

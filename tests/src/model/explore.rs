@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use super::canon::halves;
-use super::world::{Event, Gap, Violation, World};
+use super::judge::{Gap, Violation};
+use super::world::{Event, World};
 
 /// What an exploration found.
 #[derive(Debug, Default, Serialize)]

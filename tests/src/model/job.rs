@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::ids::{
-    ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, Subject, TenantId, UserId,
+    ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, StoreEpoch, Subject, TenantId, UserId,
 };
 use tokenvault_core::policy::{Outcome, Progress, Step};
 use tokenvault_core::record::{
@@ -18,6 +18,9 @@ use tokenvault_core::time::Timestamp;
 
 use super::canon::{FIRST_FENCE, FIRST_GENERATION, FIRST_INSTANT, PAIR_MARK};
 use super::keycloak::{LIFE, PairId};
+
+/// The store's first life.
+pub const FIRST_EPOCH: StoreEpoch = StoreEpoch(1);
 
 /// Instants the exploration never reaches.
 const NEVER: Duration = Duration::from_hours(28);
@@ -117,6 +120,8 @@ pub struct Job {
     pub robbed: bool,
     /// Redis lost the intent of a spend that may have been under way.
     pub lost_intent: bool,
+    /// Its access token has become too long to be exchanged.
+    pub oversized: bool,
 }
 
 /// What is kept of a write that Redis may lose.
@@ -158,7 +163,7 @@ pub fn pair(id: PairId, asked_at: Timestamp, generation: Generation, sends: u32)
         issued_at: asked_at,
         scope: String::new(),
         rotated: sends > 0,
-        epoch: None,
+        epoch: Some(FIRST_EPOCH),
         refresh: RefreshSlot {
             sealed: sealed(id),
             hash: hash(id),
@@ -207,6 +212,8 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
         account: None,
         terms: None,
         lost_since: None,
+        doubt: None,
+        announced_at: None,
         renew_at: Some(now + LIFE / 2),
         due_at: Some(now + LIFE / 2),
     }
@@ -215,10 +222,15 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
 /// The pair a step is about.
 pub fn subject(record: &Record, step: Step) -> PairId {
     let slot = match step {
-        Step::Probe(slot) | Step::Exchange(slot) | Step::Spend(slot) => slot,
+        Step::Probe(slot) | Step::Introspect(slot) | Step::Exchange(slot) | Step::Spend(slot) => slot,
         _ => Slot::Current,
     };
     record.slot(slot).map_or(0, |token| number(&token.sealed))
+}
+
+/// Whether a record has a pair in the user's session.
+pub fn is_in_the_users_session(record: &Record) -> bool {
+    record.anchor.is_some() || !record.owns_session()
 }
 
 /// The pairs a record holds, as bits.
@@ -238,6 +250,7 @@ impl Job {
             unheard: false,
             robbed: false,
             lost_intent: false,
+            oversized: false,
         }
     }
 

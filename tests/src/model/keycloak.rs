@@ -3,6 +3,9 @@
 //! Reuse of a refresh token detaches the client session. An access token from an earlier life of the client session, sent
 //! for exchange, ends the user's whole session. Both were measured; see docs/keycloak.md. Here an earlier life is enough;
 //! the real one forgives up to a second.
+//!
+//! It may err for a while: then it says no to whatever it is asked, and does nothing. A key of the realm may be deleted:
+//! the tokens signed with it are no good any more, and harm nothing.
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -28,13 +31,34 @@ pub struct Issue {
     pub life: u8,
     born: Timestamp,
     spent: bool,
+    void: Void,
 }
 
 impl Hash for Issue {
     // The session is hashed by what it is, and not by its number.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.life, self.born, self.spent).hash(state);
+        (self.life, self.born, self.spent, self.void).hash(state);
     }
+}
+
+/// What a deleted key has made of a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Void {
+    /// Nothing.
+    Neither,
+    /// Its refresh token is no good any more; whether its access token had some life left.
+    Refresh { in_time: bool },
+    /// Its access token is no good any more.
+    Access,
+}
+
+/// A key of the realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// The one that refresh tokens are made with.
+    Hmac,
+    /// The one that access tokens are signed with.
+    Signing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +88,10 @@ pub struct Keycloak {
     ended_by_others: u32,
     /// Which registration began the life that the client session is in.
     pub creator: u8,
+    /// Since when it errs about sessions, if it does.
+    pub errs_since: Option<Timestamp>,
+    /// Since when it has been about to end the user's session, of which it has told its clients.
+    pub ending_since: Option<Timestamp>,
 }
 
 impl Keycloak {
@@ -94,12 +122,13 @@ impl Keycloak {
     /// Hashes what does not belong to a pair.
     pub fn hash_users(&self, state: &mut impl Hasher) {
         (self.session(USERS), self.ended_by_others, self.creator).hash(state);
+        (self.errs_since, self.ending_since).hash(state);
     }
 
     /// Issues a pair in the life its session is in.
     fn grant(&mut self, session: u8, now: Timestamp) -> PairId {
         let life = self.session(session).map_or(0, |session| session.life);
-        let place = put(&mut self.issued, Some(Issue { session, life, born: now, spent: false }));
+        let place = put(&mut self.issued, Some(Issue { session, life, born: now, spent: false, void: Void::Neither }));
         PairId::try_from(place).expect("what nobody holds is forgotten")
     }
 
@@ -137,7 +166,7 @@ impl Keycloak {
     /// Whether somebody else ended what this pair lives in.
     pub fn was_ended_by_others(&self, pair: PairId) -> bool {
         self.issue(pair).is_some_and(|issue| {
-            let gone = !self.lives().0 || self.ended_by_others & (1 << issue.life) != 0;
+            let gone = !self.lives().0 || self.ending_since.is_some() || self.ended_by_others & (1 << issue.life) != 0;
             issue.session == USERS && gone
         })
     }
@@ -147,19 +176,55 @@ impl Keycloak {
         self.issue(pair).is_some_and(|issue| now < issue.born + LIFE)
     }
 
+    /// Whether the client session that a pair was issued in still lives.
+    fn is_of_this_life(&self, issue: &Issue) -> bool {
+        self.session(issue.session)
+            .is_some_and(|session| session.user_alive && session.client_alive && session.life == issue.life)
+    }
+
+    /// Whether a refresh token is good, whatever is said of it.
+    pub fn is_good_refresh(&self, pair: PairId) -> bool {
+        let good =
+            |issue: &Issue| self.is_of_this_life(issue) && !issue.spent && !matches!(issue.void, Void::Refresh { .. });
+        self.issue(pair).is_some_and(good)
+    }
+
+    /// Whether an access token brings a pair if it is exchanged, whatever is said of it.
+    pub fn is_good_access(&self, pair: PairId, now: Timestamp) -> bool {
+        let good = |issue: &Issue| self.is_of_this_life(issue) && issue.void != Void::Access;
+        self.is_live_access(pair, now) && self.issue(pair).is_some_and(good)
+    }
+
+    /// Whether the refresh token of a pair went with its key, and whether the access token had some life left then.
+    pub fn lost_its_key(&self, pair: PairId) -> Option<bool> {
+        match self.issue(pair)?.void {
+            Void::Refresh { in_time } => Some(in_time),
+            Void::Neither | Void::Access => None,
+        }
+    }
+
     /// Introspection with the refresh-token hint.
     pub fn probe(&self, pair: PairId) -> bool {
-        self.issue(pair).is_some_and(|issue| {
-            let lives = self
-                .session(issue.session)
-                .is_some_and(|session| session.user_alive && session.client_alive && session.life == issue.life);
-            lives && !issue.spent
-        })
+        self.errs_since.is_none() && self.is_good_refresh(pair)
+    }
+
+    /// Introspection of an access token. A detached session of the vault's own looks alive.
+    pub fn introspect(&self, pair: PairId, now: Timestamp) -> bool {
+        let Some(issue) = self.issue(pair).filter(|_| self.is_live_access(pair, now)) else { return false };
+        let seems = self.is_of_this_life(issue)
+            || (issue.session != USERS && self.session(issue.session).is_some_and(|session| session.user_alive));
+        self.errs_since.is_none() && seems && issue.void != Void::Access
     }
 
     /// The refresh grant; also whether a spent token came back.
     pub fn refresh(&mut self, pair: PairId, now: Timestamp) -> (Result<PairId, Refusal>, bool) {
         let Some(issue) = self.issue(pair).copied() else { return (Err(Refusal::TokenInvalid), false) };
+        if matches!(issue.void, Void::Refresh { .. }) {
+            return (Err(Refusal::TokenInvalid), issue.spent);
+        }
+        if self.errs_since.is_some() {
+            return (Err(Refusal::ClientSessionGone), issue.spent && self.is_of_this_life(&issue));
+        }
         let Some(session) = self.session_mut(issue.session) else { return (Err(Refusal::SessionNotActive), false) };
         if !session.user_alive {
             return (Err(Refusal::SessionNotActive), false);
@@ -179,6 +244,9 @@ impl Keycloak {
     pub fn exchange(&mut self, pair: PairId, now: Timestamp) -> Exchanged {
         let refused = Exchanged::Refused(Refusal::SubjectInvalid);
         let Some(issue) = self.issue(pair).copied() else { return refused };
+        if self.errs_since.is_some() || issue.void == Void::Access {
+            return refused;
+        }
         let Some(session) = self.session_mut(issue.session) else { return refused };
         if now >= issue.born + LIFE || !session.user_alive || !session.client_alive {
             return refused;
@@ -190,6 +258,20 @@ impl Keycloak {
         Exchanged::Pair(self.grant(issue.session, now))
     }
 
+    /// A key of the realm is deleted, and with it goes every token made with it; `in_time` says how much life an access
+    /// token must have left to bring the next pair for certain.
+    pub fn delete(&mut self, key: Key, in_time: Option<Duration>, now: Timestamp) {
+        for issue in self.issued.iter_mut().flatten() {
+            issue.void = match key {
+                Key::Hmac => {
+                    let in_time = in_time.is_some_and(|life| now + life <= issue.born + LIFE);
+                    Void::Refresh { in_time }
+                }
+                Key::Signing => Void::Access,
+            };
+        }
+    }
+
     /// A session of the vault's own. It is had even for a user who has logged out.
     pub fn impersonate(&mut self, now: Timestamp) -> PairId {
         let session = Some(Session { user_alive: true, client_alive: true, life: 1 });
@@ -199,7 +281,8 @@ impl Keycloak {
 
     /// Exchange of the user's own access token for a registration: the client session is created anew where it is gone.
     pub fn register(&mut self, serial: u8, now: Timestamp) -> Option<PairId> {
-        let session = self.session_mut(USERS).filter(|session| session.user_alive)?;
+        let errs = self.errs_since.is_some();
+        let session = self.session_mut(USERS).filter(|session| session.user_alive && !errs)?;
         if !session.client_alive {
             session.client_alive = true;
             session.life += 1;
@@ -226,6 +309,7 @@ impl Keycloak {
 
     /// The user logs out; sessions of the vault's own stay.
     pub fn log_out(&mut self) {
+        self.ending_since = None;
         if let Some(session) = self.session_mut(USERS) {
             session.user_alive = false;
         }

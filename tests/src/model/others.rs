@@ -1,12 +1,17 @@
 //! What others do: registrants, registrars, and a store that loses writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokenvault_core::policy::{Moment, Outcome, Progress, Step, apply};
 use tokenvault_core::record::{Acquisition, EndReason, Record, State};
+use tokenvault_core::time::Timestamp;
 
-use super::job::{Job, Named, Snapshot, first_record};
-use super::world::{Registrant, World};
+use super::job::{Job, Named, Snapshot, first_record, is_in_the_users_session};
+use super::world::{DOUBT, Registrant, World};
+
+/// From a logout token until the jobs of its session are renewed, should it live on: the back channel's.
+const SETTLED: Duration = Duration::from_secs(25);
 
 impl World {
     /// A registration joins the session's entry before it asks Keycloak for anything.
@@ -51,6 +56,38 @@ impl World {
         }
     }
 
+    /// Keycloak begins to end the user's session, and says so: every job in it is told, made due, and renewed only when Keycloak
+    /// is done for certain.
+    pub(super) fn announce(&mut self) {
+        self.budget.announcements -= 1;
+        let (now, settled) = (self.now, self.now + SETTLED);
+        self.keycloak.ending_since = Some(now);
+        for job in self.jobs.iter_mut().flatten() {
+            if matches!(job.record.state, State::Ended(_)) || !is_in_the_users_session(&job.record) {
+                continue;
+            }
+            let record = Arc::make_mut(&mut job.record);
+            record.announced_at = Some(now);
+            if record.renew_at.is_none_or(|renew_at| renew_at <= now || renew_at >= settled) {
+                record.renew_at = Some(settled);
+            }
+            if job.lease.is_none() {
+                record.due_at = record.due_at.map(|due_at| due_at.min(now));
+            }
+        }
+    }
+
+    /// Keycloak sees its sessions again.
+    pub(super) fn see_again(&mut self, at: Timestamp) {
+        let Some(since) = self.keycloak.errs_since.take() else { return };
+        self.misled |= self.is_believed_since(since, at);
+    }
+
+    /// Whether a no that was said since then may have been believed.
+    pub(super) fn is_believed_since(&self, since: Timestamp, at: Timestamp) -> bool {
+        self.rules.errs_for > DOUBT && since + DOUBT <= at
+    }
+
     /// `DELETE`: looked at and written in one go, for whatever comes in between makes it begin anew.
     pub(super) fn release(&mut self, place: usize) {
         self.budget.releases -= 1;
@@ -80,6 +117,7 @@ impl World {
     /// The record is an older one of its own. What a lost write had ended lives on, and nobody can know.
     pub(super) fn go_back(&mut self) {
         let Some(Snapshot { job: place, record, lease, spent }) = self.snapshot.take() else { return };
+        self.epoch.0 += 1;
         let Some(job) = &mut self.jobs[place] else { return };
         let forgotten = job.record.intent.is_some_and(|intent| record.intent != Some(intent));
         let rotated = job.record.pair.as_ref().is_some_and(|pair| pair.rotated);

@@ -6,11 +6,12 @@ use tokenvault_core::ids::AttemptId;
 
 use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
 use tokenvault_core::ports::{CallError, Cause, GrantError, Identity, Refusal};
-use tokenvault_core::record::{EndReason, Record, Slot, State};
+use tokenvault_core::record::{EndReason, Pair, Record, Slot, State};
 
 use super::job::{Named, Phase, Request, Worker, number, pair, session, subject};
+use super::judge::{Gap, Violation};
 use super::keycloak::{Exchanged, PairId, USERS};
-use super::world::{Gap, Violation, World};
+use super::world::World;
 
 /// How long the exchange of a registration that vanished may still be under way, as the reconciler believes.
 const JOINING: Duration = Duration::from_secs(30);
@@ -56,9 +57,20 @@ impl World {
         let step = plan(&worker.progress, &self.moment());
         match step {
             Step::Done => self.put(place, replica, None),
-            Step::Probe(_) => {
+            Step::Probe(slot) => {
                 let active = self.keycloak.probe(subject(&worker.progress.record, step));
-                self.put(place, replica, Some(Worker { probed: active, ..worker }));
+                let mut worker = Worker { probed: active, ..worker };
+                if !active && slot != Slot::Spare {
+                    worker.progress.round.epoch = Some(self.epoch);
+                }
+                self.put(place, replica, Some(worker));
+                self.settle(place, replica, step, Outcome::Probed(Ok(active)));
+            }
+            Step::Introspect(_) => {
+                let pair = subject(&worker.progress.record, step);
+                let active = self.keycloak.introspect(pair, self.now);
+                let probed = active && self.keycloak.is_good_access(pair, self.now);
+                self.put(place, replica, Some(Worker { probed, ..worker }));
                 self.settle(place, replica, step, Outcome::Probed(Ok(active)));
             }
             Step::Declare(_) => {
@@ -125,8 +137,9 @@ impl World {
             Carried::Granted(Ok(id)) => {
                 let record = &worker.progress.record;
                 let own = request.step == Step::Impersonate;
+                let pair = pair(id, request.since, record.generation.next(), 0);
                 Outcome::Issued(Box::new(Issued {
-                    pair: pair(id, request.since, record.generation.next(), 0),
+                    pair: Pair { epoch: Some(self.epoch), ..pair },
                     expires_in: super::keycloak::LIFE,
                     identity: Identity::Same,
                     account: None,
@@ -140,7 +153,9 @@ impl World {
 
     pub(super) fn carry_out(&mut self, place: usize, request: &Request) -> Carried {
         let pair = request.pair.0;
+        let oversized = self.jobs[place].as_ref().is_some_and(|job| job.oversized);
         match request.step {
+            Step::Exchange(_) if oversized => Carried::Granted(Err(Refusal::TokenTooLong)),
             Step::Exchange(_) => Carried::Granted(match self.keycloak.exchange(pair, self.now) {
                 Exchanged::Pair(pair) => Ok(pair),
                 Exchanged::Refused(refusal) => Err(refusal),

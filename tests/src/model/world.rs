@@ -5,13 +5,19 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::policy::{Ask, Serve, Settings, serve};
-use tokenvault_core::record::{Acquisition, EndKind, EndReason, Record, Slot, State};
+use tokenvault_core::ids::StoreEpoch;
+use tokenvault_core::policy::Settings;
+use tokenvault_core::record::{Acquisition, Record, State};
 use tokenvault_core::time::Timestamp;
 
 use super::canon::Canon;
-use super::job::{Entry, Job, Named, Phase, Request, Snapshot, Worker, at, first_record, held, number};
+use super::job::{Entry, FIRST_EPOCH, Job, Named, Phase, Request, Snapshot, Worker, at, first_record, held, number};
+use super::judge::{Gap, Violation};
 use super::keycloak::Keycloak;
+
+/// For how long a no is doubted, and how long Keycloak must have erred for a job to be lost by it. The first no begins the
+/// doubt, and the second is the last.
+pub const DOUBT: Duration = Duration::from_secs(5);
 
 /// What is taken for granted.
 #[derive(Debug, Clone)]
@@ -26,13 +32,33 @@ pub struct Rules {
     pub looks_again: bool,
     /// Whether nothing is exchanged while another job is joining.
     pub minds_joining: bool,
+    /// How long Keycloak errs at most; it sees its sessions again before this is over.
+    pub errs_for: Duration,
+    /// Whether replicas and Keycloak do at once what there is to do, so that time passes only where there is nothing.
+    pub prompt: bool,
+    /// How much life an access token must have left when the key of its refresh token is deleted, for the job to be lost
+    /// needlessly whatever came after. Nothing can be said where replicas may dawdle.
+    pub in_time: Option<Duration>,
+    /// How long after the end of its session a job may still be active; the same.
+    pub ends_within: Option<Duration>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         let at_work = Duration::from_secs(15);
-        let settings = Settings { jitter: 0.0, quarantine: 2 * at_work, ..Settings::default() };
-        Self { settings, lease: Duration::from_secs(15), at_work, looks_again: true, minds_joining: true }
+        let (doubt, doubt_pause) = (DOUBT, DOUBT);
+        let settings = Settings { jitter: 0.0, quarantine: 2 * at_work, doubt, doubt_pause, ..Settings::default() };
+        Self {
+            settings,
+            lease: Duration::from_secs(15),
+            at_work,
+            looks_again: true,
+            minds_joining: true,
+            errs_for: DOUBT,
+            prompt: false,
+            in_time: None,
+            ends_within: None,
+        }
     }
 }
 
@@ -49,35 +75,14 @@ pub struct Budget {
     pub releases: u8,
     /// Rollbacks of a record in the store.
     pub rollbacks: u8,
-}
-
-/// What must never be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Violation {
-    /// An exchange of a stale token ended the user's session.
-    UserSessionEnded,
-    /// A refresh token that the vault had spent was sent again.
-    SentTwice,
-    /// The vault revoked a client session that is not its own.
-    NeighbourRevoked,
-    /// A job was lost that need not have been.
-    ExcessLoss,
-    /// A job went on after its end.
-    WentOn,
-    /// Something was sent for a job that had ended.
-    SentAfterEnd,
-    /// An expired token was served.
-    ExpiredServed,
-}
-
-/// What was sent after a probe had said that it may be, and was wrong when it arrived. A stale exchange: the client session
-/// ended after the probe was answered, and another registration's exchange created it anew before the vault's arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Gap {
-    /// That registration joined the session's entry when the exchange was on its way already.
-    JoinedInFlight,
-    /// No stale exchange, but a spend: the store lost the intent of one that was still under way.
-    IntentLost,
+    /// Times in which Keycloak errs.
+    pub errors: u8,
+    /// Keys of the realm that are deleted.
+    pub keys: u8,
+    /// Jobs whose access token becomes too long to be exchanged.
+    pub oversized: u8,
+    /// Logouts that are announced by a signed token.
+    pub announcements: u8,
 }
 
 /// A registration under way.
@@ -101,7 +106,7 @@ pub enum Event {
     Claim(u8),
     /// A replica decides, and writes, probes or sends.
     Act(u8, u8),
-    /// A probe is not answered.
+    /// A probe, or the question about an access token, is not answered.
     ProbeFails(u8, u8),
     /// A request arrives and is carried out.
     Arrive(u8, u8),
@@ -121,6 +126,18 @@ pub enum Event {
     LogOut,
     /// Somebody revokes the vault's client session, or sends a spent refresh token of it.
     Detach,
+    /// Keycloak announces that it ends the user's session, and does so a moment later.
+    Announce,
+    /// Keycloak begins to say of every session that it is over.
+    ErrBegins,
+    /// It sees them again.
+    ErrEnds,
+    /// The key that refresh tokens are made with is deleted.
+    DeleteHmacKey,
+    /// The key that access tokens are signed with is deleted.
+    DeleteSigningKey,
+    /// The access tokens of a job have become too long to be exchanged.
+    Outgrow(u8),
     /// The user registers another job: it joins the session's entry.
     Join(u8),
     /// Its exchange arrives, and creates the client session anew where it is gone.
@@ -151,6 +168,12 @@ pub struct World {
     pub(super) registrant: Option<Registrant>,
     pub(super) serials: u8,
     pub(super) snapshot: Option<Snapshot>,
+    /// The life that the store is in.
+    pub(super) epoch: StoreEpoch,
+    /// Keycloak has erred for longer than it is doubted.
+    pub(super) misled: bool,
+    /// When others ended the session, where it matters.
+    pub(super) ended_at: Option<Timestamp>,
     pub(super) budget: Budget,
     pub(super) violation: Option<Violation>,
     pub(super) gap: Option<Gap>,
@@ -187,15 +210,13 @@ impl World {
             registrant: None,
             serials: 2,
             snapshot: None,
+            epoch: FIRST_EPOCH,
+            misled: false,
+            ended_at: None,
             budget,
             violation: None,
             gap: None,
         }
-    }
-
-    /// What is wrong with this state, if anything is.
-    pub fn violation(&self) -> Option<Violation> {
-        self.violation.or_else(|| self.jobs.iter().flatten().find_map(|job| self.misserved(job)))
     }
 
     /// The gap that this state fell through, if it did. Nothing after it is looked at.
@@ -222,45 +243,6 @@ impl World {
     pub fn has_renewed(&self) -> bool {
         let first = super::canon::FIRST_GENERATION;
         self.jobs.iter().flatten().any(|job| job.record.generation.0 > first)
-    }
-
-    fn misserved(&self, job: &Job) -> Option<Violation> {
-        let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
-        let served = matches!(serve(&job.record, &ask, self.now), Serve::Token(_));
-        if job.over && (served || job.record.state.is_live()) {
-            return Some(Violation::WentOn);
-        }
-        let pair = job.record.pair.as_ref().filter(|_| served)?;
-        let live = self.keycloak.is_live_access(number(&pair.access), self.now);
-        (!live).then_some(Violation::ExpiredServed)
-    }
-
-    /// A job has come to an end: was that a loss that need not have been?
-    pub(super) fn judge_end(&mut self, place: usize, before: &Record) {
-        let Some(job) = self.jobs[place].as_mut() else { return };
-        let ended = before.state.is_live().then(|| job.record.state.end()).flatten();
-        let Some(reason) = ended else { return };
-        job.over = true;
-        if reason.kind() == EndKind::Job {
-            return;
-        }
-        let token = |slot| before.slot(slot).map(|token| number(&token.sealed));
-        let by_others = [Slot::Current, Slot::Anchor]
-            .into_iter()
-            .filter_map(token)
-            .any(|pair| self.keycloak.was_ended_by_others(pair));
-        let own = before.tokens().map(|own| number(&own.sealed)).filter(|own| Some(*own) != token(Slot::Anchor));
-        let had_another = own.into_iter().any(|pair| self.keycloak.probe(pair));
-        let only_copy_unheard = job.unheard;
-        let excused = if before.acquisition == Acquisition::Impersonate {
-            // It can be impersonated again whenever it is lost, unless what watches its user's session was.
-            reason == EndReason::SpendLost && only_copy_unheard
-        } else {
-            !had_another && (only_copy_unheard || job.robbed)
-        };
-        if !by_others && !excused {
-            self.violation = Some(Violation::ExcessLoss);
-        }
     }
 
     /// The state after an event.
@@ -314,6 +296,7 @@ impl World {
         (jobs[0], jobs[1]).hash(&mut canon);
         self.keycloak.hash_users(&mut canon);
         (self.budget, self.serials, self.violation, self.gap).hash(&mut canon);
+        (self.epoch, self.misled, self.ended_at).hash(&mut canon);
         canon.bits()
     }
 
@@ -325,7 +308,7 @@ impl World {
         };
         let mut canon = Canon::new(&self.keycloak, self.now, job.record.generation.0, job.fence);
         job.record.hash(&mut canon);
-        (job.lease, job.over, job.unheard, job.robbed, job.lost_intent).hash(&mut canon);
+        (job.lease, job.over, job.unheard, job.robbed, job.lost_intent, job.oversized).hash(&mut canon);
         let mut workers: Vec<&Worker> = job.workers.iter().flatten().map(Arc::as_ref).collect();
         if let [one, other] = workers[..] {
             let bits = |worker: &Worker| {

@@ -190,16 +190,16 @@ pub async fn not_before_deletes_nothing(lab: &mut Lab) -> Result<()> {
 
 /// An idle session is over.
 pub async fn an_idle_session_is_over(lab: &mut Lab) -> Result<()> {
-    lab.settings(|s| s.sso_session_idle = 5).await?;
+    lab.settings(|s| s.sso_session_idle = 10).await?;
     let ui = lab.login().await?;
-    lab.life("the refresh token", &ui.body["refresh_expires_in"], 5);
-    lab.seconds(3).await;
+    lab.life("the refresh token", &ui.body["refresh_expires_in"], 10);
+    lab.seconds(6).await;
     let next = lab.refresh(UI, ui.refresh()).await?;
     lab.expect("refresh in time", &next, "200");
-    lab.seconds(3).await;
+    lab.seconds(6).await;
     let next = lab.refresh(UI, next.refresh()).await?;
     lab.expect("and again in time", &next, "200");
-    lab.seconds(7).await;
+    lab.seconds(12).await;
     let answer = lab.refresh(UI, next.refresh()).await?;
     lab.expect("refresh too late", &answer, "400 invalid_grant: Token is not active");
     let answer = lab.probe(UI, next.refresh()).await?;

@@ -183,7 +183,7 @@ pub async fn a_missing_client_session_does_no_harm(lab: &mut Lab) -> Result<()> 
 /// An exchange for an access token alone makes no client session, and does not keep the user's session awake.
 pub async fn access_tokens_alone_leave_no_trace(lab: &mut Lab) -> Result<()> {
     lab.settings(|s| {
-        s.sso_session_idle = 6;
+        s.sso_session_idle = 12;
         s.access_token_lifespan = 60;
     })
     .await?;
@@ -198,18 +198,18 @@ pub async fn access_tokens_alone_leave_no_trace(lab: &mut Lab) -> Result<()> {
     lab.expect("then for a refresh token", &answer, words);
     let sessions = lab.admin().sessions(super::ALICE).await?;
     lab.note("sessions", format!("{sessions:?}"));
-    lab.seconds(4).await;
+    lab.seconds(8).await;
     let answer = lab.exchange_by(VAULT, ui.access(), ACCESS_TOKEN, &[]).await?;
     lab.expect("for an access token shortly before the session is idle", &answer, "200");
-    lab.seconds(3).await;
+    lab.seconds(6).await;
     let answer = lab.exchange_by(VAULT, ui.access(), ACCESS_TOKEN, &[]).await?;
     lab.expect("and after", &answer, INVALID);
 
     let ui = lab.login().await?;
-    lab.seconds(4).await;
+    lab.seconds(8).await;
     let own = lab.exchange(ui.access()).await?;
     lab.expect("for a refresh token before the session is idle", &own, "200");
-    lab.seconds(4).await;
+    lab.seconds(8).await;
     let answer = lab.exchange(own.access()).await?;
     lab.expect("exchange of the vault's own token after that", &answer, "200");
     let answer = lab.exchange(ui.access()).await?;
@@ -221,16 +221,16 @@ pub async fn access_tokens_alone_leave_no_trace(lab: &mut Lab) -> Result<()> {
 /// dangerous as soon as it is made anew.
 pub async fn client_sessions_time_out_by_themselves(lab: &mut Lab) -> Result<()> {
     lab.settings(|s| {
-        s.sso_session_idle = 6;
+        s.sso_session_idle = 12;
         s.access_token_lifespan = 60;
     })
     .await?;
     let ui = lab.login().await?;
     let own = lab.exchanged(ui.access()).await?;
-    lab.seconds(4).await;
+    lab.seconds(8).await;
     let ui = lab.refresh(UI, ui.refresh()).await?;
     lab.expect("the user interface stays awake", &ui, "200");
-    lab.seconds(4).await;
+    lab.seconds(8).await;
     let sessions = lab.admin().sessions(super::ALICE).await?;
     lab.note("sessions", format!("{sessions:?}"));
     let answer = lab.exchange(own.access()).await?;

@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, Moment, RealmConfig};
+use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, Features, Moment, RealmConfig};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::member::{Login, Orders};
 use crate::harness::certs::Certificate;
 use crate::harness::client::Client;
 use crate::harness::policy::{self, Module};
@@ -22,6 +24,13 @@ use crate::harness::{Failure, Result};
 const REALM: &str = "diku";
 /// The job that is read.
 pub const JOB: &str = "besieged";
+/// How many jobs the good caller has where a member of the house besieges.
+pub const JOBS: usize = 10;
+/// How long access tokens live there, in seconds. They are renewed when half of it is over, and read with [`MIN_TTL`] left.
+pub const TOKEN_LIFE: u64 = 30;
+/// What the good caller wants to be left of them, in seconds.
+pub const MIN_TTL: u64 = 5;
+const MEMBER: &str = "mod-member";
 
 /// The vault, and what it stands on; gone when dropped.
 pub struct Stage {
@@ -29,9 +38,13 @@ pub struct Stage {
     pub vault: Vault,
     /// Modules with certificates that besiege all the same.
     pub rogues: Vec<Certificate>,
+    /// What the good caller reads.
+    pub jobs: Vec<String>,
+    /// Its store.
+    pub redis: Redis,
     keycloak: Double,
-    _redis: Redis,
-    _secret: tempfile::TempDir,
+    _keycloak_runs: DropGuard,
+    secret: tempfile::TempDir,
 }
 
 impl Stage {
@@ -42,18 +55,28 @@ impl Stage {
 
     /// The same with some keys of the configuration of its own.
     pub async fn with(keys: &[(&str, toml::Value)]) -> Result<Self> {
-        Self::made_of(keys, None).await
+        Self::made_of(keys, None, RealmConfig::lab(REALM), 1).await
     }
 
     /// The same with a program in the vault's place.
     pub async fn as_program(program: PathBuf) -> Result<Self> {
-        Self::made_of(&[], Some(program)).await
+        Self::made_of(&[], Some(program), RealmConfig::lab(REALM), 1).await
     }
 
-    async fn made_of(keys: &[(&str, toml::Value)], program: Option<PathBuf>) -> Result<Self> {
+    /// A vault whose good caller has several jobs with short tokens, for a siege by one of its own modules.
+    pub async fn for_member() -> Result<Self> {
+        let realm = RealmConfig::lab(REALM).with_settings(|settings| settings.access_token_lifespan = TOKEN_LIFE);
+        Self::made_of(&[("server.default_min_ttl", 5.into())], None, realm, JOBS).await
+    }
+
+    async fn made_of(
+        keys: &[(&str, toml::Value)],
+        program: Option<PathBuf>,
+        realm: RealmConfig,
+        jobs: usize,
+    ) -> Result<Self> {
         crate::harness::install_tls_provider();
-        let keycloak = Double::start(DoubleConfig::new().realm(RealmConfig::lab(REALM))).await;
-        let keycloak = keycloak.map_err(|error| Failure::new(format!("the stand-in: {error}")))?;
+        let (keycloak, keycloak_runs) = start_keycloak(realm).await?;
         let (redis, secret) = (Redis::start().await?, tempfile::tempdir()?);
         let secret_file = secret.path().join("client-secret");
         fs::write(&secret_file, "tokenvault-secret")?;
@@ -68,6 +91,7 @@ impl Stage {
             .set(&key("accepted_clients"), vec!["login-app"])
             .set("telemetry.log_level", "warn")
             .module(Module::new("mod-good"))
+            .module(member())
             .module(rogue(0))
             .module(rogue(1));
         for (key, value) in keys {
@@ -79,33 +103,70 @@ impl Stage {
         let vault = vault.start().await?;
         let issue = |number| vault.ca().issue(&policy::subject(&rogue(number)));
         let rogues = vec![issue(0)?, issue(1)?];
-        let stage = Self { vault, rogues, keycloak, _redis: redis, _secret: secret };
+        let jobs = (0..jobs).map(|number| if number == 0 { JOB.to_owned() } else { format!("{JOB}-{number}") });
+        let jobs = jobs.collect();
+        let stage = Self { vault, rogues, jobs, redis, keycloak, _keycloak_runs: keycloak_runs, secret };
         stage.register().await?;
         Ok(stage)
     }
 
+    /// Registers the good caller's jobs, and keeps the user's session for a member that besieges.
     async fn register(&self) -> Result<()> {
-        let url = format!("{}/realms/{REALM}/protocol/openid-connect/token", self.keycloak.base_url());
+        let token_url = format!("{}/realms/{REALM}/protocol/openid-connect/token", self.keycloak.base_url());
+        let (client_id, client_secret) = ("login-app".to_owned(), "login-app-secret".to_owned());
         let form = [
             ("grant_type", "password"),
-            ("client_id", "login-app"),
-            ("client_secret", "login-app-secret"),
+            ("client_id", &client_id),
+            ("client_secret", &client_secret),
             ("username", "alice"),
             ("password", "alice-password"),
             ("scope", "openid"),
         ];
-        let login: Value = reqwest::Client::builder()
-            .no_proxy()
-            .build()?
-            .post(url)
-            .form(&form)
-            .send()
-            .await?
-            .error_for_status()?
-            .json()
-            .await?;
-        self.good()?.put(JOB, &json!({ "access_token": login["access_token"] })).await?.expect_status(201)?;
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let login: Value = http.post(&token_url).form(&form).send().await?.error_for_status()?.json().await?;
+        let good = self.good()?;
+        for job in &self.jobs {
+            good.put(job, &json!({ "access_token": login["access_token"] })).await?.expect_status(201)?;
+        }
+        let refresh_token = login["refresh_token"].as_str().unwrap_or_default().to_owned();
+        let login = Login { token_url, client_id, client_secret, refresh_token };
+        fs::write(self.login_file(), serde_json::to_vec(&login)?)?;
         Ok(())
+    }
+
+    fn login_file(&self) -> PathBuf {
+        self.secret.path().join("login.json")
+    }
+
+    /// What a member of the house is to do, with so many jobs, and requests and connections at a time.
+    pub fn member(&self, own: usize, requests: usize, connections: usize, time: Duration) -> Result<Orders> {
+        let certificate = self.vault.ca().issue(&policy::subject(&member()))?;
+        Ok(Orders {
+            address: self.address()?,
+            root: self.vault.ca().cert_file(),
+            certificate: (certificate.cert, certificate.key),
+            login: self.login_file(),
+            victim: JOB.to_owned(),
+            own,
+            requests,
+            connections,
+            token_life: TOKEN_LIFE,
+            time,
+        })
+    }
+
+    /// How many refresh tokens the vault has spent.
+    pub async fn spends(&mut self) -> Result<f64> {
+        self.vault.replica().metric("tokenvault_renewals_total", "step=\"spend\"").await
+    }
+
+    /// How many keys the store holds, and how much memory it takes, MiB.
+    pub async fn stored(&self) -> Result<(u64, f64)> {
+        let mut connection = self.redis.connection().await?;
+        let keys = redis::cmd("DBSIZE").query_async(&mut connection).await?;
+        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut connection).await?;
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<f64>().ok());
+        Ok((keys, used.unwrap_or_default() / 1024.0 / 1024.0))
     }
 
     /// A good caller with no connection yet.
@@ -161,6 +222,29 @@ impl Stage {
         let series = text.lines().filter_map(|line| line.strip_prefix("tokenvault_rejections_total{reason=\""));
         Ok(series.filter_map(|rest| rest.split_once("\"} ")).filter_map(counted).collect())
     }
+}
+
+/// It may ask for an impersonation; that Keycloak refuses it is heard of late.
+fn member() -> Module {
+    Module::new(MEMBER).register(&["exchange", "impersonate"])
+}
+
+/// The stand-in has a thread of its own that gives way to others: the real one has machines of its own, and what it takes of
+/// this one's processors is not the vault's doing.
+async fn start_keycloak(realm: RealmConfig) -> Result<(Double, DropGuard)> {
+    let config = DoubleConfig::new().realm(realm).features(Features { token_exchange_v1: false });
+    let (stop, (tell, started)) = (CancellationToken::new(), oneshot::channel());
+    let until = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("keycloak".to_owned()).spawn(move || {
+        let _ = rustix::process::nice(10);
+        runtime.block_on(async {
+            drop(tell.send(Double::start(config).await));
+            until.cancelled().await;
+        });
+    })?;
+    let keycloak = started.await.map_err(|_| Failure::new("the stand-in's thread has ended"))?;
+    Ok((keycloak.map_err(|error| Failure::new(format!("the stand-in: {error}")))?, stop.drop_guard()))
 }
 
 fn counted((reason, count): (&str, &str)) -> Option<(String, f64)> {

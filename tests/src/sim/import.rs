@@ -73,7 +73,13 @@ impl Site {
         let people = People::new(["user0".to_owned()]);
         let chance = (Dice::new(1), Weather::calm());
         let world = Arc::new(World::new(SimTime::start(), keycloak, people, chance, Trace::new(false), errands));
-        let setup = Setup { naive: false, hides_joining: false, may_exchange: true, poll: Duration::from_secs(20) };
+        let setup = Setup {
+            naive: false,
+            hides_joining: false,
+            credulous: false,
+            may_exchange: true,
+            poll: Duration::from_secs(20),
+        };
         let replicas = (0..replicas).map(|number| Replica::start(&world, number, &Arc::default(), &setup)).collect();
         Self { world, replicas, course: Mutex::default() }
     }

@@ -26,6 +26,8 @@ pub struct Totals {
     pub lost_by: Losses,
     /// See [`Outcome`].
     pub indistinct: u64,
+    /// Jobs whose refresh tokens lost their key: see [`super::Outcome::keys_gone`].
+    pub keys_gone: u64,
     /// See [`Outcome`].
     pub double_spends: u64,
     /// See [`Outcome`].
@@ -56,6 +58,7 @@ impl Totals {
         self.lost += outcome.lost;
         self.lost_by.add(outcome.lost_by);
         self.indistinct += outcome.indistinct;
+        self.keys_gone += outcome.keys_gone;
         self.double_spends += outcome.double_spends;
         self.expired_served += outcome.expired_served;
         self.ui_sessions_killed += outcome.ui_sessions_killed;

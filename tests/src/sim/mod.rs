@@ -7,7 +7,8 @@
 //! cut or replaced by a 5xx, a store operation carried out twice, a request to Keycloak delivered twice; or, beside it, the store thrown back by up to two
 //! seconds, the store or Keycloak away, a clock set wrong by up to five minutes, the process stopped past its leases, and
 //! others at work: interfaces that refresh, log out or revoke, administrators who disable a user, further jobs in the
-//! same session. Every seed ends with a quiet time, after which whoever should live must be served.
+//! same session; or Keycloak in trouble ([`trouble`]): it errs for up to a minute about sessions that live, keys are rotated and
+//! deleted, a user's tokens grow too long to be exchanged, connections freeze. Every seed ends with a quiet time, after which whoever should live must be served.
 //!
 //! What is excused, and nothing else:
 //! - A job whose session others ended, or whose client session they revoked ([`people`]).
@@ -20,6 +21,8 @@
 //!   ([`world::World::given_up`]). Counted as `indistinct`.
 //! - An impersonated job that is suspended as `unclear` after the store has gone back: its own session may have been ended by
 //!   somebody, which the vault does not undo. Counted as `indistinct` as well.
+//! - A job whose refresh tokens lost their key, and whose access token could not be exchanged or died before the trouble was
+//!   over. Counted as `keys_gone`.
 //! - A job that the store forgot altogether in a rollback right after its creation: its module is told that there is no
 //!   such job, and registers it again ([`module`]).
 //!
@@ -41,6 +44,7 @@ pub mod realm;
 pub mod replica;
 pub mod store;
 pub mod trace;
+pub mod trouble;
 pub mod weather;
 pub mod wire;
 pub mod world;
@@ -63,6 +67,8 @@ pub struct Options {
     pub crowded: bool,
     /// With a store that shows nobody who is joining: in a crowd, user sessions are to end of it.
     pub hides_joining: bool,
+    /// With a vault that believes Keycloak's first no: where Keycloak errs, jobs are to be lost that need not be.
+    pub credulous: bool,
 }
 
 /// What came of one seed.
@@ -82,6 +88,9 @@ pub struct Outcome {
     pub excess_loss: u64,
     /// Jobs ended because a disabled user could not be told from a spend that had arrived.
     pub indistinct: u64,
+    /// Jobs lost because the key of their refresh tokens was deleted, and their access token had died, or could not be
+    /// exchanged, before the trouble was over.
+    pub keys_gone: u64,
     /// Refresh tokens sent again after a refresh had been carried out with them.
     pub double_spends: u64,
     /// Access tokens served that had expired.

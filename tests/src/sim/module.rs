@@ -129,6 +129,11 @@ pub fn claimed_sid(access: &str) -> Option<String> {
     claims(access)?.get("sid")?.as_str().map(str::to_owned)
 }
 
+/// The number of the user an access token says it is of.
+pub fn claimed_user(access: &str) -> Option<usize> {
+    claims(access)?.get("preferred_username")?.as_str()?.strip_prefix("user")?.parse().ok()
+}
+
 fn claims(access: &str) -> Option<serde_json::Value> {
     let payload = URL_SAFE_NO_PAD.decode(access.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&payload).ok()

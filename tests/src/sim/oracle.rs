@@ -8,6 +8,9 @@
 //! process, or died with the process that held it before the store had it for good. A job with a session of the vault's
 //! own is never doomed, for a new session can always be had.
 //!
+//! Where the key of the refresh tokens was deleted, the access token is what is left: a job is lost by that only where its access
+//! token died before the trouble ended, or could not be exchanged.
+//!
 //! Nor is a job doomed by what the vault threw away. The newest token that the store has had and not lost, and the three
 //! newest before it that had not been declared to be sent when it came, count as being there whether the record still holds
 //! them or not.
@@ -15,6 +18,9 @@
 use std::collections::{HashMap, HashSet};
 
 use tokenvault_core::secret::TokenHash;
+
+use super::module::expires_at_ms;
+use super::process::EPOCH_MS;
 
 /// How long after it was first written a process still holds what it was answered.
 const HELD_MS: u64 = 3_000;
@@ -32,18 +38,34 @@ struct Chain {
     issued: Vec<TokenHash>,
     /// What the vault is to keep, the newest first.
     kept: Vec<TokenHash>,
+    /// Until when the newest access token lives.
+    access_until: u64,
+    /// The key of all its refresh tokens was deleted: until when the access token that may still be exchanged lives.
+    hope: Option<u64>,
+    /// The same from before the store had a newer pair, which it may lose.
+    hope_before: Option<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Token {
     line: Line,
     spent: bool,
+    /// The key it was signed with was deleted.
+    void: bool,
+    issued_at: u64,
     holders: Vec<usize>,
     written_at: Option<u64>,
     /// Since when the store has had it, unless it lost it.
     kept_since: Option<u64>,
     /// Whether it was declared to be sent.
     declared: bool,
+}
+
+impl Token {
+    /// Whether whoever has it can renew with it.
+    fn is_good(&self) -> bool {
+        !self.spent && !self.void
+    }
 }
 
 /// See the module.
@@ -60,14 +82,16 @@ impl Oracle {
     pub fn begin(&mut self, refresh: TokenHash, access: &str, now: u64) -> Line {
         self.lines.push(Chain { began: now, ..Chain::default() });
         let line = self.lines.len() - 1;
-        self.issued(line, refresh, access);
+        self.issued(line, refresh, access, now);
         line
     }
 
     /// A pair that was made from one of a line.
-    pub fn issued(&mut self, line: Line, refresh: TokenHash, access: &str) {
-        self.lines[line].issued.push(refresh);
-        self.refresh.insert(refresh, Token { line, ..Token::default() });
+    pub fn issued(&mut self, line: Line, refresh: TokenHash, access: &str, now: u64) {
+        let chain = &mut self.lines[line];
+        chain.issued.push(refresh);
+        chain.access_until = expires_at_ms(access).map_or(0, |end| end.saturating_sub(EPOCH_MS));
+        self.refresh.insert(refresh, Token { line, issued_at: now, ..Token::default() });
         self.access.insert(signature(access).to_owned(), line);
     }
 
@@ -84,6 +108,33 @@ impl Oracle {
     /// The line of an access token of the vault's.
     pub fn line_of_access(&self, access: &str) -> Option<Line> {
         self.access.get(signature(access)).copied()
+    }
+
+    /// When a refresh token was issued.
+    pub fn issued_at(&self, refresh: TokenHash) -> Option<u64> {
+        self.refresh.get(&refresh).map(|token| token.issued_at)
+    }
+
+    /// The key of the refresh tokens was deleted: what is left to a line is its access token, unless it is hopeless.
+    pub fn void(&mut self, hopeless: &[Line]) {
+        for token in self.refresh.values_mut() {
+            token.void = true;
+        }
+        for (line, chain) in self.lines.iter_mut().enumerate() {
+            chain.hope = Some(if hopeless.contains(&line) { 0 } else { chain.access_until });
+        }
+    }
+
+    /// The access token of a line can no longer be exchanged.
+    pub fn despair(&mut self, line: Line) {
+        let chain = &mut self.lines[line];
+        chain.hope = chain.hope.map(|_| 0);
+        chain.hope_before = chain.hope_before.map(|_| 0);
+    }
+
+    /// Whether a line lost all its refresh tokens with their key, and its access token before `then`.
+    pub fn lost_its_key(&self, line: Line, then: u64) -> bool {
+        self.lines.get(line).and_then(|chain| chain.hope).is_some_and(|until| until <= then)
     }
 
     /// Whether a refresh has been carried out with it.
@@ -111,7 +162,12 @@ impl Oracle {
         token.written_at.get_or_insert(now);
         token.declared |= declared;
         if token.kept_since.replace(token.kept_since.unwrap_or(now)).is_none() {
-            let line = token.line;
+            let (line, void) = (token.line, token.void);
+            // One that was on its way when its key was deleted brings no hope.
+            if !void {
+                let chain = &mut self.lines[line];
+                chain.hope_before = chain.hope.take().or(chain.hope_before);
+            }
             self.keep(line, refresh);
         }
     }
@@ -131,6 +187,10 @@ impl Oracle {
         }
         for chain in &mut self.lines {
             chain.kept.retain(|hash| self.refresh.get(hash).is_some_and(|token| token.kept_since.is_some()));
+            // What came after the key was deleted is lost: the access token from before it is what is left again.
+            if chain.kept.iter().all(|hash| self.refresh.get(hash).is_some_and(|token| token.void)) {
+                chain.hope = chain.hope.or(chain.hope_before);
+            }
         }
     }
 
@@ -146,7 +206,7 @@ impl Oracle {
     /// Whether the vault has, or should have, an unspent token of a line that the store was given for good.
     fn should_be_kept(&self, line: Line) -> bool {
         let mut kept = self.lines[line].kept.iter().filter_map(|hash| self.refresh.get(hash));
-        kept.any(|token| !token.spent && !token.declared)
+        kept.any(|token| token.is_good() && !token.declared) || self.lines[line].hope.is_some()
     }
 
     /// Looks whether a line can still be saved, given what the store holds and which processes live.
@@ -162,7 +222,7 @@ impl Oracle {
             token.written_at.is_none_or(|at| now <= at + HELD_MS) && token.holders.iter().any(|holder| lives(*holder))
         };
         let saved = self.lines[line].issued.iter().rev().any(|hash| {
-            self.refresh.get(hash).is_some_and(|token| !token.spent && (stored.contains(hash) || held(token)))
+            self.refresh.get(hash).is_some_and(|token| token.is_good() && (stored.contains(hash) || held(token)))
         });
         if !saved && !self.should_be_kept(line) {
             self.doomed.entry(line).or_insert(why);

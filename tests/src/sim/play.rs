@@ -50,6 +50,7 @@ impl Script {
             setup: Setup {
                 naive: options.naive,
                 hides_joining: options.hides_joining,
+                credulous: options.credulous,
                 may_exchange: dice.below(3) != 0,
                 poll: Duration::from_millis(dice.pick(&[1_000, 2_000, 4_000])),
             },
@@ -81,6 +82,7 @@ pub async fn play(seed: u64, options: &Options) -> Outcome {
             script.replicas, script.access_life, script.v1
         )
     });
+    world.state.lock().trouble.may_exchange = script.setup.may_exchange;
     let desk = Arc::new(Desk::new(Arc::clone(&world)));
     let machines: Vec<Arc<Machine>> = (0..script.replicas).map(|_| Arc::default()).collect();
     for (number, machine) in machines.iter().enumerate() {
@@ -173,6 +175,13 @@ async fn judge(seed: u64, world: &Arc<World>, desk: &Arc<Desk>, patience: u64) -
         let unclear = acquisition == Acquisition::Impersonate && set_back && why.contains("unclear");
         if unclear || (why.contains("_lost") && indistinct) {
             outcome.indistinct += 1;
+            continue;
+        }
+        // Half a minute is what the last look before the calm may have cost.
+        let calm_at = world.state.lock().calm_at.unwrap_or_default() + 30_000;
+        let own = world.state.lock().jobs[job].line;
+        if own.is_some_and(|line| world.state.lock().oracle.lost_its_key(line, calm_at)) {
+            outcome.keys_gone += 1;
             continue;
         }
         outcome.lost_by.count(acquisition);

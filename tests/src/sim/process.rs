@@ -9,6 +9,8 @@ use tokenvault_core::ports::Clock;
 use tokenvault_core::time::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::trouble::UNANSWERED;
+
 /// When every simulation begins, in milliseconds since 1970.
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
@@ -67,6 +69,8 @@ pub struct Process {
     dead: AtomicBool,
     ready: AtomicBool,
     stopped_until: AtomicU64,
+    /// How many calls to Keycloak must still go unanswered before it leaves its frozen connections.
+    frozen: AtomicU64,
 }
 
 impl Process {
@@ -80,6 +84,7 @@ impl Process {
             dead: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             stopped_until: AtomicU64::new(0),
+            frozen: AtomicU64::new(0),
         }
     }
 
@@ -101,6 +106,22 @@ impl Process {
     /// Whether it has not been killed.
     pub fn lives(&self) -> bool {
         !self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Its connections to Keycloak freeze.
+    pub fn freeze(&self) {
+        self.frozen.store(UNANSWERED, Ordering::SeqCst);
+    }
+
+    /// Whether what it sends to Keycloak arrives nowhere.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::SeqCst) > 0
+    }
+
+    /// One more call was not answered.
+    pub fn thaw_a_little(&self) {
+        let left = self.frozen.load(Ordering::SeqCst);
+        self.frozen.store(left.saturating_sub(1), Ordering::SeqCst);
     }
 
     /// Stands still until then, on the true clock.

@@ -39,11 +39,14 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What all replicas of a simulation have in common.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not the stages of one state")]
 pub struct Setup {
     /// Whether the naive renewer is run instead of the reconciler.
     pub naive: bool,
     /// Whether the store shows nobody who is joining.
     pub hides_joining: bool,
+    /// Whether the first no is the last.
+    pub credulous: bool,
     /// Whether the tenant may exchange the vault's own access tokens.
     pub may_exchange: bool,
     /// How often the due index is looked at.
@@ -165,8 +168,13 @@ fn rules(setup: &Setup) -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 1_000,
         max_jobs_per_user: 1_000,
+        max_records_per_module: 100_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse(UI).expect("a client")].into(),
-        renewal: Settings { may_exchange: setup.may_exchange, ..Settings::default() },
+        renewal: Settings {
+            may_exchange: setup.may_exchange,
+            doubt: if setup.credulous { Duration::ZERO } else { Settings::default().doubt },
+            ..Settings::default()
+        },
     }
 }

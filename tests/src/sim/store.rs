@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use tokenvault_core::ids::{
-    AttemptId, Generation, Incarnation, JobId, JobKey, SessionKey, Shard, StoreEpoch, TenantId, UserId,
+    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{
-    Claim, Claimed, Clock, Created, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written,
+    Claim, Claimed, Clock, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore,
+    Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -62,7 +63,11 @@ impl<F> Call<F> {
             let truth = now(world.store.session(session))?;
             let joined = &mut world.state.lock().joins;
             match joins {
-                Some(job) => joined.join(sid, job, world.now()),
+                // It may have been told to wait.
+                Some(job) if truth.as_ref().is_some_and(|entry| entry.joining.contains_key(job)) => {
+                    joined.join(sid, job, world.now());
+                }
+                Some(_) => {}
                 None => joined.look(sid, truth.as_ref(), world.time.now()),
             }
         }
@@ -215,6 +220,17 @@ impl TokenStore for FaultyStore {
         self.call(read("holds", move |store: &MemoryStore| now(store.holds(&lease)))).await
     }
 
+    async fn announce(
+        &self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        due: Timestamp,
+        renew: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.call(change("announce", move |store: &MemoryStore| now(store.announce(&key, heard_at, due, renew)))).await
+    }
+
     async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
         let key = key.clone();
         self.call(change("hasten", move |store: &MemoryStore| now(store.hasten(&key, due, renew)))).await
@@ -232,21 +248,38 @@ impl TokenStore for FaultyStore {
         self.call(read("count-due", move |store: &MemoryStore| now(store.count_due(shard, at)))).await
     }
 
-    async fn join_session(
+    async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
+        let (session, job, by) = (join.session.clone(), join.job.clone(), join.by.clone());
+        let (attempt, keep_until, most_jobs) = (join.attempt, join.keep_until, join.most_jobs);
+        let entry = Some((session.clone(), Some(job.clone())));
+        let act = move |store: &MemoryStore| {
+            let join = Join { session: &session, job: &job, attempt, by: &by, keep_until, most_jobs };
+            now(store.join_session(&join))
+        };
+        self.call(Call { entry, ..change("join-session", act) }).await
+    }
+
+    async fn enter_session(
         &self,
         session: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
-    ) -> Result<SessionEntry, StoreError> {
+    ) -> Result<Incarnation, StoreError> {
         let (session, job) = (session.clone(), job.clone());
-        let entry = Some((session.clone(), Some(job.clone())));
-        let act = move |store: &MemoryStore| now(store.join_session(&session, &job, keep_until));
-        self.call(Call { entry, ..change("join-session", act) }).await
+        let act = move |store: &MemoryStore| now(store.enter_session(&session, &job, keep_until));
+        self.call(change("enter-session", act)).await
     }
 
-    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
+    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
         let (session, job) = (session.clone(), job.clone());
-        self.call(change("settle-session", move |store: &MemoryStore| now(store.settle_session(&session, &job)))).await
+        let act = move |store: &MemoryStore| now(store.settle_session(&session, &job, attempt));
+        self.call(change("settle-session", act)).await
+    }
+
+    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+        let (session, job) = (session.clone(), job.clone());
+        let act = move |store: &MemoryStore| now(store.withdraw_session(&session, &job, attempt));
+        self.call(change("withdraw-session", act)).await
     }
 
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
@@ -255,16 +288,24 @@ impl TokenStore for FaultyStore {
     }
 
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
-        let (session, hides_joining) = (session.clone(), self.hides_joining);
+        let session = session.clone();
+        self.call(read("session", move |store: &MemoryStore| now(store.session(&session)))).await
+    }
+
+    async fn look_at_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        exchanges: bool,
+    ) -> Result<Option<SessionLook>, StoreError> {
+        let (session, job, hides_joining) = (session.clone(), job.clone(), self.hides_joining);
         let entry = Some((session.clone(), None));
         let act = move |store: &MemoryStore| {
-            let mut shown = now(store.session(&session))?;
-            if let (Some(entry), true) = (&mut shown, hides_joining) {
-                entry.joining.clear();
-            }
-            Ok(shown)
+            let look = now(store.look_at_session(&session, &job, exchanges && !hides_joining))?;
+            Ok(look.map(|look| SessionLook { joining: look.joining && !hides_joining, ..look }))
         };
-        self.call(Call { entry, ..read("session", act) }).await
+        // It may hold the session.
+        self.call(Call { entry, writes: exchanges, ..read("look-at-session", act) }).await
     }
 
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
@@ -306,6 +347,30 @@ impl TokenStore for FaultyStore {
         let (tenant, user, after) = (tenant.clone(), user.clone(), after.cloned());
         let act = move |store: &MemoryStore| now(store.jobs_of_user(&tenant, &user, after.as_ref(), limit));
         self.call(read("jobs-of-user", act)).await
+    }
+
+    async fn take_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError> {
+        let (tenant, module) = (tenant.clone(), module.clone());
+        let act = move |store: &MemoryStore| now(store.take_share(&tenant, &module, keep_until, max));
+        self.call(change("take-share", act)).await
+    }
+
+    async fn move_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let (tenant, module) = (tenant.clone(), module.clone());
+        let act = move |store: &MemoryStore| now(store.move_share(&tenant, &module, from, to));
+        self.call(change("move-share", act)).await
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {

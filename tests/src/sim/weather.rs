@@ -89,6 +89,27 @@ pub enum Happening {
     Disabled(u64),
     /// One more job is registered in a user's session.
     AnotherJob,
+    /// For so many milliseconds Keycloak says of sessions that live that they are over.
+    Errs(u64),
+    /// An administrator does something to one of the realm's keys.
+    Keys(KeyAct),
+    /// A user was given so many roles that their tokens are too long to be exchanged.
+    TokenGrows,
+    /// The connections of the process to Keycloak freeze: what it sends arrives nowhere, until it leaves them.
+    Freezes,
+}
+
+/// What is done to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAct {
+    /// Access tokens are signed with a new one; the earlier still verify.
+    RotateSigning,
+    /// The earlier ones are deleted.
+    DeleteEarlier,
+    /// The one that signs access tokens is deleted, and a new one made.
+    ReplaceSigning,
+    /// The one that signs refresh tokens is deleted, and a new one made.
+    ReplaceSecret,
 }
 
 const MINUTES: u64 = 60_000;
@@ -105,7 +126,7 @@ pub struct Weather {
     pub happening_rate: u64,
     store: [u64; 9],
     keycloak: [u64; 13],
-    world: [u64; 10],
+    world: [u64; 14],
 }
 
 impl Weather {
@@ -118,7 +139,7 @@ impl Weather {
             happening_rate,
             store: [2, 2, 2, 4, 4, 4, 4, 4, 1],
             keycloak: [2, 2, 2, 4, 6, 4, 4, 4, 4, 4, 2, 1, 3],
-            world: [3, 3, 3, 4, 4, 6, 1, 2, 2, 3],
+            world: [3, 3, 3, 4, 4, 6, 1, 2, 2, 3, 3, 2, 1, 3],
         };
         let lists = [&mut weather.store[..], &mut weather.keycloak[..], &mut weather.world[..]];
         for weight in lists.into_iter().flatten() {
@@ -129,13 +150,13 @@ impl Weather {
 
     /// Nothing ever happens.
     pub fn calm() -> Self {
-        Self { fault_rate: 0, happening_rate: 0, store: [0; 9], keycloak: [0; 13], world: [0; 10] }
+        Self { fault_rate: 0, happening_rate: 0, store: [0; 9], keycloak: [0; 13], world: [0; 14] }
     }
 
     /// Requests that take their time, interfaces that revoke, and one registration after another: what a stale exchange is
     /// made of. Revocations are rare enough that a job lives until its renewal comes due.
     pub fn crowded() -> Self {
-        let (mut keycloak, mut world) = ([0; 13], [0; 10]);
+        let (mut keycloak, mut world) = ([0; 13], [0; 14]);
         keycloak[6] = 1;
         (world[7], world[9]) = (1, 6);
         Self { fault_rate: 500_000, happening_rate: 21_000, store: [0; 9], keycloak, world }
@@ -191,7 +212,16 @@ impl Weather {
             6 => Happening::UiLogsOut,
             7 => Happening::UiRevokes,
             8 => Happening::Disabled(dice.between(1_000, 90_000)),
-            _ => Happening::AnotherJob,
+            9 => Happening::AnotherJob,
+            10 => Happening::Errs(dice.between(1_000, MINUTES)),
+            11 => Happening::Keys(dice.pick(&[
+                KeyAct::RotateSigning,
+                KeyAct::DeleteEarlier,
+                KeyAct::ReplaceSigning,
+                KeyAct::ReplaceSecret,
+            ])),
+            12 => Happening::TokenGrows,
+            _ => Happening::Freezes,
         })
     }
 

@@ -58,7 +58,11 @@ impl HttpClient for Wire {
         }
         // A process that stops here has looked at the clock and its lease before, and its request is on its way.
         wait(strike.way_ms).await;
-        let answer = self.travel(&request, strike.fault).await;
+        let answer =
+            self.travel(&request, if self.process.is_frozen() { Fault::RequestLost } else { strike.fault }).await;
+        if matches!(answer, Err(TransportFailure::Timeout)) {
+            self.process.thaw_a_little();
+        }
         if let Some(happening) = strike.after {
             self.world.happen(&self.process, happening);
         }
@@ -199,7 +203,8 @@ fn carry_out(world: &World, process: &Process, parcel: &Parcel, hears: bool) -> 
     {
         world.violate(Violation::DoubleSpend);
     }
-    let answer = world.keycloak.lock().handle(world.time.now_ms(), request);
+    let troubled = world.troubled_answer(endpoint, request);
+    let answer = troubled.unwrap_or_else(|| world.keycloak.lock().handle(world.time.now_ms(), request));
     let line = line_of(world, endpoint, request, sent);
     world.remark(|| describe(endpoint, line, &answer));
     if let Some(line) = line.filter(|_| endpoint == Endpoint::Introspect) {
@@ -227,7 +232,9 @@ fn line_of(world: &World, endpoint: Endpoint, request: &Request, sent: Option<To
     let state = world.state.lock();
     match endpoint {
         Endpoint::Refresh => sent.and_then(|sent| state.oracle.line_of(sent)),
-        Endpoint::Introspect => request.field("token").and_then(|token| state.oracle.line_of(hash(token))),
+        Endpoint::Introspect => request
+            .field("token")
+            .and_then(|token| state.oracle.line_of(hash(token)).or_else(|| state.oracle.line_of_access(token))),
         Endpoint::Exchange => request.field("subject_token").and_then(|token| state.oracle.line_of_access(token)),
         _ => None,
     }
@@ -252,7 +259,7 @@ fn issued(
         let oracle = &mut world.state.lock().oracle;
         let line = match line {
             Some(line) => {
-                oracle.issued(line, refresh, access);
+                oracle.issued(line, refresh, access, now);
                 line
             }
             None => oracle.begin(refresh, access, now),

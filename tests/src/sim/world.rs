@@ -21,6 +21,7 @@ use super::oracle::{Line, Oracle};
 use super::people::People;
 use super::process::{Process, SimTime};
 use super::trace::{Event, Trace};
+use super::trouble::Trouble;
 use super::weather::{Fault, Happening, Side, Weather};
 
 /// Copies of the store are this far apart, and reach back a little further than a rollback does.
@@ -113,6 +114,10 @@ pub struct State {
     pub revived: u64,
     /// What must never be, and when it was.
     pub violations: Vec<(u64, Violation)>,
+    /// What is wrong with Keycloak itself.
+    pub trouble: Trouble,
+    /// When the storm was over.
+    pub calm_at: Option<u64>,
     weather: Weather,
     calm: bool,
     store_back_at: u64,
@@ -158,6 +163,8 @@ impl World {
             joins_lost: 0,
             revived: 0,
             violations: Vec::new(),
+            trouble: Trouble::default(),
+            calm_at: None,
             weather,
             calm: false,
             store_back_at: 0,
@@ -184,6 +191,8 @@ impl World {
     pub fn calm_down(&self) {
         let mut state = self.state.lock();
         state.calm = true;
+        state.calm_at = Some(self.now());
+        state.trouble.end();
         (state.store_back_at, state.keycloak_back_at) = (0, 0);
         drop(state);
         for process in self.processes.lock().iter() {
@@ -262,13 +271,18 @@ impl World {
             }
             Happening::Disabled(millis) => {
                 let user = self.some_user();
-                if self.set_enabled(user, false) {
+                let may = self.state.lock().trouble.may_disable(now, millis);
+                if may && self.set_enabled(user, false) {
                     self.send(Errand::Enable(user, millis));
                 }
             }
             Happening::UiRefreshes => self.ui_refreshes(self.some_user()),
             Happening::UiLogsOut => self.ui_logs_out(self.some_user()),
             Happening::UiRevokes => self.ui_revokes(self.some_user()),
+            Happening::Errs(millis) => self.errs(millis),
+            Happening::Keys(act) => self.keys(act),
+            Happening::TokenGrows => self.grow_tokens(self.some_user()),
+            Happening::Freezes => process.freeze(),
             Happening::AnotherJob => self.send(Errand::AnotherJob(self.some_user())),
         }
     }

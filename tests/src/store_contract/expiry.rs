@@ -55,9 +55,9 @@ pub async fn a_write_moves_the_expiry(bench: &Bench) -> Result<()> {
 pub async fn an_entry_lives_as_long_as_its_longest_member(bench: &Bench) -> Result<()> {
     let (lasting, brief) = (session("lasting", "vault"), session("brief", "vault"));
     let (soon, late) = (soon(bench), late(bench));
-    bench.store.join_session(&lasting, &job("a"), late).await?;
-    bench.store.join_session(&lasting, &job("b"), soon).await?;
-    bench.store.join_session(&brief, &job("a"), soon).await?;
+    bench.store.enter_session(&lasting, &job("a"), late).await?;
+    bench.store.enter_session(&lasting, &job("b"), soon).await?;
+    bench.store.enter_session(&brief, &job("a"), soon).await?;
     bench.store.add_to_user(&user(), &key("a"), late).await?;
     bench.store.add_to_user(&user(), &key("b"), soon).await?;
 

@@ -5,7 +5,7 @@
 
 use proptest::prelude::*;
 use tokenvault_core::ids::{AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey};
-use tokenvault_core::ports::{Claimed, Created, Lease, SessionEntry, Stored, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claimed, Created, Join, Joined, Lease, SessionEntry, Stored, TokenStore, Write, Written};
 use tokenvault_core::record::{Record, State, Suspension};
 use tokenvault_core::time::Timestamp;
 
@@ -37,7 +37,10 @@ pub enum Move {
     Claim { limit: usize },
     Hasten { job: usize, later: u64 },
     Holds { lease: usize },
-    Join { session: usize, job: usize },
+    Join { session: usize, job: usize, attempt: u64 },
+    Enter { session: usize, job: usize },
+    Settle { session: usize, job: usize, attempt: u64 },
+    Withdraw { session: usize, job: usize, attempt: u64 },
     Leave { session: usize, job: usize },
     Supersede { session: usize, seen: u64 },
     EnterUser { job: usize },
@@ -73,7 +76,10 @@ pub fn a_move() -> impl Strategy<Value = Move> {
         5 => (0..4_usize).prop_map(|limit| Move::Claim { limit }),
         2 => (0..JOBS, prop::sample::select(vec![0, 25_000])).prop_map(|(job, later)| Move::Hasten { job, later }),
         2 => (0..3_usize).prop_map(|lease| Move::Holds { lease }),
-        1 => (0..2_usize, 0..JOBS).prop_map(|(session, job)| Move::Join { session, job }),
+        2 => (0..2_usize, 0..JOBS, 0..3_u64).prop_map(|(session, job, attempt)| Move::Join { session, job, attempt }),
+        1 => (0..2_usize, 0..JOBS).prop_map(|(session, job)| Move::Enter { session, job }),
+        1 => (0..2_usize, 0..JOBS, 0..3_u64).prop_map(|(session, job, attempt)| Move::Settle { session, job, attempt }),
+        1 => (0..2_usize, 0..JOBS, 0..3_u64).prop_map(|(session, job, attempt)| Move::Withdraw { session, job, attempt }),
         1 => (0..2_usize, 0..JOBS).prop_map(|(session, job)| Move::Leave { session, job }),
         1 => (0..2_usize, 0..3_u64).prop_map(|(session, seen)| Move::Supersede { session, seen }),
         1 => (0..JOBS).prop_map(|job| Move::EnterUser { job }),
@@ -93,7 +99,10 @@ enum Call {
     Claim { now: Timestamp, limit: usize },
     Hasten { key: JobKey, due: Timestamp, renew: Timestamp },
     Holds { key: JobKey, fence: Fence, until: Timestamp },
-    Join { session: SessionKey, job: JobId },
+    Join { session: SessionKey, job: JobId, attempt: AttemptId },
+    Enter { session: SessionKey, job: JobId },
+    Settle { session: SessionKey, job: JobId, attempt: AttemptId },
+    Withdraw { session: SessionKey, job: JobId, attempt: AttemptId },
     Leave { session: SessionKey, job: JobId },
     Supersede { session: SessionKey, seen: Incarnation },
     EnterUser { key: JobKey },
@@ -115,7 +124,7 @@ enum Answer {
     Created(Created),
     Written(Written),
     Claimed(Vec<(Record, Fence, Timestamp, Timestamp)>),
-    Session(SessionEntry),
+    Joined(Joined),
     Incarnation(Incarnation),
     Yes(bool),
     Nothing,
@@ -220,7 +229,20 @@ impl Players {
                 let (key, fence, until) = self.leases.iter().rev().nth(lease)?.clone();
                 Call::Holds { key, fence, until }
             }
-            Move::Join { session: n, job } => Call::Join { session: session(n), job: self.jobs[job].job.clone() },
+            Move::Join { session: n, job, attempt } => Call::Join {
+                session: session(n),
+                job: self.jobs[job].job.clone(),
+                attempt: AttemptId::from_bits(attempt),
+            },
+            Move::Enter { session: n, job } => Call::Enter { session: session(n), job: self.jobs[job].job.clone() },
+            Move::Settle { session: n, job, attempt } => {
+                let attempt = AttemptId::from_bits(attempt);
+                Call::Settle { session: session(n), job: self.jobs[job].job.clone(), attempt }
+            }
+            Move::Withdraw { session: n, job, attempt } => {
+                let attempt = AttemptId::from_bits(attempt);
+                Call::Withdraw { session: session(n), job: self.jobs[job].job.clone(), attempt }
+            }
             Move::Leave { session: n, job } => Call::Leave { session: session(n), job: self.jobs[job].job.clone() },
             Move::Supersede { session: n, seen } => Call::Supersede { session: session(n), seen: Incarnation(seen) },
             Move::EnterUser { job } => Call::EnterUser { key: self.jobs[job].clone() },
@@ -264,8 +286,19 @@ impl Players {
             Call::Holds { key, fence, until } => {
                 Answer::Yes(store.holds(&Lease { key: key.clone(), fence: *fence, until: *until }).await?)
             }
-            Call::Join { session, job } => {
-                Answer::Session(untimed(store.join_session(session, job, keep_until).await?))
+            Call::Join { session, job, attempt } => {
+                let by = ModuleName::parse("mod-a").expect("a module");
+                let join = Join { session, job, attempt: *attempt, by: &by, keep_until, most_jobs: 100 };
+                Answer::Joined(store.join_session(&join).await?)
+            }
+            Call::Enter { session, job } => Answer::Incarnation(store.enter_session(session, job, keep_until).await?),
+            Call::Settle { session, job, attempt } => {
+                store.settle_session(session, job, *attempt).await?;
+                Answer::Nothing
+            }
+            Call::Withdraw { session, job, attempt } => {
+                store.withdraw_session(session, job, *attempt).await?;
+                Answer::Nothing
             }
             Call::Leave { session, job } => {
                 store.leave_session(session, job).await?;

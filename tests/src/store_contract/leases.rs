@@ -272,6 +272,18 @@ pub async fn hastening_a_leased_record_is_heard_of_by_whoever_claims_it_next(ben
     Ok(())
 }
 
+pub async fn an_announced_end_is_noted_and_takes_a_lease_back(bench: &Bench) -> Result<()> {
+    bench.create(&record(&key("leased"), NOW)).await?;
+    let lease = bench.claim_one(&key("leased"), NOW).await?.lease;
+    bench.store.announce(&key("leased"), after(9), after(11), after(50_000)).await?;
+    assert!(!bench.store.holds(&lease).await?, "who has it in hand sends nothing any more");
+    assert_eq!(bench.due_from(&key("leased")).await?, Some(after(11)));
+    assert_eq!(bench.load(&key("leased")).await?.record.announced_at, Some(after(9)));
+    bench.store.announce(&key("absent"), after(9), after(11), after(50_000)).await?;
+    assert!(bench.store.load(&key("absent")).await?.is_none());
+    Ok(())
+}
+
 pub async fn hastening_leaves_ended_and_absent_records_alone(bench: &Bench) -> Result<()> {
     bench.create(&ended(&record(&key("ended"), NOW))).await?;
 

@@ -87,6 +87,8 @@ pub fn record(key: &JobKey, due_at: Timestamp) -> Record {
         account: None,
         terms: None,
         lost_since: None,
+        doubt: None,
+        announced_at: None,
         renew_at: Some(due_at),
         due_at: Some(due_at),
     }
@@ -134,6 +136,6 @@ pub fn releasing(before: &Record, due_at: Timestamp) -> Record {
 /// The record as a tombstone.
 pub fn ended(before: &Record) -> Record {
     let mut after = Record { state: State::Ended(EndReason::Released), due_at: None, ..before.clone() };
-    after.erase();
+    after.bury();
     after
 }

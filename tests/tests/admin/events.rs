@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 
 use crate::stage::Stage;
-
-const SOON: Duration = Duration::from_secs(20);
 
 fn kinds(file: &std::path::Path) -> Vec<(String, String)> {
     let text = fs::read_to_string(file).unwrap_or_default();
@@ -43,7 +41,7 @@ async fn everything_that_happens_is_seen_live_and_once_even_over_a_restart_of_th
     stage.admin(&["jobs", "renew", &tenant, "job", "--wait", "20"])?.done()?;
     seen("renewed", "job").await?;
     // The replica that is watched goes away, and comes back.
-    stage.vault.replica().terminate(Duration::from_secs(15)).await?;
+    stage.vault.replica().terminate(SOON).await?;
     let other = stage.vault.client_of(crate::stage::MODULE, 1)?;
     other.delete("job").await?.expect_status(204)?;
     stage.vault.replica().restart().await?;

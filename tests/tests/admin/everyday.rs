@@ -5,12 +5,10 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::realm::TokenError;
 
 use crate::stage::Stage;
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_registers_and_an_operator_lists_shows_renews_and_revokes() -> Result<()> {

@@ -2,16 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::vault::tokenvault;
 use tokenvault_tests::harness::{Failure, Result};
 
 use crate::stage::Stage;
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Gives the second replica a keyring file of its own, a copy of the one both have.
 async fn keyrings(stage: &mut Stage) -> Result<[PathBuf; 2]> {
@@ -22,7 +19,7 @@ async fn keyrings(stage: &mut Stage) -> Result<[PathBuf; 2]> {
     let file = replica.config_file().to_owned();
     let changed = fs::read_to_string(&file)?.replace("keyring.toml", "keyring-1.toml");
     fs::write(&file, changed)?;
-    replica.terminate(Duration::from_secs(15)).await?;
+    replica.terminate(SOON).await?;
     replica.restart().await?;
     Ok([shared, own])
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::client::Client;
 use tokenvault_tests::harness::policy::uri;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 
 use crate::stage::Stage;
 
@@ -62,7 +62,7 @@ async fn every_act_stands_in_the_audit_log_under_the_operators_name() -> Result<
         key.display()
     );
     fs::write(&config, audited)?;
-    replica.terminate(Duration::from_secs(15)).await?;
+    replica.terminate(SOON).await?;
     replica.restart().await?;
     let tenant = stage.realm.name().to_owned();
     let (proof, user) = (stage.login("alice").await?, stage.realm.user("alice")?.user_id.clone());
@@ -74,7 +74,7 @@ async fn every_act_stands_in_the_audit_log_under_the_operators_name() -> Result<
     assert_eq!(stage.admin_as(&viewer, &["resume"])?.status, 1);
 
     let told = || fs::read_to_string(&file).unwrap_or_default();
-    wait_until("the refusal in the log", Duration::from_secs(5), || async { told().contains("action_denied") }).await?;
+    wait_until("the refusal in the log", SOON, || async { told().contains("action_denied") }).await?;
     let text = told();
     let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let acts = lines.iter().filter(|line| line["actor"] == "operator");

@@ -1,13 +1,10 @@
 //! What people are shown on a terminal, and asked there.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::process::SOON;
 
 use crate::stage::Stage;
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_touches_many_is_done_after_a_yes_and_not_after_anything_else() -> Result<()> {

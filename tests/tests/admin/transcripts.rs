@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::realm::{LabRealm, Tokens};
 use tokenvault_tests::harness::vault::tokenvault;
 
@@ -120,7 +121,7 @@ async fn play(output: &str) -> Result<String> {
     let keyring = stage.vault.dir().join("keyring.toml");
     let entry = String::from_utf8_lossy(&tokenvault(&["keygen", "--id", "k2"])?.stdout).into_owned();
     std::fs::write(&keyring, format!("{}{entry}", std::fs::read_to_string(&keyring)?))?;
-    stage.vault.replica().terminate(std::time::Duration::from_secs(15)).await?;
+    stage.vault.replica().terminate(SOON).await?;
     stage.vault.replica().restart().await?;
     let tenant = stage.realm.name().to_owned();
     let (of_alice, of_bob) = (stage.login("alice").await?, stage.login("bob").await?);

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::json;
 use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 
-use crate::stage::{SOON, Stage};
+use crate::stage::Stage;
 
 fn full(file: &Path) -> Result<()> {
     Ok(symlink("/dev/full", file)?)
@@ -84,6 +86,7 @@ async fn a_pipe_that_nobody_reads_stops_what_must_be_recorded_until_somebody_doe
 #[tokio::test]
 async fn rotation_loses_no_line_in_either_way() -> Result<()> {
     let mut stage = Stage::set(true, |_| Ok(())).await?;
+    stage.realm.admin().update_realm(stage.realm.name(), &json!({ "accessTokenLifespan": 600 })).await?;
     let (client, login) = (stage.client()?, stage.realm.login("alice").await?);
     client.register("job", &login).await?.expect_status(201)?;
     let reading = tokio::spawn({
@@ -104,7 +107,7 @@ async fn rotation_loses_no_line_in_either_way() -> Result<()> {
             stage.vault.replica().process().hang_up()?;
         }
         rotated.push(old);
-        tokenvault_tests::harness::process::wait_until("a new file", SOON, async || stage.file.exists()).await?;
+        wait_until("a new file", SOON, async || stage.file.exists()).await?;
     }
     reading.await.map_err(|error| tokenvault_tests::harness::Failure::new(error.to_string()))??;
     let mut all = String::new();

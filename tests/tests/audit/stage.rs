@@ -2,19 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::client::Client;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
 
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const HASH_KEY: &str = "a key for names that nobody could guess";
 
 pub(crate) struct Stage {

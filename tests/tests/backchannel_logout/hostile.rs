@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, claims};
 
 use super::courier::{Courier, hand_over};
@@ -121,7 +121,7 @@ async fn with_the_store_away_a_logout_is_answered_503_and_taken_when_it_comes_ag
         let answer = hand_over(&idp, stage.realm.name(), form.clone()).await;
         answer.ok().filter(|(status, _)| *status == 200)
     };
-    poll("the store to be found again", Duration::from_secs(10), taken).await?;
+    poll("the store to be found again", SOON, taken).await?;
     ends(&module, "gone").await.map(drop)
 }
 

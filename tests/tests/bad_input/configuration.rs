@@ -4,13 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::Process;
+use tokenvault_tests::harness::process::{Process, SOON};
 use tokenvault_tests::harness::vault::binary;
 use toml::{Table, Value};
 
@@ -65,7 +64,7 @@ impl Bench {
         line.arg(command).arg("--config").arg(file).envs(variables.iter().copied());
         let logs = tempfile::tempdir()?;
         let mut process = Process::spawn(command, line, logs.path())?;
-        let status = process.wait_for_exit(Duration::from_secs(20)).await?;
+        let status = process.wait_for_exit(SOON).await?;
         Ok((status.code(), process.log()))
     }
 }

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokenvault_tests::harness::client::Client;
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::{Fault, Proxy};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT};
 use tokenvault_tests::harness::redis::Redis;
@@ -156,7 +156,7 @@ async fn while_keycloak_is_away_registrations_wait_and_reads_go_on() -> Result<(
     let first = assert_turned_away(&stage, "kc", (503, "idp_unavailable")).await?;
     proxy.clear();
     let login = stage.realm.login("alice").await?;
-    wait_until("the keys to be asked for again", Duration::from_secs(10), async || {
+    wait_until("the keys to be asked for again", SOON, async || {
         client.register(&first, &login).await.is_ok_and(|answer| answer.status == 201)
     })
     .await?;

@@ -12,6 +12,7 @@ mod fake_keycloak;
 mod keyspace;
 mod stage;
 
+mod algorithms;
 mod bodies;
 mod callers;
 mod certificates;

@@ -1,12 +1,10 @@
 //! Access tokens that prove nothing, each refused by the check it fails, before anything is written.
 
-use std::time::Duration;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, MODULE, Tokens, VAULT};
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -38,7 +36,7 @@ async fn an_expired_token_proves_nothing() -> Result<()> {
     let stage = stage().await?;
     let tokens = stage.short_lived().await?;
     let expires_at = tokens.claims()["exp"].as_u64().unwrap_or_default();
-    wait_until("the token's end", Duration::from_secs(10), async || unix_now() > expires_at).await?;
+    wait_until("the token's end", SOON, async || unix_now() > expires_at).await?;
 
     assert_refused(&stage, &tokens.access_token, "expired").await
 }
@@ -48,7 +46,7 @@ async fn a_token_issued_too_long_ago_proves_nothing() -> Result<()> {
     let stage = stage().await?;
     let tokens = stage.realm.login("alice").await?;
     let issued_at = tokens.claims()["iat"].as_u64().unwrap_or_default();
-    wait_until("the proof to age", Duration::from_secs(10), async || unix_now() > issued_at + 2).await?;
+    wait_until("the proof to age", SOON, async || unix_now() > issued_at + 2).await?;
     let job = new_job();
 
     let answer = stage.client("mod-aged")?.register(&job, &tokens).await?;

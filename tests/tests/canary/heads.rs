@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::client::Client;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::siege::attack;
 use tokenvault_tests::siege::stage::{JOB, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,6 @@ use tokio_rustls::client::TlsStream;
 
 use crate::stage::unique;
 
-const SOON: Duration = Duration::from_secs(20);
 /// More than a token has left after two seconds of its ten minutes.
 const MORE: &str = "min_ttl=598";
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokenvault_tests::harness::client::Client;
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
 use tokenvault_tests::harness::vault::{binary, tokenvault};
 use tokenvault_tests::harness::{Failure, Result};
@@ -15,8 +15,6 @@ use tokio::task::JoinHandle;
 
 use crate::courier::{Courier, hand_over};
 use crate::stage::{Stage, unique};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// The events of a replica, as they come.
 pub(crate) struct Events {
@@ -89,11 +87,18 @@ async fn schema(stage: &Stage, number: &str) -> Result<()> {
 }
 
 /// Everything an operator may do, at the command line, and some of it wrong; what it says.
-pub(crate) fn operate(stage: &mut Stage) -> Result<Vec<u8>> {
+pub(crate) async fn operate(stage: &mut Stage) -> Result<Vec<u8>> {
     let (tenant, job) = (stage.realm.name().to_owned(), stage.job.clone());
     let keyring = stage.vault.dir().join("keyring.toml");
     let entry = tokenvault(&["keygen", "--id", "k2"])?.stdout;
     std::fs::write(&keyring, [std::fs::read(&keyring)?, entry].concat())?;
+    // A key that no replica has told of yet cannot be promoted.
+    let viewer = stage.vault.operator("view", 0)?;
+    wait_until("word of the new key", SOON, || async {
+        let keys = viewer.call(reqwest::Method::GET, "/admin/v1/keys", None).await;
+        keys.is_ok_and(|keys| keys.body.to_string().contains("\"k2\""))
+    })
+    .await?;
     let mut said = Vec::new();
     for (arguments, status) in [
         (&["status"][..], 0),

@@ -4,10 +4,9 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
@@ -34,7 +33,7 @@ async fn a_vault_that_panics_with_a_token_in_hand_tells_where_and_no_more_and_se
     client.register("of-alice", &alice).await?.expect_status(201)?;
     let answer = client.register("of-bob", &bob).await?.expect_status(500)?;
     assert_eq!((answer.code(), &answer.body["detail"]), ("internal", &"Something went wrong inside the vault.".into()));
-    let generation = poll("the renewals after those that panicked", Duration::from_secs(30), async || {
+    let generation = poll("the renewals after those that panicked", SOON, async || {
         let read = client.get_with("of-alice", "wait=1&min_ttl=1").await.ok().filter(|read| read.status == 200)?;
         read.body["generation"].as_u64().filter(|generation| *generation >= 3)
     });

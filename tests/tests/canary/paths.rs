@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::client::{Answer, Client};
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::Fault;
 use tokenvault_tests::harness::realm::LOGIN_APP;
 use tokenvault_tests::harness::{Failure, Result};
@@ -14,8 +14,6 @@ use tokenvault_tests::harness::{Failure, Result};
 use crate::heads;
 use crate::operators::{self, Events};
 use crate::stage::{Stage, unique};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// Collects what was answered.
 #[derive(Default)]
@@ -68,7 +66,7 @@ pub(crate) async fn walk(stage: &mut Stage) -> Result<Walked> {
     operate(stage, &mut told, &jobs).await?;
     told.text.push_str(&operators::log_out(stage).await?);
     let mut shown = operators::commands(stage).await?;
-    shown.push(("what admin says".to_owned(), operators::operate(stage)?));
+    shown.push(("what admin says".to_owned(), operators::operate(stage).await?));
     shown.push(("the events".to_owned(), events.until("reseal_finished").await?));
     let client = client(stage)?;
     // One job is left behind, so that the store is not empty when it is searched.

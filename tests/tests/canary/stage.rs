@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::policy::Module;
+use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::proxy::Proxy;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, VAULT};
 use tokenvault_tests::harness::redis::Redis;
@@ -212,7 +212,7 @@ impl Stage {
         let process = self.vault.replica().process();
         let pid = Pid::from_raw(i32::try_from(process.id())?).ok_or_else(|| Failure::new("no process"))?;
         kill_process(pid, Signal::ABORT)?;
-        let status = process.wait_for_exit(Duration::from_secs(10)).await?;
+        let status = process.wait_for_exit(SOON).await?;
         assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::ABORT.as_raw()), false));
         let left: Vec<_> = fs::read_dir(cores(self.dir.path()))?.filter_map(std::result::Result::ok).collect();
         assert!(left.is_empty(), "a core was left: {left:?}");

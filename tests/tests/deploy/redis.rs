@@ -4,10 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokenvault_tests::harness::process::{Process, poll};
+use tokenvault_tests::harness::process::{Process, SOON, poll};
 use tokenvault_tests::harness::tools::said;
 use tokenvault_tests::harness::{Failure, Result, ports};
 
@@ -71,7 +70,7 @@ impl OwnRedis {
         let mut command = Command::new("sh");
         command.arg(self.path("config/start.sh"));
         let redis = Process::spawn("redis", command, self.dir.path())?;
-        poll("the chart's own Redis", Duration::from_secs(10), || async { self.ready().ok() }).await?;
+        poll("the chart's own Redis", SOON, || async { self.ready().ok() }).await?;
         Ok(redis)
     }
 

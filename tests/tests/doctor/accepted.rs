@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::folio::{FolioRealm, IMPERSONATION_CLIENT};
-use tokenvault_tests::harness::realm::VAULT;
+use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
 
 use crate::folio::{ready, without};
 use crate::stage::{Findings, Stage};
@@ -278,5 +278,31 @@ async fn tokens_that_are_too_large_are_hazards() -> Result<()> {
 
     let found = examine(&stage).await?;
     assert!(found.succeeded && found.verdict("proof-size") == "fine", "{found}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_vault_cannot_verify_with_is_a_hazard_where_it_signs_proofs() -> Result<()> {
+    let stage = Stage::sound().await?;
+    let (realm, attribute) = (stage.realm(), "access.token.signed.response.alg");
+    let put = async |name: &str, curve: &str, priority: &str| {
+        let config = json!({ "priority": [priority], "eddsaEllipticCurveKey": [curve] });
+        let component = json!({
+            "name": name,
+            "providerId": "eddsa-generated",
+            "providerType": "org.keycloak.keys.KeyProvider",
+            "config": config,
+        });
+        let path = format!("/{}/components", realm.name());
+        realm.admin().call(Method::POST, &path, Some(&component)).await.map(drop)
+    };
+    put("ed448", "Ed448", "100").await?;
+    assert!(examine(&stage).await?.succeeded, "nothing is signed with it");
+
+    stage.change(LOGIN_APP, |client| client["attributes"][attribute] = json!("EdDSA")).await?;
+    examine(&stage).await?.expect_only("accepted-client", "signed with EdDSA by a key", "Ed25519")?;
+
+    put("ed25519", "Ed25519", "200").await?;
+    assert!(examine(&stage).await?.succeeded, "it signs from now on");
     Ok(())
 }

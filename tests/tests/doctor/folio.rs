@@ -83,6 +83,7 @@ async fn what_the_vaults_own_token_shows_needs_no_administrator() -> Result<()> 
 
     stage.change(VAULT, without(&["audience tokenvault"])).await?;
     stage.expect_only("audience", "do not name tokenvault in `aud`", "setup.sh again")?;
+    assert_eq!(stage.examine(&[])?.verdict("introspection"), "not_checked", "Keycloak tells nobody of it");
     stage.restore(&sound).await?;
 
     stage.change(VAULT, without(&["keycloak_user_id"])).await?;

@@ -6,6 +6,7 @@ mod clocks;
 mod files;
 mod folio;
 mod keycloak;
+mod limits;
 mod redis;
 mod secrets;
 mod settings;

@@ -55,6 +55,7 @@ async fn a_token_that_may_not_see_the_settings_leaves_them_unchecked() -> Result
 
 /// What the vault's own client never sees.
 const UNSEEN: &[&str] = &[
+    "session-limit",
     "consent",
     "accepted-client",
     "proof-age",

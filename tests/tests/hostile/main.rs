@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
-use tokenvault_tests::siege::stage::{JOB, Stage};
-use tokenvault_tests::siege::{attack, frames};
+use tokenvault_tests::harness::process::{SOON, wait_until};
+use tokenvault_tests::siege::stage::{JOB, MIN_TTL, Stage, TOKEN_LIFE};
+use tokenvault_tests::siege::{attack, frames, good, member};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-const SOON: Duration = Duration::from_secs(15);
+/// Whoever is slow or floods is cut off by then.
+const IN_TIME: Duration = Duration::from_secs(15);
 
 /// A vault that waits for nobody for long.
 async fn impatient() -> Result<Stage> {
@@ -49,7 +50,7 @@ async fn assert_served(stage: &Stage) -> Result<()> {
 /// Until the other side has closed, and what it said before.
 async fn ended(stream: &mut (impl AsyncReadExt + Unpin)) -> String {
     let mut said = Vec::new();
-    let ended = tokio::time::timeout(SOON, stream.read_to_end(&mut said)).await;
+    let ended = tokio::time::timeout(IN_TIME, stream.read_to_end(&mut said)).await;
     assert!(ended.is_ok(), "it was not ended; it heard {}", String::from_utf8_lossy(&said));
     String::from_utf8_lossy(&said).into_owned()
 }
@@ -75,7 +76,7 @@ async fn the_slow_are_ended_and_the_good_are_served_meanwhile() -> Result<()> {
     let begun = Instant::now();
     while slow.try_join_next().is_some() || !slow.is_empty() {
         good.get(JOB).await?.expect_status(200)?;
-        assert!(begun.elapsed() < SOON, "{} slow ones are left", slow.len());
+        assert!(begun.elapsed() < IN_TIME, "{} slow ones are left", slow.len());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_served(&stage).await?;
@@ -106,7 +107,7 @@ async fn streams_that_are_reset_as_soon_as_they_are_opened_end_their_connection(
     let mut flood = rogue(&stage, b"h2").await?;
     let mut resets = 0;
     let flooded = attack::rapid_reset(&mut flood, 100_000, |more| resets += more);
-    drop(tokio::time::timeout(SOON, flooded).await.expect("it comes to an end"));
+    drop(tokio::time::timeout(IN_TIME, flooded).await.expect("it comes to an end"));
     assert!(resets < 5_000, "{resets} streams were opened and reset");
     assert_served(&stage).await
 }
@@ -181,7 +182,7 @@ async fn what_is_oversized_is_refused_in_every_place() -> Result<()> {
         // The vault may hang up in the middle of it.
         drop(stream.write_all(head.as_bytes()).await);
         let mut said = Vec::new();
-        drop(tokio::time::timeout(SOON, stream.read_to_end(&mut said)).await.expect("it is ended"));
+        drop(tokio::time::timeout(IN_TIME, stream.read_to_end(&mut said)).await.expect("it is ended"));
         let said = String::from_utf8_lossy(&said);
         assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
     }
@@ -245,4 +246,45 @@ async fn requests_that_take_long_take_their_callers_places_and_no_others() -> Re
         second.put("nothing", &json!({})).await.is_ok_and(|answer| answer.status == 400)
     })
     .await
+}
+
+#[tokio::test]
+async fn a_member_of_the_house_that_does_its_worst_takes_nothing_from_another() -> Result<()> {
+    let mut stage = Stage::for_member().await?;
+    // As long as it takes until a job that has not been renewed is late.
+    let time = Duration::from_secs(TOKEN_LIFE - MIN_TTL + 1);
+    let orders = stage.member(20, 60, 48, time)?;
+    let (account, measured) = tokio::join!(member::besiege(&orders), good::measure(&stage, time));
+    let (account, (steady, fresh)) = (account?, measured?);
+    // No token was late, and it was not told that it does too much.
+    assert_eq!((steady.failed, fresh.failed), (0, 0), "{steady:?} {fresh:?} beside {account:?}");
+    assert!(stage.spends().await? < 0.5, "no refresh token was spent");
+    let good = stage.good()?;
+    for job in &stage.jobs {
+        let answer = good.get(job).await?.expect_status(200)?;
+        assert!(answer.body["generation"].as_u64() >= Some(2), "{job} was not renewed: {answer:?}");
+    }
+    // Everything was done, and most of it was answered as it should be.
+    for (act, status) in [
+        ("again", 200),
+        ("absent", 404),
+        ("child", 201),
+        ("describe", 200),
+        ("foreign", 404),
+        ("list", 200),
+        ("loop", 201),
+        ("refused", 422),
+        ("unproven", 422),
+        ("wait", 200),
+    ] {
+        assert!(account[act].contains_key(&status), "{act} was never answered {status}: {account:?}");
+    }
+    // What it was refused is not there; of what it registered there is one key each, beside those that do not grow.
+    let registered: u64 = ["loop", "child"].iter().filter_map(|act| account[*act].get(&201)).sum();
+    let (keys, _) = stage.stored().await?;
+    assert!(keys <= registered + 600, "{keys} keys after {registered} registrations");
+    let refused: Vec<String> =
+        redis::cmd("KEYS").arg("*refused-*").query_async(&mut stage.redis.connection().await?).await?;
+    assert!(refused.is_empty(), "{refused:?}");
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Facts about real Keycloak that its stand-in need not know.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokenvault_core::ids::{ClientId, TenantId};
 use tokenvault_core::ports::{Cause, Client, GrantError, IdentityProvider, Refusal};
@@ -32,12 +34,27 @@ async fn let_the_vault_sign(realm: &LabRealm, jwk: &Value) -> Result<()> {
 }
 
 fn new_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(ClientSecret, Value)> {
-    let pem = rcgen::KeyPair::generate_for(kind)?.serialize_pem();
-    let (key, algorithm) = match jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes()) {
-        Ok(key) => (key, jsonwebtoken::Algorithm::RS256),
-        Err(_) => (jsonwebtoken::EncodingKey::from_ec_pem(pem.as_bytes())?, jsonwebtoken::Algorithm::ES256),
+    let pair = rcgen::KeyPair::generate_for(kind)?;
+    let pem = pair.serialize_pem();
+    let raw = pair.public_key_raw();
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    // A point on a curve is its two coordinates after a byte that says so.
+    let ec = |curve: &str, algorithm: &str| {
+        let (x, y) = raw[1..].split_at(raw.len() / 2);
+        json!({ "kty": "EC", "crv": curve, "alg": algorithm, "x": text(x), "y": text(y) })
     };
-    let mut jwk = serde_json::to_value(jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm)?)?;
+    let mut jwk = if kind == &rcgen::PKCS_RSA_SHA256 {
+        let key = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes())?;
+        serde_json::to_value(jsonwebtoken::jwk::Jwk::from_encoding_key(&key, jsonwebtoken::Algorithm::RS256)?)?
+    } else if kind == &rcgen::PKCS_ED25519 {
+        json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": text(raw) })
+    } else if kind == &rcgen::PKCS_ECDSA_P521_SHA512 {
+        ec("P-521", "ES512")
+    } else if kind == &rcgen::PKCS_ECDSA_P384_SHA384 {
+        ec("P-384", "ES384")
+    } else {
+        ec("P-256", "ES256")
+    };
     jwk["kid"] = json!("key-1");
     jwk["use"] = json!("sig");
     Ok((ClientSecret::new(pem), jwk))
@@ -47,7 +64,13 @@ fn new_key(kind: &'static rcgen::SignatureAlgorithm) -> Result<(ClientSecret, Va
 async fn a_client_proves_itself_by_signatures_in_every_call() -> Result<()> {
     let stage = stage().await?;
     let login = stage.login().await?;
-    for kind in [&rcgen::PKCS_RSA_SHA256, &rcgen::PKCS_ECDSA_P256_SHA256] {
+    for kind in [
+        &rcgen::PKCS_RSA_SHA256,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ECDSA_P521_SHA512,
+        &rcgen::PKCS_ED25519,
+    ] {
         let (pem, jwk) = new_key(kind)?;
         let_the_vault_sign(realm(&stage)?, &jwk).await?;
         for kid in [None, Some("key-1".to_owned())] {
@@ -87,7 +110,7 @@ async fn a_client_outside_the_audience_may_not_exchange() -> Result<()> {
     let secret = Credentials::Secret(ClientSecret::new(realm(&stage)?.secret(MODULE)));
     let adopting = stage.provider_with(|config| drop(config.adopt_clients.insert(module.id.clone(), secret)))?;
 
-    assert_eq!(refused(adopting.exchange(&module, &login.access).await), Some(Refusal::NotAllowed));
+    assert_eq!(refused(adopting.exchange(&module, &login.access).await), Some(Refusal::NotMeant));
     Ok(())
 }
 
@@ -187,5 +210,16 @@ async fn keycloak_may_be_reached_by_another_address_than_the_issuers() -> Result
     let inside = provider(&stage.tenant, config)?;
 
     assert!(inside.exchange(&stage.vault, &login.access).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_of_an_offline_session_is_refused_for_itself_and_not_for_the_client() -> Result<()> {
+    let stage = stage().await?;
+    let offline = stage.login_with_scope("openid offline_access").await?;
+
+    let exchanged = stage.provider.exchange(&stage.vault, &offline.access).await;
+
+    assert_eq!(refused(exchanged), Some(Refusal::NotExchangeable));
     Ok(())
 }

@@ -13,7 +13,7 @@ use tokenvault_core::ports::{CallError, GrantError, Identity, IdentityProvider, 
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_keycloak::Credentials;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 
 use stage::{Setting, Stage};
 
@@ -289,7 +289,7 @@ async fn an_expired_token_is_named(stage: Stage) -> Result<()> {
     assert!(own.expires_in <= Duration::from_secs(3), "the access token is cut to the session's end");
 
     let inactive = async || stage.provider.probe(&stage.vault, &own.refresh).await == Ok(false);
-    wait_until("the session's end", Duration::from_secs(20), inactive).await?;
+    wait_until("the session's end", SOON, inactive).await?;
 
     // In the second of the end itself it is the session that is over; after it, the token.
     let expired = async || match refused(stage.provider.refresh(&stage.vault, &own.refresh).await) {
@@ -299,7 +299,7 @@ async fn an_expired_token_is_named(stage: Stage) -> Result<()> {
             false
         }
     };
-    wait_until("the token's end", Duration::from_secs(20), expired).await
+    wait_until("the token's end", SOON, expired).await
 }
 
 async fn a_pushed_not_before_makes_tokens_stale(stage: Stage) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenvault_core::record::{Acquisition, EndReason, State};
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::Fault;
 
 use super::stage::{LIFE, Stage, Tokens};
@@ -102,7 +102,7 @@ async fn an_adopted_job_whose_answer_is_cut_at_any_byte_ends_as_lost_and_sends_n
     let sent = stage.keycloak.journal().distinct_refresh_tokens();
     stage.proxy.strike_each((0..=length).map(Fault::CutAnswerAfter), REFRESH);
     stage.pass(LIFE.mul_f64(0.6));
-    stage.until_all(&jobs, |record| record.intent.is_some() || record.generation.0 == 2).await;
+    stage.until_all(&jobs, |record| record.intent.is_some() || record.generation.0 == 2 || record.pair.is_none()).await;
     assert_eq!(stage.heard.count("ended:spend_lost"), 0, "nobody gives up before the quarantine is over");
     all_are_served(&stage, &jobs).await;
 
@@ -111,7 +111,7 @@ async fn an_adopted_job_whose_answer_is_cut_at_any_byte_ends_as_lost_and_sends_n
 
     assert_eq!(stage.heard.count("ambiguous"), length);
     let all_told = || async { stage.heard.count("ended:spend_lost") == length }; // told after it is written
-    wait_until("the metrics", Duration::from_secs(5), all_told).await?;
+    wait_until("the metrics", SOON, all_told).await?;
     let mut survivors = 0;
     for job in &jobs {
         match stage.record(job).await.state {
@@ -163,7 +163,7 @@ async fn an_impersonated_job_whose_refresh_answer_is_cut_at_any_byte_comes_by_a_
     let sent = stage.keycloak.journal().distinct_refresh_tokens();
     stage.proxy.strike_each((0..=length).map(Fault::CutAnswerAfter), REFRESH);
     stage.pass(LIFE * 2); // too late for an exchange, and there is no spare yet
-    stage.until_all(&jobs, |record| record.intent.is_some() || record.generation.0 == 2).await;
+    stage.until_all(&jobs, |record| record.intent.is_some() || record.generation.0 == 2 || record.pair.is_none()).await;
     stage.pass(QUARANTINE);
     stage.until_all(&jobs, |record| record.generation.0 == 2 && record.intent.is_none()).await;
 

@@ -251,9 +251,17 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
         max_job_life: Duration::from_hours(24),
         max_children: 2,
         max_jobs_per_user: 10_000,
+        max_records_per_module: 100_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: [ClientId::parse(UI)?].into(),
-        renewal: Settings { retry_min, retry_max, may_exchange: exchanging, ..Settings::default() },
+        renewal: Settings {
+            retry_min,
+            retry_max,
+            may_exchange: exchanging,
+            // Keycloak does not err here, and thousands of jobs end.
+            doubt: Duration::ZERO,
+            ..Settings::default()
+        },
     })
 }
 

@@ -6,11 +6,10 @@ mod vocabulary;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use stage::{Monitored, root};
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::tools::{said, tool};
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -117,7 +116,7 @@ async fn a_running_vault_answers_every_query_and_an_alert_fires_and_clears() -> 
 
     // A rate needs two scrapes, so what is empty at first is asked again.
     let mut open = queries()?;
-    let answered = poll("an answer to each of the dashboard's queries", Duration::from_secs(40), || {
+    let answered = poll("an answer to each of the dashboard's queries", SOON, || {
         let (monitored, asked) = (&monitored, open.clone());
         async move {
             let mut left = Vec::new();

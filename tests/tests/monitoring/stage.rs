@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::{Process, poll};
+use tokenvault_tests::harness::process::{Process, SOON, poll};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::tools::tool;
@@ -58,7 +57,7 @@ impl Monitored {
     /// What the vault serves, once there have been renewals.
     pub(crate) async fn exposition(&mut self) -> Result<String> {
         let replica = self.vault.replica();
-        let wait = poll("renewals in the metrics", Duration::from_secs(20), || async {
+        let wait = poll("renewals in the metrics", SOON, || async {
             let text = replica.metrics().await.ok()?;
             let told = ["renewal_duration_seconds_bucket{", "jobs{", "certificate_not_after_timestamp_seconds{"];
             told.iter().all(|name| text.contains(&format!("tokenvault_{name}"))).then_some(text)
@@ -90,10 +89,7 @@ impl Monitored {
 
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&BTreeSet<String>) -> bool) -> Result<()> {
         let holds = &holds;
-        poll(what, Duration::from_secs(20), || async move {
-            self.firing().await.ok().filter(|firing| holds(firing)).map(drop)
-        })
-        .await
+        poll(what, SOON, || async move { self.firing().await.ok().filter(|firing| holds(firing)).map(drop) }).await
     }
 }
 

@@ -8,10 +8,9 @@ mod metrics;
 mod operator;
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokenvault_tests::harness::process::{Process, poll};
+use tokenvault_tests::harness::process::{Process, SOON, poll};
 use tokenvault_tests::harness::realm::VAULT;
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -50,10 +49,7 @@ fn watch(operator: &Operator) -> Result<Process> {
 /// Asks as the README does until the answer is as wanted.
 async fn told(operator: &Operator, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let (block, wanted) = (&operator.block("firing")?.replace("9090", operator.prometheus()), &wanted);
-    poll(what, Duration::from_secs(30), || async move {
-        run(operator.script(block)).is_ok_and(|said| wanted(&said)).then_some(())
-    })
-    .await
+    poll(what, SOON, || async move { run(operator.script(block)).is_ok_and(|said| wanted(&said)).then_some(()) }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,11 +94,11 @@ async fn serves_a_pair_of_its_own(operator: &mut Operator, proof: &str, token: &
 async fn an_alert_fires_and_clears(operator: &Operator, mut vault: Process) -> Result<()> {
     let _prometheus = watch(operator)?;
     told(operator, "no alert while the vault runs", str::is_empty).await?;
-    assert!(vault.terminate(Duration::from_secs(25)).await?.success());
+    assert!(vault.terminate(SOON).await?.success());
     told(operator, "an alert that fires", |said| said.contains("firing TokenvaultDown\n")).await?;
     let mut vault = operator.serve().await?;
     told(operator, "no alert any more", |said| !said.contains("TokenvaultDown")).await?;
-    assert!(vault.terminate(Duration::from_secs(25)).await?.success());
+    assert!(vault.terminate(SOON).await?.success());
     Ok(())
 }
 

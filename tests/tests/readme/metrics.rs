@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Replica, Vault, tokenvault};
@@ -60,7 +59,7 @@ async fn the_metrics_that_are_served_are_the_metrics_that_are_documented() -> Re
     let documented = documented_metrics()?;
     let replica = vault.replica();
     // A family with labels appears with its first series, so renewals are waited for.
-    let wait = poll("a first series of every metric", Duration::from_secs(20), || async {
+    let wait = poll("a first series of every metric", SOON, || async {
         served_metrics(replica).await.ok().filter(|served| *served == documented)
     });
 

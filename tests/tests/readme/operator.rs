@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokenvault_tests::harness::folio::FolioRealm;
 use tokenvault_tests::harness::keycloak::keycloak;
-use tokenvault_tests::harness::process::Process;
+use tokenvault_tests::harness::process::{Process, SOON};
 use tokenvault_tests::harness::realm::VAULT;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::tools::tool;
@@ -118,7 +117,7 @@ impl Operator {
         tokenvault_tests::harness::install_tls_provider();
         let http = reqwest::Client::builder().no_proxy().build()?;
         let ready = || async { http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) };
-        vault.wait_ready(Duration::from_secs(30), ready).await?;
+        vault.wait_ready(SOON, ready).await?;
         Ok(vault)
     }
 

@@ -1,12 +1,11 @@
 //! Clients' secrets that change at Keycloak and in their files while the vault runs.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::json;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::realm::{LabRealm, VAULT};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
@@ -44,8 +43,7 @@ async fn a_changed_secret_is_used_at_once_and_the_jobs_that_were_refused_recover
         let log = log.clone();
         async move { fs::read_to_string(log).is_ok_and(|log| log.contains(words)) }
     };
-    wait_until("the job to be refused", Duration::from_secs(20), || told("Keycloak refuses the vault's client"))
-        .await?;
+    wait_until("the job to be refused", SOON, || told("Keycloak refuses the vault's client")).await?;
 
     // An empty file is not a secret, and neither is none.
     let file = vault.dir().join(format!("{}.secret", realm.name()));

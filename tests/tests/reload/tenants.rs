@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokenvault_tests::harness::client::Client;
 use tokenvault_tests::harness::policy::{self, Module};
-use tokenvault_tests::harness::process::{poll, wait_until};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, tokenvault};
@@ -147,7 +147,7 @@ async fn a_tenant_is_added_taken_out_and_brought_back_while_the_vault_runs() -> 
         Ok::<_, Failure>((shown.body["generation"].as_u64(), shown.body["state"].as_str().map(str::to_owned)))
     };
     // A renewal that was in hand still ends as it would have.
-    wait_until("the end of what was in hand", Duration::from_secs(20), || async {
+    wait_until("the end of what was in hand", SOON, || async {
         let shown = operator.call(Method::GET, &path(&job), None).await;
         shown.is_ok_and(|shown| shown.body["leased_until"].is_null())
     })
@@ -178,13 +178,13 @@ async fn reseal(stage: &Stage, operator: &Client) -> Result<()> {
     let keyring = stage.vault.dir().join("keyring.toml");
     let entry = String::from_utf8(tokenvault(&["keygen", "--id", "k2"])?.stdout)?;
     fs::write(&keyring, format!("{}\n{entry}", fs::read_to_string(&keyring)?))?;
-    wait_until("the promotion", Duration::from_secs(20), || async {
+    wait_until("the promotion", SOON, || async {
         let promoted = operator.call(Method::POST, "/admin/v1/keys/k2/promote", None).await;
         promoted.is_ok_and(|answer| answer.status.is_success())
     })
     .await?;
     operator.call(Method::POST, "/admin/v1/reseal", None).await?.expect_status(202)?;
-    wait_until("the re-sealing", Duration::from_secs(30), || async {
+    wait_until("the re-sealing", SOON, || async {
         let asked = operator.call(Method::GET, "/admin/v1/reseal", None).await;
         asked.is_ok_and(|answer| answer.body["state"] == "finished" && answer.body["failed"] == json!(0))
     })
@@ -257,7 +257,7 @@ async fn a_change_in_the_wrong_order_is_refused_with_the_file_to_change_first() 
 async fn a_policy_and_tenants_that_do_not_fit_do_not_start() -> Result<()> {
     let mut stage = Stage::set().await?;
     let (home, guest) = (stage.home.name().to_owned(), stage.guest.name().to_owned());
-    stage.vault.replica().terminate(Duration::from_secs(30)).await?;
+    stage.vault.replica().terminate(SOON).await?;
     stage.write_policy(&[&home, &guest])?;
     let config = stage.vault.replica().config_file().display().to_string();
     for command in ["check-config", "serve"] {

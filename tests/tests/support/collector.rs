@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -16,7 +15,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::{Failure, Result};
 use tokio::net::TcpListener;
 
@@ -139,7 +138,7 @@ impl Collector {
     /// Waits until what was told is enough.
     pub(crate) async fn until(&self, enough: impl Fn(&Told) -> bool) -> Result<Told> {
         let enough = &enough;
-        poll("traces", Duration::from_secs(20), || async move {
+        poll("traces", SOON, || async move {
             let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
             enough(&told).then_some(told)
         })

@@ -1,6 +1,5 @@
-//! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense. It passes on the keys
-//! (every GET) and what is asked about a token, and the rest as well while it is told to; it remembers the tokens and secrets
-//! that went by.
+//! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense, or whatever a test thinks of.
+//! What it does not answer it passes on, and everything while it is told to; it remembers the tokens and secrets that went by.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,9 +26,12 @@ pub(crate) struct Says {
     pub(crate) body: String,
 }
 
+/// What is answered in Keycloak's place to a method, a path and a body; nothing where that is passed on.
+type Instead = Box<dyn Fn(&Method, &str, &[u8]) -> Option<Response> + Send + Sync>;
+
 struct Shared {
     upstream: String,
-    says: Says,
+    instead: Instead,
     passes: AtomicBool,
     asked: AtomicUsize,
     secrets: Mutex<Vec<(String, String)>>,
@@ -58,13 +60,28 @@ pub(crate) struct FakeKeycloak {
 }
 
 impl FakeKeycloak {
-    /// In front of the Keycloak at `upstream`, answering every other POST with `says`.
+    /// In front of the Keycloak at `upstream`. Passes on the keys (every GET) and what is asked about a token, and answers every
+    /// other POST with `says`.
     pub(crate) async fn before(upstream: &str, says: Says) -> Result<Self> {
+        Self::answering(upstream, move |method, path, _| {
+            let asks = method == Method::GET || path.ends_with("/token/introspect");
+            let Says { status, media_type, body } = says.clone();
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
+            (!asks).then(|| (status, [(header::CONTENT_TYPE, media_type)], body).into_response())
+        })
+        .await
+    }
+
+    /// The same, with the answers that a test thinks of.
+    pub(crate) async fn answering(
+        upstream: &str,
+        instead: impl Fn(&Method, &str, &[u8]) -> Option<Response> + Send + Sync + 'static,
+    ) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
-            says,
+            instead: Box::new(instead),
             passes: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             secrets: Mutex::default(),
@@ -114,12 +131,11 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let asks = method == Method::GET || uri.path().ends_with("/token/introspect");
-    if !asks && !shared.passes.load(Ordering::SeqCst) {
+    if !shared.passes.load(Ordering::SeqCst)
+        && let Some(response) = (shared.instead)(&method, uri.path(), &body)
+    {
         shared.asked.fetch_add(1, Ordering::SeqCst);
-        let Says { status, media_type, body } = shared.says.clone();
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::IM_A_TEAPOT);
-        return (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
+        return response;
     }
     shared.note(url::form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), value.into_owned())));
     let mut request = shared.http.request(method, format!("{}{uri}", shared.upstream)).body(body);

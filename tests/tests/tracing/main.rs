@@ -11,6 +11,7 @@ use std::time::Duration;
 use collector::{Collector, Told};
 use serde_json::json;
 use tokenvault_tests::harness::policy::Module;
+use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, VaultBuilder};
@@ -127,7 +128,7 @@ async fn a_collector_that_is_away_or_silent_delays_nobody() -> Result<()> {
         // A time-out of the exporter's would be five seconds for each of them.
         let read = tokio::time::timeout(Duration::from_mins(1), reads).await;
         read.map_err(|_| Failure::new(format!("{endpoint}: reads wait for the collector")))??;
-        let stopped = vault.replica().terminate(Duration::from_secs(15)).await?;
+        let stopped = vault.replica().terminate(SOON).await?;
         assert!(stopped.success(), "{endpoint}: {stopped}");
     }
     Ok(())

@@ -4,75 +4,27 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::ids::{Incarnation, JobId, JobKey, SessionKey, TenantId, UserId};
-use crate::ports::SessionEntry;
+use super::sessions::Session;
+use crate::ids::{JobId, JobKey, ModuleName, SessionKey, TenantId, UserId};
 use crate::time::Timestamp;
 
 /// How long an entry is kept whose jobs are not known: longer than a session of Keycloak's is usually allowed to live.
-const ORPHAN_KEEP: Duration = Duration::from_hours(7 * 24);
+pub(super) const ORPHAN_KEEP: Duration = Duration::from_hours(7 * 24);
 
 #[derive(Clone, Default)]
 pub(super) struct Entries {
-    sessions: Kept<SessionKey, Session>,
+    pub(super) sessions: Kept<SessionKey, Session>,
     users: Kept<(TenantId, UserId), BTreeSet<JobId>>,
     children: Kept<JobKey, BTreeSet<JobId>>,
+    /// How many records of a module's are kept until which hour.
+    shares: HashMap<(TenantId, ModuleName), BTreeMap<u64, usize>>,
 }
 
-#[derive(Clone, Default)]
-struct Session {
-    incarnation: Incarnation,
-    /// Each with the time since which it has been joining, until it is settled.
-    jobs: BTreeMap<JobId, Option<Timestamp>>,
-}
-
-impl Session {
-    fn entry(&self) -> SessionEntry {
-        SessionEntry {
-            incarnation: self.incarnation,
-            jobs: self.jobs.keys().cloned().collect(),
-            joining: self.jobs.iter().filter_map(|(job, since)| Some((job.clone(), (*since)?))).collect(),
-        }
-    }
+fn hour(at: Timestamp) -> u64 {
+    at.as_millis() / 3_600_000
 }
 
 impl Entries {
-    pub(super) fn join_session(
-        &mut self,
-        key: &SessionKey,
-        job: &JobId,
-        keep_until: Timestamp,
-        now: Timestamp,
-    ) -> SessionEntry {
-        let session = self.sessions.extend(key, keep_until, now);
-        session.jobs.insert(job.clone(), Some(now));
-        session.entry()
-    }
-
-    pub(super) fn settle_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
-        if let Some(joining) = self.sessions.get(key, now).and_then(|session| session.jobs.get_mut(job)) {
-            *joining = None;
-        }
-    }
-
-    pub(super) fn leave_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
-        if let Some(session) = self.sessions.get(key, now) {
-            session.jobs.remove(job);
-        }
-    }
-
-    pub(super) fn session(&mut self, key: &SessionKey, now: Timestamp) -> Option<SessionEntry> {
-        self.sessions.get(key, now).map(|session| session.entry())
-    }
-
-    pub(super) fn supersede_session(&mut self, key: &SessionKey, seen: Incarnation, now: Timestamp) -> Incarnation {
-        let session = match self.sessions.get(key, now) {
-            Some(_) => self.sessions.extend(key, now, now),
-            None => self.sessions.extend(key, now + ORPHAN_KEEP, now),
-        };
-        session.incarnation = session.incarnation.max(seen.next());
-        session.incarnation
-    }
-
     pub(super) fn add_to_user(&mut self, user: &UserId, key: &JobKey, keep_until: Timestamp, now: Timestamp) {
         self.users.extend(&(key.tenant.clone(), user.clone()), keep_until, now).insert(key.job.clone());
     }
@@ -99,6 +51,36 @@ impl Entries {
 
     pub(super) fn jobs_of_user(&mut self, tenant: &TenantId, user: &UserId, now: Timestamp) -> BTreeSet<JobId> {
         self.users.get(&(tenant.clone(), user.clone()), now).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn take_share(
+        &mut self,
+        (tenant, module): (&TenantId, &ModuleName),
+        keep_until: Timestamp,
+        max: usize,
+        now: Timestamp,
+    ) -> bool {
+        let counts = self.shares.entry((tenant.clone(), module.clone())).or_default();
+        counts.retain(|until, _| *until >= hour(now));
+        let room = counts.values().sum::<usize>() < max;
+        if room {
+            *counts.entry(hour(keep_until)).or_default() += 1;
+        }
+        room
+    }
+
+    pub(super) fn move_share(
+        &mut self,
+        (tenant, module): (&TenantId, &ModuleName),
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) {
+        let Some(counts) = self.shares.get_mut(&(tenant.clone(), module.clone())) else { return };
+        let Some(count) = counts.get_mut(&hour(from)).filter(|count| **count > 0) else { return };
+        *count -= 1;
+        if let Some(to) = to {
+            *counts.entry(hour(to)).or_default() += 1;
+        }
     }
 
     pub(super) fn add_child(
@@ -132,7 +114,7 @@ impl Entries {
 
 /// Values that are forgotten at an instant.
 #[derive(Clone)]
-struct Kept<K, V>(HashMap<K, (Timestamp, V)>);
+pub(super) struct Kept<K, V>(HashMap<K, (Timestamp, V)>);
 
 impl<K, V> Default for Kept<K, V> {
     fn default() -> Self {
@@ -141,7 +123,7 @@ impl<K, V> Default for Kept<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
-    fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
+    pub(super) fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
         if self.0.get(key).is_some_and(|(until, _)| *until <= now) {
             self.0.remove(key);
         }
@@ -149,11 +131,16 @@ impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
     }
 
     /// The value, new if there is none, kept until then at least.
-    fn extend(&mut self, key: &K, until: Timestamp, now: Timestamp) -> &mut V {
+    pub(super) fn extend(&mut self, key: &K, until: Timestamp, now: Timestamp) -> &mut V {
         let _ = self.get(key, now);
         let (kept, value) = self.0.entry(key.clone()).or_default();
         *kept = until.max(*kept);
         value
+    }
+
+    /// Forgets the value.
+    pub(super) fn forget(&mut self, key: &K) {
+        self.0.remove(key);
     }
 
     /// Keeps the value, if there is one, until exactly then.

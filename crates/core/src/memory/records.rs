@@ -234,6 +234,20 @@ impl Records {
         })
     }
 
+    pub(super) fn announce(
+        &mut self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        times: (Timestamp, Timestamp),
+        now: Timestamp,
+    ) {
+        if let Some(entry) = live(&mut self.entries, key, now).filter(|entry| !entry.state_is("ended")) {
+            entry.lease = None;
+            entry.fields.insert("announced".to_owned(), heard_at.as_millis().to_string().into_bytes());
+        }
+        self.hasten(key, times, now);
+    }
+
     pub(super) fn hasten(&mut self, key: &JobKey, (due, renew): (Timestamp, Timestamp), now: Timestamp) {
         let Some(entry) = live(&mut self.entries, key, now) else { return };
         if entry.state_is("ended") {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::doubt;
+use super::plan::needless_to_spend;
 use super::{Issued, Moment, Outcome, Progress, Round, Step};
 use crate::ids::AttemptId;
 use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
@@ -23,13 +25,23 @@ pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'
             record.lost_since.get_or_insert(at.now);
             suspend(record, round, Suspension::Unclear, at);
         }
-        (Step::Doubt, _) => record.lost_since = Some(at.now),
+        (Step::Doubt(slot), _) => {
+            let unspent = needless_to_spend(record, at);
+            doubt::count(record, round, slot, unspent, at);
+        }
+        (Step::DoubtStore, _) => record.lost_since = Some(at.now),
         (Step::Probe(slot), Outcome::Probed(Ok(active))) => {
             round.note_probe(slot, Some(active));
+            if !active && slot != Slot::Spare {
+                round.no_at.get_or_insert(at.now);
+            }
             if active {
                 record.lost_since = None;
+                doubt::lift(record, slot);
             }
         }
+        (Step::Introspect(slot), Outcome::Probed(Ok(active))) => round.note_access(slot, Some(active)),
+        (Step::Introspect(_), Outcome::Probed(Err(_))) => fail(record, round, at),
         (Step::Probe(_), Outcome::Probed(Err(_))) => match record.renew_at.filter(|renew_at| at.now < *renew_at) {
             // Nothing hangs on this answer yet.
             Some(renew_at) => round.rest_until = Some(look_at(renew_at, at)),
@@ -84,7 +96,7 @@ fn finish(record: &mut Record, reason: EndReason, at: &Moment<'_>) {
         record.state = State::Releasing(reason);
         record.due_at = Some(at.now);
     } else {
-        record.erase();
+        record.bury();
         record.state = State::Ended(reason);
         record.due_at = None;
     }
@@ -108,6 +120,7 @@ pub fn urgency(record: &Record, now: Timestamp) -> Option<Duration> {
 
 fn suspend(record: &mut Record, round: &mut Round, why: Suspension, at: &Moment<'_>) {
     record.state = State::Suspended(why);
+    record.doubt = None;
     round.rest_until = Some(at.now + at.settings.retry_max);
 }
 
@@ -133,9 +146,19 @@ fn take_from_reserve(record: &mut Record, round: &mut Round) {
     round.note_probe(Slot::Spare, None);
 }
 
+/// An intent is done with. Where it was the spare's, and the newest token had been sent before without an answer, that one may
+/// still be at work in Keycloak: the intent is about it again. The spare's deadline is the later one.
+fn withdraw(record: &mut Record, slot: Slot) -> Option<Intent> {
+    let intent = record.intent.take()?;
+    let in_flight =
+        record.pair.as_ref().map(|pair| &pair.refresh).filter(|token| slot == Slot::Spare && token.sends > 0);
+    record.intent = in_flight.map(|token| Intent { slot: Slot::Current, hash: token.hash, learning: false, ..intent });
+    Some(intent)
+}
+
 /// Takes a declaration back: the token certainly did not arrive, or was certainly not consumed.
 fn retract(record: &mut Record, round: &mut Round, slot: Slot) {
-    record.intent = None;
+    withdraw(record, slot);
     round.declared = None;
     if let Some(token) = record.slot_mut(slot) {
         token.sends = token.sends.saturating_sub(1);
@@ -150,6 +173,7 @@ fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issue
         round.verdict = Some(EndReason::IdentityChanged);
     } else if let Some(anchor) = &mut record.anchor {
         anchor.pair = issued.pair;
+        record.doubt = record.doubt.filter(|doubt| doubt.slot != Slot::Anchor);
         if let (Step::Spend(_), Some(known)) = (step, round.anchor_incarnation) {
             anchor.session.incarnation = anchor.session.incarnation.max(known);
         }
@@ -185,6 +209,8 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     record.state = State::Active;
     record.failures = 0;
     record.lost_since = None;
+    record.doubt = None;
+    record.announced_at = record.announced_at.filter(|_| doubt::is_announced(record, at.now));
     let refresh_life = pair.refresh.expires_at.map(|end| end.since(pair.issued_at));
     // Near its end Keycloak cuts both tokens to the session's last moment; a realm whose setting was lowered cuts one.
     // A new session is not at its end: its life is the realm's, even where that is shorter than it was.
@@ -246,6 +272,7 @@ fn exchange_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Gr
         GrantError::Refused(_) => {
             // One answer for many causes: look at the refresh token again, and go on without exchange.
             round.exchange_barred = true;
+            round.subject_refused = error == GrantError::Refused(Refusal::SubjectInvalid);
             round.note_probe(slot, None);
         }
     }
@@ -279,12 +306,12 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         // Our own earlier, unanswered send had arrived after all. The intent stays: should what comes next fail, whoever
         // takes over knows that the loss is the vault's own.
         match slot {
-            Slot::Anchor => round.verdict = Some(EndReason::SpendLost),
+            Slot::Anchor => round.refused = Some((slot, EndReason::SpendLost)),
             Slot::Current | Slot::Spare => round.lost_spend = true,
         }
         return;
     }
-    record.intent = None;
+    let learning = withdraw(record, slot).is_some_and(|intent| intent.learning);
     match refusal {
         // Certainly not consumed: when the user is back, so is the token.
         Refusal::UserDisabled | Refusal::ConsentMissing => {
@@ -294,13 +321,23 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         }
         // Not in Keycloak's known words about a token: somebody's gateway, a client whose rights were taken for a while.
         // That it was sent stays noted; the probe tells what became of it.
-        Refusal::Other | Refusal::NotAllowed | Refusal::SubjectInvalid | Refusal::TokenTooLong => {
-            suspend(record, round, Suspension::Unclear, at);
+        Refusal::Other
+        | Refusal::NotAllowed
+        | Refusal::NotMeant
+        | Refusal::NotExchangeable
+        | Refusal::NoRefreshToken
+        | Refusal::NotBearer
+        | Refusal::SubjectInvalid
+        | Refusal::TokenTooLong => suspend(record, round, Suspension::Unclear, at),
+        refusal => {
+            let recreated = refusal == Refusal::ClientSessionGone && is_of_an_earlier_life(record, round);
+            round.refused = Some((slot, if recreated { EndReason::SessionRecreated } else { reason(refusal) }));
+            round.no_at.get_or_insert(at.now);
+            if !learning {
+                // Nothing was consumed, and Keycloak may err: then it is sent again.
+                retract(record, round, slot);
+            }
         }
-        Refusal::ClientSessionGone if is_of_an_earlier_life(record, round) => {
-            round.verdict = Some(EndReason::SessionRecreated);
-        }
-        refusal => round.verdict = Some(verdict(refusal)),
     }
 }
 
@@ -328,7 +365,8 @@ pub(super) fn is_of_an_earlier_life(record: &Record, round: &Round) -> bool {
     }
 }
 
-fn verdict(refusal: Refusal) -> EndReason {
+/// The end that a refusal of a refresh token means.
+fn reason(refusal: Refusal) -> EndReason {
     match refusal {
         Refusal::SessionNotActive => EndReason::SessionNotActive,
         Refusal::ClientSessionGone => EndReason::ClientSessionGone,

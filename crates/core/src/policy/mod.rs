@@ -13,13 +13,19 @@
 //! 2. Otherwise the refresh token is **spent**: probed, declared by an intent in the store, sent once.
 //! 3. If the answer is lost, the token is never sent again blindly. The spare is used, and after it those in reserve;
 //!    without one, the intent's deadline is waited out and the probe decides: still active means it was never spent.
-//! 4. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
+//! 4. A refresh token that is found dead is not the pair's end while the access token lives: that one is asked about, which
+//!    is harmless, and exchanged where it is active.
+//! 5. Keycloak's *no* is not believed at once: a cluster that lost a node, a restart or a proxy says so of sessions that
+//!    live. Tokens are given up only after every answer was no for [`Settings::doubt`]; until then nothing is exchanged or
+//!    spent. A signed logout token makes the first no the last.
+//! 6. A session that somebody else ended is not undone by acquiring again. A refresh token that is found dead is sent to
 //!    learn why only where it cannot have been spent: a store that lost the write of a spend shows the spent token as
 //!    never sent. So either the store has lived on unbroken since it wrote the pair, or there was no reason to spend it.
-//! 5. Only Keycloak's known words end a job. A refusal in other words, and an answer that names no user, can be somebody's
+//! 7. Only Keycloak's known words end a job. A refusal in other words, and an answer that names no user, can be somebody's
 //!    mistake that is mended in minutes: the job keeps what it has and waits.
 
 mod apply;
+mod doubt;
 mod plan;
 mod serve;
 #[cfg(test)]
@@ -28,6 +34,7 @@ mod tests;
 use std::time::Duration;
 
 pub use apply::{apply, schedule, urgency};
+pub use doubt::logging_out;
 pub use plan::plan;
 pub use serve::{Ask, Serve, least_left, serve};
 
@@ -58,6 +65,10 @@ pub struct Settings {
     pub may_exchange: bool,
     /// How long a session is believed to live without being asked about.
     pub probe_interval: Duration,
+    /// For how long every answer must be no before a session is believed to be over.
+    pub doubt: Duration,
+    /// The pause between two questions meanwhile.
+    pub doubt_pause: Duration,
 }
 
 impl Default for Settings {
@@ -72,6 +83,8 @@ impl Default for Settings {
             max_reuse: 0,
             may_exchange: true,
             probe_interval: Duration::from_mins(5),
+            doubt: Duration::from_secs(75),
+            doubt_pause: Duration::from_secs(5),
         }
     }
 }
@@ -94,6 +107,18 @@ pub struct Round {
     current: Option<bool>,
     spare: Option<bool>,
     anchor: Option<bool>,
+    /// Whether the access token of the pair is active.
+    access: Option<bool>,
+    /// The same of the anchor's.
+    anchor_access: Option<bool>,
+    /// Whether an access token that is active was refused as the subject of an exchange all the same.
+    subject_refused: bool,
+    /// A refresh token was refused, and its session is said to be over for this reason.
+    refused: Option<(Slot, EndReason)>,
+    /// When the first no of this round was heard.
+    no_at: Option<Timestamp>,
+    /// Whether this round's no has been counted.
+    doubted: bool,
     declared: Option<AttemptId>,
     verdict: Option<EndReason>,
     rest_until: Option<Timestamp>,
@@ -128,6 +153,18 @@ impl Round {
     /// What was found out about a slot no longer holds: its client session's entry has changed.
     pub fn look_again(&mut self, slot: Slot) {
         self.note_probe(slot, None);
+        self.note_access(slot, None);
+    }
+
+    fn accessed(&self, slot: Slot) -> Option<bool> {
+        if slot == Slot::Anchor { self.anchor_access } else { self.access }
+    }
+
+    fn note_access(&mut self, slot: Slot, active: Option<bool>) {
+        match slot {
+            Slot::Anchor => self.anchor_access = active,
+            Slot::Current | Slot::Spare => self.access = active,
+        }
     }
 
     fn note_probe(&mut self, slot: Slot, active: Option<bool>) {
@@ -164,6 +201,8 @@ pub enum Step {
     Done,
     /// Ask whether the refresh token of a slot is active.
     Probe(Slot),
+    /// Ask whether the access token of a slot is active, for its refresh token is not.
+    Introspect(Slot),
     /// Exchange the access token that belongs to a slot for the next pair.
     Exchange(Slot),
     /// Write the intent to spend a slot's refresh token.
@@ -172,8 +211,10 @@ pub enum Step {
     Spend(Slot),
     /// Put the next token of the reserve in the spare's place.
     NextSpare,
-    /// Note since when the refresh token has been dead without a reason.
-    Doubt,
+    /// Count one more answer that says that the session of a slot is over.
+    Doubt(Slot),
+    /// Note since when the refresh token has been dead while the store may have lost a newer pair.
+    DoubtStore,
     /// Stop for now: the session is dead, and why cannot be learnt.
     Suspend,
     /// Come by a new session of the vault's own.
@@ -191,11 +232,13 @@ impl Step {
             Self::Rest(_) => "rest",
             Self::Done => "done",
             Self::Probe(_) => "probe",
+            Self::Introspect(_) => "introspect",
             Self::Exchange(_) => "exchange",
             Self::Declare(_) => "declare",
             Self::Spend(_) => "spend",
             Self::NextSpare => "next_spare",
-            Self::Doubt => "doubt",
+            Self::Doubt(_) => "doubt",
+            Self::DoubtStore => "doubt_store",
             Self::Suspend => "suspend",
             Self::Impersonate => "impersonate",
             Self::Revoke => "revoke",
@@ -222,10 +265,10 @@ pub struct Issued {
 /// What came of a step.
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Outcome {
-    /// Of [`Step::Rest`], [`Step::NextSpare`], [`Step::Doubt`], [`Step::Suspend`] and
+    /// Of [`Step::Rest`], [`Step::NextSpare`], [`Step::Doubt`], [`Step::DoubtStore`], [`Step::Suspend`] and
     /// [`Step::Finish`], which only write.
     Noted,
-    /// Of [`Step::Probe`].
+    /// Of [`Step::Probe`] and [`Step::Introspect`].
     Probed(Result<bool, CallError>),
     /// Of [`Step::Exchange`], [`Step::Spend`] or [`Step::Impersonate`]: a pair.
     Issued(Box<Issued>),

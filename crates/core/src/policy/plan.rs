@@ -3,18 +3,23 @@
 use std::time::Duration;
 
 use super::apply::is_of_an_earlier_life;
-use super::{Moment, Progress, Step};
+use super::doubt::{self, unless_in_doubt};
+use super::{Moment, Progress, Round, Step};
 use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
 
 /// An access token with less than this left is not sent for exchange: it would expire on the way.
 const EXCHANGE_MARGIN: Duration = Duration::from_millis(300);
 
-/// How long an exchange waits for a registration in the same client session to be over.
+/// How long an exchange waits before it looks again whether a registration in the same client session is over.
 const JOINING_PAUSE: Duration = Duration::from_millis(300);
 
-/// How long a refresh token is dead before the job is suspended or ends of it, where the store may have lost a newer pair:
-/// whoever holds that one in memory writes it again meanwhile.
-const DOUBT: Duration = Duration::from_secs(5);
+/// With no more than this part (1/n) of its life left, an access token waits for no registration any more: readers who name
+/// no `min_ttl` are served until then.
+const PRESSED: u32 = 3;
+
+/// How long a refresh token is dead before the job is suspended, where the store may have lost a newer pair: whoever holds
+/// that one in memory writes it again meanwhile.
+const STORE_DOUBT: Duration = Duration::from_secs(5);
 
 /// Says what to do next. Calling it again without carrying the step out gives the same answer.
 pub fn plan(progress: &Progress, at: &Moment<'_>) -> Step {
@@ -42,8 +47,11 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if let Some(reason) = round.verdict {
         return Step::Finish(reason);
     }
+    if let Some((slot, reason)) = round.refused {
+        return unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, reason));
+    }
     if round.lost_spend {
-        return plan_loss(record);
+        return plan_loss(progress, false, at);
     }
     if at.now >= record.expires_at {
         return Step::Finish(EndReason::Expired);
@@ -51,12 +59,14 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if record.parent.is_some() {
         return Step::Rest(record.expires_at);
     }
+    if let Some(intent) = record.intent.filter(|intent| round.declared == Some(intent.attempt)) {
+        return Step::Spend(intent.slot);
+    }
+    if let Some(next) = doubt::asks_again_at(record, at).filter(|next| at.now < *next && !round.doubted) {
+        return Step::Rest(next);
+    }
     if let Some(intent) = record.intent {
-        return if round.declared == Some(intent.attempt) {
-            Step::Spend(intent.slot)
-        } else {
-            plan_unknown(progress, intent, at)
-        };
+        return plan_unknown(progress, intent, at);
     }
     if let Some(due) = record.due_at.filter(|due| at.now < *due) {
         return Step::Rest(due);
@@ -81,16 +91,29 @@ fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
     match (progress.round.probed(Slot::Current), later) {
         (None, _) => Step::Probe(Slot::Current),
         (Some(true), Some(renew_at)) => Step::Rest(renew_at.min(at.now + at.settings.probe_interval)),
-        (Some(true), None) if may_exchange(progress, at) => {
-            if progress.round.joining {
-                Step::Rest(at.now + JOINING_PAUSE)
-            } else {
-                Step::Exchange(Slot::Current)
-            }
-        }
-        (Some(true), None) => Step::Declare(Slot::Current),
+        (Some(true), None) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_renewal(progress, at)),
         (Some(false), _) => plan_gone(progress, at),
     }
+}
+
+/// The pair is to be replaced, and its refresh token is active.
+fn plan_renewal(progress: &Progress, at: &Moment<'_>) -> Step {
+    let record = &progress.record;
+    if !may_exchange(progress, at) {
+        Step::Declare(Slot::Current)
+    } else if !progress.round.joining {
+        Step::Exchange(Slot::Current)
+    } else if is_pressed(record, at) && unsent(record, Slot::Spare) {
+        // A refresh hurts nobody who joins, and should its answer be lost, there is another token.
+        Step::Declare(Slot::Current)
+    } else {
+        Step::Rest(at.now + JOINING_PAUSE)
+    }
+}
+
+/// Whether waiting any longer would be at the readers' cost.
+fn is_pressed(record: &Record, at: &Moment<'_>) -> bool {
+    record.pair.as_ref().is_some_and(|pair| pair.access_expires_at.since(at.now) <= record.access_life / PRESSED)
 }
 
 /// The end of a client session is noted when a job of it learns of it, which may be after a newer job has begun the next
@@ -100,7 +123,7 @@ fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
 fn plan_recreated(progress: &Progress, at: &Moment<'_>) -> Step {
     match progress.round.probed(Slot::Current) {
         None => Step::Probe(Slot::Current),
-        Some(true) => Step::Declare(Slot::Current),
+        Some(true) => wait_for_the_logout(&progress.record, at).unwrap_or(Step::Declare(Slot::Current)),
         // Of the new life or not, it may be dead for a while only, or be older than one that somebody holds.
         Some(false) => plan_gone(progress, at),
     }
@@ -117,45 +140,131 @@ fn is_exchangeable(pair: &Pair, at: &Moment<'_>) -> bool {
     pair.refresh.expires_at.is_some() && pair.access_expires_at > at.now + EXCHANGE_MARGIN
 }
 
-/// The newest refresh token is no longer active. An earlier one may be. If not, the session has ended.
+/// A logout of the session was announced a moment ago, and it still seems to live: nothing is sent, and Keycloak is asked again.
+fn wait_for_the_logout(record: &Record, at: &Moment<'_>) -> Option<Step> {
+    let until = doubt::logging_out(record, at.now)?;
+    Some(Step::Rest(until.min(at.now + at.settings.retry_max)))
+}
+
+/// The newest refresh token is no longer active. While its access token is, that one brings the next pair; an earlier
+/// refresh token may be active. If not, the session has ended, unless Keycloak errs.
 fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
     let record = &progress.record;
-    if let Some(step) = plan_spare(progress) {
+    let spare = || if doubt::is_in_the_middle(progress, Slot::Current, at) { None } else { plan_spare(progress, at) };
+    if let Some(step) = plan_access(progress, Slot::Current, at).or_else(spare) {
+        return step;
+    }
+    if let Some(step) = wait_with_access(progress, Slot::Current, at) {
         return step;
     }
     // The announced end is counted from whole seconds, and may come a little before the token's.
     let lapsed = lapsed(record, Slot::Current, at) || record.session_ends_at.is_some_and(|end| end <= at.now);
     match (lapsed, record.state) {
-        // As it was told to be: nobody else ended it.
-        (true, _) if record.owns_session() => Step::Impersonate,
+        // As it was told to be: nobody else ended it, as far as is known.
+        (true, _) if record.owns_session() && !may_have_been_ended(record) => Step::Impersonate,
         (true, _) => Step::Finish(EndReason::SessionExpired),
-        (false, State::Suspended(_)) => Step::Rest(at.now + at.settings.retry_max),
-        (false, _) if never_spent(progress, at) => Step::Declare(Slot::Current),
-        (false, _) => plan_doubt(progress, at),
+        (false, State::Suspended(_)) if !doubt::is_announced(record, at.now) => {
+            Step::Rest(at.now + at.settings.retry_max)
+        }
+        (false, _) => plan_end(progress, at),
     }
+}
+
+/// Whether the pair was found dead before its life was over, and somebody may have ended its session.
+fn may_have_been_ended(record: &Record) -> bool {
+    record.lost_since.is_some() || doubt::about(record, Slot::Current).is_some()
+}
+
+/// A dead refresh token is not the pair's end while the access token lives: asking about that one is harmless, and its exchange
+/// brings the next pair where it is active and of this life. A second look comes first: Keycloak may be in the middle of
+/// ending the session, and an exchange would keep it alive.
+fn plan_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
+    let (record, round) = (&progress.record, &progress.round);
+    if !access_lives(progress, slot, at) || doubt::is_announced(record, at.now) {
+        return None;
+    }
+    let (joining, may_exchange) = match slot {
+        Slot::Anchor => (round.anchor_joining, may_exchange_anchor(progress, at)),
+        Slot::Current | Slot::Spare => (round.joining, may_exchange(progress, at)),
+    };
+    match round.accessed(slot) {
+        None if doubt::is_denied(progress, slot, at) => None,
+        None => Some(Step::Introspect(slot)),
+        Some(false) => None,
+        Some(true) if !may_exchange => None,
+        Some(true) if joining => Some(Step::Rest(at.now + JOINING_PAUSE)),
+        Some(true) if doubt::is_confirmed(progress, slot, at.settings) => Some(Step::Exchange(slot)),
+        Some(true) if round.doubted => doubt::asks_again_at(record, at).map(Step::Rest),
+        Some(true) => Some(Step::Doubt(slot)),
+    }
+}
+
+/// The access token is active, and must not be exchanged: the session lives, but nothing can be done for its pair. It is served
+/// for as long as it lives.
+fn wait_with_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
+    let active = progress.round.accessed(slot) == Some(true) && access_lives(progress, slot, at);
+    let dies_at = progress.record.pair_in(slot)?.access_expires_at;
+    active.then(|| Step::Rest(dies_at.min(at.now + at.settings.retry_max)))
+}
+
+/// What the access token of a slot is still good for, where its refresh token is not.
+fn plan_by_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
+    plan_access(progress, slot, at).or_else(|| wait_with_access(progress, slot, at))
+}
+
+/// Whether there is still something to be asked about the access token of a slot, which is of this life.
+fn access_lives(progress: &Progress, slot: Slot, at: &Moment<'_>) -> bool {
+    let (record, round) = (&progress.record, &progress.round);
+    let earlier = match slot {
+        Slot::Anchor => !anchor_is_of_this_life(record, round),
+        Slot::Current | Slot::Spare => is_of_an_earlier_life(record, round),
+    };
+    let lives = record.pair_in(slot).is_some_and(|pair| pair.access_expires_at > at.now + EXCHANGE_MARGIN);
+    lives && !earlier && !round.subject_refused
 }
 
 /// Whether the newest refresh token certainly was not spent, so that sending it to learn why it is dead cannot count as
 /// reuse. That nobody noted a spend is enough only where the store has not lost the note: where it has lived on unbroken
-/// since it wrote the pair. Otherwise, while its access token lives there was no reason to spend it, unless its client may
-/// not exchange.
+/// since it wrote the pair, or since there was no reason yet to spend it.
 fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
-    let needless = |pair: &Pair| !pair.rotated && at.settings.may_exchange && is_exchangeable(pair, at);
-    unsent(&progress.record, Slot::Current)
-        && progress.record.pair.as_ref().is_some_and(|pair| is_unbroken(progress, pair) || needless(pair))
+    let record = &progress.record;
+    let since_the_doubt = doubt::about(record, Slot::Current)
+        .is_some_and(|doubt| doubt.unspent_in.is_some() && doubt.unspent_in == progress.round.epoch);
+    unsent(record, Slot::Current)
+        && record.pair.as_ref().is_some_and(|pair| {
+            is_unbroken(progress, pair) || since_the_doubt || needless_to_spend(&progress.record, at)
+        })
 }
 
-fn plan_doubt(progress: &Progress, at: &Moment<'_>) -> Step {
-    let record = &progress.record;
-    match record.lost_since.map(|since| since + DOUBT) {
-        None => Step::Doubt,
-        Some(end) if at.now < end => Step::Rest(end),
-        Some(_) if is_of_an_earlier_life(record, &progress.round) => Step::Finish(EndReason::SessionRecreated),
-        // Its owner may have spent what it deposited.
-        Some(_) if is_deposit(record) => Step::Finish(EndReason::SessionLost),
-        // The user may just be disabled, and be enabled again.
-        Some(_) => Step::Suspend,
+/// While its access token lives there is no reason to spend a pair's refresh token, unless its client may not exchange, or
+/// those who join its session have kept it waiting too long.
+pub(super) fn needless_to_spend(record: &Record, at: &Moment<'_>) -> bool {
+    let needless =
+        |pair: &Pair| !pair.rotated && at.settings.may_exchange && is_exchangeable(pair, at) && !is_pressed(record, at);
+    unsent(record, Slot::Current) && record.pair.as_ref().is_some_and(needless)
+}
+
+/// Nothing of the pair is active: the session is over, if every answer says so for long enough.
+fn plan_end(progress: &Progress, at: &Moment<'_>) -> Step {
+    let (record, round, slot) = (&progress.record, &progress.round, Slot::Current);
+    if let Some(why) = doubt::about(record, slot).and_then(|doubt| doubt.why) {
+        return unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, why));
     }
+    if never_spent(progress, at) {
+        return unless_in_doubt(progress, slot, at, Step::Declare(slot));
+    }
+    let Some(since) = record.lost_since else { return Step::DoubtStore };
+    let reason = match record {
+        _ if is_of_an_earlier_life(record, round) => EndReason::SessionRecreated,
+        // Its owner may have spent what it deposited.
+        record if is_deposit(record) => EndReason::SessionLost,
+        _ if doubt::is_announced(record, at.now) => return Step::Finish(EndReason::SessionNotActive),
+        // The user may just be disabled, and be enabled again.
+        _ if at.now < since + STORE_DOUBT => return Step::Rest(since + STORE_DOUBT),
+        _ => return Step::Suspend,
+    };
+    let end = if at.now < since + STORE_DOUBT { Step::Rest(since + STORE_DOUBT) } else { Step::Finish(reason) };
+    unless_in_doubt(progress, slot, at, end)
 }
 
 /// Whether the pair is still the one that was deposited.
@@ -171,36 +280,53 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
         Slot::Anchor => &[Slot::Anchor],
         Slot::Current | Slot::Spare => &[Slot::Current, Slot::Spare],
     };
+    if doubt::is_announced(record, at.now) {
+        // The session is ending, and with it what was spent in it: its fate need not be waited for.
+        let watched = if record.anchor.is_some() { Slot::Anchor } else { Slot::Current };
+        match round.probed(watched) {
+            None => return Step::Probe(watched),
+            Some(false) => return Step::Finish(EndReason::SessionNotActive),
+            Some(true) => {}
+        }
+    }
     if at.now < intent.deadline {
-        let spare = (intent.slot != Slot::Anchor).then(|| plan_spare(progress)).flatten();
+        let spare = (intent.slot != Slot::Anchor).then(|| plan_spare(progress, at)).flatten();
         return spare.unwrap_or(Step::Rest(intent.deadline));
     }
     // This one may never have arrived. Nor may those that were sent before it; their deadlines have passed as well.
     for slot in slots.iter().copied().filter(|slot| record.slot(*slot).is_some()) {
         match round.probed(slot) {
             None => return Step::Probe(slot),
-            Some(true) if may_resend(record, slot, at.settings.max_reuse) => return Step::Declare(slot),
+            Some(true) if may_resend(record, slot, at.settings.max_reuse) => {
+                return wait_for_the_logout(record, at).unwrap_or(Step::Declare(slot));
+            }
             Some(_) => {}
         }
     }
+    // With a max reuse an active token may be spent all the same, and asking again would tell no more.
+    let exhausted = slots.iter().any(|slot| round.probed(*slot) == Some(true));
     match intent.slot {
+        _ if intent.learning && doubt::is_announced(record, at.now) => Step::Finish(EndReason::SessionNotActive),
         slot if intent.learning && !lapsed(record, slot, at) => Step::Suspend,
         Slot::Anchor if intent.learning => Step::Finish(EndReason::SessionNotActive),
         // Without its anchor an impersonated job is not watched any more, and must not go on.
-        Slot::Anchor => Step::Finish(EndReason::SpendLost),
+        slot @ Slot::Anchor => plan_by_access(progress, slot, at).unwrap_or_else(|| {
+            let end = Step::Finish(EndReason::SpendLost);
+            if exhausted { end } else { unless_in_doubt(progress, slot, at, end) }
+        }),
         Slot::Current | Slot::Spare if round.taken < record.reserve.len() => Step::NextSpare,
         Slot::Current if intent.learning => Step::Finish(EndReason::SessionLost),
-        _ => plan_loss(record),
+        _ => plan_by_access(progress, Slot::Current, at).unwrap_or_else(|| plan_loss(progress, exhausted, at)),
     }
 }
 
 /// An unsent token of an earlier generation, if there is one that is active.
-fn plan_spare(progress: &Progress) -> Option<Step> {
+fn plan_spare(progress: &Progress, at: &Moment<'_>) -> Option<Step> {
     let (record, round) = (&progress.record, &progress.round);
     if unsent(record, Slot::Spare) {
         match round.probed(Slot::Spare) {
             None => return Some(Step::Probe(Slot::Spare)),
-            Some(true) => return Some(Step::Declare(Slot::Spare)),
+            Some(true) => return Some(wait_for_the_logout(record, at).unwrap_or(Step::Declare(Slot::Spare))),
             Some(false) => {}
         }
     }
@@ -213,11 +339,14 @@ fn may_resend(record: &Record, slot: Slot, max_reuse: u32) -> bool {
     max_reuse == 0 || record.slot(slot).is_some_and(|token| token.sends <= max_reuse)
 }
 
-/// The vault's own spend is lost for good.
-fn plan_loss(record: &Record) -> Step {
-    match record.acquisition {
+/// The vault's own spend is lost for good: certainly, or if every answer says so for long enough. A new session of the vault's own
+/// costs nobody anything.
+fn plan_loss(progress: &Progress, certain: bool, at: &Moment<'_>) -> Step {
+    let end = Step::Finish(EndReason::SpendLost);
+    match progress.record.acquisition {
         Acquisition::Impersonate => Step::Impersonate,
-        Acquisition::Exchange | Acquisition::Adopt => Step::Finish(EndReason::SpendLost),
+        Acquisition::Exchange | Acquisition::Adopt if certain => end,
+        Acquisition::Exchange | Acquisition::Adopt => unless_in_doubt(progress, Slot::Current, at, end),
     }
 }
 
@@ -226,33 +355,61 @@ fn plan_loss(record: &Record) -> Step {
 fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
     let (record, round) = (&progress.record, &progress.round);
     let Some(anchor) = &record.anchor else { return plan_pair(progress, at) };
-    let of_this_life = round.anchor_incarnation.is_none_or(|known| known <= anchor.session.incarnation);
-    let may_exchange = of_this_life && !round.exchange_barred && at.settings.may_exchange;
     match round.probed(Slot::Anchor) {
         None => Step::Probe(Slot::Anchor),
         Some(false) => plan_unwatched(progress, &anchor.pair, at),
         Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(progress, at),
-        Some(true) if may_exchange && is_exchangeable(&anchor.pair, at) => {
-            if round.anchor_joining {
-                Step::Rest(at.now + JOINING_PAUSE)
-            } else {
-                Step::Exchange(Slot::Anchor)
-            }
-        }
-        Some(true) if half_over(&anchor.pair, at) => Step::Declare(Slot::Anchor),
-        Some(true) => plan_pair(progress, at),
+        Some(true) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_watch(progress, &anchor.pair, at)),
     }
 }
 
-/// The user's session is over, unless its user is disabled, which can pass: the anchor's token is sent to learn which,
-/// where it certainly was not spent.
+/// The watched pair is to be replaced, and its refresh token is active.
+fn plan_watch(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
+    if may_exchange_anchor(progress, at) {
+        if !progress.round.anchor_joining {
+            Step::Exchange(Slot::Anchor)
+        } else if is_pressed(&progress.record, at) {
+            // The pair that is served lives elsewhere, and does not wait for the one that is watched.
+            plan_pair(progress, at)
+        } else {
+            Step::Rest(at.now + JOINING_PAUSE)
+        }
+    } else if half_over(anchor, at) {
+        Step::Declare(Slot::Anchor)
+    } else {
+        plan_pair(progress, at)
+    }
+}
+
+fn may_exchange_anchor(progress: &Progress, at: &Moment<'_>) -> bool {
+    let (record, round) = (&progress.record, &progress.round);
+    let may = anchor_is_of_this_life(record, round) && !round.exchange_barred && at.settings.may_exchange;
+    may && record.anchor.as_ref().is_some_and(|anchor| is_exchangeable(&anchor.pair, at))
+}
+
+fn anchor_is_of_this_life(record: &Record, round: &Round) -> bool {
+    let ours = record.anchor.as_ref().map(|anchor| anchor.session.incarnation);
+    round.anchor_incarnation.is_none_or(|known| ours.is_some_and(|ours| known <= ours))
+}
+
+/// The user's session is over, if every answer says so for long enough, and unless its user is disabled, which can pass: then
+/// the anchor's token is sent to learn which, where it certainly was not spent.
 fn plan_unwatched(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
-    let lapsed = lapsed(&progress.record, Slot::Anchor, at);
-    match progress.record.state {
-        State::Suspended(_) if !lapsed => Step::Rest(at.now + at.settings.retry_max),
-        _ if lapsed || anchor.refresh.sends > 0 => Step::Finish(EndReason::SessionNotActive),
-        _ if is_unbroken(progress, anchor) => Step::Declare(Slot::Anchor),
-        _ => Step::Suspend,
+    let (record, round, slot) = (&progress.record, &progress.round, Slot::Anchor);
+    if let Some(step) = plan_by_access(progress, slot, at) {
+        return step;
+    }
+    let over = Step::Finish(EndReason::SessionNotActive);
+    match record.state {
+        _ if lapsed(record, slot, at) => over,
+        State::Suspended(_) if !doubt::is_announced(record, at.now) => Step::Rest(at.now + at.settings.retry_max),
+        _ => match doubt::about(record, slot).and_then(|doubt| doubt.why) {
+            Some(why) => unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, why)),
+            None if anchor.refresh.sends > 0 => unless_in_doubt(progress, slot, at, over),
+            None if is_unbroken(progress, anchor) => unless_in_doubt(progress, slot, at, Step::Declare(slot)),
+            None if doubt::is_announced(record, at.now) => over,
+            None => Step::Suspend,
+        },
     }
 }
 

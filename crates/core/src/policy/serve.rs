@@ -68,6 +68,10 @@ pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
     if left >= wanted.max(least) {
         return Serve::Token(left);
     }
+    // While the end of the session is in doubt nothing newer can come.
+    if ask.min_ttl.is_none() && left >= least && record.standing_doubt().is_some() {
+        return Serve::Token(left);
+    }
     match record.session_ends_at {
         // Nothing longer will come; an honest answer beats a wait.
         Some(_) if !record.owns_session() && left >= least => {

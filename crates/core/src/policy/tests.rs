@@ -68,6 +68,8 @@ fn record(acquisition: Acquisition) -> Record {
         account: None,
         terms: None,
         lost_since: None,
+        doubt: None,
+        announced_at: None,
         renew_at: Some(at(30)),
         due_at: Some(at(30)),
     }
@@ -85,10 +87,16 @@ impl Walk {
     fn new(record: Record, now: Timestamp) -> Self {
         Self {
             progress: Progress::begin(record, Some(Incarnation(1))),
-            settings: Settings::default(),
+            settings: Settings { doubt: Duration::ZERO, ..Settings::default() },
             now,
             attempts: 0,
         }
+    }
+
+    /// One to whom the first no is not the last.
+    fn doubting(mut self) -> Self {
+        self.settings.doubt = Settings::default().doubt;
+        self
     }
 
     fn without_exchange(mut self) -> Self {
@@ -108,6 +116,16 @@ impl Walk {
     fn step(&mut self, expected: Step, outcome: Outcome) -> &mut Self {
         assert_eq!(self.next(), expected);
         self.progress = apply(self.progress.clone(), expected, outcome, &self.moment());
+        self
+    }
+
+    /// The refresh token of a slot is not active, nor is its access token, where that one could be.
+    #[track_caller]
+    fn dead(&mut self, slot: Slot) -> &mut Self {
+        self.step(Step::Probe(slot), INACTIVE);
+        if self.next() == Step::Introspect(slot) {
+            self.step(Step::Introspect(slot), INACTIVE);
+        }
         self
     }
 
@@ -302,7 +320,7 @@ fn with_max_reuse_the_durable_count_of_sends_limits_the_resends() {
 #[test]
 fn an_inactive_token_is_never_exchanged_but_an_unsent_one_may_be_sent_to_learn_why() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.dead(Slot::Current).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
     walk.step(Step::Finish(EndReason::SessionNotActive), Outcome::Noted);
@@ -324,7 +342,7 @@ fn a_token_of_an_earlier_life_of_the_client_session_is_refreshed_to_learn_why_it
 fn one_that_may_have_been_spent_is_not_sent_and_given_up_only_after_a_doubt() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(100));
     walk.progress.round.incarnation = Some(Incarnation(2));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::DoubtStore, Outcome::Noted);
     assert_eq!(walk.next(), Step::Rest(at(105)), "whoever holds a newer pair writes it again meanwhile");
     walk.crash(at(105));
     walk.progress.round.incarnation = Some(Incarnation(2));
@@ -422,7 +440,7 @@ fn a_session_is_not_given_up_because_the_vaults_client_is_refused() {
 #[test]
 fn a_session_ended_by_somebody_else_is_not_undone_by_impersonating_again() {
     let mut walk = Walk::new(record(Acquisition::Impersonate), at(30));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.dead(Slot::Current).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 }
@@ -430,10 +448,10 @@ fn a_session_ended_by_somebody_else_is_not_undone_by_impersonating_again() {
 #[test]
 fn a_disabled_user_suspends_the_job_and_enabling_restores_it() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
+    walk.dead(Slot::Current).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::UserDisabled));
     assert_eq!(walk.record().state, State::Suspended(Suspension::UserDisabled));
-    walk.crash(at(45)).step(Step::Probe(Slot::Current), INACTIVE);
+    walk.crash(at(45)).dead(Slot::Current);
     assert!(matches!(walk.next(), Step::Rest(_)), "asking again must not spend anything");
     walk.crash(at(56)).step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
     assert_eq!(walk.record().state, State::Active);
@@ -552,7 +570,7 @@ fn a_watched_user_session_that_ends_takes_the_impersonated_job_with_it() {
     walk.crash(at(60));
     walk.progress.record.anchor.as_mut().expect("an anchor").pair.epoch = Some(StoreEpoch(7));
     walk.progress.round.epoch = Some(StoreEpoch(7));
-    walk.step(Step::Probe(Slot::Anchor), INACTIVE).declare(Slot::Anchor);
+    walk.dead(Slot::Anchor).declare(Slot::Anchor);
     walk.step(Step::Spend(Slot::Anchor), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 }
@@ -565,12 +583,12 @@ fn a_token_that_may_have_been_spent_is_doubted_and_never_sent_to_learn_why_it_is
     for (case, change) in [("rotated", &rotated as &dyn Fn(&mut Walk)), ("expired", &expired), ("barred", &barred)] {
         let mut walk = Walk::new(record(Acquisition::Exchange), at(30));
         change(&mut walk);
-        walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+        walk.dead(Slot::Current).step(Step::DoubtStore, Outcome::Noted);
         let Step::Rest(until) = walk.next() else { panic!("{case}: {:?}", walk.next()) };
         walk.crash(until);
         change(&mut walk);
         walk.now = walk.now.max(until);
-        walk.step(Step::Probe(Slot::Current), INACTIVE);
+        walk.dead(Slot::Current);
         walk.step(Step::Suspend, Outcome::Noted);
         assert_eq!(walk.record().state, State::Suspended(Suspension::Unclear), "{case}");
         walk.crash(at(2_000)).step(Step::Probe(Slot::Current), INACTIVE);
@@ -580,7 +598,7 @@ fn a_token_that_may_have_been_spent_is_doubted_and_never_sent_to_learn_why_it_is
 
 #[test]
 fn while_the_store_lives_on_unbroken_even_a_rotated_token_may_be_sent_to_learn_why() {
-    for (store, expected) in [(7, Step::Declare(Slot::Current)), (8, Step::Doubt)] {
+    for (store, expected) in [(7, Step::Declare(Slot::Current)), (8, Step::DoubtStore)] {
         let mut walk = Walk::new(record(Acquisition::Adopt), at(61));
         let pair = walk.progress.record.pair.as_mut().expect("a pair");
         (pair.rotated, pair.epoch) = (true, Some(StoreEpoch(7)));
@@ -593,7 +611,7 @@ fn while_the_store_lives_on_unbroken_even_a_rotated_token_may_be_sent_to_learn_w
 #[test]
 fn a_doubted_token_that_proves_active_is_doubted_no_more() {
     let mut walk = Walk::new(record(Acquisition::Adopt), at(61));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt, Outcome::Noted);
+    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::DoubtStore, Outcome::Noted);
     walk.crash(at(67)).step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
     assert_eq!(walk.record().lost_since, None);
 }
@@ -601,7 +619,7 @@ fn a_doubted_token_that_proves_active_is_doubted_no_more() {
 #[test]
 fn an_unanswered_send_to_learn_why_a_session_died_does_not_bring_it_back_by_impersonation() {
     let mut walk = Walk::new(record(Acquisition::Impersonate), at(30));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current).crash(at(70));
+    walk.dead(Slot::Current).declare(Slot::Current).crash(at(70));
     walk.step(Step::Probe(Slot::Current), INACTIVE);
     assert_eq!(walk.next(), Step::Suspend);
 }
@@ -653,14 +671,46 @@ fn a_disabled_user_suspends_a_watched_job_and_enabling_brings_it_back() {
     start.anchor = Some(Anchor { session: session("ui", 1), pair: anchor });
     let mut walk = Walk::new(start, at(30));
     walk.progress.round.epoch = Some(StoreEpoch(7));
-    walk.step(Step::Probe(Slot::Anchor), INACTIVE).declare(Slot::Anchor);
+    walk.dead(Slot::Anchor).declare(Slot::Anchor);
     walk.step(Step::Spend(Slot::Anchor), refused(Refusal::UserDisabled));
     assert_eq!(walk.record().state, State::Suspended(Suspension::UserDisabled));
-    walk.crash(at(45)).step(Step::Probe(Slot::Anchor), INACTIVE);
+    walk.crash(at(45)).dead(Slot::Anchor);
     assert!(matches!(walk.next(), Step::Rest(_)));
     walk.crash(at(56)).step(Step::Probe(Slot::Anchor), ACTIVE).issue(Step::Exchange(Slot::Anchor), "a2");
     walk.step(Step::Probe(Slot::Current), ACTIVE).issue(Step::Exchange(Slot::Current), "r2");
     assert_eq!(walk.record().state, State::Active);
+}
+
+#[test]
+fn a_renewal_waits_for_who_is_joining_until_readers_would_pay_for_it() {
+    let mut start = record(Acquisition::Exchange);
+    start.spare = Some(pair("r0", at(0), 0).refresh);
+    let walked = |now, start: &Record| {
+        let mut walk = Walk::new(start.clone(), now);
+        walk.progress.round.joining = true;
+        walk.step(Step::Probe(Slot::Current), Outcome::Probed(Ok(true)));
+        walk.next()
+    };
+    assert_eq!(walked(at(30), &start), Step::Rest(at(30) + Duration::from_millis(300)));
+    assert_eq!(walked(at(39), &start), Step::Rest(at(39) + Duration::from_millis(300)));
+    assert_eq!(walked(at(40), &start), Step::Declare(Slot::Current), "a third of its life is left");
+
+    start.spare.as_mut().expect("a spare").sends = 1;
+    assert_eq!(walked(at(40), &start), Step::Rest(at(40) + Duration::from_millis(300)), "nothing could replace it");
+    assert_eq!(walked(at(60), &start), Step::Declare(Slot::Current), "it is dead");
+}
+
+#[test]
+fn the_pair_that_is_served_does_not_wait_for_who_joins_the_session_that_is_watched() {
+    let mut start = record(Acquisition::Impersonate);
+    start.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
+    for (now, next) in [(at(30), Step::Rest(at(30) + Duration::from_millis(300))), (at(40), Step::Probe(Slot::Current))]
+    {
+        let mut walk = Walk::new(start.clone(), now);
+        walk.progress.round.anchor_joining = true;
+        walk.step(Step::Probe(Slot::Anchor), Outcome::Probed(Ok(true)));
+        assert_eq!(walk.next(), next);
+    }
 }
 
 #[test]
@@ -728,6 +778,8 @@ fn failures_back_off_up_to_the_limit() {
     }
     assert!(last > Duration::from_secs(9));
 }
+
+mod doubt;
 
 mod reads {
     use super::*;

@@ -73,6 +73,9 @@ pub enum ProofError {
     /// `alg` is not on the allow-list (`none` and HMAC never are).
     #[error("algorithm_not_allowed")]
     Algorithm,
+    /// The tenant's JWKS has the key, but it is of a kind that cannot be used here (Ed448), or too weak.
+    #[error("key_not_supported")]
+    Key,
     /// No key of the tenant's JWKS verifies it.
     #[error("bad_signature")]
     Signature,
@@ -82,9 +85,12 @@ pub enum ProofError {
     /// `exp` has passed.
     #[error("expired")]
     Expired,
-    /// `iat` is further back than `max_proof_age`, or in the future.
+    /// `iat` is further back than `max_proof_age`.
     #[error("too_old")]
     TooOld,
+    /// `iat` or `nbf` lies in the future, by more than clocks may differ.
+    #[error("not_yet_valid")]
+    NotYetValid,
     /// `typ` is not `Bearer`.
     #[error("wrong_type")]
     Type,
@@ -109,7 +115,7 @@ pub struct Grant {
     pub access: AccessToken,
     /// Its life (`expires_in`).
     pub expires_in: Duration,
-    /// The refresh token.
+    /// The refresh token: a new one, or after a refresh that brought none, the one that was sent (RFC 6749 §6).
     pub refresh: RefreshToken,
     /// Its life (`refresh_expires_in`); `None` if it does not expire (an offline token).
     pub refresh_expires_in: Option<Duration>,
@@ -190,8 +196,16 @@ pub enum Refusal {
     SubjectInvalid,
     /// The subject token of an exchange has more characters than the identity provider takes.
     TokenTooLong,
-    /// This client may not do that: not in the audience, exchange not enabled, role missing.
+    /// This client may not do that, whatever the token: exchange not enabled, no refresh tokens, role missing.
     NotAllowed,
+    /// This client may not do that with this token: it is not in the token's audience.
+    NotMeant,
+    /// The subject token of an exchange cannot give a pair: its session is an offline one, or it is bound to a key.
+    NotExchangeable,
+    /// An exchange gave an access token alone.
+    NoRefreshToken,
+    /// An exchange gave a token that is not for whoever bears it (`token_type`).
+    NotBearer,
     /// The client's own credentials were refused.
     ClientRejected,
     /// The token is not one of this client's, or not a refresh token at all.
@@ -221,7 +235,10 @@ impl Refusal {
             Self::ConsentMissing => "consent_missing",
             Self::SubjectInvalid => "subject_invalid",
             Self::TokenTooLong => "token_too_long",
-            Self::NotAllowed => "not_allowed",
+            Self::NotAllowed | Self::NotMeant => "not_allowed",
+            Self::NotExchangeable => "not_exchangeable",
+            Self::NoRefreshToken => "no_refresh_token",
+            Self::NotBearer => "not_bearer",
             Self::ClientRejected => "client_rejected",
             Self::TokenInvalid => "token_invalid",
             Self::IdentityMissing => "identity_missing",

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::joining::{Join, Joined, SessionLook};
 use crate::ids::{
-    AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, SessionKey, Shard, StoreEpoch, TenantId,
-    UserId,
+    AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ModuleName, ReplicaId, SessionKey, Shard, StoreEpoch,
+    TenantId, UserId,
 };
 use crate::record::{self, FieldsChange, Record};
 use crate::seal::Sealed;
@@ -36,6 +37,17 @@ pub enum StoreError {
         /// What this binary knows.
         known: u32,
     },
+}
+
+impl StoreError {
+    /// It is full: it takes nothing that needs more memory.
+    pub const FULL: Self = Self::Unavailable("out_of_memory");
+
+    /// Whether it answers, and takes no writes.
+    pub fn is_refusal_to_write(&self) -> bool {
+        let Self::Unavailable(why) = self else { return false };
+        matches!(*why, "out_of_memory" | "cannot_persist" | "read_only" | "too_few_replicas" | "no_permission")
+    }
 }
 
 /// A record as it stands in the store, with the lease on it.
@@ -234,7 +246,7 @@ pub struct SessionEntry {
 /// [`TokenStore::time`]. The expiry of keys follows the store's own clock directly.
 #[async_trait]
 pub trait TokenStore: Send + Sync {
-    /// Whether the store answers, and is one this version can use.
+    /// Whether the store answers, takes writes, and is one this version can use.
     async fn ready(&self) -> Result<(), StoreError>;
 
     /// The record, if there is one.
@@ -267,6 +279,16 @@ pub trait TokenStore: Send + Sync {
     /// on the pair is to be renewed.
     async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError>;
 
+    /// As [`hasten`](Self::hasten), and the record notes that a signed logout token of its session was heard at an instant. A lease
+    /// is taken back: whoever holds it does not know, and is to send nothing any more.
+    async fn announce(
+        &self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        due: Timestamp,
+        renew: Timestamp,
+    ) -> Result<(), StoreError>;
+
     /// The store's own clock, by which replicas agree on the time.
     async fn time(&self) -> Result<Timestamp, StoreError>;
 
@@ -276,23 +298,43 @@ pub trait TokenStore: Send + Sync {
     /// How many records of a shard are due at `now`.
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Enters a job into its session, as joining until it is settled; answers with the session's entry after it. Keeps the
-    /// entry until `keep_until` at least.
-    async fn join_session(
+    /// Enters a job into its session, as joining until this attempt is settled or withdrawn, or [`JOINING`] is over. Its price
+    /// does not grow with how many jobs the session has.
+    ///
+    /// [`JOINING`]: super::JOINING
+    async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError>;
+
+    /// Enters a job that asks for nothing in its session; answers with the life it is in. Keeps the entry until
+    /// `keep_until` at least.
+    async fn enter_session(
         &self,
         session: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
-    ) -> Result<SessionEntry, StoreError>;
+    ) -> Result<Incarnation, StoreError>;
 
-    /// Notes that a job that joined has come to live in its session: nothing more of its registration is under way.
-    async fn settle_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;
+    /// Notes that a job that joined has come to live in its session: nothing more of that attempt is under way.
+    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError>;
 
-    /// Takes a job out of its session. The incarnation stays known until the entry expires.
+    /// Takes back what an attempt to join has left, for nothing came of it and nothing of it is under way. Who was in the session
+    /// before, or joins it by another attempt, stays in.
+    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError>;
+
+    /// Takes a job out of its session, unless another attempt of it is just joining. The incarnation stays known until the
+    /// entry expires.
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError>;
 
-    /// The session's entry.
+    /// The session's entry, as a whole.
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError>;
+
+    /// What a renewal of `job` must know of its session; `None` where there is no entry. One that is about to exchange holds
+    /// the session where somebody else is joining. Its price does not grow with how many jobs the session has.
+    async fn look_at_session(
+        &self,
+        session: &SessionKey,
+        job: &JobId,
+        exchanges: bool,
+    ) -> Result<Option<SessionLook>, StoreError>;
 
     /// Records that the client session `seen` is over: later pairs are of the next incarnation. Does nothing if that is
     /// already known. Answers with the incarnation after it. Where there is no entry any more, one is made and kept for a
@@ -323,6 +365,25 @@ pub trait TokenStore: Send + Sync {
         after: Option<&JobId>,
         limit: usize,
     ) -> Result<Vec<JobId>, StoreError>;
+
+    /// Counts one more record of a module's in a tenant, kept until then, unless there are `max`: what lives and what has ended.
+    /// Answers whether it was counted. Counted by the hour.
+    async fn take_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        keep_until: Timestamp,
+        max: usize,
+    ) -> Result<bool, StoreError>;
+
+    /// Counts a record that was to be kept until `from` as kept until `to`, or not at all. One that was never counted is not.
+    async fn move_share(
+        &self,
+        tenant: &TenantId,
+        module: &ModuleName,
+        from: Timestamp,
+        to: Option<Timestamp>,
+    ) -> Result<(), StoreError>;
 
     /// Enters a child under its parent unless there are `max` already; answers whether it is in. The entry expires with
     /// the parent's record.

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Acquisition, Anchor, EndReason, Intent, MOST_IN_RESERVE, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot,
-    State, Suspension,
+    Acquisition, Anchor, Doubt, EndReason, Intent, MOST_IN_RESERVE, OnLogout, Pair, Record, RefreshSlot, SessionRef,
+    Slot, State, Suspension,
 };
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, StoreEpoch, TenantId};
 use crate::seal::Sealed;
@@ -88,6 +88,17 @@ struct IntentMeta {
 }
 
 #[derive(Serialize, Deserialize)]
+struct DoubtMeta {
+    slot: Slot,
+    generation: Generation,
+    lasted: u64,
+    heard_at: u64,
+    why: Option<String>,
+    denied: bool,
+    unspent_in: Option<StoreEpoch>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct SessionMeta {
     sid: String,
     client: String,
@@ -142,6 +153,10 @@ pub fn encode(record: &Record) -> Fields {
     out.optional("session_end", record.session_ends_at.map(Timestamp::as_millis));
     out.text("failures", record.failures);
     out.optional("lost", record.lost_since.map(Timestamp::as_millis));
+    if let Some(doubt) = &record.doubt {
+        out.json("doubt", &doubt_meta(doubt));
+    }
+    out.optional("announced", record.announced_at.map(Timestamp::as_millis));
     out.optional("renew", record.renew_at.map(Timestamp::as_millis));
     out.optional("due", record.due_at.map(Timestamp::as_millis));
     out.0
@@ -193,6 +208,8 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         session_ends_at: read.maybe("session_end")?.map(Timestamp::from_millis),
         failures: read.parsed("failures")?,
         lost_since: read.maybe("lost")?.map(Timestamp::from_millis),
+        doubt: if read.has("doubt") { Some(read.doubt()?) } else { None },
+        announced_at: read.maybe("announced")?.map(Timestamp::from_millis),
         renew_at: read.maybe("renew")?.map(Timestamp::from_millis),
         due_at: read.maybe("due")?.map(Timestamp::from_millis),
     })
@@ -212,6 +229,18 @@ fn slot_meta(slot: &RefreshSlot) -> SlotMeta {
         generation: slot.generation,
         expires_at: slot.expires_at.map(Timestamp::as_millis),
         sends: slot.sends,
+    }
+}
+
+fn doubt_meta(doubt: &Doubt) -> DoubtMeta {
+    DoubtMeta {
+        slot: doubt.slot,
+        generation: doubt.generation,
+        lasted: u64::try_from(doubt.lasted.as_millis()).unwrap_or(u64::MAX),
+        heard_at: doubt.heard_at.as_millis(),
+        why: doubt.why.map(|why| why.code().to_owned()),
+        denied: doubt.denied,
+        unspent_in: doubt.unspent_in,
     }
 }
 
@@ -359,6 +388,20 @@ impl Reader<'_> {
             incarnation: meta.incarnation,
         };
         Ok(Anchor { session, pair: self.pair(["anchor_at", "anchor_rt", "anchor_pair"])? })
+    }
+
+    fn doubt(&self) -> Result<Doubt, FieldError> {
+        let meta: DoubtMeta = self.json("doubt")?;
+        let reason = |code: String| EndReason::parse(&code).ok_or(FieldError("doubt"));
+        Ok(Doubt {
+            slot: meta.slot,
+            generation: meta.generation,
+            lasted: Duration::from_millis(meta.lasted),
+            heard_at: Timestamp::from_millis(meta.heard_at),
+            why: meta.why.map(reason).transpose()?,
+            denied: meta.denied,
+            unspent_in: meta.unspent_in,
+        })
     }
 
     fn intent(&self) -> Result<Intent, FieldError> {

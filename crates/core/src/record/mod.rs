@@ -170,6 +170,26 @@ pub struct Intent {
     pub learning: bool,
 }
 
+/// The identity provider says that a session has ended, and is not believed at once: a cluster that has lost a node, or a
+/// provider that just started, says so of sessions that live. While it lasts nothing is exchanged or spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Doubt {
+    /// Whose session is meant: the anchor's ([`Slot::Anchor`]), or the pair's (any other slot).
+    pub slot: Slot,
+    /// The generation that was asked about. What was said of another one is no evidence.
+    pub generation: Generation,
+    /// For how long every answer has been no. Time in which nobody asked, or nobody answered, does not count.
+    pub lasted: Duration,
+    /// When the last no was heard.
+    pub heard_at: Timestamp,
+    /// What a refusal of a refresh token gave as the reason.
+    pub why: Option<EndReason>,
+    /// Whether the access token was inactive as well while it should have lived.
+    pub denied: bool,
+    /// The store's life in which the doubt began, where the refresh token certainly was not spent by then.
+    pub unspent_in: Option<StoreEpoch>,
+}
+
 /// All that is kept for a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
@@ -227,6 +247,10 @@ pub struct Record {
     /// Since when the refresh token has been found dead without a reason. A moment is given to whoever may hold a newer
     /// pair that the store has lost.
     pub lost_since: Option<Timestamp>,
+    /// Set while the identity provider says that the session has ended.
+    pub doubt: Option<Doubt>,
+    /// When a signed logout token of the session was heard.
+    pub announced_at: Option<Timestamp>,
     /// When the pair is to be replaced. Until then a look at it is a probe and no more.
     pub renew_at: Option<Timestamp>,
     /// When the reconciler looks at it next; `None` for a tombstone.
@@ -234,12 +258,19 @@ pub struct Record {
 }
 
 impl Record {
+    /// The pair that a slot belongs to: the watched one, or the one that reads are served from.
+    pub fn pair_in(&self, slot: Slot) -> Option<&Pair> {
+        match slot {
+            Slot::Anchor => self.anchor.as_ref().map(|anchor| &anchor.pair),
+            Slot::Current | Slot::Spare => self.pair.as_ref(),
+        }
+    }
+
     /// The refresh token in a slot.
     pub fn slot(&self, slot: Slot) -> Option<&RefreshSlot> {
         match slot {
-            Slot::Current => self.pair.as_ref().map(|pair| &pair.refresh),
             Slot::Spare => self.spare.as_ref(),
-            Slot::Anchor => self.anchor.as_ref().map(|anchor| &anchor.pair.refresh),
+            Slot::Current | Slot::Anchor => self.pair_in(slot).map(|pair| &pair.refresh),
         }
     }
 
@@ -291,12 +322,18 @@ impl Record {
             session_ends_at: held.session_ends_at,
             failures: 0,
             lost_since: None,
+            doubt: None,
             renew_at: held.renew_at,
             due_at: held.renew_at.or(held.due_at),
             // A tombstone that comes back to life is kept as long as the job was to be.
             keep_until: self.keep_until.max(held.keep_until),
             ..self.clone()
         }
+    }
+
+    /// The doubt that is about the pair it has now.
+    pub fn standing_doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref().filter(|doubt| doubt.generation == self.generation)
     }
 
     /// Whether a module may read this job's tokens.
@@ -309,6 +346,17 @@ impl Record {
         self.acquisition == Acquisition::Impersonate
     }
 
+    /// Leaves of a record that has ended what is told of it: whose it was, and why it ended. Nobody vouches for the terms of an
+    /// end. A child's names no readers: those who may read its parent were among them.
+    pub fn bury(&mut self) {
+        self.erase();
+        self.terms = None;
+        if self.parent.is_some() {
+            self.readers.clear();
+            self.account = None;
+        }
+    }
+
     /// Erases every secret.
     pub fn erase(&mut self) {
         self.pair = None;
@@ -316,5 +364,7 @@ impl Record {
         self.reserve.clear();
         self.anchor = None;
         self.intent = None;
+        self.doubt = None;
+        self.announced_at = None;
     }
 }

@@ -30,6 +30,7 @@ pub struct ClientConfig {
     pub(crate) scope_mappings: Vec<Role>,
     pub(crate) consent_required: bool,
     pub(crate) lightweight: bool,
+    pub(crate) gives_no_next_token: bool,
 }
 
 impl ClientConfig {
@@ -48,6 +49,7 @@ impl ClientConfig {
             scope_mappings: Vec::new(),
             consent_required: false,
             lightweight: false,
+            gives_no_next_token: false,
         }
     }
 
@@ -167,6 +169,13 @@ impl ClientConfig {
     #[must_use]
     pub fn lightweight(mut self, yes: bool) -> Self {
         self.lightweight = yes;
+        self
+    }
+
+    /// An answer to a refresh brings it no new refresh token (the client policy `suppress-refresh-token-rotation`).
+    #[must_use]
+    pub fn gives_no_next_token(mut self) -> Self {
+        self.gives_no_next_token = true;
         self
     }
 }

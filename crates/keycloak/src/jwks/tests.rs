@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokenvault_core::ports::ProofError;
 
-use super::VerifyingKey;
+use super::RealmKey;
 use crate::http::TransportFailure;
 use crate::testing::{Bench, KEY, OTHER_KEY, answer, good_claims, key_set};
 
@@ -105,7 +105,8 @@ async fn one_unreadable_key_does_not_hide_the_others() {
 
 #[test]
 fn keys_that_could_be_misused_are_not_read() {
-    assert!(VerifyingKey::read(&KEY.jwk()).is_some());
+    let usable = |jwk: &serde_json::Value| RealmKey::read(jwk).is_some_and(|key| key.verifying.is_some());
+    assert!(usable(&KEY.jwk()));
     let changed = |name: &str, value: serde_json::Value| {
         let mut jwk = KEY.jwk();
         jwk[name] = value;
@@ -122,6 +123,14 @@ fn keys_that_could_be_misused_are_not_read() {
         changed("kid", json!(null)),
         changed("kty", json!("EC")),
     ] {
-        assert!(VerifyingKey::read(&jwk).is_none(), "{jwk}");
+        assert!(!usable(&jwk), "{jwk}");
     }
+}
+
+#[test]
+fn a_coordinate_may_lack_the_zeros_it_begins_with_and_not_be_too_long() {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    assert_eq!(super::number(&URL_SAFE_NO_PAD.encode([7]), 3), Some(vec![0, 0, 7]));
+    assert_eq!(super::number(&URL_SAFE_NO_PAD.encode([0, 7]), 1), None);
 }

@@ -177,6 +177,70 @@ async fn a_redirect_is_an_answer_and_not_followed() {
     assert_eq!(target.requests.load(Ordering::SeqCst), 0);
 }
 
+/// A server that answers at first and then, on the connections it has, never again; on new ones it does.
+async fn freezing() -> (SocketAddr, tokio::sync::watch::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (freeze, frozen) = tokio::sync::watch::channel(());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut frozen = frozen.clone();
+            frozen.mark_unchanged();
+            tokio::spawn(async move {
+                loop {
+                    read_request(&mut stream).await;
+                    if frozen.has_changed().unwrap_or(true) {
+                        // It still takes what comes.
+                        let mut rest = Vec::new();
+                        drop(stream.read_to_end(&mut rest).await);
+                        std::future::pending::<()>().await;
+                    }
+                    stream.write_all(&plain("{}")).await.unwrap();
+                }
+            });
+        }
+    });
+    (address, freeze)
+}
+
+#[tokio::test]
+async fn connections_that_do_not_answer_are_left_and_those_to_other_addresses_are_kept() {
+    let (address, freeze) = freezing().await;
+    let (other, _as_it_is) = freezing().await;
+    let left = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&left);
+    let settings =
+        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_millis(500), ..HttpSettings::default() };
+    let told = Arc::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let client = ReqwestClient::telling(&settings, told).unwrap();
+    assert!(client.send(request("http", other)).await.is_ok());
+    let before = client.0.of(&request("http", other).url);
+    let send = || client.send(request("http", address));
+    let (one, two, three) = tokio::join!(send(), send(), send());
+    assert!(one.is_ok() && two.is_ok() && three.is_ok(), "three connections stand");
+
+    freeze.send_replace(());
+
+    assert_eq!(client.send(request("http", address)).await.err(), Some(TransportFailure::Timeout));
+    assert!(client.send(request("http", address)).await.is_ok(), "the two others are left with it");
+    assert_eq!(left.load(Ordering::SeqCst), 1);
+    assert!(client.send(request("http", other)).await.is_ok());
+    assert!(Arc::ptr_eq(&before, &client.0.of(&request("http", other).url)));
+}
+
+#[tokio::test]
+async fn one_slow_answer_among_others_is_no_reason_to_leave() {
+    let (address, _as_it_is) = freezing().await;
+    let client = client(|settings| settings.request_timeout = Duration::from_millis(300));
+    let (url, pool) = (request("http", address).url, client.0.of(&request("http", address).url));
+    let before = pool.answered();
+    assert!(client.send(request("http", address)).await.is_ok());
+    client.0.unanswered(&url, &pool, before);
+    assert!(Arc::ptr_eq(&pool, &client.0.of(&url)));
+}
+
 #[test]
 fn a_bundle_without_a_certificate_is_refused() {
     for bundle in [&b""[..], b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {

@@ -4,6 +4,8 @@
 -- ARGV  1 prefix of the shard's record keys   2 now (ms)   3 end of the lease (ms)   4 who asks   5 at most this many
 -- Answers a list of {member of the due set, fence, due (ms), names and values of the fields}.
 --
+-- What is renewed needs no more memory afterwards, so a full server is to let it (see write.lua).
+--
 -- The record keys are made of the shard's own prefix, so that they carry the same hash tag as KEYS[1].
 local due, prefix, now, lease_until, holder = KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local limit, claimed = tonumber(ARGV[5]), {}
@@ -12,6 +14,7 @@ while #claimed < limit do
   if #found == 0 then
     break
   end
+  redis.call('ZREM', due, '')
   for i = 1, #found, 2 do
     local member, job = found[i], prefix .. found[i]
     if redis.call('EXISTS', job) == 0 then -- it has expired

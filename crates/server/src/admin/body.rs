@@ -74,6 +74,9 @@ pub(super) struct JobDetailBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     leased_until: Option<String>,
+    /// For how many seconds the identity provider has been saying that its session is over, where that is still doubted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doubted_for: Option<u64>,
     /// Failures since the last success.
     failures: u32,
     /// Unspent refresh tokens it could fall back upon.
@@ -147,6 +150,7 @@ impl From<&Stored> for JobDetailBody {
             renew_at: record.renew_at.map(text),
             due_at: record.due_at.map(text),
             leased_until: stored.leased_until.map(text),
+            doubted_for: record.standing_doubt().map(|doubt| doubt.lasted.as_secs()),
             failures: record.failures,
             spares: record.spare.iter().count() + record.reserve.len(),
             spend_open: record.intent.is_some(),

@@ -164,6 +164,8 @@ pub fn limits() -> tls::Limits {
         handshake_timeout: HANDSHAKE_TIMEOUT,
         header_timeout: HEADER_TIMEOUT,
         idle_timeout: IDLE_TIMEOUT,
+        write_timeout: tls::WRITE_TIMEOUT,
+        answer_timeout: REQUEST_TIMEOUT + tls::WRITE_TIMEOUT,
         heads: tls::Heads::Whole,
     }
 }

@@ -192,6 +192,8 @@ fn stored(job: &str) -> Stored {
         account: None,
         terms: None,
         lost_since: None,
+        doubt: None,
+        announced_at: None,
         renew_at: Some(NOW + Duration::from_secs(150)),
         due_at: Some(NOW + Duration::from_secs(150)),
     };

@@ -66,10 +66,10 @@ impl Hints {
         let meant = self.meant(tenant, token);
         let now = self.parts.clock.now();
         let settled = now + SETTLED;
-        let jobs = self.hasten(tenant, &meant, (now + FIRST_LOOK, settled)).await?;
+        let jobs = self.announce(tenant, &meant, now, (now + FIRST_LOOK, settled)).await?;
         // A session without jobs may be getting one right now; then the registration's own look at Keycloak decides.
         if jobs > 0 {
-            self.look_again(tenant.clone(), meant, settled);
+            self.look_again(tenant.clone(), meant, now, settled);
         }
         Ok(jobs)
     }
@@ -90,18 +90,25 @@ impl Hints {
         Meant::Nothing
     }
 
-    async fn hasten(
+    async fn announce(
         &self,
         tenant: &TenantId,
         meant: &Meant,
+        heard_at: Timestamp,
         (due, renew): (Timestamp, Timestamp),
     ) -> Result<usize, StoreError> {
         let keys = self.jobs(meant).await?.into_iter().map(|job| JobKey::new(tenant.clone(), job));
         let keys: Vec<JobKey> = keys.collect();
         let count = keys.len();
         let store = &self.parts.store;
-        let hastened = futures::stream::iter(keys).map(|key| async move { store.hasten(&key, due, renew).await });
-        hastened.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        let announced = futures::stream::iter(keys).map(|key| async move {
+            match meant {
+                // Which of the user's sessions is over is not said: those that live are not to be given up at the first no.
+                Meant::User(..) => store.hasten(&key, due, renew).await,
+                _ => store.announce(&key, heard_at, due, renew).await,
+            }
+        });
+        announced.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
         Ok(count)
     }
 
@@ -126,7 +133,7 @@ impl Hints {
         Ok(jobs)
     }
 
-    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant, settled: Timestamp) {
+    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant, heard_at: Timestamp, settled: Timestamp) {
         let Ok(place) = Arc::clone(&self.followed).try_acquire_owned() else {
             tracing::warn!(%tenant, "too many logouts at once; the jobs of this one are looked at only once");
             return;
@@ -135,18 +142,18 @@ impl Hints {
         tokio::spawn(async move {
             let _place = place;
             let stop = this.stop.clone();
-            stop.run_until_cancelled(this.looks(&tenant, &meant, settled)).await;
+            stop.run_until_cancelled(this.looks(&tenant, &meant, heard_at, settled)).await;
         });
     }
 
     /// The first look is due in the store by now and needs only the tap; the others are made due here. A job that is being
     /// renewed at the moment, or whose session still seemed to live, is met by the next of them.
-    async fn looks(&self, tenant: &TenantId, meant: &Meant, settled: Timestamp) {
+    async fn looks(&self, tenant: &TenantId, meant: &Meant, heard_at: Timestamp, settled: Timestamp) {
         tokio::time::sleep(FIRST_LOOK).await;
         self.parts.wake.due();
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
-            match self.hasten(tenant, meant, (self.parts.clock.now(), settled)).await {
+            match self.announce(tenant, meant, heard_at, (self.parts.clock.now(), settled)).await {
                 Ok(0) => return,
                 Ok(_) => self.parts.wake.due(),
                 Err(error) => {

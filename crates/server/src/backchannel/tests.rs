@@ -108,6 +108,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 10,
         max_jobs_per_user: 1_000,
+        max_records_per_module: 100_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: [client("legacy")].into(),
         renewal: Settings::default(),
@@ -168,7 +169,7 @@ impl Stage {
     async fn job(&self, name: &str, sid: &str, client_id: &str) {
         let key = key(name);
         let session = session(sid, client_id);
-        self.store.join_session(&session, &key.job, NOON + Duration::from_hours(1)).await.expect("an entry");
+        self.store.enter_session(&session, &key.job, NOON + Duration::from_hours(1)).await.expect("an entry");
         let user = UserId::parse("user-1").expect("a user");
         self.store.add_to_user(&user, &key, NOON + Duration::from_hours(1)).await.expect("an entry");
         let session = SessionRef { sid: session.sid, client: session.client, incarnation: Incarnation(0) };
@@ -198,6 +199,8 @@ impl Stage {
             account: None,
             terms: None,
             lost_since: None,
+            doubt: None,
+            announced_at: None,
             renew_at: None,
             due_at: Some(NOON + LATER),
         };

@@ -47,6 +47,8 @@ impl Check {
         self.counted("max_concurrent_requests", server.max_concurrent_requests);
         self.holds("caller_rate", server.caller_rate > 0, "must be at least 1");
         self.holds("caller_burst", server.caller_burst > 0, "must be at least 1");
+        self.holds("register_rate", server.register_rate > 0, "must be at least 1");
+        self.holds("register_burst", server.register_burst > 0, "must be at least 1");
         self.counted("caller_concurrency", server.caller_concurrency);
         self.holds("max_body", server.max_body >= 16 * 1024, "must be at least 16384: two tokens must fit");
         self.holds("default_wait", server.default_wait <= server.max_wait, "must not be above `max_wait`");
@@ -96,6 +98,8 @@ impl Check {
         self.counted("concurrency", renewal.concurrency);
         self.positive("poll_interval", renewal.poll_interval);
         self.positive("probe_interval", renewal.probe_interval);
+        let doubt = Duration::from_secs(1)..=Duration::from_mins(10);
+        self.holds("doubt", doubt.contains(&renewal.doubt), "must be from 1 to 600");
         self.positive("quarantine", renewal.quarantine);
         self.positive("retry_min", renewal.retry_min);
         self.holds("retry_max", renewal.retry_max >= renewal.retry_min, "must not be below `retry_min`");

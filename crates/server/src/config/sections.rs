@@ -51,6 +51,10 @@ pub struct Server {
     pub caller_rate: u32,
     /// Requests of one module at once, after a pause.
     pub caller_burst: u32,
+    /// Registrations a second of one module at this replica, of its requests; more are answered 429.
+    pub register_rate: u32,
+    /// Registrations of one module at once, after a pause.
+    pub register_burst: u32,
     /// Requests of one module under way at a time, those that wait for a renewal included.
     pub caller_concurrency: usize,
     /// A request body's limit in bytes.
@@ -89,6 +93,8 @@ impl Default for Server {
             max_concurrent_requests: 4096,
             caller_rate: 10_000,
             caller_burst: 20_000,
+            register_rate: 500,
+            register_burst: 5_000,
             caller_concurrency: 1024,
             max_body: 64 * 1024,
             default_min_ttl: Duration::from_secs(10),
@@ -250,6 +256,9 @@ pub struct Renewal {
     /// How long a session is believed to live without being asked about, where its tokens are renewed more seldom.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub probe_interval: Duration,
+    /// For how long every answer of Keycloak's must be no before a session is believed to be over.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub doubt: Duration,
     /// How long a refresh token whose answer was lost is left alone.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub quarantine: Duration,
@@ -275,6 +284,7 @@ impl Default for Renewal {
             concurrency: 32,
             poll_interval: Duration::from_millis(250),
             probe_interval: Duration::from_mins(5),
+            doubt: Duration::from_secs(75),
             quarantine: Duration::from_secs(30),
             retry_min: Duration::from_millis(250),
             retry_max: Duration::from_secs(30),

@@ -57,6 +57,8 @@ pub struct Tenant {
     pub max_children: usize,
     /// Jobs of one user at a time, children included.
     pub max_jobs_per_user: usize,
+    /// Records that one module may have, its jobs and what is left of those that have ended.
+    pub max_records_per_module: usize,
     /// The realm's `refreshTokenMaxReuse`.
     pub refresh_token_max_reuse: u32,
 }
@@ -125,6 +127,7 @@ pub(super) struct Keys {
     max_job_life: Option<Duration>,
     max_children: usize,
     max_jobs_per_user: usize,
+    max_records_per_module: usize,
     refresh_token_max_reuse: u32,
     /// Of `[keycloak]` alone, and taken out of it before a tenant is read.
     #[allow(dead_code, reason = "it is here to be known")]
@@ -156,6 +159,7 @@ impl Default for Keys {
             max_job_life: None,
             max_children: 1000,
             max_jobs_per_user: 5000,
+            max_records_per_module: 100_000,
             refresh_token_max_reuse: 0,
             tenants_file: None,
         }
@@ -217,6 +221,7 @@ pub(super) fn read(merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tena
             max_job_life: keys.max_job_life.unwrap_or(keys.default_job_life),
             max_children: keys.max_children,
             max_jobs_per_user: keys.max_jobs_per_user,
+            max_records_per_module: keys.max_records_per_module,
             refresh_token_max_reuse: keys.refresh_token_max_reuse,
         }),
         _ => Err(found.list),
@@ -262,6 +267,7 @@ impl Findings<'_> {
             self.check(key, !value.is_zero(), "must be more than 0");
         }
         self.check("max_jobs_per_user", keys.max_jobs_per_user > 0, "must be at least 1");
+        self.check("max_records_per_module", keys.max_records_per_module > 0, "must be at least 1");
         // Who holds a user's short access token must not come by a session that outlives the logout by saying nothing.
         self.check(
             "default_acquisition",

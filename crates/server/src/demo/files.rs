@@ -154,6 +154,7 @@ cert_file = "vault.pem"
 key_file = "vault.key"
 client_ca_file = "ca.pem"
 shutdown_grace = 5
+max_connections = 256 # a terminal may not open many files
 
 [management]
 listen = {management}

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokenvault_keycloak::Unlearnt;
 
 use super::Report;
 use super::keycloak::{AGAIN, Realm, mapping};
@@ -23,10 +24,16 @@ pub(super) async fn examine(
 ) -> Vec<Client> {
     let (check, realm) = ("accepted-client", view.realm);
     let mut clients = Vec::new();
+    let keys = Keys::learn(view).await.unwrap_or_else(|error| {
+        let remedy =
+            "see in the realm's settings, under keys, that none signs with Ed448 or with RSA of less than 2048 bits";
+        report.unknown(check, realm.name(), format!("the realm's keys: {error}"), remedy);
+        Keys::default()
+    });
     for name in &realm.tenant.accepted_clients {
         match view.client(name.as_str()).await {
             Ok(Some(client)) => {
-                proofs(realm, &client, vault, settings, report);
+                proofs(realm, &client, vault, (settings, &keys), report);
                 let own = client.seconds("access.token.lifespan");
                 if let Some(life) = own.or_else(|| settings["accessTokenLifespan"].as_u64()) {
                     age(realm, &client.name, Duration::from_secs(life), report);
@@ -55,10 +62,10 @@ pub(super) async fn examine(
 }
 
 /// Whether a registration with a token of the client's can succeed.
-fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, settings: &Value, report: &mut Report) {
+fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, (settings, keys): (&Value, &Keys), report: &mut Report) {
     let (check, name) = ("accepted-client", client.name.as_str());
     let problems =
-        [unusable(client, settings), audience(realm, client), claim(realm, client), source(realm, client, vault)];
+        [unusable(client, settings, keys), audience(realm, client), claim(realm, client), source(realm, client, vault)];
     let (before, claim) = (report.lines.len(), realm.tenant.user_id_claim.as_str());
     for (finding, remedy) in problems.into_iter().flatten() {
         report.hazard(
@@ -77,7 +84,28 @@ fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, settings: &Value, 
 
 type Problem = Option<(String, String)>;
 
-fn unusable(client: &Client, settings: &Value) -> Problem {
+/// With which keys the realm signs.
+#[derive(Default)]
+struct Keys {
+    /// The key of each algorithm that new tokens are signed with, by Keycloak's ids of them.
+    active: Value,
+    /// Those that the vault cannot verify with.
+    unusable: BTreeSet<String>,
+}
+
+impl Keys {
+    async fn learn(view: &View<'_>) -> Result<Self, Unlearnt> {
+        let unusable = view.realm.inspector.unusable_keys().await?;
+        let active = view.get("/keys").await?["active"].take();
+        Ok(Self { active, unusable })
+    }
+
+    fn are_usable_for(&self, algorithm: &str) -> bool {
+        self.active[algorithm].as_str().is_none_or(|kid| !self.unusable.contains(kid))
+    }
+}
+
+fn unusable(client: &Client, settings: &Value, keys: &Keys) -> Problem {
     let algorithm = match client.attribute("access.token.signed.response.alg") {
         "" => settings["defaultSignatureAlgorithm"].as_str().unwrap_or_default(),
         own => own,
@@ -90,6 +118,14 @@ fn unusable(client: &Client, settings: &Value) -> Problem {
     } else if algorithm.starts_with("HS") {
         let finding = format!("has its tokens signed with {algorithm}, which only Keycloak can verify");
         Some((finding, "choose RS256, PS256, ES256 or EdDSA as its \"Access token signature algorithm\"".to_owned()))
+    } else if !keys.are_usable_for(algorithm) {
+        let finding = format!(
+            "has its tokens signed with {algorithm} by a key that the vault cannot use (Ed448, or RSA of less than 2048 bits)"
+        );
+        Some((
+            finding,
+            "give the realm a key of another kind for it, with a higher priority: Ed25519, or 2048 bits".to_owned(),
+        ))
     } else {
         None
     }

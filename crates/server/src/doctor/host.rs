@@ -9,9 +9,6 @@ use crate::admin::Operators;
 use crate::callers::{Policy, Roster as _};
 use crate::config::{Config, ConfigError};
 
-/// Beside connections of modules: Redis, Keycloak, files, the runtime's own.
-const SPARE_FILES: u64 = 256;
-
 pub(super) fn examine(config: &Config, report: &mut Report) {
     listeners(config, report);
     open_files(config, report);
@@ -61,13 +58,15 @@ fn is_shared([first, second, ..]: [u8; 4]) -> bool {
 }
 
 fn open_files(config: &Config, report: &mut Report) {
-    let needed = (config.server.max_connections as u64) + (config.redis.pool_size as u64) + SPARE_FILES;
+    let needed = crate::doors::needed(config);
     // `serve` takes as many as it may have.
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => report.hazard(
             "open-files",
             "ulimit -n",
-            format!("{limit} files may be open, and `server.max_connections` and the rest may need {needed}"),
+            format!(
+                "{limit} files may be open, and `server.max_connections`, the other listeners and the rest may need {needed}: fewer connections are taken",
+            ),
             "raise it where the vault is started (systemd: LimitNOFILE), or lower `server.max_connections`",
         ),
         limit => {

@@ -27,6 +27,7 @@ const CHECKS: &[&str] = &[
     "lease",
     "min-ttl",
     "keycloak-exchange",
+    "introspection",
     "lightweight",
     "audience",
     "keycloak-user-id",

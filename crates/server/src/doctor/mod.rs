@@ -8,6 +8,7 @@ mod files;
 mod host;
 mod impersonators;
 mod keycloak;
+mod limits;
 mod own_token;
 mod redis;
 mod sample;

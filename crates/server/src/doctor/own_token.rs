@@ -22,17 +22,41 @@ pub(super) async fn examine(realm: &Realm<'_>, account: &ServiceAccount, wanted:
     }
 }
 
-/// Whether the token leaves out what Keycloak knows of it.
+/// What Keycloak knows of the token, which tells whether it leaves something out. The vault asks so of its access tokens
+/// before a job ends for a dead refresh token.
 async fn lightweight(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) -> bool {
-    let check = "lightweight";
+    let (check, asks) = ("lightweight", "introspection");
+    let client = realm.tenant.client_id.as_str();
     let known = match realm.inspector.known_claims(account).await {
-        Ok(known) => known,
+        Ok(Some(known)) => known,
+        Ok(None) => {
+            let remedy = "see that \"Always use lightweight access token\" is off for the vault's client";
+            report.unknown(check, realm.name(), "its token could not be introspected", remedy);
+            if names(account, client) {
+                report.hazard(
+                    asks,
+                    realm.name(),
+                    "Keycloak calls the vault's own new token inactive, though it is for the vault's client: no proof would be found alive",
+                    "look at what stands between the vault and Keycloak: the token and the question about it came to Keycloak under different names, or to different servers that share no sessions. A frontend URL of the realm gives it one name",
+                );
+            } else {
+                report.unknown(
+                    asks,
+                    realm.name(),
+                    "Keycloak tells a client only of tokens that are for it",
+                    "see the line on the audience",
+                );
+            }
+            return false;
+        }
         Err(error) => {
             let remedy = "see that \"Always use lightweight access token\" is off for the vault's client";
             report.unknown(check, realm.name(), format!("its token could not be introspected: {error}"), remedy);
+            report.unknown(asks, realm.name(), error.to_string(), "see the line on reaching Keycloak, and try again");
             return false;
         }
     };
+    report.fine(asks, realm.name(), "Keycloak tells the vault whether its tokens live");
     let hides = REGULAR.iter().any(|claim| known.contains(*claim) && !account.claims.contains(*claim));
     if hides {
         report.hazard(
@@ -47,15 +71,19 @@ async fn lightweight(realm: &Realm<'_>, account: &ServiceAccount, report: &mut R
     hides
 }
 
+fn names(account: &ServiceAccount, client: &str) -> bool {
+    account.audience.iter().any(|name| name == client)
+}
+
 fn audience(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
     let (check, client) = ("audience", realm.tenant.client_id.as_str());
-    if account.audience.iter().any(|name| name == client) {
+    if names(account, client) {
         report.fine(check, realm.name(), format!("the vault's tokens are for {client}"));
     } else {
         report.hazard(
             check,
             realm.name(),
-            format!("the vault's tokens do not name {client} in `aud`: neither it nor its modules can have them introspected"),
+            format!("the vault's tokens do not name {client} in `aud`: neither it nor its modules can have them introspected, and a job whose refresh token is dead ends, though its access token may live"),
             format!("map the client's own name into its audience; {AGAIN}"),
         );
     }

@@ -9,7 +9,7 @@ use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
 use super::keycloak::{AGAIN, Realm, mapping};
 use super::view::{Client, Source, View};
-use super::{Report, accepted, impersonators, session, sizes, writable};
+use super::{Report, accepted, impersonators, limits, session, sizes, writable};
 
 /// The checks of this file and of those it calls; that on the age of proofs and that on clients that get tokens of anybody
 /// look at something without an administrator as well.
@@ -17,6 +17,7 @@ pub(super) const CHECKS: &[&str] = &[
     "rotation",
     "session-length",
     "session-idle",
+    "session-limit",
     "consent",
     "claims",
     "accepted-client",
@@ -80,6 +81,7 @@ pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: b
     }
     claims(realm, &vault, report);
     let accepted = accepted::examine(view, &vault, &settings, wanted, report).await;
+    limits::examine(view, &settings, &accepted, wanted, report).await;
     impersonators::examine(view, &settings, &accepted, report).await;
     let both: Vec<&Client> = accepted.iter().chain([&vault]).collect();
     writable::examine(view, &settings, &both, report).await;
@@ -87,8 +89,7 @@ pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: b
 }
 
 fn denied(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, why: &str, report: &mut Report) {
-    let remedy =
-        "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients and view-users";
+    let remedy = "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients, view-users and view-identity-providers";
     unseen(realm, account, wanted, (&format!("the realm's settings: {why}"), remedy), report);
 }
 

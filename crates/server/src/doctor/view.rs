@@ -119,6 +119,12 @@ impl Client {
         self.attribute(name).parse().ok().filter(|seconds| *seconds > 0)
     }
 
+    /// Keycloak's ids of the login flows that it has of its own instead of the realm's.
+    pub(super) fn own_flows(&self) -> impl Iterator<Item = &str> {
+        let own = self.settings["authenticationFlowBindingOverrides"].as_object();
+        own.into_iter().flatten().filter_map(|(_, id)| id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// Whether its access tokens carry only what mappers mark for them.
     pub(super) fn is_lightweight(&self) -> bool {
         self.attribute("client.use.lightweight.access.token.enabled") == "true"

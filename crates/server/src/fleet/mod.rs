@@ -128,6 +128,8 @@ impl Member {
                 _ => {}
             }
             silent = told.is_err();
+            let writable = self.parts.store.ready().await;
+            self.metrics.set_store_refuses_writes(writable.is_err_and(|error| error.is_refusal_to_write()));
             heard |= told.is_ok();
             self.metrics.set_paused(self.parts.standing.is_paused(self.parts.clock.now()));
             tokio::time::sleep(if heard { self.pace.rhythm } else { IMPATIENT }).await;

@@ -78,14 +78,14 @@ fn remedy(code: Code) -> &'static str {
         Code::ContentTooLarge => "A registration fits 64 KiB.",
         Code::UnsupportedMediaType => "Send the body as application/json.",
         Code::TokenRejected => {
-            "`check` names the check that the access token (or the refresh token that is to be adopted) failed. A new registration needs a live access token of the user's, issued to the client that users log in with."
+            "`check` names the check that the access token (or the refresh token that is to be adopted) failed. A new registration needs a live access token of the user's, issued to the client that users log in with. So does a later end, and a further reader, of a job that is there."
         }
         Code::Unsupported => {
-            "The detail says what the tenant does not support: the acquisition, a refresh_token without `adopt`, `on_logout` looser than the tenant's or than the job's, one more child or job than there may be, a child of a child. Some say more in `reason`."
+            "The detail says what the tenant does not support: the acquisition, a refresh_token without `adopt`, `on_logout` looser than the tenant's or than the job's, or another one than the parent's, another acquisition than the job's, one more child or job than there may be, a child of a child. Some say more in `reason`."
         }
         Code::ExpiresAtTooLate => "`latest` is the latest end this job may have.",
         Code::MinTtlUnsatisfiable => "`max_ttl` is the most that can be promised; ask for less.",
-        Code::TooManyRequests => "Slow down; Retry-After says for how long.",
+        Code::TooManyRequests => "Slow down; Retry-After says for how long. With a `reason`, it is not the rate.",
         Code::Internal => "Report it with the request id; the vault's log has more.",
         Code::IdpRejected => {
             "The identity provider refused the vault, or answered with a token that the vault does not take; `reason` says which. Sending it again does not help: somebody must look at the clients of the realm. `tokenvault doctor` finds most of it."

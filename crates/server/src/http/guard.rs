@@ -1,5 +1,5 @@
-//! What protects the process from its requests: a place for each, within its caller's share, a time-out, and a net under a
-//! panic.
+//! What protects the process from its requests: a place for each, within its caller's share, and its turn there, a time-out,
+//! and a net under a panic.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Guard {
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let Guard { app, callers, places } = guard;
     let share = callers.share(module_of(&app, &request).as_ref());
-    let held = match share.enter(app.clock.now()) {
+    let held = match share.enter(*request.method() == Method::PUT, app.clock.now()) {
         Ok(held) => held,
         Err(problem) => return problem.into_response(),
     };
@@ -55,7 +55,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
     };
     let answer = async {
         let _turn = if is_list(&request) { Some(share.list().await) } else { None };
-        next.run(request).await
+        share.in_turn(next.run(request)).await
     };
     match tokio::time::timeout(app.limits.request_timeout, answer).await {
         Ok(response) => response,

@@ -2,7 +2,8 @@
 //! the vault from all others. Callers that the policy does not know share one small allowance.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::http::Extensions;
@@ -15,7 +16,7 @@ use crate::bucket::Bucket;
 use crate::problem::{Code, Problem};
 
 /// Of all callers together that the policy does not know.
-const STRANGERS: Allowance = Allowance { rate: 20, burst: 40, concurrency: 8 };
+const STRANGERS: Allowance = Allowance { rate: 20, burst: 40, register_rate: 20, register_burst: 40, concurrency: 8 };
 
 /// What a caller is allowed at one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Allowance {
     pub rate: u32,
     /// Requests at once, after a pause.
     pub burst: u32,
+    /// Registrations a second, of those.
+    pub register_rate: u32,
+    /// Registrations at once, after a pause.
+    pub register_burst: u32,
     /// Requests under way at a time, those that wait for a renewal included.
     pub concurrency: usize,
 }
@@ -34,6 +39,14 @@ const BODIES: usize = 4 * 1024;
 
 /// Lists of one caller's that are read at a time; more wait for their turn. Each may read thousands of records.
 const LISTS: usize = 4;
+
+/// Requests of one caller that are worked on at a time, two for each processor; more wait for their turn. Whoever sends a
+/// thousand at once has its own requests wait, and not those of others behind them. While one of them waits for the store,
+/// another one is computed. How many processors there are is read from files, and so only once.
+static TURNS: LazyLock<usize> = LazyLock::new(|| 2 * std::thread::available_parallelism().map_or(1, NonZero::get));
+
+/// How long a request keeps its turn. One that takes longer waits for somebody else, and takes nothing from anybody.
+const TURN: Duration = Duration::from_millis(10);
 
 /// The places a request holds; given back with the last copy. Work that outlives its request takes a copy along, or a
 /// caller that hangs up would have more under way than it may.
@@ -91,7 +104,10 @@ pub(super) struct CallerLimits {
 
 pub(super) struct Share {
     bucket: Bucket,
+    /// What is registered stays, also what has ended for a while: it has a rate of its own, and leaves reads theirs.
+    registrations: Bucket,
     places: Arc<Semaphore>,
+    turns: Semaphore,
     lists: Arc<Semaphore>,
     room: Room,
 }
@@ -100,18 +116,35 @@ impl Share {
     fn new(allowance: Allowance) -> Self {
         Self {
             bucket: Bucket::new(allowance.rate, allowance.burst),
+            registrations: Bucket::new(allowance.register_rate, allowance.register_burst),
             places: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
+            turns: Semaphore::new(*TURNS),
             lists: Arc::new(Semaphore::new(LISTS)),
             room: Room::default(),
         }
     }
 
     /// A place for one more request; held for as long as the request is under way.
-    pub(super) fn enter(&self, now: Timestamp) -> Result<OwnedSemaphorePermit, Problem> {
+    pub(super) fn enter(&self, registers: bool, now: Timestamp) -> Result<OwnedSemaphorePermit, Problem> {
         let many = |detail: &str, after: Duration| Problem::new(Code::TooManyRequests, detail).retry_after(after);
+        if registers {
+            let taken = self.registrations.take(now);
+            taken.map_err(|wait| many("The caller registers too many jobs.", whole_seconds(wait)))?;
+        }
         self.bucket.take(now).map_err(|wait| many("The caller sends too many requests.", whole_seconds(wait)))?;
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| many("The caller has too many requests under way.", Duration::from_secs(1)))
+    }
+
+    /// Does a request's work when it is its turn, after those of the caller that came before.
+    pub(super) async fn in_turn<T>(&self, work: impl Future<Output = T>) -> T {
+        let turn = self.turns.acquire().await.expect("nobody closes the semaphore");
+        let mut work = std::pin::pin!(work);
+        if let Ok(done) = tokio::time::timeout(TURN, &mut work).await {
+            return done;
+        }
+        drop(turn);
+        work.await
     }
 
     /// Room for the caller's large bodies.
@@ -159,30 +192,57 @@ mod tests {
     }
 
     fn limits() -> CallerLimits {
-        CallerLimits::new(Allowance { rate: 1, burst: 3, concurrency: 2 })
+        CallerLimits::new(Allowance { rate: 1, burst: 3, register_rate: 1, register_burst: 2, concurrency: 2 })
     }
 
     #[test]
     fn a_caller_that_used_up_its_rate_takes_nothing_from_another() {
         let (limits, greedy) = (limits(), module("greedy"));
         for _ in 0..3 {
-            drop(limits.share(Some(&greedy)).enter(NOON).expect("within the burst"));
+            drop(limits.share(Some(&greedy)).enter(false, NOON).expect("within the burst"));
         }
-        let problem = limits.share(Some(&greedy)).enter(NOON).expect_err("beyond it");
+        let problem = limits.share(Some(&greedy)).enter(false, NOON).expect_err("beyond it");
         assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
-        assert!(limits.share(Some(&module("other"))).enter(NOON).is_ok());
-        assert!(limits.share(None).enter(NOON).is_ok());
-        assert!(limits.share(Some(&greedy)).enter(NOON + Duration::from_secs(1)).is_ok());
+        assert!(limits.share(Some(&module("other"))).enter(false, NOON).is_ok());
+        assert!(limits.share(None).enter(false, NOON).is_ok());
+        assert!(limits.share(Some(&greedy)).enter(false, NOON + Duration::from_secs(1)).is_ok());
+    }
+
+    #[test]
+    fn a_caller_that_used_up_its_registrations_goes_on_reading() {
+        let (limits, greedy) = (limits(), module("greedy"));
+        for _ in 0..2 {
+            drop(limits.share(Some(&greedy)).enter(true, NOON).expect("within the burst"));
+        }
+        let problem = limits.share(Some(&greedy)).enter(true, NOON).expect_err("beyond it");
+        assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
+        assert!(limits.share(Some(&greedy)).enter(false, NOON).is_ok(), "what was refused took nothing from reads");
+        assert!(limits.share(Some(&module("other"))).enter(true, NOON).is_ok());
     }
 
     #[test]
     fn a_request_under_way_holds_its_place_until_it_is_answered() {
         let (limits, module) = (limits(), module("waiting"));
-        let first = limits.share(Some(&module)).enter(NOON).expect("a place");
-        let _second = limits.share(Some(&module)).enter(NOON).expect("a place");
-        assert!(limits.share(Some(&module)).enter(NOON).is_err());
+        let first = limits.share(Some(&module)).enter(false, NOON).expect("a place");
+        let _second = limits.share(Some(&module)).enter(false, NOON).expect("a place");
+        assert!(limits.share(Some(&module)).enter(false, NOON).is_err());
         drop(first);
-        assert!(limits.share(Some(&module)).enter(NOON + Duration::from_secs(5)).is_ok());
+        assert!(limits.share(Some(&module)).enter(false, NOON + Duration::from_secs(5)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_of_one_caller_take_turns_and_no_turn_of_anothers() {
+        let limits = limits();
+        let (greedy, other) = (limits.share(Some(&module("greedy"))), limits.share(Some(&module("other"))));
+        let slow = || greedy.in_turn(std::future::pending::<()>());
+        let mut slow: futures::stream::FuturesUnordered<_> = (0..*TURNS).map(|_| slow()).collect();
+        assert!(futures::poll!(futures::StreamExt::next(&mut slow)).is_pending(), "all turns are taken");
+        let mut next = std::pin::pin!(greedy.in_turn(async {}));
+        assert!(futures::poll!(&mut next).is_pending(), "it waits for its turn");
+        assert!(futures::poll!(std::pin::pin!(other.in_turn(async {}))).is_ready(), "another's turns are its own");
+        tokio::time::advance(TURN).await;
+        assert!(futures::poll!(futures::StreamExt::next(&mut slow)).is_pending(), "they go on without their turns");
+        assert!(futures::poll!(&mut next).is_ready());
     }
 
     #[test]
@@ -201,7 +261,7 @@ mod tests {
     #[test]
     fn strangers_share_one_small_allowance() {
         let limits = limits();
-        let admitted = (0..100).filter(|_| limits.share(None).enter(NOON).is_ok()).count();
+        let admitted = (0..100).filter(|_| limits.share(None).enter(false, NOON).is_ok()).count();
         assert_eq!(admitted, usize::try_from(STRANGERS.burst).expect("a few"));
     }
 }

@@ -115,6 +115,8 @@ impl From<&crate::config::Server> for Limits {
             caller: Allowance {
                 rate: server.caller_rate,
                 burst: server.caller_burst,
+                register_rate: server.register_rate,
+                register_burst: server.register_burst,
                 concurrency: server.caller_concurrency,
             },
             default_wait: server.default_wait,

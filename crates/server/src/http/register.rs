@@ -73,9 +73,10 @@ pub(super) struct RegisterBody {
     acquisition: Option<AcquisitionBody>,
     /// The job whose pair is to be shared: by its registrar, or by a module that may read it.
     parent_job_id: Option<String>,
-    /// Modules that may read beside the registrar.
+    /// Modules that may read beside the registrar. For a job that is there, without the member they stay as they are.
     #[schema(max_items = 64)]
     readers: Option<Vec<String>>,
+    /// A child's is its parent's.
     on_logout: Option<OnLogoutBody>,
     /// The hard end of the job, RFC 3339.
     #[schema(format = "date-time")]
@@ -151,6 +152,8 @@ impl RegisterBody {
             }
             _ => {}
         }
+        // An empty list takes all readers out of a job that is there; without one they stay.
+        let asked = self.readers.is_some();
         let readers = self.readers.unwrap_or_default();
         if readers.len() > MAX_READERS {
             return Err(invalid(format!("readers names at most {MAX_READERS} modules.")));
@@ -171,7 +174,7 @@ impl RegisterBody {
                 AcquisitionBody::Adopt => Acquisition::Adopt,
             }),
             parent_job_id: self.parent_job_id.map(|id| job_id(&id)).transpose()?,
-            readers: (!readers.is_empty()).then_some(named),
+            readers: asked.then_some(named),
             on_logout: self.on_logout.map(|on_logout| match on_logout {
                 OnLogoutBody::Continue => OnLogout::Continue,
                 OnLogoutBody::Revoke => OnLogout::Revoke,
@@ -194,7 +197,7 @@ pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
     params(("job_id" = String, Path, description = "The job execution id"), ("x-okapi-tenant" = Option<String>, Header, description = "The tenant, where the caller may use several")),
     request_body = RegisterBody,
     responses(
-        (status = 200, description = "The job was there already; its pair is untouched", body = JobBody),
+        (status = 200, description = "The job was there already; its pair is untouched. The same again, an earlier end and fewer readers need no proof; a later end and further readers do", body = JobBody),
         (status = 201, description = "The job was registered", body = JobBody),
         (status = "default", description = "A problem", body = super::openapi::ProblemBody, content_type = "application/problem+json"),
     )

@@ -16,7 +16,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
-pub use serve::serve;
+pub use serve::{MAX_CONNECTIONS, serve};
 
 use crate::telemetry::metrics::Metrics;
 

@@ -1,5 +1,6 @@
-//! The management listener: whoever may reach it is asked for no certificate, so nobody is given much. Probes and scrapers
-//! speak HTTP/1.1.
+//! The management listener: whoever may reach it is asked for no certificate, so nobody is given much: one request over
+//! HTTP/1.1, and little time for it. For a connection too many, the oldest of the busiest address is cut, and first of all
+//! one that has not asked for anything yet; so a probe gets in whatever else is about.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -14,34 +15,42 @@ use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// Connections at a time; more wait in the system's queue.
-const MAX_CONNECTIONS: usize = 512;
+use crate::tls::{Handshake, Handshakes, Patient};
+
+/// Connections at a time.
+pub const MAX_CONNECTIONS: usize = 128;
 const MAX_HEAD: usize = 16 * 1024;
-/// For a request's head, and between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a request's head.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// For the other side to take something of its answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For all of a connection. A look at all parts takes some seconds where they do not answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two attempts when the system has no more file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stop`, then lets the requests in hand finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    let (http, open) = (http(), TaskTracker::new());
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let next = async || {
-        let slot = Arc::clone(&slots).acquire_owned().await.expect("nobody closes the semaphore");
-        (listener.accept().await, slot)
-    };
-    while let Some((accepted, slot)) = stop.run_until_cancelled(next()).await {
+/// Serves until `stop`, then lets the requests in hand finish. Holds so many connections at most.
+pub async fn serve(listener: TcpListener, router: Router, most: usize, stop: CancellationToken) {
+    let (http, open, places) = (http(), TaskTracker::new(), Handshakes::new(most));
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
+                let place = Arc::new(places.begin(address.ip()));
                 let (http, router, stop) = (http.clone(), router.clone(), stop.clone());
                 open.spawn(async move {
-                    exchange(&http, stream, router, stop).await;
-                    drop(slot);
+                    let exchange = exchange(&http, stream, (router, Arc::clone(&place)), stop);
+                    tokio::select! {
+                        ended = tokio::time::timeout(TIMEOUT, exchange) => {
+                            if ended.is_err() {
+                                tracing::debug!(%address, "a connection took too long");
+                            }
+                        }
+                        () = place.cut() => {}
+                    }
                 });
             }
             Err(error) => {
@@ -56,16 +65,23 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 
 fn http() -> Builder {
     let mut builder = Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD).keep_alive(false);
     builder
 }
 
-async fn exchange(http: &Builder, stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn exchange(
+    http: &Builder,
+    stream: TcpStream,
+    (router, place): (Router, Arc<Handshake>),
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
+        place.greeted();
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { answer.await.map_err(|never: Infallible| never) }
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Patient::new(stream, WRITE_TIMEOUT));
+    let mut connection = pin!(http.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
@@ -88,7 +104,8 @@ mod tests {
     async fn said(head: String) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
-        let serving = tokio::spawn(serve(listener, Router::new().route("/", get(async || "up")), stop.clone()));
+        let router = Router::new().route("/", get(async || "up"));
+        let serving = tokio::spawn(serve(listener, router, MAX_CONNECTIONS, stop.clone()));
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.write_all(head.as_bytes()).await.ok();
         let mut said = vec![0; 1024];

@@ -34,7 +34,7 @@ impl Renewal<'_> {
         }
         let mut write = Write::between(before, after, self.reconciler.parts.attempt());
         write = if answer == Answer::Spent { write.answering(before) } else { write.under(self.lease) };
-        if before.terms != after.terms {
+        if before.terms != after.terms && after.terms.is_some() {
             write = write.on_terms_of(before);
         }
         if resting || matches!(after.state, State::Ended(_)) {

@@ -207,14 +207,13 @@ impl Reconciler {
 /// Puts a job back that has ended or vanished: its session and its user's list first, as at registration.
 async fn revive(parts: &Parts, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
     for session in record.session_keys() {
-        parts.store.join_session(&session, &record.key.job, record.keep_until).await?;
+        parts.store.enter_session(&session, &record.key.job, record.keep_until).await?;
     }
     parts.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
     // It may have been held since before its terms were vouched for.
     let vouched = record.terms.is_none().then(|| parts.vouched(record));
     let record = vouched.as_ref().unwrap_or(record);
     let created = parts.store.create(record, replaces, parts.attempt()).await?;
-    parts.settle(record).await;
     Ok(matches!(created, Created::Done | Created::AlreadyDone))
 }
 
@@ -259,6 +258,8 @@ mod tests {
             account: None,
             terms: None,
             lost_since: None,
+            doubt: None,
+            announced_at: None,
             renew_at: None,
             due_at: None,
         }

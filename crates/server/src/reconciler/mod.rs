@@ -7,9 +7,11 @@ mod commit;
 mod elsewhere;
 mod held;
 mod neighbours;
+mod outage;
 mod renew;
 mod send;
 mod spends;
+mod stranded;
 mod traffic;
 
 use std::sync::Arc;
@@ -27,7 +29,9 @@ use crate::entropy::roll;
 use crate::parts::Parts;
 use elsewhere::Waiting;
 use held::Held;
+use outage::Outages;
 use spends::SpendGate;
+use stranded::Stranded;
 use traffic::Traffic;
 
 /// How the reconciler works.
@@ -59,6 +63,8 @@ pub struct Reconciler {
     traffic: Arc<Traffic>,
     held: Held,
     waiting: Waiting,
+    outages: Outages,
+    stranded: Stranded,
     /// The store's life, as it was asked last.
     epoch: parking_lot::Mutex<Option<StoreEpoch>>,
     /// Clients whose own credentials were refused, and when that was last said.
@@ -79,6 +85,8 @@ impl Reconciler {
             traffic,
             held: Held::default(),
             waiting: Waiting::default(),
+            outages: Outages::default(),
+            stranded: Stranded::default(),
             epoch: parking_lot::Mutex::default(),
             rejected: parking_lot::Mutex::default(),
         })
@@ -110,6 +118,7 @@ impl Reconciler {
             return;
         }
         self.follow_tenants().await;
+        self.follow_outages().await;
         let first = usize::try_from(self.parts.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
         let shards: Vec<Shard> = Shard::all().collect();
         let order = shards.iter().cycle().skip(first).take(shards.len()).copied();
@@ -136,6 +145,7 @@ impl Reconciler {
         }
         if healthy {
             self.parts.observer.reconciled();
+            self.free_stranded().await;
         } else {
             self.held.doubt(self.parts.clock.now());
         }

@@ -2,53 +2,44 @@
 //!
 //! An access token from an earlier life of its client session, sent for exchange, ends the user's whole session. A client
 //! session is created anew only by somebody's exchange, and whoever exchanges has joined the session's entry before. So the
-//! entry is read before the probe and again right before the exchange: where it changed in between, the probe's answer is
-//! not believed, and while somebody is joining, nothing is exchanged.
+//! entry is looked at before the probe and again right before the exchange: where somebody has joined in between, the probe's
+//! answer is not believed, and while somebody is joining, nothing is exchanged. A renewal that is kept waiting by that holds the
+//! session, so that it does not wait for ever (`tokenvault_core::ports::HOLD`).
 
-use std::time::Duration;
-
-use tokenvault_core::ids::JobId;
 use tokenvault_core::policy::Round;
-use tokenvault_core::ports::{SessionEntry, StoreError};
+use tokenvault_core::ports::{SessionLook, StoreError};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
 use crate::parts::Parts;
 
-/// How long the exchange of a registration that vanished may still be under way.
-const JOINING: Duration = Duration::from_secs(30);
-
-/// The entries of the sessions a record's pair and its anchor live in, as far as they are shared.
+/// What was seen of the sessions a record's pair and its anchor live in, as far as they are shared.
 #[derive(PartialEq, Eq)]
-pub(super) struct Neighbours([Option<SessionEntry>; 2]);
+pub(super) struct Neighbours([Option<SessionLook>; 2]);
 
 impl Neighbours {
-    pub(super) async fn look(parts: &Parts, record: &Record) -> Result<Self, StoreError> {
+    pub(super) async fn look(parts: &Parts, record: &Record, now: Timestamp) -> Result<Self, StoreError> {
         let own = record.session.as_ref().filter(|_| !record.owns_session());
         let anchor = record.anchor.as_ref().map(|anchor| &anchor.session);
-        let mut entries = [None, None];
-        for (entry, session) in entries.iter_mut().zip([own, anchor]) {
+        // Until the pair is to be replaced nothing is exchanged, and where the tenant's client may not, nothing at all.
+        let exchanges = record.renew_at.is_none_or(|renew_at| renew_at <= now)
+            && parts.tenants.settings(&record.key.tenant).may_exchange;
+        let mut looks = [None, None];
+        for (look, session) in looks.iter_mut().zip([own, anchor]) {
             if let Some(session) = session {
-                *entry = parts.store.session(&record.session_key_of(session)).await?.map(sorted);
+                *look =
+                    parts.store.look_at_session(&record.session_key_of(session), &record.key.job, exchanges).await?;
             }
         }
-        Ok(Self(entries))
+        Ok(Self(looks))
     }
 
     /// Tells the round what is known.
-    pub(super) fn tell(&self, round: &mut Round, job: &JobId, now: Timestamp) {
-        let incarnation = |entry: &Option<SessionEntry>| entry.as_ref().map(|entry| entry.incarnation);
-        let joining = |entry: &Option<SessionEntry>| {
-            let mut joining = entry.iter().flat_map(|entry| &entry.joining);
-            joining.any(|(other, since)| other != job && now < *since + JOINING)
-        };
+    pub(super) fn tell(&self, round: &mut Round) {
+        let incarnation = |look: &Option<SessionLook>| look.as_ref().map(|look| look.incarnation);
+        let joining = |look: &Option<SessionLook>| look.as_ref().is_some_and(|look| look.joining);
         let [own, anchor] = &self.0;
         (round.incarnation, round.anchor_incarnation) = (incarnation(own), incarnation(anchor));
         (round.joining, round.anchor_joining) = (joining(own), joining(anchor));
     }
-}
-
-fn sorted(mut entry: SessionEntry) -> SessionEntry {
-    entry.jobs.sort_unstable();
-    entry
 }

@@ -13,6 +13,7 @@ use super::neighbours::Neighbours;
 use super::traffic::Pass;
 use crate::entropy::roll;
 use crate::journal::{Act, Actor, Entry};
+use crate::parts::DoubtOutcome;
 use crate::tenants::TenantRules;
 
 /// More steps than any plan takes; a guard against a plan that does not end.
@@ -49,23 +50,34 @@ impl Reconciler {
             tracing::info_span!("renew", tenant = %record.key.tenant, job = %record.key.job, fence = %lease.fence);
         let record = match self.newest(record).await {
             Ok(record) => record,
-            Err(error) => return tracing::warn!(%error, "the renewal was given up"),
+            Err(error) => {
+                tracing::warn!(%error, "the renewal was given up");
+                return self.stranded.add(lease);
+            }
         };
         let dies_at = record.pair.as_ref().map(|pair| pair.access_expires_at);
         let (now, patience) = (self.parts.clock.now(), self.options.lease / 3);
         let Some(pass) = self.traffic.enter(&record.key.tenant, dies_at, now, patience).await else {
             return self.put_back(&record, &lease).await;
         };
+        let late = record.renew_at.is_none_or(|renew_at| renew_at <= now).then_some(now);
         let round = Renewal { reconciler: self, rules: &rules, lease: &lease, pass: &pass };
         let logged = tracing::Instrument::instrument(round.run(record), span.clone());
         let result = tracing::Instrument::instrument(logged, crate::telemetry::traces::renewal()).await;
         let _entered = span.enter();
+        // One that takes no writes is there: what it refused would be refused again at once.
+        let stranded = matches!(&result, Err(GivenUp::Store(error)) if !error.is_refusal_to_write());
         match result {
             Ok(()) => {}
             Err(GivenUp::Store(error)) => tracing::warn!(%error, "the renewal was given up"),
             Err(reason) => tracing::info!(%reason, "the renewal was given up"),
         }
+        // Only now is it no longer in hand, and can be made due.
+        self.outages.note(&lease.key, pass.heard(), late, self.parts.clock.now());
         self.parts.wake.renewed(&lease.key);
+        if stranded {
+            self.stranded.add(lease);
+        }
     }
 
     /// Gives back a record that found no place: its tenant's Keycloak is slow, and others are not to wait for it.
@@ -103,9 +115,9 @@ pub(super) struct Renewal<'a> {
 impl Renewal<'_> {
     async fn run(&self, record: Record) -> Result<(), GivenUp> {
         let parts = &self.reconciler.parts;
-        let mut known = Neighbours::look(parts, &record).await?;
+        let mut known = Neighbours::look(parts, &record, parts.clock.now()).await?;
         let mut progress = Progress::begin(record, None);
-        known.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
+        known.tell(&mut progress.round);
         let mut place = None;
         for _ in 0..MOST_STEPS {
             let settings = self.settings(&progress.record);
@@ -186,18 +198,19 @@ impl Renewal<'_> {
     /// and it is to be probed again.
     async fn joined(&self, known: &mut Neighbours, progress: &mut Progress, slot: Slot) -> Result<bool, StoreError> {
         let parts = &self.reconciler.parts;
-        let now = Neighbours::look(parts, &progress.record).await?;
+        let now = Neighbours::look(parts, &progress.record, parts.clock.now()).await?;
         if now == *known {
             return Ok(false);
         }
         progress.round.look_again(slot);
-        now.tell(&mut progress.round, &self.lease.key.job, parts.clock.now());
+        now.tell(&mut progress.round);
         *known = now;
         Ok(true)
     }
 
     /// Tells whoever watches what became of the job, and does what follows from its end.
     async fn tell(&self, before: &Record, after: &Record) {
+        self.tell_doubt(before, after);
         match (before.state, after.state) {
             (State::Active, State::Suspended(why)) => {
                 self.reconciler.parts.observer.suspended(why);
@@ -207,6 +220,26 @@ impl Renewal<'_> {
             (State::Suspended(_), State::Active) => tracing::info!("the job goes on"),
             (_, State::Ended(reason)) => self.finished(before, after, reason).await,
             (before_it, State::Releasing(reason)) if before_it.is_live() => self.finished(before, after, reason).await,
+            _ => {}
+        }
+    }
+
+    /// Tells when it became doubtful whether the session lives, and how that ended.
+    fn tell_doubt(&self, before: &Record, after: &Record) {
+        let observer = &self.reconciler.parts.observer;
+        match (&before.doubt, &after.doubt, after.state.is_live()) {
+            (None, Some(_), _) => {
+                observer.doubt(DoubtOutcome::Begun);
+                tracing::info!(
+                    seconds = self.rules.renewal.doubt.as_secs(),
+                    "Keycloak says that the session is over; it is asked again before the job ends"
+                );
+            }
+            (Some(_), None, true) => {
+                observer.doubt(DoubtOutcome::Lifted);
+                tracing::info!("the session lives after all");
+            }
+            (Some(_), None, false) => observer.doubt(DoubtOutcome::Confirmed),
             _ => {}
         }
     }
@@ -288,6 +321,7 @@ impl Renewal<'_> {
         {
             tracing::warn!(%error, "the end of a client session could not be noted");
         }
+        parts.recount(before, after).await;
         if let State::Ended(_) = after.state {
             parts.retire(before).await;
         }
@@ -301,12 +335,15 @@ impl Renewal<'_> {
         | Outcome::Revoked(Err(CallError::NoAnswer(_))) = outcome
         {
             self.pass.trouble();
+        } else if code(outcome).is_some() {
+            self.pass.answer();
         }
         if let Outcome::Failed(GrantError::Refused(Refusal::ClientRejected))
         | Outcome::Probed(Err(CallError::Refused(Refusal::ClientRejected))) = outcome
         {
             self.reconciler.complain_of(&self.client(record));
             self.reconciler.waiting.add(&record.key);
+            self.pass.refusal();
         }
         if let (Step::Exchange(_), Outcome::Failed(GrantError::Refused(Refusal::NotAllowed))) = (step, outcome) {
             parts.standing.exchange().refused(&self.client(record), parts.clock.now());

@@ -6,7 +6,7 @@
 use tokenvault_core::ids::AccountId;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Issued, Outcome, Step};
-use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Refusal};
+use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Introspection, Refusal};
 use tokenvault_core::record::{Record, SessionRef, Slot};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::RefreshToken;
@@ -25,13 +25,22 @@ impl Renewal<'_> {
         let client = self.client(record);
         let asked_at = self.reconciler.parts.clock.now();
         Ok(match step {
-            Step::Rest(_) | Step::Done | Step::NextSpare | Step::Doubt | Step::Suspend | Step::Finish(_) => {
-                Outcome::Noted
-            }
+            Step::Rest(_)
+            | Step::Done
+            | Step::NextSpare
+            | Step::Doubt(_)
+            | Step::DoubtStore
+            | Step::Suspend
+            | Step::Finish(_) => Outcome::Noted,
             Step::Declare(_) => Outcome::Declared(self.reconciler.parts.attempt()),
             Step::Probe(slot) => {
                 let token = self.refresh_token(record, slot)?;
                 Outcome::Probed(idp.probe(&client, &token).await)
+            }
+            Step::Introspect(slot) => {
+                let token = self.open(self.reconciler.parts.sealer(record).open_subject(record, slot))?;
+                let told = idp.introspect(&client, &token).await;
+                Outcome::Probed(told.map(|told| matches!(told, Introspection::Active(_))))
             }
             Step::Exchange(slot) => {
                 self.hold().await?;
@@ -94,6 +103,11 @@ impl Renewal<'_> {
         let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
         let mut pair = parts.sealer(record).seal(grant, kind, record.generation.next(), asked_at);
         pair.epoch = *self.reconciler.epoch.lock();
+        if let Some(sent) = record.slot(slot).filter(|sent| sent.hash == pair.refresh.hash) {
+            // No new one came, so it is still the one to use (RFC 6749 §6). That it was sent is not forgotten: a realm that
+            // rotates may hold it for spent.
+            pair.refresh.sends = sent.sends;
+        }
         let account = grant.account.clone().filter(|_| parts.standing.keeps_accounts());
         Issued { pair, expires_in: grant.expires_in, identity, account, session: None }
     }
@@ -109,10 +123,10 @@ impl Renewal<'_> {
             Err(error) => return Ok(Outcome::Failed(error)),
         };
         let mut issued = self.sealed(record, Slot::Current, &grant, (Identity::Same, asked_at));
-        let joined = parts.store.join_session(&client.session(&sid), &record.key.job, record.keep_until).await;
-        let incarnation = joined.as_ref().map(|entry| entry.incarnation).unwrap_or_default();
+        let entered = parts.store.enter_session(&client.session(&sid), &record.key.job, record.keep_until).await;
+        let incarnation = entered.as_ref().copied().unwrap_or_default();
         issued.session = Some(SessionRef { sid, client: client.id.clone(), incarnation });
-        if let Err(error) = joined {
+        if let Err(error) = entered {
             let lost = Record {
                 pair: Some(issued.pair),
                 session: issued.session,

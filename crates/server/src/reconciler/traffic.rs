@@ -18,6 +18,8 @@ use tokenvault_core::ids::TenantId;
 use tokenvault_core::time::Timestamp;
 use tokio::sync::oneshot;
 
+use super::outage::Heard;
+
 /// What a renewal waits by: dead tokens last, then the instant of death, then who came first.
 type Rank = (bool, Timestamp, u64);
 
@@ -45,6 +47,8 @@ pub(super) struct Pass {
     tenant: TenantId,
     number: u64,
     troubled: AtomicBool,
+    refused: AtomicBool,
+    answered: AtomicBool,
 }
 
 enum Entry {
@@ -85,7 +89,9 @@ impl Traffic {
                 rank.2
             }
         };
-        Some(Pass { traffic: Arc::clone(self), tenant: tenant.clone(), number, troubled: AtomicBool::new(false) })
+        let (traffic, tenant) = (Arc::clone(self), tenant.clone());
+        let [troubled, refused, answered] = [const { AtomicBool::new(false) }; 3];
+        Some(Pass { traffic, tenant, number, troubled, refused, answered })
     }
 
     fn ask(&self, tenant: &TenantId, dies_at: Option<Timestamp>, now: Timestamp) -> Entry {
@@ -127,6 +133,27 @@ impl Pass {
     /// Keycloak did not answer as it should.
     pub(super) fn trouble(&self) {
         self.troubled.store(true, Ordering::Relaxed);
+    }
+
+    /// Keycloak answered.
+    pub(super) fn answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Keycloak refused the client itself.
+    pub(super) fn refusal(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// What was heard of Keycloak in all; the worst counts.
+    pub(super) fn heard(&self) -> Heard {
+        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        match (is(&self.troubled), is(&self.refused), is(&self.answered)) {
+            (true, _, _) => Heard::Silence,
+            (_, true, _) => Heard::Refusal,
+            (_, _, true) => Heard::Answer,
+            _ => Heard::Nothing,
+        }
     }
 }
 

@@ -66,8 +66,8 @@ struct Refusal {
 }
 
 /// Makes the tenants of a configuration.
-fn first(config: &Config) -> Result<(Builder, Built), ConfigError> {
-    let mut builder = Builder::new(&config.renewal);
+fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(Builder, Built), ConfigError> {
+    let mut builder = Builder::new(&config.renewal, metrics);
     let built = builder.build(&config.tenants);
     let built = built.map_err(|findings| ConfigError { file: config.file.display().to_string(), findings })?;
     Ok((builder, built))
@@ -75,7 +75,7 @@ fn first(config: &Config) -> Result<(Builder, Built), ConfigError> {
 
 /// The tenants of a configuration, to be looked at and not to be changed.
 pub(crate) fn tenants(config: &Config) -> Result<Tenants, ConfigError> {
-    let (_, built) = first(config)?;
+    let (_, built) = first(config, None)?;
     Ok(Tenants::serving(built.served(), wiring::settings(&config.renewal)))
 }
 
@@ -104,7 +104,7 @@ fn listed<T: Display>(names: &BTreeSet<T>) -> String {
 impl Live {
     /// Reads everything for the first time; here an error is final.
     pub fn load(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Self>, ConfigError> {
-        let (mut builder, built) = first(config)?;
+        let (mut builder, built) = first(config, Some(&metrics))?;
         let policy = Policy::load(&config.policy.file)?;
         let findings = misfits(&policy, config);
         if !findings.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokenvault_core::ids::TenantId;
 
 use crate::config::{Finding, Renewal, Tenant, TenantSource};
+use crate::telemetry::metrics::Metrics;
 use crate::tenants::Served;
 use crate::tls::fingerprints;
 use crate::wiring::Maker;
@@ -43,8 +44,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    pub(super) fn new(renewal: &Renewal) -> Self {
-        Self { maker: Maker::new(renewal), in_force: BTreeMap::new() }
+    pub(super) fn new(renewal: &Renewal, metrics: Option<&Arc<Metrics>>) -> Self {
+        Self { maker: Maker::new(renewal, metrics), in_force: BTreeMap::new() }
     }
 
     /// Makes what is not in force already. A tenant that is new, or configured otherwise, needs all its files; one that is in

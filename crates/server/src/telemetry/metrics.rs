@@ -18,7 +18,7 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::answer::Call;
 use tokenvault_redis::Unreadable;
 
-use crate::parts::Observer;
+use crate::parts::{DoubtOutcome, Observer};
 use crate::problem::Code;
 
 type Labels = Vec<(&'static str, &'static str)>;
@@ -85,6 +85,26 @@ impl Reloaded {
     }
 }
 
+/// Whom the vault keeps connections to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Far {
+    /// An address of Keycloak's.
+    Keycloak,
+    /// The store.
+    Redis,
+}
+
+impl Far {
+    const ALL: [Self; 2] = [Self::Keycloak, Self::Redis];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Keycloak => "keycloak",
+            Self::Redis => "redis",
+        }
+    }
+}
+
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
@@ -100,9 +120,11 @@ pub struct Metrics {
     suspended: Count,
     rollbacks: Counter,
     short_acks: Counter,
+    connections_left: Count,
     clock_skew: Gauge<f64, AtomicU64>,
     clock_ahead: Gauge<f64, AtomicU64>,
     ambiguous_spends: Counter,
+    doubts: Count,
     leases_lost: Counter,
     seal_failures: Count,
     keycloak_requests: Count,
@@ -112,6 +134,7 @@ pub struct Metrics {
     jobs: Family<Labels, Gauge>,
     jobs_counted: Gauge<f64, AtomicU64>,
     paused: Gauge,
+    store_refuses_writes: Gauge,
     keyring_refused: Gauge,
     tenants: Gauge,
     reload_failures: Count,
@@ -146,9 +169,11 @@ impl Metrics {
             suspended: Count::default(),
             rollbacks: Counter::default(),
             short_acks: Counter::default(),
+            connections_left: Count::default(),
             clock_skew: Gauge::default(),
             clock_ahead: Gauge::default(),
             ambiguous_spends: Counter::default(),
+            doubts: Count::default(),
             leases_lost: Counter::default(),
             seal_failures: Count::default(),
             keycloak_requests: Count::default(),
@@ -158,6 +183,7 @@ impl Metrics {
             jobs: Family::default(),
             jobs_counted: Gauge::default(),
             paused: Gauge::default(),
+            store_refuses_writes: Gauge::default(),
             keyring_refused: Gauge::default(),
             tenants: Gauge::default(),
             reload_failures: Count::default(),
@@ -188,11 +214,17 @@ impl Metrics {
             drop(self.seal_failures.get_or_create(&vec![("kind", kind)]));
         }
         drop(self.backchannel_logouts.get_or_create(&vec![("outcome", "accepted")]));
+        for outcome in DoubtOutcome::ALL {
+            drop(self.doubts.get_or_create(&vec![("outcome", outcome.code())]));
+        }
         for outcome in ["written", "refused", "lost"] {
             drop(self.audit_entries.get_or_create(&vec![("outcome", outcome)]));
         }
         for outcome in ["token", Code::TokenNotReady.as_str()] {
             drop(self.reads.get_or_create(&vec![("outcome", outcome)]));
+        }
+        for to in Far::ALL {
+            drop(self.connections_left.get_or_create(&vec![("to", to.as_str())]));
         }
         for what in Reloaded::ALL {
             drop(self.reload_failures.get_or_create(&vec![("file", what.as_str())]));
@@ -241,6 +273,11 @@ impl Metrics {
             self.short_acks.clone(),
         );
         r.register(
+            "connections_left",
+            "Times that all connections to a part were left because nobody answered over them",
+            self.connections_left.clone(),
+        );
+        r.register(
             "clock_skew_seconds",
             "How far this machine's clock is ahead of the vault's, which follows the store's",
             self.clock_skew.clone(),
@@ -249,6 +286,11 @@ impl Metrics {
             "clock_ahead_of_store_seconds",
             "How far the vault's clock is ahead of the store's, which has stepped and is approached slowly",
             self.clock_ahead.clone(),
+        );
+        r.register(
+            "doubts",
+            "Sessions that Keycloak said were over: how often that began to be doubted, and how the doubts ended",
+            self.doubts.clone(),
         );
         r.register("ambiguous_spends", "Spent refresh tokens whose answer was lost", self.ambiguous_spends.clone());
         r.register("leases_lost", "Leases that another replica had taken over", self.leases_lost.clone());
@@ -264,6 +306,12 @@ impl Metrics {
             "Time the store took to answer, by operation",
             self.store_duration.clone(),
         );
+        self.register_state();
+    }
+
+    /// What is so just now, and what is told of connections and listeners.
+    fn register_state(&mut self) {
+        let r = &mut self.registry;
         r.register("jobs", "Jobs by state, over all replicas", self.jobs.clone());
         r.register(
             "jobs_counted_timestamp_seconds",
@@ -271,6 +319,11 @@ impl Metrics {
             self.jobs_counted.clone(),
         );
         r.register("paused", "Whether an operator has paused renewal", self.paused.clone());
+        r.register(
+            "store_refuses_writes",
+            "Whether the store answers and takes no more writes",
+            self.store_refuses_writes.clone(),
+        );
         r.register(
             "keyring_refused",
             "Whether the keyring file cannot be used and an older ring stays in force",
@@ -324,6 +377,11 @@ impl Metrics {
         self.token_bytes.observe(bytes as f64);
     }
 
+    /// All connections to a part were left because nobody answered over them.
+    pub fn connections_left(&self, to: Far) {
+        self.connections_left.get_or_create(&vec![("to", to.as_str())]).inc();
+    }
+
     /// The store was asked for something.
     pub fn store_operation(&self, operation: &'static str, took: Duration) {
         self.store_duration.get_or_create(&vec![("op", operation)]).observe(took.as_secs_f64());
@@ -353,6 +411,11 @@ impl Metrics {
     /// Whether renewal is paused.
     pub fn set_paused(&self, paused: bool) {
         self.paused.set(i64::from(paused));
+    }
+
+    /// Whether the store answers and takes no more writes.
+    pub fn set_store_refuses_writes(&self, refuses: bool) {
+        self.store_refuses_writes.set(i64::from(refuses));
     }
 
     /// Whether the keyring file is such that an older ring stays in force.
@@ -457,6 +520,10 @@ impl Observer for MetricsObserver {
 
     fn ambiguous_spend(&self) {
         self.metrics.ambiguous_spends.inc();
+    }
+
+    fn doubt(&self, outcome: DoubtOutcome) {
+        self.metrics.doubts.get_or_create(&vec![("outcome", outcome.code())]).inc();
     }
 
     fn lease_lost(&self) {

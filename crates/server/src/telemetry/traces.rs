@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +23,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, Sampler, SamplingDecision, SamplingResult, SdkTracerProvider, ShouldSample,
 };
+use parking_lot::Mutex;
 use tokenvault_core::ports::StoreError;
 use tokio::runtime::Handle;
 use tracing::field::Empty;
@@ -38,6 +41,10 @@ pub const TARGET: &str = "tokenvault::trace";
 
 /// How long the collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for a connection to it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a connection to it may idle.
+const IDLE: Duration = Duration::from_secs(15);
 /// How long the last batch may take when the process ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -159,31 +166,67 @@ impl ShouldSample for WholeTraces {
 /// Carries batches to the collector on the process's runtime: the exporter's own thread has none.
 #[derive(Debug)]
 struct Collector {
-    client: reqwest::Client,
+    client: Arc<Mutex<reqwest::Client>>,
+    /// Whether it was said that nobody answers, and nobody has answered since.
+    said: Arc<AtomicBool>,
     runtime: Handle,
 }
 
 impl Collector {
     fn new() -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(PATIENCE)
-            .user_agent(concat!("tokenvault/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, runtime: Handle::current() })
+        let client = Arc::new(Mutex::new(connections()?));
+        Ok(Self { client, said: Arc::default(), runtime: Handle::current() })
+    }
+}
+
+/// What stands idle is asked whether it is there, with HTTP/2; and it is given up before a balancer does.
+fn connections() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_PATIENCE)
+        .timeout(PATIENCE)
+        .pool_idle_timeout(IDLE)
+        .http2_keep_alive_interval(PATIENCE)
+        .http2_keep_alive_timeout(PATIENCE)
+        .http2_keep_alive_while_idle(true)
+        .user_agent(concat!("tokenvault/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// A batch was not taken in time: the next one is told over new connections.
+fn leave(client: &Mutex<reqwest::Client>, said: &AtomicBool, address: &str) {
+    if let Ok(new) = connections() {
+        *client.lock() = new;
+    }
+    if !said.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            address,
+            "the collector of traces did not answer in time: connections to it are left, and new ones made"
+        );
     }
 }
 
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
+        let (client, said) = (Arc::clone(&self.client), Arc::clone(&self.said));
         let sent = self.runtime.spawn(async move {
             let request = reqwest::Request::try_from(request)?;
-            let answer = client.execute(request).await?;
-            let status = answer.status();
-            Ok::<_, reqwest::Error>((status, answer.bytes().await?))
+            let address = request.url().origin().ascii_serialization();
+            let connections = client.lock().clone();
+            let told = async {
+                let answer = connections.execute(request).await?;
+                let status = answer.status();
+                Ok::<_, reqwest::Error>((status, answer.bytes().await?))
+            }
+            .await;
+            match &told {
+                Ok(_) => said.store(false, Ordering::Relaxed),
+                Err(error) if error.is_timeout() && !error.is_connect() => leave(&client, &said, &address),
+                Err(_) => {}
+            }
+            told
         });
         let (status, body) = sent.await??;
         let mut response = Response::new(body);

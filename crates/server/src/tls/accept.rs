@@ -24,12 +24,16 @@ use crate::telemetry::metrics::Metrics;
 /// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// For a client to take something of its answer. What is written are small answers and events.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What a client is allowed.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections at a time, beside those in their handshake. More wait in the system's queue.
     pub max_connections: usize,
-    /// Handshakes at a time. For one more, the oldest of the busiest address is cut.
+    /// Handshakes at a time. For one more, the oldest of the busiest address is cut. Where no certificates are asked for,
+    /// these are all the connections there are, before and after their handshakes.
     pub max_handshakes: usize,
     /// Connections of one caller at a time, as the policy knows callers. More are closed.
     pub caller_connections: usize,
@@ -39,6 +43,11 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// After which a connection without a request is closed (within twice this time).
     pub idle_timeout: Duration,
+    /// For the client to take something of what is written to it.
+    pub write_timeout: Duration,
+    /// After which a connection is cut whose requests neither begin nor end, and of whose answers nothing is taken (within
+    /// two idle time-outs more).
+    pub answer_timeout: Duration,
     /// What is taken of requests' heads.
     pub heads: Heads,
 }
@@ -52,6 +61,8 @@ impl From<&Server> for Limits {
             handshake_timeout: server.handshake_timeout,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
+            write_timeout: WRITE_TIMEOUT,
+            answer_timeout: server.request_timeout + WRITE_TIMEOUT,
             heads: Heads::Sifted(crate::http::HEADERS),
         }
     }

@@ -1,4 +1,5 @@
-//! Which requests a connection has in hand, so that one with nothing to do can be told from one that works.
+//! Which requests a connection has in hand, so that one with nothing to do can be told from one that works, and both from
+//! one whose answers are not taken.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,13 +17,23 @@ pub(super) struct Activity {
     begun: AtomicU64,
     ended: AtomicU64,
     ended_before: AtomicU64,
+    /// Requests begun and ended, and parts of answers taken.
+    moves: AtomicU64,
+    moves_before: AtomicU64,
 }
 
 impl Activity {
     /// A request has come.
     pub(super) fn begin(self: &Arc<Self>) -> InHand {
         self.begun.fetch_add(1, Ordering::SeqCst);
+        self.moves.fetch_add(1, Ordering::SeqCst);
         InHand(Arc::clone(self))
+    }
+
+    /// Whether nothing at all has moved since the last look.
+    pub(super) fn still_since_last_look(&self) -> bool {
+        let moves = self.moves.load(Ordering::SeqCst);
+        self.moves_before.swap(moves, Ordering::SeqCst) == moves
     }
 
     /// Whether there is no request now, and was none since the last look.
@@ -41,13 +52,14 @@ pub(super) struct InHand(Arc<Activity>);
 impl InHand {
     /// Ends with this body.
     pub(super) fn until_sent(self, body: Body) -> Answer {
-        Answer { body, _in_hand: self }
+        Answer { body, in_hand: self }
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::SeqCst);
+        self.0.moves.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -55,7 +67,7 @@ impl Drop for InHand {
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    _in_hand: InHand,
+    in_hand: InHand,
 }
 
 impl HttpBody for Answer {
@@ -63,7 +75,12 @@ impl HttpBody for Answer {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if polled.is_ready() {
+            this.in_hand.0.moves.fetch_add(1, Ordering::SeqCst);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -91,6 +108,19 @@ mod tests {
         assert!(activity.quiet_since_last_look());
         drop(activity.begin());
         assert!(!activity.quiet_since_last_look());
+    }
+
+    #[test]
+    fn a_connection_is_still_while_nothing_is_taken_of_its_answers() {
+        let activity = Arc::new(Activity::default());
+        let mut answer = activity.begin().until_sent(Body::from("token"));
+        assert!(!activity.still_since_last_look());
+        assert!(activity.still_since_last_look());
+        let taken = futures::executor::block_on(std::future::poll_fn(|cx| Pin::new(&mut answer).poll_frame(cx)));
+        assert!(taken.is_some());
+        assert!(!activity.still_since_last_look());
+        drop(answer);
+        assert!(!activity.still_since_last_look());
     }
 
     #[test]

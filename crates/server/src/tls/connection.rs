@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::Patient;
 use super::accept::Limits;
 use super::activity;
 use super::activity::{Activity, Answer};
@@ -110,6 +111,13 @@ impl Connections {
         if peer.is_none() && settings.borrow().wants_certificates() {
             return;
         }
+        if peer.is_none() {
+            // Strangers may be cut at any time for the sake of others, or as many as there are places would keep all others out.
+            return tokio::select! {
+                () = self.exchange(stream, peer, Trust { chain, settings, address }) => {}
+                () = handshake.cut() => self.refused("handshake_cut"),
+            };
+        }
         let share = peer.as_ref().map(|peer| self.shares.take(peer));
         if matches!(share, Some(None)) {
             return self.refused("too_many_connections");
@@ -137,11 +145,12 @@ impl Connections {
         address: SocketAddr,
         config: Arc<rustls::ServerConfig>,
         handshake: &Handshake,
-    ) -> Option<TlsStream<Blank<TcpStream>>> {
+    ) -> Option<TlsStream<Blank<Patient<TcpStream>>>> {
         // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
         stream.set_nodelay(true).ok();
         let accepted = tokio::time::timeout(self.limits.handshake_timeout, async {
-            let greeting = LazyConfigAcceptor::new(Acceptor::default(), Blank(stream)).await?;
+            let stream = Blank(Patient::new(stream, self.limits.write_timeout));
+            let greeting = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
             handshake.greeted();
             self.doorkeeper.agree(config, greeting).await
         });
@@ -159,7 +168,7 @@ impl Connections {
     }
 
     /// HTTP, until either side has enough.
-    async fn exchange(&self, stream: TlsStream<Blank<TcpStream>>, peer: Option<Peer>, mut trust: Trust) {
+    async fn exchange(&self, stream: TlsStream<Blank<Patient<TcpStream>>>, peer: Option<Peer>, mut trust: Trust) {
         // The protocol is agreed on by now. Left to look for it in the first bytes, hyper has no time-out for them.
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let http = self.http.clone();
@@ -171,7 +180,7 @@ impl Connections {
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
         let mut turn = pin!(tokio::time::sleep(trust.turn()));
         let mut cut = pin!(tokio::time::sleep(FAREWELL));
-        let (mut closing, mut lost) = (false, false);
+        let (mut closing, mut lost, mut still) = (false, false, Duration::ZERO);
         loop {
             let next = tokio::select! {
                 ended = connection.as_mut() => {
@@ -186,7 +195,9 @@ impl Connections {
                 () = turn.as_mut(), if !lost => Next::Look,
                 () = look.as_mut() => {
                     let quiet = activity.quiet_since_last_look();
-                    if closing && quiet {
+                    let passed = if closing { LINGER } else { self.limits.idle_timeout };
+                    still = if activity.still_since_last_look() { still + passed } else { Duration::ZERO };
+                    if (closing && quiet) || still >= self.limits.answer_timeout {
                         return;
                     }
                     look.set(tokio::time::sleep(if closing { LINGER } else { self.limits.idle_timeout }));

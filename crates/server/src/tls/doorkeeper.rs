@@ -11,6 +11,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::Patient;
 use super::blank::Blank;
 
 /// About a third of the share of a thread that serves requests, where there is not enough for both.
@@ -32,8 +33,8 @@ impl Doorkeeper {
     pub(super) async fn agree(
         &self,
         config: Arc<ServerConfig>,
-        greeting: StartHandshake<Blank<TcpStream>>,
-    ) -> io::Result<TlsStream<Blank<TcpStream>>> {
+        greeting: StartHandshake<Blank<Patient<TcpStream>>>,
+    ) -> io::Result<TlsStream<Blank<Patient<TcpStream>>>> {
         let handshake = greeting.into_stream(config);
         let handle = self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
         AbortOnDropHandle::new(handle.spawn(handshake)).await.map_err(io::Error::other)?

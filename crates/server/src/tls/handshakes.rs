@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// The handshakes under way.
-pub(super) struct Handshakes {
+pub(crate) struct Handshakes {
     most: usize,
     table: Mutex<Table>,
 }
@@ -58,7 +58,7 @@ impl Queues {
 }
 
 /// One handshake; over when it is dropped.
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     number: u64,
     address: IpAddr,
     cut: CancellationToken,
@@ -66,12 +66,12 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), table: Mutex::default() })
     }
 
     /// One more, for which another one may have to go.
-    pub(super) fn begin(self: &Arc<Self>, address: IpAddr) -> Handshake {
+    pub(crate) fn begin(self: &Arc<Self>, address: IpAddr) -> Handshake {
         let address = place(address);
         let cut = CancellationToken::new();
         let mut table = self.table.lock();
@@ -97,7 +97,7 @@ impl Table {
 
 impl Handshake {
     /// The client has said what it wants; from here on it waits for the vault.
-    pub(super) fn greeted(&self) {
+    pub(crate) fn greeted(&self) {
         let mut table = self.all.table.lock();
         if let Some(cut) = table.silent.take(self.address, self.number) {
             table.greeted.push(self.address, self.number, cut);
@@ -105,7 +105,7 @@ impl Handshake {
     }
 
     /// Until it has to go.
-    pub(super) async fn cut(&self) {
+    pub(crate) async fn cut(&self) {
         self.cut.cancelled().await;
     }
 }

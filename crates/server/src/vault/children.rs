@@ -5,12 +5,13 @@
 //! still checked.
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, UserId};
+use tokenvault_core::ports::Proof;
 use tokenvault_core::record::{EndReason, OnLogout, Record};
 use tokenvault_core::time::Timestamp;
 
 use super::acquire::{Evidence, rejected};
 use super::read::ended;
-use super::register::{Terms, blank, readers};
+use super::register::{NotCreated, Terms, blank, readers};
 use super::{Caller, Registered, Registration, Vault, store_problem};
 use crate::problem::{Code, Problem};
 
@@ -23,33 +24,48 @@ impl Vault {
         (request, parent): (&Registration, &JobId),
         (terms, previous): (&Terms, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
-        if request.acquisition.is_some() || request.refresh_token.is_some() {
-            return Err(Problem::new(
-                Code::InvalidRequest,
-                "A child shares its parent's pair; it names no acquisition and no refresh_token.",
-            ));
-        }
+        let (proof, parent) = self.could_create_child(caller, key, request, parent).await?;
+        let (_, keep_until) = self.ends(request, &parent, terms)?;
+        self.reserve(&caller.module, &parent.user, key, keep_until).await?;
+        let evidence = proof.as_ref().zip(request.access_token.as_ref());
+        let evidence = evidence.map(|(proof, token)| Evidence { proof, token });
+        let created = self.enter_child(caller, key, (request, evidence), &parent, (terms, previous)).await;
+        self.unless_created((caller, &parent.user), key, keep_until, created).await
+    }
+
+    /// When a child ends, and when it may be forgotten: an end that was not asked for is the parent's; one that was must lie
+    /// within it.
+    fn ends(&self, request: &Registration, parent: &Record, terms: &Terms) -> Result<(Timestamp, Timestamp), Problem> {
+        let asked = request.expires_at.is_some();
+        let expires_at = if asked { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
+        Ok((expires_at, expires_at + self.rules(&parent.key.tenant)?.renewal.tombstone_ttl))
+    }
+
+    /// The parent, and what the token proves if one was given, where the caller may have a child of it.
+    pub(super) async fn could_create_child(
+        &self,
+        caller: &Caller,
+        key: &JobKey,
+        request: &Registration,
+        parent: &JobId,
+    ) -> Result<(Option<Proof>, Record), Problem> {
+        names_no_pair(request)?;
         let proof = if let Some(token) = &request.access_token {
-            Some((self.prove(key, token, request.user_id.as_ref()).await?, token))
+            Some(self.prove(key, token, request.user_id.as_ref()).await?)
         } else {
             reads(caller)?;
             None
         };
         let parent = self.sharable(caller, &JobKey::new(key.tenant.clone(), parent.clone())).await?;
         let of_another = |user: &UserId| *user != parent.user;
-        if proof.as_ref().map(|(proof, _)| &proof.user).is_some_and(of_another) {
+        if proof.as_ref().map(|proof| &proof.user).is_some_and(of_another) {
             return Err(another_users());
         }
         if request.user_id.as_ref().is_some_and(of_another) {
             return Err(Problem::new(Code::JobConflict, "The parent is another user's job."));
         }
-        if (request.on_logout, parent.on_logout) == (Some(OnLogout::Continue), OnLogout::Revoke) {
-            return Err(Problem::new(Code::Unsupported, "The parent ends at logout, and its children with it."));
-        }
-        self.reserve(&parent.user, key, terms.keep_until).await?;
-        let evidence = proof.as_ref().map(|(proof, token)| Evidence { proof, token });
-        let created = self.enter_child(caller, key, (request, evidence), &parent, (terms, previous)).await;
-        self.unless_created(&parent.user, key, terms, created).await
+        same_at_logout(request, &parent)?;
+        Ok((proof, parent))
     }
 
     /// A live job whose token the caller may read.
@@ -68,13 +84,19 @@ impl Vault {
     /// Users may be able to write the claim they are known by, and one who writes another's must not come by their token as
     /// a part of their job. One session has one user; of another session's user an exchange says who it is, where the
     /// parent's is known. The pair is dropped: a child lives by its parent's.
-    async fn assert_same_account(&self, evidence: Evidence<'_>, parent: &Record) -> Result<(), Problem> {
+    pub(super) async fn assert_same_account(
+        &self,
+        caller: &Caller,
+        (key, keep_until): (&JobKey, Timestamp),
+        evidence: Evidence<'_>,
+        parent: &Record,
+    ) -> Result<(), Problem> {
         let mut sessions = parent.session.iter().chain(parent.anchor.iter().map(|anchor| &anchor.session));
         let together = sessions.any(|session| session.sid == evidence.proof.sid);
         let rules = self.rules(&parent.key.tenant)?;
         match &parent.account {
             Some(account) if !together && rules.user_id_claim != "sub" => {
-                let grant = self.exchange_once(&rules.client, evidence).await?;
+                let grant = self.exchange_once(self.way(caller, key, &rules, keep_until), evidence).await?;
                 if grant.account.as_ref() == Some(account) { Ok(()) } else { Err(another_users()) }
             }
             _ => Ok(()),
@@ -90,7 +112,7 @@ impl Vault {
         (request, evidence): (&Registration, Option<Evidence<'_>>),
         parent: &Record,
         (terms, previous): (&Terms, Option<Generation>),
-    ) -> Result<Option<Registered>, Problem> {
+    ) -> Result<Option<Registered>, NotCreated> {
         let rules = self.rules(&caller.tenant)?;
         let mut record = blank(caller, key, (&parent.user, &parent.subject), self.parts.clock.now());
         record.account.clone_from(&parent.account);
@@ -98,30 +120,48 @@ impl Vault {
         record.on_logout = parent.on_logout;
         record.parent = Some(parent.key.job.clone());
         record.readers = readers(request);
-        // An end that was not asked for is the parent's; one that was must lie within it.
-        record.expires_at =
-            if request.expires_at.is_some() { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
-        record.keep_until = record.expires_at + rules.renewal.tombstone_ttl;
+        (record.expires_at, record.keep_until) = self.ends(request, parent, terms)?;
         record.due_at = Some(record.expires_at);
         if parent.parent.is_some() {
-            return Err(Problem::new(Code::Unsupported, "A child cannot have children."));
+            return Err(Problem::new(Code::Unsupported, "A child cannot have children.").into());
         }
         ends_within(record.expires_at, parent)?;
         for module in std::iter::once(&record.registrar).chain(&record.readers) {
             may_read(module, parent)?;
         }
         if let Some(evidence) = evidence {
-            self.assert_same_account(evidence, parent).await?;
+            self.assert_same_account(caller, (key, record.keep_until), evidence, parent).await?;
         }
         if !self.parts.store.add_child(&parent.key, &key.job, rules.max_children).await.map_err(store_problem)? {
-            return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have."));
+            return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have.").into());
         }
         record.generation = previous.unwrap_or_default().next();
         self.enter(&record, previous, request.proven_by()).await
     }
 }
 
-/// The proof and the parent are not the same user's.
+/// A child has no pair of its own.
+pub(super) fn names_no_pair(request: &Registration) -> Result<(), Problem> {
+    if request.acquisition.is_none() && request.refresh_token.is_none() {
+        return Ok(());
+    }
+    let detail = "A child shares its parent's pair; it names no acquisition and no refresh_token.";
+    Err(Problem::new(Code::InvalidRequest, detail))
+}
+
+/// A child lives by its parent's pair, so a logout does to it what it does to the parent.
+pub(super) fn same_at_logout(request: &Registration, parent: &Record) -> Result<(), Problem> {
+    let detail = match (request.on_logout, parent.on_logout) {
+        (Some(OnLogout::Continue), OnLogout::Revoke) => "The parent ends at logout, and its children with it.",
+        (Some(OnLogout::Revoke), OnLogout::Continue) => {
+            "The parent goes on after a logout, and its children share its pair. Tighten the parent, or register a job with a pair of its own."
+        }
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Code::Unsupported, detail).with("reason", "child_on_logout"))
+}
+
+/// The proof and the job are not the same user's.
 fn another_users() -> Problem {
     rejected("parent_of_another_user")
 }

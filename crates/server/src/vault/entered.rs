@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokenvault_core::ids::{JobKey, TenantId, UserId};
+use tokenvault_core::ids::{JobKey, ModuleName, TenantId, UserId};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
@@ -16,9 +16,39 @@ use crate::problem::{Code, Problem};
 /// the store read it again and again.
 const LOOK_THROUGH_EVERY: Duration = Duration::from_secs(10);
 
+/// When a module that has used its share up may ask again: places become free by the hour.
+const SHARE_PAUSE: Duration = Duration::from_mins(1);
+
 impl Vault {
-    /// Enters a job under its user, if there is room for it.
-    pub(super) async fn reserve(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), Problem> {
+    /// Takes a record of the module's share and enters the job under its user, if there is room for it.
+    pub(super) async fn reserve(
+        &self,
+        by: &ModuleName,
+        user: &UserId,
+        key: &JobKey,
+        keep_until: Timestamp,
+    ) -> Result<(), Problem> {
+        let (store, rules) = (&self.parts.store, self.rules(&key.tenant)?);
+        let most = rules.max_records_per_module;
+        if !store.take_share(&key.tenant, by, keep_until, most).await.map_err(store_problem)? {
+            let full =
+                "The module has as many jobs in this tenant as it may have, those counted that have ended lately.";
+            let full = Problem::new(Code::TooManyRequests, full).with("reason", "module_share");
+            return Err(full.with("max_records_per_module", most).retry_after(SHARE_PAUSE));
+        }
+        let entered = self.enter_under_user(user, key, keep_until).await;
+        if entered.is_err() {
+            self.give_back(by, key, keep_until).await;
+        }
+        entered
+    }
+
+    /// A job that did not come to be is not counted. What fails here is counted until it would have been forgotten.
+    pub(super) async fn give_back(&self, by: &ModuleName, key: &JobKey, keep_until: Timestamp) {
+        let _ = self.parts.store.move_share(&key.tenant, by, keep_until, None).await;
+    }
+
+    async fn enter_under_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), Problem> {
         let max = self.rules(&key.tenant)?.max_jobs_per_user;
         let enter = async || self.parts.store.reserve_for_user(user, key, keep_until, max).await.map_err(store_problem);
         if enter().await? {
@@ -39,7 +69,7 @@ impl Vault {
 
     /// Takes out what registrations and ends that were cut short have left behind.
     async fn make_room(&self, tenant: &TenantId, user: &UserId, keep_until: Timestamp) -> Result<(), Problem> {
-        if !self.may_look_through() {
+        if !self.may_look_through(&format!("{tenant}/{user}")) {
             return Ok(());
         }
         let ids = self.parts.store.jobs_of_user(tenant, user, None, usize::MAX).await.map_err(store_problem)?;
@@ -53,11 +83,14 @@ impl Vault {
         Ok(())
     }
 
-    fn may_look_through(&self) -> bool {
-        let (now, mut last) = (self.parts.clock.now(), self.looked_through.lock());
-        let may = last.is_none_or(|last| now.since(last) >= LOOK_THROUGH_EVERY);
+    /// Whether what belongs to a user, or to a session, may be looked through again. One that is full has others wait for
+    /// nothing.
+    pub(super) fn may_look_through(&self, whose: &str) -> bool {
+        let (now, mut looked) = (self.parts.clock.now(), self.looked_through.lock());
+        looked.retain(|_, last| now.since(*last) < LOOK_THROUGH_EVERY);
+        let may = !looked.contains_key(whose);
         if may {
-            *last = Some(now);
+            looked.insert(whose.to_owned(), now);
         }
         may
     }

@@ -8,13 +8,14 @@ mod acquire;
 mod amend;
 mod children;
 mod entered;
+mod joining;
 mod list;
 mod peek;
 mod read;
 mod register;
 mod release;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::parts::Parts;
 use crate::problem::{Code, Problem};
 use crate::tenants::TenantRules;
+use joining::JoinGate;
 
 /// The module on whose behalf something is done, in the tenant of the request. Its right to the action was checked.
 #[derive(Debug, Clone)]
@@ -192,14 +194,15 @@ pub struct Vault {
     options: Options,
     /// Cancelled on shutdown: waiting reads answer at once.
     stop: CancellationToken,
-    /// When a full list of a user's was last looked through for room.
-    looked_through: Mutex<Option<Timestamp>>,
+    /// Whose full lists were looked through for room lately, and when.
+    looked_through: Mutex<HashMap<String, Timestamp>>,
+    joins: JoinGate,
 }
 
 impl Vault {
     /// Puts the use cases on their parts.
     pub fn new(parts: Parts, options: Options, stop: CancellationToken) -> Self {
-        Self { parts, options, stop, looked_through: Mutex::default() }
+        Self { parts, options, stop, looked_through: Mutex::default(), joins: JoinGate::default() }
     }
 
     fn rules(&self, tenant: &TenantId) -> Result<Arc<TenantRules>, Problem> {
@@ -228,6 +231,13 @@ impl Vault {
 /// What a caller is told when the store fails.
 pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
+        full if full == StoreError::FULL => {
+            tracing::warn!("the store is full");
+            let detail = "The store is full: nothing new can be begun. What is there is served, renewed and ended.";
+            Problem::new(Code::StoreUnavailable, detail)
+                .with("reason", "store_full")
+                .retry_after(Duration::from_secs(30))
+        }
         StoreError::Unavailable(why) => {
             tracing::warn!(why, "the store is unavailable");
             Problem::new(Code::StoreUnavailable, "The store did not answer.")

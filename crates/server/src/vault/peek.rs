@@ -7,6 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
+use tokenvault_core::time::Timestamp;
 
 /// The claims of a JWT, unverified; `None` for anything else.
 pub(super) fn claims(token: &str) -> Option<Value> {
@@ -33,6 +34,13 @@ pub(super) fn is_meant_for(token: &str, client: &str) -> bool {
     }
 }
 
+/// Whether a JWT's `nbf` lies ahead, unverified.
+pub(super) fn begins_after(token: &str, now: Timestamp) -> bool {
+    let not_before = claims(token).and_then(|claims| claims.get("nbf")?.as_f64());
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double's 53 bits")]
+    not_before.is_some_and(|seconds| seconds * 1000.0 > now.as_millis() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,6 +65,21 @@ mod tests {
         ] {
             let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
             assert_eq!(is_meant_for(&token, "vault"), meant, "{claims}");
+        }
+    }
+
+    #[test]
+    fn a_token_may_count_only_from_a_moment_on() {
+        for (claims, ahead) in [
+            (r#"{"nbf":1001}"#, true),
+            (r#"{"nbf":1000.5}"#, true),
+            (r#"{"nbf":1000}"#, false),
+            (r#"{"nbf":0}"#, false),
+            (r#"{"nbf":"1001"}"#, false),
+            ("{}", false),
+        ] {
+            let token = format!("e30.{}.sig", URL_SAFE_NO_PAD.encode(claims));
+            assert_eq!(begins_after(&token, Timestamp::from_secs(1000)), ahead, "{claims}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobId, JobKey};
-use tokenvault_core::policy::{Ask, Serve, serve};
+use tokenvault_core::policy::{Ask, Serve, logging_out, serve};
 use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndKind, EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
@@ -54,7 +54,13 @@ impl Vault {
             // After a failure the record has a due time of its own, which readers are not to hurry: while Keycloak is
             // away, their number must not become the number of attempts.
             let scheduled = owner.record.renew_at.max(owner.record.due_at).is_some_and(|at| at > now);
-            if scheduled && owner.leased_until.is_none() && owner.record.failures == 0 {
+            // What is suspended, or was put off though it is to be renewed, is looked at once for each read; asking on would be
+            // asking as fast as Keycloak answers.
+            let put_off = owner.record.renew_at.is_none_or(|at| at <= now);
+            let asked = waiting.is_some() && (owner.record.state != State::Active || put_off);
+            let ending = owner.record.standing_doubt().is_some() || logging_out(&owner.record, now).is_some();
+            let patient = asked || owner.record.failures > 0 || ending;
+            if scheduled && owner.leased_until.is_none() && !patient {
                 self.parts.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
                 self.parts.wake.due();
             }
@@ -97,8 +103,10 @@ impl Vault {
     /// The record whose pair serves a job the caller may read: its own, or its parent's.
     async fn readable(&self, caller: &Caller, job: &JobId) -> Result<Stored, Problem> {
         let key = JobKey::new(caller.tenant.clone(), job.clone());
-        let stored =
-            self.load(&key).await?.filter(|stored| stored.record.may_read(&caller.module)).ok_or_else(not_found)?;
+        let stored = self.load(&key).await?.ok_or_else(not_found)?;
+        if !stored.record.may_read(&caller.module) {
+            return Err(self.end_of_child(caller, &stored.record).await?.map_or_else(not_found, ended));
+        }
         let Some(parent) = stored.record.parent.clone() else { return Ok(stored) };
         if let Some(reason) = stored.record.state.end() {
             return Err(ended(reason));
@@ -113,6 +121,15 @@ impl Vault {
             .ok_or_else(|| ended(EndReason::Released))?;
         // Nobody reads through a child what they may not read, or may no longer read, by themselves.
         if parent.record.may_read(&caller.module) { Ok(parent) } else { Err(not_found()) }
+    }
+
+    /// Why a child ended whose readers are forgotten. It is told to whoever may read its parent, for they were among those.
+    async fn end_of_child(&self, caller: &Caller, child: &Record) -> Result<Option<EndReason>, Problem> {
+        let (Some(reason), Some(parent)) = (child.state.end(), &child.parent) else { return Ok(None) };
+        let parent = self.load(&JobKey::new(caller.tenant.clone(), parent.clone())).await?;
+        let told =
+            parent.is_some_and(|parent| parent.record.user == child.user && parent.record.may_read(&caller.module));
+        Ok(told.then_some(reason))
     }
 
     fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {

@@ -15,6 +15,7 @@ use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
 use super::acquire::{Acquired, Evidence, rejected};
+use super::joining::Way;
 use super::read::ended;
 use super::{Caller, ProvenBy, Registered, Registration, Vault, peek, store_problem, view};
 use crate::entropy::roll;
@@ -30,14 +31,25 @@ pub(super) struct Terms {
     pub(super) keep_until: Timestamp,
 }
 
+/// A job that was not created, as far as is known.
+pub(super) struct NotCreated {
+    problem: Problem,
+    /// Whether its record may be there all the same: the store was asked to create it, and did not answer.
+    perhaps: bool,
+}
+
+impl From<Problem> for NotCreated {
+    fn from(problem: Problem) -> Self {
+        Self { problem, perhaps: false }
+    }
+}
+
 /// A registration whose request has been checked.
 pub(super) struct Wanted<'a> {
-    pub(super) key: &'a JobKey,
-    pub(super) rules: &'a TenantRules,
+    pub(super) way: Way<'a>,
     pub(super) acquisition: Acquisition,
     pub(super) on_logout: OnLogout,
     pub(super) expires_at: Timestamp,
-    pub(super) keep_until: Timestamp,
 }
 
 /// What stands under the job id already.
@@ -46,6 +58,8 @@ enum Standing {
     Free(Option<Box<Record>>),
     /// The same registrar's live job of the same user.
     Ours(Box<Record>),
+    /// Another module's job, or what is left of it.
+    Taken,
 }
 
 impl Vault {
@@ -63,6 +77,11 @@ impl Vault {
                     if let Some(answer) = self.amend(caller, &record, &request, &terms).await? {
                         return Ok(answer);
                     }
+                }
+                Standing::Taken => {
+                    // Which ids there are is told to those alone who could have made a job of it.
+                    self.could_create(caller, &key, &request).await?;
+                    return Err(conflict());
                 }
                 Standing::Free(previous) => {
                     if let Some(answer) =
@@ -88,9 +107,12 @@ impl Vault {
         let token = request.access_token.as_ref();
         let said = token.and_then(|token| peek::text(token.expose(), &rules.user_id_claim));
         let said = said.and_then(|user| UserId::parse(user).ok());
-        let conflict = || Problem::new(Code::JobConflict, "Another user or another module has a job of this id.");
-        // Without a token, nothing but the parent says whose child it is to be.
-        if record.registrar != caller.module || (token.is_none() && record.parent != request.parent_job_id) {
+        if record.registrar != caller.module {
+            return Ok(Standing::Taken);
+        }
+        // Without a token, nothing but the parent says whose child it is to be. With one, a live job is no other parent's.
+        let named = token.is_none() || (request.parent_job_id.is_some() && record.state.is_live());
+        if named && record.parent != request.parent_job_id {
             return Err(conflict());
         }
         if let (Some(named), Some(said)) = (&request.user_id, &said)
@@ -116,6 +138,15 @@ impl Vault {
         }
     }
 
+    /// Whether the caller could create such a job, as far as that shows without asking Keycloak for anything.
+    async fn could_create(&self, caller: &Caller, key: &JobKey, request: &Registration) -> Result<(), Problem> {
+        if let Some(parent) = &request.parent_job_id {
+            return self.could_create_child(caller, key, request, parent).await.map(drop);
+        }
+        agree(caller, request, &*self.rules(&caller.tenant)?)?;
+        self.prove(key, request.token()?, request.user_id.as_ref()).await.map(drop)
+    }
+
     /// Acquires a pair and creates the record; `None` if another registration came first.
     async fn create(
         &self,
@@ -132,32 +163,40 @@ impl Vault {
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let token = request.token()?;
         let proof = self.prove(key, token, request.user_id.as_ref()).await?;
-        self.reserve(&proof.user, key, terms.keep_until).await?;
-        let wanted = Wanted {
-            key,
-            rules: &rules,
-            acquisition,
-            on_logout,
-            expires_at: terms.expires_at,
-            keep_until: terms.keep_until,
-        };
+        self.reserve(&caller.module, &proof.user, key, terms.keep_until).await?;
+        let way = self.way(caller, key, &rules, terms.keep_until);
+        let wanted = Wanted { way, acquisition, on_logout, expires_at: terms.expires_at };
         let created = self.create_owner(caller, &wanted, Evidence { proof: &proof, token }, (request, previous)).await;
-        self.unless_created(&proof.user, key, terms, created).await
+        self.unless_created((caller, &proof.user), key, terms.keep_until, created).await
     }
 
     /// Takes a job that did not come to be out of its user's list.
     pub(super) async fn unless_created(
         &self,
-        user: &UserId,
+        (caller, user): (&Caller, &UserId),
         key: &JobKey,
-        terms: &Terms,
-        created: Result<Option<Registered>, Problem>,
+        keep_until: Timestamp,
+        created: Result<Option<Registered>, NotCreated>,
     ) -> Result<Option<Registered>, Problem> {
-        // Where the store did not answer, the record may be there.
-        if created.as_ref().is_err_and(|problem| problem.code != Code::StoreUnavailable) {
-            self.parts.leave_user(user, key, terms.keep_until).await;
+        let nothing = created.as_ref().map_or_else(|failed| !failed.perhaps, Option::is_none);
+        if nothing {
+            self.give_back(&caller.module, key, keep_until).await;
         }
-        created
+        if created.as_ref().is_err_and(|failed| !failed.perhaps) {
+            self.parts.leave_user(user, key, keep_until).await;
+        }
+        created.map_err(|failed| failed.problem)
+    }
+
+    /// A way into the user's session that nobody has gone before.
+    pub(super) fn way<'a>(
+        &self,
+        caller: &'a Caller,
+        key: &'a JobKey,
+        rules: &'a TenantRules,
+        keep_until: Timestamp,
+    ) -> Way<'a> {
+        Way { key, by: &caller.module, attempt: self.parts.attempt(), rules, keep_until }
     }
 
     /// Creates a job that has a pair of its own.
@@ -167,9 +206,9 @@ impl Vault {
         wanted: &Wanted<'_>,
         evidence: Evidence<'_>,
         (request, previous): (&Registration, Option<Generation>),
-    ) -> Result<Option<Registered>, Problem> {
+    ) -> Result<Option<Registered>, NotCreated> {
         let acquired = self.acquire(wanted, evidence, request.refresh_token.as_ref()).await?;
-        let generation = previous.unwrap_or_default();
+        let (generation, at_work) = (previous.unwrap_or_default(), acquired.at_work);
         let mut record = self.first_record(caller, wanted, evidence.proof, acquired, generation);
         let epoch = self.parts.store.epoch().await.ok();
         for pair in record.pair.iter_mut().chain(record.anchor.iter_mut().map(|anchor| &mut anchor.pair)) {
@@ -177,9 +216,20 @@ impl Vault {
         }
         let record = Record { readers: readers(request), ..record };
         let created = self.enter(&record, previous, ProvenBy::AccessToken).await?;
+        let own = record.session.as_ref().filter(|_| !record.owns_session());
+        let joined = own.or(record.anchor.as_ref().map(|anchor| &anchor.session));
+        match (&created, joined) {
+            // It lives there, and its mark stays until it lapses.
+            (Some(_), Some(session)) if at_work => {
+                let (session, job) = (record.session_key_of(session), &record.key.job);
+                let _ = self.parts.store.enter_session(&session, job, record.keep_until).await;
+            }
+            (Some(_), Some(_)) => self.parts.settle(&record, wanted.way.attempt).await,
+            // Another registration of the same job came first.
+            (None, Some(session)) if !at_work => self.withdraw(wanted.way, session).await,
+            (None, _) | (_, None) => {}
+        }
         if created.is_none() && record.owns_session() {
-            // Another registration of the same job came first. An entry in the user's session would stay, for it may be
-            // the other one's by now.
             self.parts.abandon(&record).await;
         }
         Ok(created)
@@ -191,7 +241,7 @@ impl Vault {
         record: &Record,
         replaces: Option<Generation>,
         proven_by: ProvenBy,
-    ) -> Result<Option<Registered>, Problem> {
+    ) -> Result<Option<Registered>, NotCreated> {
         let (store, record) = (&self.parts.store, &self.parts.vouched(record));
         let attempt = self.parts.attempt();
         let mut created = store.create(record, replaces, attempt).await;
@@ -199,10 +249,9 @@ impl Vault {
             // Whether it was done is not known; the same attempt asks again.
             created = store.create(record, replaces, attempt).await;
         }
-        match created.map_err(store_problem)? {
+        match created.map_err(|error| NotCreated { problem: store_problem(error), perhaps: true })? {
             Created::Done | Created::AlreadyDone => {
                 self.confirm(record).await;
-                self.parts.settle(record).await;
                 tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
                 Ok(Some(Registered { created: true, job: view(record), proven_by }))
             }
@@ -238,14 +287,14 @@ impl Vault {
         previous: Generation,
     ) -> Record {
         let now = self.parts.clock.now();
-        let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.rules.renewal };
-        let Acquired { own, anchor, spare, account } = acquired;
-        let mut record = blank(caller, wanted.key, (&proof.user, &proof.subject), now);
+        let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.way.rules.renewal };
+        let Acquired { own, anchor, spare, account, .. } = acquired;
+        let mut record = blank(caller, wanted.way.key, (&proof.user, &proof.subject), now);
         record.account = account.filter(|_| self.parts.standing.keeps_accounts());
         record.acquisition = wanted.acquisition;
         record.on_logout = wanted.on_logout;
         record.expires_at = wanted.expires_at;
-        record.keep_until = wanted.keep_until;
+        record.keep_until = wanted.way.keep_until;
         record.generation = previous.next();
         record.access_life = own.access_life;
         let sealer = self.parts.sealer(&record);
@@ -284,9 +333,24 @@ fn terms(request: &Registration, rules: &TenantRules, now: Timestamp) -> Result<
     Ok(Terms { expires_at, keep_until: expires_at + rules.renewal.tombstone_ttl })
 }
 
+fn conflict() -> Problem {
+    Problem::new(Code::JobConflict, "Another user or another module has a job of this id.")
+}
+
 pub(super) fn too_late(latest: Timestamp) -> Problem {
     Problem::new(Code::ExpiresAtTooLate, "The job may not live that long in this tenant.")
         .with("latest", latest.to_string())
+}
+
+/// Whether the caller may have such jobs, and the tenant has them.
+pub(super) fn may_acquire(caller: &Caller, acquisition: Acquisition, rules: &TenantRules) -> Result<(), Problem> {
+    if !caller.acquisitions.contains(&acquisition) {
+        return Err(Problem::new(Code::ActionDenied, "The caller may not register jobs with this acquisition."));
+    }
+    if !rules.acquisitions.contains(&acquisition) {
+        return Err(Problem::new(Code::Unsupported, "The tenant has no jobs with this acquisition."));
+    }
+    Ok(())
 }
 
 /// What the caller may ask for and the tenant supports.
@@ -296,12 +360,7 @@ fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result
     } else {
         rules.acquisition
     });
-    if !caller.acquisitions.contains(&acquisition) {
-        return Err(Problem::new(Code::ActionDenied, "The caller may not register jobs with this acquisition."));
-    }
-    if !rules.acquisitions.contains(&acquisition) {
-        return Err(Problem::new(Code::Unsupported, "The tenant has no jobs with this acquisition."));
-    }
+    may_acquire(caller, acquisition, rules)?;
     if request.refresh_token.is_some() && acquisition != Acquisition::Adopt {
         return Err(Problem::new(Code::Unsupported, "A refresh_token is taken for adopt only."));
     }
@@ -358,6 +417,8 @@ pub(super) fn blank(caller: &Caller, key: &JobKey, (user, subject): (&UserId, &S
         account: None,
         terms: None,
         lost_since: None,
+        doubt: None,
+        announced_at: None,
         renew_at: None,
         due_at: None,
     }

@@ -181,3 +181,19 @@ async fn a_job_of_its_own_needs_a_token() {
     let none = Registration { parent_job_id: None, ..tokenless("parent") };
     assert_eq!(refused(&stage, "mod-di", "a", none).await, Code::InvalidRequest);
 }
+
+#[tokio::test]
+async fn the_end_of_a_child_is_told_to_its_readers_though_its_tombstone_names_none() {
+    let stage = with_parent().await;
+    let mut part = tokenless("parent");
+    part.readers = Some(reader("mod-srm"));
+    stage.register("part", part).await.expect("a child");
+    stage.vault.release(&caller("mod-di"), &job("part")).await.expect("released");
+    assert!(stage.record("part").await.readers.is_empty());
+    let read = async |module: &str| {
+        let request = tokenvault::vault::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
+        stage.vault.read(&caller(module), &job("part"), request).await.expect_err("no token").code
+    };
+    assert_eq!(read("mod-srm").await, Code::JobEnded);
+    assert_eq!(read("mod-stranger").await, Code::JobNotFound);
+}

@@ -53,7 +53,13 @@ impl Door {
             body_timeout: Duration::from_secs(5),
             request_timeout,
             max_concurrent_requests: 8,
-            caller: Allowance { rate: 1_000, burst: 1_000, concurrency: 1 },
+            caller: Allowance {
+                rate: 1_000,
+                burst: 1_000,
+                register_rate: 1_000,
+                register_burst: 1_000,
+                concurrency: 1,
+            },
             default_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
         };

@@ -258,9 +258,15 @@ fn rules() -> TenantRules {
         max_job_life: Duration::from_hours(24),
         max_children: 2,
         max_jobs_per_user: 1_000,
+        max_records_per_module: 100_000,
         acquisitions: Acquisition::ALL.into(),
         adopt_clients: uis().into(),
-        renewal: Settings { retry_max: Duration::from_secs(1), ..Settings::default() },
+        renewal: Settings {
+            retry_max: Duration::from_secs(1),
+            doubt: Duration::from_millis(50),
+            doubt_pause: Duration::from_millis(10),
+            ..Settings::default()
+        },
     }
 }
 

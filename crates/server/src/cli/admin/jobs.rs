@@ -225,6 +225,9 @@ fn facts(job: &Value) -> Table {
     for (name, member) in [("failures", "failures"), ("spares", "spares"), ("sealed with", "sealed_with")] {
         table.fact(name, text(job, member));
     }
+    if let Some(seconds) = job["doubted_for"].as_u64() {
+        table.fact("in doubt", format!("Keycloak has been saying for {seconds} s that its session is over"));
+    }
     if job["spend_open"] == true {
         table.fact("spend", "sent, and its answer is not known yet".to_owned());
     }

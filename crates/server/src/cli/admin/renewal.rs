@@ -100,6 +100,9 @@ fn seen(own: Option<&Value>, pair: &Value, before: u64) -> Seen {
     match text(pair, "state").as_str() {
         "suspended" => Seen::NotYet(format!("; it is suspended: {}", text(pair, "reason"))),
         _ if replaced => Seen::Renewed,
+        _ if pair["doubted_for"].is_u64() => Seen::NotYet(
+            "; Keycloak says that its session is over, and is asked again until that is certain".to_owned(),
+        ),
         _ => match pair["failures"].as_u64().unwrap_or(0) {
             0 => Seen::NotYet(String::new()),
             failures => Seen::NotYet(format!("; failures since the last renewal: {failures}")),
@@ -135,6 +138,10 @@ mod tests {
         let mut failing = job("a", "active", "", 1);
         failing["failures"] = json!(3);
         assert_eq!(seen(None, &failing, 1), Seen::NotYet("; failures since the last renewal: 3".to_owned()));
+        let mut doubted = job("a", "active", "", 1);
+        doubted["doubted_for"] = json!(10);
+        let Seen::NotYet(why) = seen(None, &doubted, 1) else { panic!("it is not renewed") };
+        assert!(why.contains("its session is over"), "{why}");
         let waits = Seen::NotYet("; it is suspended: user_disabled".to_owned());
         assert_eq!(seen(None, &job("a", "suspended", "user_disabled", 1), 1), waits);
     }

@@ -16,9 +16,15 @@ pub(super) const CHECKS: &[Word] = &[
     ),
     check(
         "algorithm_not_allowed",
-        "The token is signed in a way that is not on the vault's list. `none` and shared secrets (HS256 and the like) never are.",
+        "The token is signed in a way that is not on the vault's list: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. `none` and shared secrets (HS256 and the like) never are.",
         By::Module,
         "Send an access token and not a refresh token: Keycloak signs those with a shared secret. If the realm signs access tokens that way, its administrator must choose another algorithm.",
+    ),
+    check(
+        "key_not_supported",
+        "The realm has the key that signed the token, but the vault cannot verify with it: a key on the curve Ed448, or an RSA key of less than 2048 bits.",
+        By::Realm,
+        "Give the realm a key of another kind for this algorithm, with a higher priority: Ed25519 for EdDSA, 2048 bits or more for RSA. Tokens that are issued from then on are good; the old key stays as passive until the others are over.",
     ),
     check(
         "bad_signature",
@@ -40,9 +46,15 @@ pub(super) const CHECKS: &[Word] = &[
     ),
     check(
         "too_old",
-        "The token was issued longer ago than `max_proof_age` allows, or in the future.",
+        "The token was issued longer ago than `max_proof_age` allows.",
         By::Operator,
-        "Where `max_proof_age` is set, it must not be below the life of the user interface's access tokens: FOLIO's renews them only when they are over. Without it, a token's own life counts. For a time in the future, compare the clocks.",
+        "Where `max_proof_age` is set, it must not be below the life of the user interface's access tokens: FOLIO's renews them only when they are over. Without it, a token's own life counts, up to an hour.",
+    ),
+    check(
+        "not_yet_valid",
+        "The token counts only from a moment that lies ahead by the vault's clock: it was issued then (`iat`), or is not to be used before (`nbf`).",
+        By::Operator,
+        "Compare the clocks of Keycloak, of Redis, which the vault goes by, and of the machines: they may differ by 30 seconds (`tokenvault doctor`: clock-keycloak). Where they agree, the token has an `nbf` of its own, which a mapper at Keycloak makes: the module registers when that moment has come, or the realm's administrator takes the mapper out.",
     ),
     check(
         "wrong_type",

@@ -7,7 +7,8 @@ const fn reason(codes: &'static [Code], word: &'static str, means: &'static str,
     Word { codes, member: "reason", word, means, by, how }
 }
 
-pub(super) const ALL: &[&[Word]] = &[IDP_REJECTED, ENDED, SESSION_ENDED, REAUTH_REQUIRED, WAITING, UNSUPPORTED];
+pub(super) const ALL: &[&[Word]] =
+    &[IDP_REJECTED, ENDED, SESSION_ENDED, REAUTH_REQUIRED, WAITING, UNSUPPORTED, THROTTLED];
 
 const IDP: &[Code] = &[Code::IdpRejected];
 
@@ -26,6 +27,27 @@ const IDP_REJECTED: &[Word] = &[
         "The user's access token has more characters than Keycloak takes for an exchange: 20 000 (earlier releases of Keycloak 26: 4 000). `length` says how many. A regular token of a user with more than some 200 of FOLIO's roles is such a one.",
         By::Realm,
         "Give the client that users log in with lightweight access tokens, as FOLIO's own tenants have (`client.use.lightweight.access.token.enabled`), and run deploy/keycloak/setup.sh, which maps the vault's claims into them; or let its tokens carry fewer roles. `tokenvault doctor` finds it with an administrator's token (`proof-size`).",
+    ),
+    reason(
+        IDP,
+        "not_exchangeable",
+        "The user's access token cannot be exchanged for a pair: its session is an offline one or a service account's, or the token is bound to a key (DPoP, mutual TLS).",
+        By::Module,
+        "Register with a token of an ordinary login. A pair of an offline session is deposited with `acquisition` `adopt`. If every token is so, the realm's administrator switches \"Require DPoP bound tokens\" and certificate-bound tokens off for the client that users log in with.",
+    ),
+    reason(
+        IDP,
+        "no_refresh_token",
+        "Keycloak exchanged the token, and gave an access token alone: nothing that a job could be kept going with.",
+        By::Realm,
+        "See that \"Use refresh tokens\" is on for the vault's client and that \"Allow refresh token in Standard Token Exchange\" is \"Same session\" (deploy/keycloak/setup.sh sets both), and that no client policy takes refresh tokens out of its answers.",
+    ),
+    reason(
+        IDP,
+        "not_bearer",
+        "The token that the vault was given is bound to a key (`token_type` is not `Bearer`). A module could not use it, so it was not kept.",
+        By::Realm,
+        "Switch \"Require DPoP bound tokens\" off for the vault's client (deploy/keycloak/setup.sh does), and leave it out of client policies that bind tokens.",
     ),
     reason(
         IDP,
@@ -254,5 +276,44 @@ const UNSUPPORTED: &[Word] = &[
         "Keycloak shows no role of the user at all, so whether the user is privileged cannot be judged, and is not guessed.",
         By::Realm,
         "Let the introspection of user tokens show roles: the client that users log in with needs the default client scope `roles` with `introspection.token.claim` on both of its role mappers, **and** full scope: scope mappings would hide the roles they do not name, and administrators with them. `tokenvault doctor` says HAZARD where it does not.",
+    ),
+    reason(
+        NO,
+        "acquisition_differs",
+        "The job is there, and was registered with another `acquisition`. A repeated registration leaves its pair as it is.",
+        By::Module,
+        "Leave the member out, or name the job's own; for another acquisition use another job id.",
+    ),
+    reason(
+        NO,
+        "child_on_logout",
+        "The child asks for another `on_logout` than its parent has. Both live by one pair, so a logout does the same to both.",
+        By::Module,
+        "Leave the member out; or tighten the parent, which its registrar can; or register a job with a pair of its own.",
+    ),
+];
+
+/// Too much at a time, or too much altogether.
+const THROTTLED: &[Word] = &[
+    reason(
+        &[Code::StoreUnavailable],
+        "store_full",
+        "Redis has reached `maxmemory` and takes nothing new. Jobs that are there are served, renewed and ended.",
+        By::Operator,
+        "Raise `maxmemory`; docs/operations.md says how much is needed, and docs/runbooks/store-full.md what to look at. Never switch eviction on.",
+    ),
+    reason(
+        &[Code::TooManyRequests],
+        "module_share",
+        "The module has `max_records_per_module` records in the tenant: its jobs and children, and what is left of those that have ended, for as long as `tombstone_ttl` says.",
+        By::Operator,
+        "Look whether the module registers and releases in a loop; else raise `max_records_per_module`, and Redis' memory with it (docs/operations.md).",
+    ),
+    reason(
+        &[Code::TooManyRequests],
+        "session_busy",
+        "Registrations in one session of a user's take turns with the renewals of the jobs that are there. This one had no turn within ten seconds: 64 registrations of all modules, 16 of one, join a session at a time.",
+        By::Module,
+        "Send it again after `Retry-After`. Where it comes often, register fewer jobs of one user at a time, or one job with children.",
     ),
 ];

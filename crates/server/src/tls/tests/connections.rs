@@ -106,6 +106,36 @@ async fn an_idle_connection_is_closed_over_both_protocols() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_and_asks_and_reads_no_answer_is_cut() {
+    let files = Files::new();
+    let limits = Limits { write_timeout: SHORT, ..Limits::from(&files.config()) };
+    let stage = Stage::start_with(&files.config(), limits).await;
+    let module = files.authority.module(7, valid());
+    let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
+    let many = b"GET /whoami HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(1_000);
+    let asking = tokio::spawn(async move { while stream.write_all(&many).await.is_ok() {} });
+    soon("the end of the connection", asking).await.unwrap();
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_makes_no_room_for_an_answer_is_cut() {
+    let files = Files::new();
+    let limits = Limits { idle_timeout: SHORT, answer_timeout: SHORT * 2, ..Limits::from(&files.config()) };
+    let stage = Stage::start_with(&files.config(), limits).await;
+    let mut client = client(&files, Some(&files.authority.module(7, valid())));
+    client.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = stage.connect(&client).await.unwrap();
+    let mut builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+    let handshake = builder.initial_stream_window_size(0).handshake(hyper_util::rt::TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    tokio::spawn(connection);
+    let answer = soon("the answer's head", sender.send_request(request("/known"))).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    stage.until_open(0).await;
+}
+
+#[tokio::test]
 async fn a_connection_with_a_request_in_hand_is_not_idle() {
     let files = Files::new();
     let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
