@@ -30,10 +30,11 @@ use tokenvault_core::ports::{
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
-use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
+use tokenvault_redis::{RedisStore, SCHEMA};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::harness::redis::unhurried;
 use crate::harness::{Failure, Result};
 use crate::store_contract::samples::tenant;
 
@@ -183,7 +184,7 @@ impl Replica {
     ) -> Result<Self> {
         let id = ReplicaId::parse(name)?;
         let clock = Arc::new(SystemClock::start());
-        let store = Arc::new(RedisStore::connect(&RedisConfig::new(redis))?.speaking(schema));
+        let store = Arc::new(RedisStore::connect(&unhurried(redis))?.speaking(schema));
         store.ready().await?;
         clock.sync(&*store).await;
         let ring = load_keyring(keyring_file).map_err(|finding| Failure::new(finding.to_string()))?;

@@ -11,7 +11,7 @@ use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
 use tokenvault_tests::stage::{Stage, check_live, repeat};
 
-const AT_TTL: u64 = 4;
+const AT_TTL: u64 = 6;
 const PAUSE: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +126,7 @@ async fn release_and_a_new_registration_leave_the_users_session_alive() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_readers_of_an_expired_token_cost_one_renewal() -> Result<()> {
-    let mut stage = Stage::set(AT_TTL, 1).await?;
+    let mut stage = Stage::set(2 * AT_TTL, 1).await?;
     let ui = stage.login().await?;
     stage.registered("job", &ui, json!({})).await?;
     // The only replica is stopped until the token is long dead, then a crowd asks.
@@ -150,7 +150,7 @@ async fn many_readers_of_an_expired_token_cost_one_renewal() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_dies_is_missed_by_nobody() -> Result<()> {
     // A lease of two seconds and a token of twelve: half of its life is left to take over what the dead replica had leased.
-    let mut stage = Stage::with(3 * AT_TTL, 2, &[("renewal.lease", 2.into())]).await?;
+    let mut stage = Stage::with(2 * AT_TTL, 2, &[("renewal.lease", 2.into())]).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
     let jobs: Vec<String> = (0..10).map(|n| format!("job-{n}")).collect();
@@ -172,7 +172,7 @@ async fn a_replica_that_dies_is_missed_by_nobody() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn children_read_their_parents_token_from_every_replica() -> Result<()> {
-    let stage = Stage::set(3 * AT_TTL, 2).await?;
+    let stage = Stage::set(2 * AT_TTL, 2).await?;
     let user = stage.realm.user("alice")?.user_id.clone();
     let ui = stage.login().await?;
     stage.registered("parent", &ui, json!({})).await?;

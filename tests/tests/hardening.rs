@@ -97,11 +97,16 @@ async fn nobody_looks_into_its_memory_and_it_leaves_no_core() -> Result<()> {
     for signal in [Signal::SEGV, Signal::ABORT] {
         let pid = stage.vault.process_ids()[0];
         let pid = Pid::from_raw(i32::try_from(pid)?).ok_or_else(|| Failure::new("no process"))?;
-        // The runtime's handler of a SIGSEGV gives way to the system's, and so to the second one.
-        kill_process(pid, signal)?;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let _ = kill_process(pid, signal);
-        let status = stage.vault.replica().process().wait_for_exit(SOON).await?;
+        // The runtime's handler of a SIGSEGV gives way to the system's, and so to the second one, once the first has arrived.
+        let process = stage.vault.replica().process();
+        for _ in 0..100 {
+            if process.exit_status().is_some() {
+                break;
+            }
+            let _ = kill_process(pid, signal);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let status = process.wait_for_exit(SOON).await?;
         assert_eq!((status.signal(), status.core_dumped()), (Some(signal.as_raw()), false));
         stage.vault.replica().restart().await?;
     }

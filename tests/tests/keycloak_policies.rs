@@ -94,8 +94,8 @@ async fn a_job_goes_on_with_its_refresh_token_where_keycloak_gives_no_new_one() 
     realm.admin().call(Method::PUT, &format!("{policies}/policies"), Some(&policy)).await?;
     // Its jobs are to spend, so the client must not exchange, not even by the legacy way.
     realm.admin().set_client_attribute(realm.name(), LOGIN_APP, "standard.token.exchange.enabled", "true").await?;
-    let tokens = realm.login("alice").await?;
     let mut stage = Stage::start(realm).await?;
+    let tokens = stage.realm.login("alice").await?;
 
     let job = stage.deposit(&tokens).await?;
 
@@ -117,8 +117,8 @@ async fn a_pair_that_cannot_be_exchanged_does_not_keep_others_of_its_client_from
     ] {
         realm.admin().set_client_attribute(realm.name(), LOGIN_APP, name, value).await?;
     }
-    let offline = realm.login_with_scope("alice", "openid offline_access").await?;
     let mut stage = Stage::start(realm).await?;
+    let offline = stage.realm.login_with_scope("alice", "openid offline_access").await?;
     let client = stage.vault.client(MODULE)?;
 
     let apart = stage.deposit(&offline).await?;

@@ -46,7 +46,7 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
     assert!(parts.fleet.resume().await?);
     assert!(replica.read_for(REGISTRAR, &job(1), Some(fresh), SOON).await.is_ok(), "it is renewed now");
 
-    pause(parts.clock.now() + A_WHILE).await?;
+    pause(parts.clock.now() + Duration::from_secs(5)).await?;
     wait_until("the pause to end by itself", SOON, async || !parts.standing.is_paused(parts.clock.now())).await?;
     let now = parts.clock.now();
     parts.store.hasten(&due.key, now, now).await?;

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokenvault_core::ports::TokenStore;
-use tokenvault_redis::{RedisConfig, RedisStore};
+use tokenvault_redis::RedisStore;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::{LOGIN_APP, VAULT};
-use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::redis::{Redis, unhurried};
 use tokenvault_tests::stage::{REGISTRAR, Stage, check_live};
 
 /// A few renewals, and once the quarantine, where a spend was under way just when Redis was killed.
 const PATIENCE: Duration = Duration::from_secs(90);
-const AT_TTL: u64 = 4;
+const AT_TTL: u64 = 8;
 const JOBS: [&str; 2] = ["exchanged", "adopted"];
 
 #[tokio::test]
 async fn a_restart_begins_another_epoch_of_the_store() -> Result<()> {
     let mut redis = Redis::options().append_only().start().await?;
-    let store = RedisStore::connect(&RedisConfig::new(redis.url()))?;
+    let store = RedisStore::connect(&unhurried(redis.url()))?;
     let before = store.epoch().await?;
     assert_eq!(store.epoch().await?, before, "nothing has happened");
 
@@ -42,8 +42,8 @@ async fn a_replica_that_takes_over_begins_another_epoch_of_the_store() -> Result
     let following =
         async || ask("INFO", &["replication"]).await.is_ok_and(|info| info.contains("master_link_status:up"));
     wait_until("the replica to follow", SOON, following).await?;
-    let of_primary = RedisStore::connect(&RedisConfig::new(primary.url()))?.epoch().await?;
-    let store = RedisStore::connect(&RedisConfig::new(replica.url()))?;
+    let of_primary = RedisStore::connect(&unhurried(primary.url()))?.epoch().await?;
+    let store = RedisStore::connect(&unhurried(replica.url()))?;
     let following = store.epoch().await?;
 
     // The process stays the same: only the id of its history tells.

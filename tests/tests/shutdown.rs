@@ -15,7 +15,7 @@ use tokenvault_tests::harness::{Failure, Result};
 #[tokio::test]
 async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() -> Result<()> {
     let mut redis = Redis::options().append_only().start().await?;
-    let realm = LabRealm::builder().at_ttl(4).create().await?;
+    let realm = LabRealm::builder().at_ttl(8).create().await?;
     let proxy = Proxy::to(keycloak().await?.address()).await?;
     let secret = redis.password_file().with_file_name("login-app.secret");
     std::fs::write(&secret, realm.secret(LOGIN_APP))?;
@@ -36,7 +36,7 @@ async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() 
     vault.replica().process().pause()?;
     wait_until("the access token to die", SOON, async || realm.is_active(&pair.access_token).await.is_ok_and(|it| !it))
         .await?;
-    proxy.strike(Fault::Delay(Duration::from_secs(2)), 1, "grant_type=refresh_token");
+    proxy.strike(Fault::Delay(Duration::from_secs(6)), 1, "grant_type=refresh_token");
     vault.replica().process().resume()?;
     wait_until("the refresh token to be spent", SOON, async || proxy.struck() == 1).await?;
     redis.kill().await?;

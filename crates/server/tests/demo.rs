@@ -24,32 +24,32 @@ fn success() -> String {
 
 #[test]
 fn the_plain_job_dies_of_401_and_the_job_with_the_vault_finishes() {
-    let (status, result, err) = demo(&["--at-ttl", "3", "--duration", "9"]);
+    let (status, result, err) = demo(&["--at-ttl", "5", "--duration", "15"]);
 
     assert_eq!((status, err.as_str()), (success(), ""), "{result}");
     assert_eq!(result["ok"], true);
     let (plain, vault) = (&result["plain"], &result["vault"]);
-    assert_eq!((&plain["records"], &vault["records"]), (&90.into(), &90.into()));
+    assert_eq!((&plain["records"], &vault["records"]), (&150.into(), &150.into()));
     let first_401 = plain["first_401_at_seconds"].as_f64().unwrap();
-    assert!((2.0..=5.0).contains(&first_401), "{result}");
+    assert!((4.0..=7.0).contains(&first_401), "{result}");
     assert!(plain["failed"].as_u64().unwrap() > 30, "{result}");
-    assert_eq!((&vault["done"], &vault["failed"]), (&90.into(), &0.into()));
+    assert_eq!((&vault["done"], &vault["failed"]), (&150.into(), &0.into()));
     assert!(vault["tokens_used"].as_u64().unwrap() >= 3, "{result}");
     assert!(vault["renewals"].as_u64() >= vault["tokens_used"].as_u64().map(|used| used - 1), "{result}");
 }
 
 #[test]
 fn the_job_with_the_vault_survives_the_logout_it_was_registered_to_survive() {
-    let (status, result, err) = demo(&["--at-ttl", "3", "--duration", "9", "--logout"]);
+    let (status, result, err) = demo(&["--at-ttl", "5", "--duration", "15", "--logout"]);
 
     assert_eq!((status, err.as_str()), (success(), ""), "{result}");
-    assert_eq!(result["vault"]["done"], 90);
+    assert_eq!(result["vault"]["done"], 150);
 }
 
 #[test]
 fn the_log_for_people_ends_in_a_table_and_a_conclusion() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let arguments = ["tokenvault", "demo", "--at-ttl", "3", "--duration", "9"];
+    let arguments = ["tokenvault", "demo", "--at-ttl", "5", "--duration", "15"];
     run(arguments, &mut Console { out: &mut out, err: &mut err, terminal: false });
 
     let text = String::from_utf8(out).unwrap();

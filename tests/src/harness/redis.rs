@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
+use tokenvault_redis::RedisConfig;
 
 use super::process::{Process, find_program, poll, temporary_dir};
 use super::{Failure, Result, docker, ports};
@@ -23,6 +24,12 @@ use super::{Failure, Result, docker, ports};
 const START: Duration = Duration::from_mins(1);
 const IMAGE: (&str, &str) = ("redis", "7.4-alpine");
 const IMAGE_CONFIG: &str = "/etc/redis-test.conf";
+
+/// A store's configuration with time-outs for which a machine that stands still for a moment is no outage.
+pub fn unhurried(url: impl Into<String>) -> RedisConfig {
+    let patience = Duration::from_secs(30);
+    RedisConfig { connect_timeout: patience, response_timeout: patience, ..RedisConfig::new(url) }
+}
 
 /// How the server is set up.
 #[derive(Debug, Clone, Default)]

@@ -92,10 +92,10 @@ pub async fn revocation_reaches_what_was_exchanged(lab: &mut Lab) -> Result<()> 
 
 /// Revoking an access token that has expired reaches what was exchanged, too.
 pub async fn revocation_of_an_expired_token(lab: &mut Lab) -> Result<()> {
-    lab.settings(|s| s.access_token_lifespan = 1).await?;
+    lab.settings(|s| s.access_token_lifespan = 5).await?;
     let ui = lab.login().await?;
     let own = lab.exchanged(ui.access()).await?;
-    lab.seconds(2).await;
+    lab.seconds(6).await;
     let answer = lab.revoke(UI, ui.access()).await?;
     lab.expect("revocation of an expired access token", &answer, "200");
     let answer = lab.refresh(VAULT, own.refresh()).await?;

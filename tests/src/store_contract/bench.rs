@@ -10,10 +10,10 @@ use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Claim, Claimed, Clock as _, Created, Fleet, Stored, TokenStore, Write, Written};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
-use tokenvault_redis::{RedisConfig, RedisStore};
+use tokenvault_redis::RedisStore;
 
 use super::samples::NOW;
-use crate::harness::redis::Redis;
+use crate::harness::redis::{Redis, unhurried};
 use crate::harness::{Failure, Result};
 
 /// How long a claimed record is leased in these tests.
@@ -45,7 +45,7 @@ impl Bench {
 
     /// A store on a Redis that was set up for the purpose.
     pub fn on(redis: Redis) -> Result<Self> {
-        let store = RedisStore::connect(&RedisConfig::new(redis.url()))?;
+        let store = RedisStore::connect(&unhurried(redis.url()))?;
         Ok(Self::new(Arc::new(store), None, Some(redis)))
     }
 

@@ -11,7 +11,7 @@ use super::samples::{NOW, job, key, record, session, tenant, user};
 use crate::harness::Result;
 
 fn soon(bench: &Bench) -> Timestamp {
-    bench.expiry_clock() + Duration::from_millis(300)
+    bench.expiry_clock() + Duration::from_secs(2)
 }
 
 fn late(bench: &Bench) -> Timestamp {

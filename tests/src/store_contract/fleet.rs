@@ -13,7 +13,7 @@ use super::samples::{NOW, after, ended, job, key, record, releasing, tenant};
 use crate::harness::{Failure, Result};
 
 const LONG: Duration = Duration::from_mins(10);
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn status(name: &str, keys: &[(&str, &str)]) -> ReplicaStatus {
     ReplicaStatus {

@@ -131,15 +131,15 @@ async fn one_line_of_the_status_tells_of_one_count_and_of_when() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_is_paused_nothing_is_renewed_and_reads_go_on() -> Result<()> {
-    // Renewed after six seconds; a pause is heard of within two.
-    let mut stage = Stage::set(12, 2).await?;
+    // Renewed after ten seconds; a pause is heard of within two.
+    let mut stage = Stage::set(20, 2).await?;
     let tenant = stage.realm.name().to_owned();
     let proof = stage.login("alice").await?;
     stage.admin(&["pause", "--for", "5m", "--reason", "Keycloak is being upgraded", "--yes"])?.done()?;
     stage.register("job", &proof, json!({})).await?;
     let module = stage.module()?;
 
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let read = module.get_with("job", "wait=0&min_ttl=1").await?.expect_status(200)?;
     assert_eq!((&read.body["generation"], &stage.job("job")?["generation"]), (&json!(1), &json!(1)));
     let asked = stage.admin(&["jobs", "renew", &tenant, "job"])?.done()?;

@@ -204,7 +204,7 @@ async fn a_session_that_keycloak_ends_only_later_is_looked_at_again() -> Result<
     let module = stage.module()?;
     stage.register("exchanged", &ui, json!({})).await?;
     // Another client of the session keeps Keycloak waiting: the first look finds that the session lives.
-    stage.courier.hold(Duration::from_millis(900));
+    stage.courier.hold(Duration::from_secs(2));
 
     let logout = tokio::spawn({
         let (realm, refresh) = (stage.realm.through(stage.realm.base_url()), ui.refresh().to_owned());
@@ -226,6 +226,11 @@ async fn a_session_that_keycloak_ends_only_later_is_looked_at_again() -> Result<
     ends(&module, "exchanged").await.map(drop)
 }
 
+/// How many logouts the vault has accepted.
+async fn accepted(vault: &mut Vault) -> Result<f64> {
+    vault.replica().metric("tokenvault_backchannel_logouts_total", "accepted").await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keycloak_itself_calls_the_vault_over_tls() -> Result<()> {
     let authority = TestCa::new()?;
@@ -241,15 +246,22 @@ async fn keycloak_itself_calls_the_vault_over_tls() -> Result<()> {
     let url = format!("{}/backchannel-logout/{}", vault.replica().idp_url(), realm.name());
     call_at(&realm, VAULT, &url).await?;
     // The first call by TLS takes a new Keycloak its time, and it gives none more than five seconds.
-    let first = realm.login("bob").await?;
-    realm.exchange(&first.access_token).await?;
-    realm.logout(LOGIN_APP, first.refresh()).await?;
+    let mut before = 0.0;
+    for _ in 0..12 {
+        let first = realm.login("bob").await?;
+        realm.exchange(&first.access_token).await?;
+        realm.logout(LOGIN_APP, first.refresh()).await?;
+        before = accepted(&mut vault).await?;
+        if before > 0.5 {
+            break;
+        }
+    }
     let (ui, module) = (realm.login("alice").await?, vault.client(MODULE)?);
     register(&module, "exchanged", &ui, json!({})).await?;
 
     realm.logout(LOGIN_APP, ui.refresh()).await?;
 
     is_over(&ends(&module, "exchanged").await?);
-    assert!(vault.replica().metric("tokenvault_backchannel_logouts_total", "accepted").await? >= 1.0);
+    assert!(accepted(&mut vault).await? > before);
     Ok(())
 }

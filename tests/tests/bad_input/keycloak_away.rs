@@ -17,7 +17,7 @@ use crate::fake_keycloak::{FakeKeycloak, Says};
 use crate::stage::{assert_no_record, assert_problem, new_job};
 
 /// How long the vault of these cases waits for Keycloak.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Adds a tenant on a realm that is reached at its own address.
 fn tenant(

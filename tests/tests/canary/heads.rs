@@ -81,7 +81,7 @@ fn in_memory(pid: u32, mark: &str) -> Result<usize> {
         let mut region = vec![0; usize::try_from(to - from)?];
         // What is not there to be read holds nothing.
         let read = memory.read_at(&mut region, from).unwrap_or(0);
-        found += region[..read].windows(mark.len()).filter(|window| *window == mark.as_bytes()).count();
+        found += memchr::memmem::find_iter(&region[..read], mark).count();
     }
     Ok(found)
 }

@@ -83,7 +83,7 @@ impl Stage {
             .redis(&redis)
             .tenant_at(&realm, &proxy.url("http"))?
             .set(&format!("tenants.{}.adopt_clients", realm.name()), adoptable)
-            .set(&format!("tenants.{}.request_timeout", realm.name()), 2)
+            .set(&format!("tenants.{}.request_timeout", realm.name()), 8)
             .set(&signer("issuer"), signing.issuer())
             .set(&signer("base_url"), format!("{}/realms/{}", proxy.url("http"), signing.name()))
             .set(&signer("client_id"), VAULT)

@@ -46,10 +46,7 @@ async fn a_realm_of_folios_that_an_earlier_version_set_up_shows_what_is_wrong_an
     stage.private("client-secret", "a secret of long ago")?;
     stage.register("impersonate")?;
     stage.tenant("max_proof_age", 300);
-    let token = stage.administrator().await?;
-    let (plain, whole) = ([], ["--keycloak-admin-token", token.as_str()]);
-
-    let (alone, shown) = (stage.examine(&plain)?, stage.examine(&whole)?);
+    let (alone, shown) = (stage.examine(&[])?, stage.examine_whole(&[]).await?);
 
     assert_eq!(alone.hazards(), ["keycloak-user-id", "proof-age"], "{alone}");
     let expected = ["keycloak-user-id", "accepted-client", "proof-age", "writable-user-id", "token-size"];
@@ -61,12 +58,12 @@ async fn a_realm_of_folios_that_an_earlier_version_set_up_shows_what_is_wrong_an
 
     stage.set_up(&["--impersonate"]).await?;
     stage.tenant("max_proof_age", 600);
-    let found = stage.examine(&whole)?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("writable-user-id", "one can register in another's name", "setup.sh --protect-user-id")?;
-    let accepted = stage.examine(&[&whole[..], &["--accept", "writable-user-id"]].concat())?;
+    let accepted = stage.examine_whole(&["--accept", "writable-user-id"]).await?;
     assert!(accepted.succeeded && accepted.verdict("writable-user-id") == "accepted", "{accepted}");
     stage.set_up(&["--protect-user-id"]).await?;
-    let sound = stage.examine(&whole)?;
+    let sound = stage.examine_whole(&[]).await?;
     assert!(sound.succeeded && sound.verdicts("not_checked").is_empty(), "{sound}");
     assert_eq!(sound.verdict("keycloak-impersonation"), "fine", "{sound}");
     Ok(())
@@ -114,20 +111,19 @@ async fn a_role_that_the_clients_scope_hides_is_a_hazard_with_a_remedy_that_ends
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_nobody_can_use_is_a_hazard_with_its_own_remedy() -> Result<()> {
     let stage = ready().await?;
-    let token = stage.administrator().await?;
     let sound = stage.change(VAULT, |client| client["attributes"]["dpop.bound.access.tokens"] = json!("true")).await?;
     stage.expect_only("keycloak-client", "DPoP proof is missing", "setup.sh sets it so")?;
     stage.restore(&sound).await?;
 
     stage.change(VAULT, |client| client["consentRequired"] = json!(true)).await?;
-    let found = stage.examine(&["--keycloak-admin-token", &token])?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("consent", "no registration succeeds", "setup.sh again")?;
     stage.expect_only("consent", "no registration succeeds", "setup.sh again")?;
     stage.restore(&sound).await?;
 
     let sound =
         stage.change(VAULT, |client| client["attributes"]["client.session.max.lifespan"] = json!("3600")).await?;
-    let found = stage.examine(&["--keycloak-admin-token", &token])?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("session-length", "sessions end after 3600 s", "Client Session Max")?;
     stage.restore(&sound).await?;
 
@@ -140,6 +136,6 @@ async fn a_client_that_nobody_can_use_is_a_hazard_with_its_own_remedy() -> Resul
             }
         })
         .await?;
-    let found = stage.examine(&["--keycloak-admin-token", &token])?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("keycloak-user-id", "must be Keycloak's id of the user", "setup.sh again")
 }

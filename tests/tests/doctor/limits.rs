@@ -34,19 +34,17 @@ fn limit(behavior: &str, realm: u32, client: u32) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_of_sessions_is_a_hazard_where_jobs_use_it_up() -> Result<()> {
     let stage = Stage::on(LabRealm::builder()).await?;
-    let token = stage.administrator().await?;
-    let with_token = ["--keycloak-admin-token", token.as_str()];
     let realm = stage.realm();
     let set = async |settings: Value| realm.admin().update_realm(realm.name(), &settings).await;
-    assert_eq!(stage.examine(&with_token)?.verdict("session-limit"), "fine");
+    assert_eq!(stage.examine_whole(&[]).await?.verdict("session-limit"), "fine");
 
     // Exchanged jobs open no session.
     limited(realm, "direct grant", "denies", &limit("Deny new session", 2, 0)).await?;
     set(json!({ "directGrantFlow": "denies" })).await?;
-    assert_eq!(stage.examine(&with_token)?.verdict("session-limit"), "fine");
+    assert_eq!(stage.examine_whole(&[]).await?.verdict("session-limit"), "fine");
 
     stage.register("impersonate")?;
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("session-limit", "\"denies\" lets a user have 2 sessions", "let no job ask for `impersonate`")?;
     assert!(found.finding("session-limit").contains("cannot log in"), "{found}");
     // As it is said.
@@ -60,18 +58,18 @@ async fn a_limit_of_sessions_is_a_hazard_where_jobs_use_it_up() -> Result<()> {
     // By client, jobs are not counted.
     limited(realm, "direct grant", "by-client", &limit("Deny new session", 0, 1)).await?;
     set(json!({ "directGrantFlow": "by-client" })).await?;
-    assert_eq!(stage.examine(&with_token)?.verdict("session-limit"), "fine");
+    assert_eq!(stage.examine_whole(&[]).await?.verdict("session-limit"), "fine");
     assert!(realm.login("alice").await.is_ok());
 
     // A client may have a flow of its own.
     let own = limited(realm, "browser", "ends", &limit("Terminate oldest session", 3, 0)).await?;
     stage.change(LOGIN_APP, |client| client["authenticationFlowBindingOverrides"] = json!({ "browser": own })).await?;
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("session-limit", "\"ends\" lets a user have 3 sessions", "raise the limit")?;
     assert!(found.finding("session-limit").contains("ends the session that was used least lately"), "{found}");
 
     stage.register("exchange")?;
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     assert!(found.succeeded && found.verdict("session-limit") == "note", "{found}");
     Ok(())
 }
@@ -79,7 +77,6 @@ async fn a_limit_of_sessions_is_a_hazard_where_jobs_use_it_up() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limiter_that_is_switched_off_is_none() -> Result<()> {
     let stage = Stage::on(LabRealm::builder()).await?;
-    let token = stage.administrator().await?;
     stage.register("impersonate")?;
     let realm = stage.realm();
     limited(realm, "browser", "off", &limit("Deny new session", 1, 0)).await?;
@@ -90,6 +87,6 @@ async fn a_limiter_that_is_switched_off_is_none() -> Result<()> {
     realm.admin().call(Method::PUT, &flows, Some(&limiter)).await?;
     realm.admin().update_realm(realm.name(), &json!({ "browserFlow": "off" })).await?;
 
-    assert_eq!(stage.examine(&["--keycloak-admin-token", &token])?.verdict("session-limit"), "fine");
+    assert_eq!(stage.examine_whole(&[]).await?.verdict("session-limit"), "fine");
     Ok(())
 }

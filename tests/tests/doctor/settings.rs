@@ -9,31 +9,29 @@ use crate::stage::Stage;
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_do_not_fit_the_configuration_are_hazards() -> Result<()> {
     let mut stage = Stage::sound().await?;
-    let token = stage.administrator().await?;
-    let with_token = ["--keycloak-admin-token", token.as_str()];
     let set = async |stage: &Stage, settings| stage.realm().admin().update_realm(stage.realm().name(), &settings).await;
 
     stage.tenant("refresh_token_max_reuse", 1);
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("rotation", "the realm's max reuse is 0", "set `refresh_token_max_reuse` to 0")?;
     stage.tenant("refresh_token_max_reuse", 0);
 
     set(&stage, json!({ "ssoSessionMaxLifespan": 36_000 })).await?;
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     found.expect_only("session-length", "sessions end after 36000 s", "SSO Session Max")?;
     set(&stage, json!({ "ssoSessionMaxLifespan": 86_400 })).await?;
 
     set(&stage, json!({ "ssoSessionIdleTimeout": 900 })).await?;
-    stage.examine(&with_token)?.expect_only("session-idle", "idle out after 900 s", "SSO Session Idle")?;
+    stage.examine_whole(&[]).await?.expect_only("session-idle", "idle out after 900 s", "SSO Session Idle")?;
     set(&stage, json!({ "ssoSessionIdleTimeout": 86_400 })).await?;
 
     stage.tenant("user_id_claim", "folio_user");
-    let found = stage.examine(&with_token)?;
+    let found = stage.examine_whole(&[]).await?;
     assert_eq!(found.hazards(), ["claims", "accepted-client"], "neither client maps it: {found}");
     assert!(found.line("claims")["finding"].to_string().contains("has no mapper for `folio_user`"), "{found}");
     assert!(found.remedy("claims").contains("--user-id-claim"), "{found}");
     stage.tenant("user_id_claim", "sub");
-    assert_eq!(stage.examine(&with_token)?.verdict("claims"), "fine");
+    assert_eq!(stage.examine_whole(&[]).await?.verdict("claims"), "fine");
     Ok(())
 }
 
@@ -77,8 +75,7 @@ async fn what_only_an_administrator_sees_is_told_as_not_checked_without_one() ->
         assert!(found.remedy(check).contains("--keycloak-admin-token"), "{check}: {found}");
     }
     assert_eq!(found.verdict("roles-hidden"), "nothing", "nobody needs it where nobody impersonates: {found}");
-    let token = stage.administrator().await?;
-    let whole = stage.examine(&["--keycloak-admin-token", &token])?;
+    let whole = stage.examine_whole(&[]).await?;
     for check in UNSEEN {
         assert_eq!(whole.verdict(check), "fine", "{check}: {whole}");
     }

@@ -7,15 +7,10 @@ use serde_json::{Value, json};
 use tokenvault_tests::harness::folio::FolioRealm;
 use tokenvault_tests::harness::{Failure, Result};
 
-use crate::stage::{Findings, Stage};
+use crate::stage::Stage;
 
 /// More than are looked at.
 const USERS: usize = 60;
-
-async fn examine(stage: &Stage) -> Result<Findings> {
-    let token = stage.administrator().await?;
-    stage.examine(&["--keycloak-admin-token", &token])
-}
 
 /// A realm with 400 roles that nobody has, and a vault with full scope.
 async fn crowded() -> Result<Stage> {
@@ -61,11 +56,11 @@ async fn a_user_whose_roles_come_by_a_group_is_seen() -> Result<()> {
     let path = format!("/{realm}/groups/{group}/role-mappings/realm");
     admin.call(Method::POST, &path, Some(&many(&stage).await?)).await?;
 
-    examine(&stage).await?.expect_only("token-size", &user, "but without --full-scope")?;
+    stage.examine_whole(&[]).await?.expect_only("token-size", &user, "but without --full-scope")?;
 
     // Without full scope tokens do not grow with anybody's roles.
     stage.set_up(&[]).await?;
-    let found = examine(&stage).await?;
+    let found = stage.examine_whole(&[]).await?;
     assert!(found.succeeded && found.verdict("token-size") == "fine", "{found}");
     assert!(found.finding("token-size").contains(&format!("of {} users", USERS + 4)), "{found}");
     Ok(())
@@ -77,7 +72,7 @@ async fn a_user_whose_roles_come_by_one_that_contains_them_is_seen_and_a_part_of
     let stage = crowded().await?;
     let (user, group) = in_a_group_within_a_group(&stage).await?;
 
-    let found = examine(&stage).await?;
+    let found = stage.examine_whole(&[]).await?;
     assert!(found.succeeded && found.verdict("token-size") == "not_checked", "somebody else may have more: {found}");
     assert!(found.remedy("token-size").contains("but without --full-scope"), "{found}");
 
@@ -86,5 +81,5 @@ async fn a_user_whose_roles_come_by_one_that_contains_them_is_seen_and_a_part_of
     admin.call(Method::POST, &format!("/{realm}/roles/everything/composites"), Some(&many(&stage).await?)).await?;
     let (of, role) = admin.role(realm, &Role::realm("everything")).await?;
     admin.call(Method::POST, &format!("/{realm}/groups/{group}/role-mappings/{of}"), Some(&json!([role]))).await?;
-    examine(&stage).await?.expect_only("token-size", &user, "but without --full-scope")
+    stage.examine_whole(&[]).await?.expect_only("token-size", &user, "but without --full-scope")
 }

@@ -293,6 +293,12 @@ impl Stage {
         Findings::of(&self.run(&[&["--output", "json"], arguments].concat())?)
     }
 
+    /// Its findings with an administrator's token that was made or looked at just now.
+    pub(crate) async fn examine_whole(&self, arguments: &[&str]) -> Result<Findings> {
+        let token = self.administrator().await?;
+        self.examine(&[&["--keycloak-admin-token", token.as_str()], arguments].concat())
+    }
+
     /// The same in a shell that has lowered a limit first.
     pub(crate) fn examine_after(&self, preparation: &str) -> Result<Findings> {
         let file = self.write()?;

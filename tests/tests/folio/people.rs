@@ -2,10 +2,10 @@
 
 use serde_json::json;
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::claims;
 
-use crate::stage::{LIFE, READER, Shape, ended, generation, live_claims, stage, unique, working_token};
+use crate::stage::{READER, Shape, ended, generation, live_claims, stage, unique, working_token};
 use crate::with_both_shapes;
 
 with_both_shapes! {
@@ -62,7 +62,7 @@ async fn a_rename_changes_nothing(shape: Shape) -> Result<()> {
         assert_eq!((&seen["user_id"], &seen["keycloak_user_id"]), (&json!(user.user_id), &json!(user.sub)));
     }
     // The UI's token lives 10 minutes; whoever asks for nearly as much has it renewed.
-    let seen = poll("the adopted pair's next token", LIFE * 10, || async {
+    let seen = poll("the adopted pair's next token", SOON, || async {
         let read = client.get_with(&adopted, "min_ttl=595&wait=30").await.ok()?.expect_status(200).ok()?;
         Some(claims(read.access_token())).filter(|seen| seen["sub"] == json!(name))
     })

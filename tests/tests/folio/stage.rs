@@ -13,7 +13,7 @@ use tokenvault_tests::harness::client::{Answer, Client};
 use tokenvault_tests::harness::folio::{FolioRealm, IMPERSONATION_CLIENT};
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::policy::Module;
-use tokenvault_tests::harness::process::poll;
+use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::{LabUser, Tokens, VAULT, claims};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, VaultBuilder};
@@ -259,7 +259,7 @@ pub(crate) async fn live_claims(client: &Client, job: &str) -> Result<Value> {
 /// The live token of a job, which Keycloak decides about as it does about its user's own: FOLIO's administrators may read
 /// items and not delete them. A token that died on its way, as they do on a machine that has much to do, is asked for again.
 pub(crate) async fn working_token(realm: &FolioRealm, client: &Client, job: &str) -> Result<String> {
-    poll("a token that works", LIFE * 10, || async {
+    poll("a token that works", SOON, || async {
         let read = client.get_with(job, WAIT).await.ok().filter(|answer| answer.status.is_success())?;
         let token = read.access_token();
         let may = |method: &'static str| realm.decide(token, method, "/inventory/items");
@@ -280,10 +280,8 @@ pub(crate) async fn generation(client: &Client, job: &str, at_least: u64) -> Res
 
 /// Waits until a job is no longer served, and returns what its reader hears then.
 pub(crate) async fn ended(client: &Client, job: &str) -> Result<Answer> {
-    poll("the job's end", LIFE * 10, || async {
-        client.get(job).await.ok().filter(|answer| answer.status.as_u16() == 410)
-    })
-    .await
+    poll("the job's end", SOON, || async { client.get(job).await.ok().filter(|answer| answer.status.as_u16() == 410) })
+        .await
 }
 
 /// Each of these with each shape.

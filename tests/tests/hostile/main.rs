@@ -22,10 +22,10 @@ const IN_TIME: Duration = Duration::from_secs(15);
 /// A vault that waits for nobody for long.
 async fn impatient() -> Result<Stage> {
     Stage::with(&[
-        ("server.handshake_timeout", 1.into()),
-        ("server.header_timeout", 1.into()),
-        ("server.body_timeout", 1.into()),
-        ("server.idle_timeout", 1.into()),
+        ("server.handshake_timeout", 3.into()),
+        ("server.header_timeout", 3.into()),
+        ("server.body_timeout", 3.into()),
+        ("server.idle_timeout", 3.into()),
         ("server.max_handshakes", 8.into()),
         ("server.caller_connections", 8.into()),
     ])
@@ -204,8 +204,9 @@ async fn a_module_that_calls_too_often_is_told_when_to_come_again_and_takes_noth
     let mut stage = Stage::with(&limits).await?;
     let rogue = &stage.rogues[0];
     let greedy = stage.vault.client_with(rogue, 0)?;
+    let (calls, begun) = (120, Instant::now());
     let mut refused = 0;
-    for _ in 0..40 {
+    for _ in 0..calls {
         let answer = greedy.get("nothing").await?;
         match answer.status.as_u16() {
             404 => {}
@@ -216,7 +217,9 @@ async fn a_module_that_calls_too_often_is_told_when_to_come_again_and_takes_noth
             _ => panic!("{answer:?}"),
         }
     }
-    assert!(refused >= 20, "only {refused} of 40 were too many");
+    // The burst, five a second, and the one of the second that has begun.
+    let allowed = 10 + 5 * (begun.elapsed().as_secs() + 1);
+    assert!(refused >= 20 && calls - refused <= allowed, "only {refused} of {calls} were too many, {allowed} may pass");
     assert_served(&stage).await?;
     assert!(stage.turned_away().await?["too_many_requests"] >= 20.0);
     wait_until("its turn to come again", SOON, async || {

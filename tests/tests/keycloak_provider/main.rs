@@ -64,7 +64,7 @@ on_both! {
     a_deposited_pair_is_refreshed_as_its_own_client;
     missing_consent_is_named;
     an_impersonation_without_the_role_is_not_allowed with super::Setting { without_impersonation: true, ..super::Setting::default() };
-    an_expired_token_is_named with super::Setting { session_max: Some(3), ..super::Setting::default() };
+    an_expired_token_is_named with super::Setting { session_max: Some(10), ..super::Setting::default() };
     a_pushed_not_before_makes_tokens_stale;
     an_offline_token_has_no_end;
     an_exchange_gives_no_offline_token;
@@ -286,7 +286,7 @@ async fn an_impersonation_without_the_role_is_not_allowed(stage: Stage) -> Resul
 async fn an_expired_token_is_named(stage: Stage) -> Result<()> {
     let login = stage.login().await?;
     let own = stage.provider.exchange(&stage.vault, &login.access).await?;
-    assert!(own.expires_in <= Duration::from_secs(3), "the access token is cut to the session's end");
+    assert!(own.expires_in <= Duration::from_secs(10), "the access token is cut to the session's end");
 
     let inactive = async || stage.provider.probe(&stage.vault, &own.refresh).await == Ok(false);
     wait_until("the session's end", SOON, inactive).await?;

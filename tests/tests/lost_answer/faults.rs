@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokenvault_core::ports::{Cause, Grant, GrantError, IdentityProvider, Refusal};
 use tokenvault_tests::harness::Result;
-use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::proxy::Fault;
 use tokenvault_tests::harness::realm::LabRealm;
 
 use super::lab::Lane;
 
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 async fn refresh(lane: &Lane, pair: &Grant, fault: Fault) -> Result<Grant, GrantError> {
     lane.proxy.strike(fault, 1, "grant_type=refresh_token");
@@ -64,7 +64,7 @@ async fn an_exchange_that_is_delivered_twice_does_no_harm() -> Result<()> {
     for (number, after) in [Duration::ZERO, Duration::from_millis(50)].into_iter().enumerate() {
         lane.proxy.strike(Fault::Duplicate(after), 1, "requested_token_type");
         let next = lane.through.exchange(&lane.vault, &own.access).await?;
-        wait_until("the copy's answer", PATIENCE, || async { lane.proxy.copies().len() > number }).await?;
+        wait_until("the copy's answer", SOON, || async { lane.proxy.copies().len() > number }).await?;
         assert!(lane.lives(&own).await? && lane.lives(&next).await?);
         own = next;
     }
@@ -85,7 +85,7 @@ async fn a_refresh_that_is_delivered_twice_is_reuse_and_is_told_as_such() -> Res
         let before = lane.proxy.copies().len();
 
         let result = refresh(&lane, &pair, Fault::Duplicate(after)).await;
-        wait_until("the copy's answer", PATIENCE * 2, || async { lane.proxy.copies().len() > before }).await?;
+        wait_until("the copy's answer", SOON, || async { lane.proxy.copies().len() > before }).await?;
 
         // Either of the two may have come first where they travelled together.
         let newest = match result {

@@ -15,6 +15,9 @@ use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::proxy::Proxy;
 use tokenvault_tests::harness::realm::{LabRealm, VAULT};
 
+/// How long is waited for answers that nothing delays.
+const UNHURRIED: Duration = Duration::from_secs(30);
+
 /// The machine's clock.
 struct Now;
 
@@ -34,12 +37,12 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// A lane whose calls take no longer than this.
+    /// A lane whose calls through the proxy take no longer than this.
     pub(crate) async fn lay(realm: &LabRealm, patience: Duration) -> Result<Self> {
         let proxy = Proxy::to(keycloak().await?.address()).await?;
         let tenant = TenantId::parse(realm.name())?;
         let through = provider(realm, &tenant, Some(&proxy.url("http")), patience)?;
-        let direct = provider(realm, &tenant, None, patience)?;
+        let direct = provider(realm, &tenant, None, UNHURRIED)?;
         Ok(Self { proxy, through, direct, vault: Client { tenant, id: ClientId::parse(VAULT)? } })
     }
 
@@ -69,7 +72,12 @@ fn provider(
     let secret = Credentials::Secret(ClientSecret::new(realm.secret(VAULT)));
     let mut config = TenantConfig::new(realm.issuer(), base_url, ClientId::parse(VAULT)?, secret)?;
     "user_id".clone_into(&mut config.user_id_claim);
-    let settings = HttpSettings { trust: Trust::Nobody, request_timeout: patience, ..HttpSettings::default() };
+    let settings = HttpSettings {
+        trust: Trust::Nobody,
+        request_timeout: patience,
+        connect_timeout: patience,
+        ..HttpSettings::default()
+    };
     let http = Arc::new(ReqwestClient::new(&settings)?);
     let entropy = Arc::new(SeededEntropy::new(Now.now().as_millis()));
     let directory = BTreeMap::from([(tenant.clone(), Arc::new(config))]);

@@ -13,7 +13,7 @@ use super::stage::{LIFE, Stage, Tokens};
 const REFRESH: &str = "grant_type=refresh_token";
 const EXCHANGE: &str = "requested_token_type";
 /// Longer than the quarantine.
-const QUARANTINE: Duration = Duration::from_secs(31);
+const QUARANTINE: Duration = Duration::from_secs(121);
 /// Lets a request pass.
 const PASS: Fault = Fault::Delay(Duration::ZERO);
 /// So many jobs are renewed at a time.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use tokenvault_redis::{RedisConfig, RedisStore};
+use tokenvault_redis::RedisStore;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
+use tokenvault_tests::harness::redis::unhurried;
 use tokenvault_tests::harness::terminal::Terminal;
 use tokenvault_tests::harness::vault::{binary, tokenvault};
 
@@ -84,7 +85,7 @@ async fn the_command_tells_what_there_is_to_do_and_ends_with_one_while_it_cannot
 
     told.run(&config, &["--dry-run"])?;
     assert_eq!(stage.vouched().await?, 0, "a dry run changes nothing");
-    let other = RedisStore::connect(&RedisConfig::new(stage.redis.url()))?;
+    let other = RedisStore::connect(&unhurried(stage.redis.url()))?;
     assert!(other.lock_migration("another", SOON).await?);
     told.run(&config, &[])?;
     assert_eq!(stage.vouched().await?, 0, "nothing is changed under another's lock");

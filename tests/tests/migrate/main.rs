@@ -19,9 +19,9 @@ use tokenvault_core::pair::Vouched;
 use tokenvault_core::ports::{Created, Fleet as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
-use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA};
+use tokenvault_redis::{RedisStore, SCHEMA};
 use tokenvault_tests::harness::process::{SOON, wait_until};
-use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::redis::{Redis, unhurried};
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record, user};
@@ -64,7 +64,7 @@ impl Stage {
 
     fn migration(&self, replica: &Replica, name: &str) -> Result<Migration> {
         Ok(Migration {
-            store: Arc::new(RedisStore::connect(&RedisConfig::new(self.redis.url()))?),
+            store: Arc::new(RedisStore::connect(&unhurried(self.redis.url()))?),
             keyring: replica.parts.keyring.current(),
             entropy: Arc::new(OsEntropy),
             name: name.to_owned(),
@@ -211,7 +211,7 @@ async fn accounts_are_learnt_when_no_replica_of_the_second_schema_is_left_and_no
     }
     let refused = stage.migration(&new, "early")?.run(false, |_| {}).await;
     assert!(matches!(&refused, Err(MigrateError::OldReplicas(found)) if found.len() == 1), "{refused:?}");
-    assert_eq!(RedisStore::connect(&RedisConfig::new(stage.redis.url()))?.schema().await?, 2);
+    assert_eq!(RedisStore::connect(&unhurried(stage.redis.url()))?.schema().await?, 2);
     old.stop().await;
 
     assert_eq!(stage.migration(&new, "late")?.run(false, |_| {}).await?, SCHEMA);
@@ -240,6 +240,6 @@ async fn a_schema_nobody_knows_is_left_alone() -> Result<()> {
     assert!(matches!(refused, Err(MigrateError::Store(_))), "{refused:?}");
     let found: String = redis::cmd("GET").arg("tv:schema").query_async(&mut redis).await?;
     assert_eq!(found, "99");
-    assert_eq!(RedisStore::connect(&RedisConfig::new(stage.redis.url()))?.schema().await.ok(), None);
+    assert_eq!(RedisStore::connect(&unhurried(stage.redis.url()))?.schema().await.ok(), None);
     Ok(())
 }

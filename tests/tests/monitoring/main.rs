@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 use stage::{Monitored, root};
-use tokenvault_tests::harness::process::{SOON, poll};
+use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::tools::{said, tool};
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -145,7 +145,9 @@ async fn a_running_vault_answers_every_query_and_an_alert_fires_and_clears() -> 
     let annotations = annotations()?;
     assert!(!annotations.is_empty(), "the dashboard marks when an alert fires");
     for annotation in annotations {
-        assert!(!monitored.query(&annotation).await?.is_empty(), "{annotation} shows no alert that fires");
+        // What fires is stored a moment later.
+        let shown = async || monitored.query(&annotation).await.is_ok_and(|shown| !shown.is_empty());
+        wait_until(&format!("an alert that fires in {annotation}"), SOON, shown).await?;
     }
     monitored.vault.replica().restart().await?;
     monitored.until("TokenvaultDown clears", |firing| !firing.contains("TokenvaultDown")).await

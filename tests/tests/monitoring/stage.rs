@@ -33,7 +33,7 @@ impl Monitored {
     pub(crate) async fn start() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("tokenvault-test-monitoring-").tempdir()?;
         let (realm, redis) =
-            (LabRealm::builder().at_ttl(4).create().await?, Redis::options().append_only().start().await?);
+            (LabRealm::builder().at_ttl(8).create().await?, Redis::options().append_only().start().await?);
         let builder = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new("mod-di")).revocations()?;
         let builder = builder.set("audit.file", dir.path().join("audit.log").display().to_string());
         let key = dir.path().join("audit-key");

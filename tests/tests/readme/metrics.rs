@@ -42,7 +42,7 @@ async fn forge(redis: &Redis, job: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metrics_that_are_served_are_the_metrics_that_are_documented() -> Result<()> {
-    let (realm, redis) = (LabRealm::builder().at_ttl(4).create().await?, Redis::start().await?);
+    let (realm, redis) = (LabRealm::builder().at_ttl(8).create().await?, Redis::start().await?);
     let builder = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new("mod-di"));
     let mut vault = builder.start().await?;
     let client = vault.client("mod-di")?;

@@ -21,7 +21,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
 async fn stage(endpoint: &str) -> Result<(LabRealm, Redis, VaultBuilder)> {
-    let (realm, redis) = (LabRealm::builder().at_ttl(4).create().await?, Redis::start().await?);
+    let (realm, redis) = (LabRealm::builder().at_ttl(8).create().await?, Redis::start().await?);
     let builder = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new("mod-di"));
     Ok((realm, redis, builder.set("telemetry.otlp_endpoint", endpoint)))
 }
@@ -39,7 +39,7 @@ async fn a_callers_trace_goes_on_through_the_store_to_keycloak() -> Result<()> {
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     let body = json!({ "access_token": proof.access_token });
     client.with_header("traceparent", &traceparent)?.put("job-of-the-trace", &body).await?.expect_status(201)?;
-    let told = collector.until(|told| told.of(TRACE).any(|span| span.name.starts_with("POST "))).await?;
+    let told = collector.until(|told| told.of(TRACE).any(|span| span.name.starts_with("PUT "))).await?;
 
     let request = told.named(TRACE, "PUT /tokens/{job_id}")?;
     assert_eq!((request.parent.as_str(), request.kind), (PARENT, Told::SERVER));

@@ -210,7 +210,7 @@ async fn connections_that_do_not_answer_are_left_and_those_to_other_addresses_ar
     let left = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&left);
     let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_millis(500), ..HttpSettings::default() };
+        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(2), ..HttpSettings::default() };
     let told = Arc::new(move || {
         counted.fetch_add(1, Ordering::SeqCst);
     });
@@ -233,7 +233,7 @@ async fn connections_that_do_not_answer_are_left_and_those_to_other_addresses_ar
 #[tokio::test]
 async fn one_slow_answer_among_others_is_no_reason_to_leave() {
     let (address, _as_it_is) = freezing().await;
-    let client = client(|settings| settings.request_timeout = Duration::from_millis(300));
+    let client = client(|settings| settings.request_timeout = Duration::from_secs(2));
     let (url, pool) = (request("http", address).url, client.0.of(&request("http", address).url));
     let before = pool.answered();
     assert!(client.send(request("http", address)).await.is_ok());

@@ -242,7 +242,7 @@ fn provider(keycloak: &Double, time: &Arc<dyn Clock>) -> KeycloakProvider {
     config.adopt_clients = uis.iter().map(|ui| (ui.clone(), secret(&format!("{ui}-secret")))).collect();
     config.accepted_clients = BTreeSet::from(uis);
     let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(1), ..HttpSettings::default() };
+        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(30), ..HttpSettings::default() };
     let http = Arc::new(ReqwestClient::new(&settings).expect("a client"));
     let directory = BTreeMap::from([(tenant(), Arc::new(config))]);
     KeycloakProvider::new(Arc::new(directory), http, Arc::clone(time), Arc::new(OsEntropy))

@@ -93,7 +93,8 @@ async fn modules_may_send_heads_of_64_kib_and_nobody_else_may() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_over_both_protocols() {
     let files = Files::new();
-    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    // The first one is idle while the second is made.
+    let stage = Stage::start(&Server { idle_timeout: SHORT * 4, ..files.config() }).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
     let (mut first, mut second) = (stage.http1(&client).await, stage.http2(&client).await);
     assert!(get1(&mut first, "/whoami").await.is_ok());
@@ -308,7 +309,7 @@ async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
 async fn an_idle_connection_ends_with_its_certificate() {
     let files = Files::new();
     let stage = Stage::start(&files.config()).await;
-    let module = files.authority.module(7, ends_in(3));
+    let module = files.authority.module(7, ends_in(6));
     let mut sender = stage.http2(&client(&files, Some(&module))).await;
     assert!(get2(&mut sender, "/whoami").await.is_ok());
     stage.until_open(0).await;
@@ -318,7 +319,7 @@ async fn an_idle_connection_ends_with_its_certificate() {
 #[tokio::test]
 async fn connections_end_with_the_revocation_list_that_let_them_in() {
     let files = Files::new();
-    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], ends_in(3)))).await;
+    let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], ends_in(6)))).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
     let mut sender = stage.http1(&client).await;
     assert!(get1(&mut sender, "/whoami").await.is_ok());
@@ -337,7 +338,7 @@ async fn connections_end_with_the_revocation_list_that_let_them_in() {
 async fn a_connection_does_not_outlive_its_certificate_for_long() {
     let files = Files::new();
     let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
-    let module = files.authority.module(7, ends_in(3));
+    let module = files.authority.module(7, ends_in(6));
     let mut sender = stage.http2(&client(&files, Some(&module))).await;
     let asked = async {
         // Never idle, and closed all the same.
