@@ -29,9 +29,9 @@ pub fn free() -> Result<u16> {
     }
 }
 
-/// Takes a port for as long as this process lives, unless somebody has it: test processes run beside each other.
+/// Takes a port for as long as this process lives, unless somebody has it: a user's test processes run beside each other.
 fn claim(port: u16) -> Result<Option<File>> {
-    let claims = std::env::temp_dir().join("tokenvault-test-ports");
+    let claims = std::env::temp_dir().join(format!("tokenvault-test-ports-{}", rustix::process::geteuid().as_raw()));
     create_dir_all(&claims)?;
     let claim = File::create(claims.join(port.to_string()))?;
     match claim.try_lock() {
