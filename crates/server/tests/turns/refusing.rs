@@ -34,32 +34,4 @@ macro_rules! hand_on {
     };
 }
 
-hand_on! {
-    fn ready() -> ();
-    fn load(key: &JobKey) -> Option<Stored>;
-    fn create(record: &Record, replaces: Option<Generation>, attempt: AttemptId) -> Created;
-    fn write(write: &Write<'_>) -> Written;
-    fn claim(shard: Shard, claim: &Claim<'_>) -> Vec<Claimed>;
-    fn holds(lease: &Lease) -> bool;
-    fn announce(key: &JobKey, heard_at: Timestamp, due: Timestamp, renew: Timestamp) -> ();
-    fn hasten(key: &JobKey, due: Timestamp, renew: Timestamp) -> ();
-    fn time() -> Timestamp;
-    fn epoch() -> StoreEpoch;
-    fn count_due(shard: Shard, now: Timestamp) -> u64;
-    fn join_session(join: &Join<'_>) -> Joined;
-    fn enter_session(session: &SessionKey, job: &JobId, keep_until: Timestamp) -> Incarnation;
-    fn settle_session(session: &SessionKey, job: &JobId, attempt: AttemptId) -> ();
-    fn withdraw_session(session: &SessionKey, job: &JobId, attempt: AttemptId) -> ();
-    fn leave_session(session: &SessionKey, job: &JobId) -> ();
-    fn session(session: &SessionKey) -> Option<SessionEntry>;
-    fn look_at_session(session: &SessionKey, job: &JobId, exchanges: bool) -> Option<SessionLook>;
-    fn supersede_session(session: &SessionKey, seen: Incarnation) -> Incarnation;
-    fn add_to_user(user: &UserId, key: &JobKey, keep_until: Timestamp) -> ();
-    fn reserve_for_user(user: &UserId, key: &JobKey, keep_until: Timestamp, max: usize) -> bool;
-    fn remove_from_user(user: &UserId, key: &JobKey) -> ();
-    fn jobs_of_user(tenant: &TenantId, user: &UserId, after: Option<&JobId>, limit: usize) -> Vec<JobId>;
-    fn take_share(tenant: &TenantId, module: &ModuleName, keep_until: Timestamp, max: usize) -> bool;
-    fn move_share(tenant: &TenantId, module: &ModuleName, from: Timestamp, to: Option<Timestamp>) -> ();
-    fn add_child(parent: &JobKey, child: &JobId, max: usize) -> bool;
-    fn remove_child(parent: &JobKey, child: &JobId) -> ();
-}
+tokenvault_core::store_operations!(hand_on);
