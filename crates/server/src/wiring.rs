@@ -93,7 +93,7 @@ pub fn parts(
 fn connect(config: &RedisConfig, metrics: &Arc<Metrics>) -> Result<RedisStore, WiringError> {
     let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
     let store = RedisStore::connect_telling(config, Some(Arc::new(move || left.connections_left(Far::Redis))))?;
-    let store = store.telling(Arc::new(move |why| unreadable.unreadable(why)));
+    let store = store.following_its_name().telling(Arc::new(move |why| unreadable.unreadable(why)));
     Ok(store.on_short_ack(move || short.short_ack()))
 }
 

@@ -7,5 +7,6 @@
 
 mod doors;
 mod half_dead;
+mod moved;
 mod outage;
 mod stage;
