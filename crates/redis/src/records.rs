@@ -64,17 +64,7 @@ pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
 
 impl RedisStore {
     pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
-        let mut read = redis::cmd("HGETALL");
-        read.arg(keys::job(key));
-        let found = self.as_record(key, self.reads.call_of_late(&read).await?)?;
-        if found.as_ref().is_some_and(|stored| stored.record.state.is_live()) {
-            return Ok(found);
-        }
-        // Nobody is told that a job is not there, or over, by a server that does not know it yet.
-        self.as_record(key, self.reads.call(&read).await?)
-    }
-
-    fn as_record(&self, key: &JobKey, fields: Fields) -> Result<Option<Stored>, StoreError> {
+        let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
         if fields.is_empty() { Ok(None) } else { self.stored_as(key, &self.known(fields)).map(Some) }
     }
 

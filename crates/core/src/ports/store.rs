@@ -43,6 +43,9 @@ impl StoreError {
     /// It is full: it takes nothing that needs more memory.
     pub const FULL: Self = Self::Unavailable("out_of_memory");
 
+    /// The server that answers follows another one: the store is elsewhere.
+    pub const ELSEWHERE: Self = Self::Unavailable("read_only");
+
     /// Whether it answers, and takes no writes.
     pub fn is_refusal_to_write(&self) -> bool {
         let Self::Unavailable(why) = self else { return false };

@@ -23,20 +23,8 @@ pub(crate) enum Call<'a> {
 }
 
 impl Call<'_> {
-    /// Sends it, whoever answers.
-    pub(super) async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
-        match self {
-            Self::Script(script) => script.invoke_async(connection).await,
-            Self::Command(command) => command.query_async(connection).await,
-            Self::Commands(commands) => commands.query_async(connection).await,
-        }
-    }
-
     /// Sends it to a server that takes writes; an error that is [`demoted`] where another one answered.
-    pub(super) async fn send_to_primary<T: FromRedisValue>(
-        self,
-        connection: &mut impl ConnectionLike,
-    ) -> RedisResult<T> {
+    pub(super) async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
         let answers = self.ask(connection).await;
         let unknown = |error: &RedisError| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
         let answers = match (answers, self) {

@@ -1,14 +1,13 @@
 //! The connection that all reads share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult};
 use tokenvault_core::ports::StoreError;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::call::{Call, connect, demoted};
 use super::era::{Cause, Era, Eras};
@@ -16,18 +15,6 @@ use super::name::{ServerId, server_id};
 use super::{connection_config, what_it_means};
 use crate::config::RedisConfig;
 use crate::error::{report, spoils_connection, unavailable, was_closed};
-
-/// For so long a server that took writes is believed to take them still, by those who can live with the doubt.
-const BELIEVED: Duration = Duration::from_secs(1);
-
-/// Who may answer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
-    /// A server that says now that it takes writes.
-    Primary,
-    /// A server that said so a moment ago.
-    PrimaryOfLate,
-}
 
 /// The connection that all reads share.
 pub(crate) struct Reads {
@@ -50,37 +37,6 @@ struct Open {
     connection: MultiplexedConnection,
     era: Era,
     number: u64,
-    looked: Arc<Looked>,
-}
-
-/// When the server at the other end last said that it takes writes.
-struct Looked {
-    since: Instant,
-    millis: AtomicU64,
-}
-
-impl Looked {
-    fn now() -> Self {
-        Self { since: instant(), millis: AtomicU64::new(0) }
-    }
-
-    fn millis(&self) -> u64 {
-        u64::try_from(instant().duration_since(self.since).as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn again(&self) {
-        self.millis.store(self.millis(), Ordering::Relaxed);
-    }
-
-    fn lately(&self) -> bool {
-        let age = self.millis().saturating_sub(self.millis.load(Ordering::Relaxed));
-        Duration::from_millis(age) < BELIEVED
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
-fn instant() -> Instant {
-    Instant::now()
 }
 
 impl Reads {
@@ -94,20 +50,13 @@ impl Reads {
         }
     }
 
-    /// What a server says that takes writes.
     pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.send(Call::Command(command), From::Primary).await
-    }
-
-    /// The same, or what a server says that took writes a moment ago: at less cost, and to be believed only where an old
-    /// answer does no harm.
-    pub(crate) async fn call_of_late<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.send(Call::Command(command), From::PrimaryOfLate).await
+        self.send(Call::Command(command)).await
     }
 
     /// Several commands in one go; answers in their order.
     pub(crate) async fn all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.send(Call::Commands(commands), From::Primary).await
+        self.send(Call::Commands(commands)).await
     }
 
     /// Looks where a new connection leads, and answers which server that is, unless it is the one that answers now. Where it
@@ -126,21 +75,17 @@ impl Reads {
         Some(new)
     }
 
-    async fn send<T: FromRedisValue>(&self, call: Call<'_>, from: From) -> Result<T, StoreError> {
-        match self.attempt(call, from).await? {
-            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(call, from).await?,
+    async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, StoreError> {
+        match self.attempt(call).await? {
+            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(call).await?,
             answer => answer,
         }
         .map_err(|error| unavailable(&error))
     }
 
-    async fn attempt<T: FromRedisValue>(&self, call: Call<'_>, from: From) -> Result<RedisResult<T>, StoreError> {
-        let Open { mut connection, era, number, looked } = self.open().await?;
-        let answer = if from == From::PrimaryOfLate && looked.lately() {
-            call.send(&mut connection).await
-        } else {
-            call.send_to_primary(&mut connection).await.inspect(|_| looked.again())
-        };
+    async fn attempt<T: FromRedisValue>(&self, call: Call<'_>) -> Result<RedisResult<T>, StoreError> {
+        let Open { mut connection, era, number } = self.open().await?;
+        let answer = call.send(&mut connection).await;
         match &answer {
             Ok(_) => self.eras.answered(),
             Err(error) => {
@@ -172,7 +117,7 @@ impl Reads {
         let era = self.eras.now();
         let connection = self.connected().await?;
         current.number += 1;
-        let open = Open { connection, era, number: current.number, looked: Arc::new(Looked::now()) };
+        let open = Open { connection, era, number: current.number };
         current.open = Some(open.clone());
         Ok(open)
     }

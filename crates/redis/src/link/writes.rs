@@ -108,7 +108,7 @@ impl Writes {
         acks: Option<Acks>,
     ) -> Result<RedisResult<Sent<T>>, StoreError> {
         let mut link = self.pool.get().await.map_err(|error| no_connection(&error))?;
-        match call.send_to_primary(&mut link.connection).await {
+        match call.send(&mut link.connection).await {
             Ok(answer) => {
                 self.eras.answered();
                 let acknowledged = match acks {

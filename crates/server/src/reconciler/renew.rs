@@ -66,7 +66,8 @@ impl Reconciler {
         let result = tracing::Instrument::instrument(logged, crate::telemetry::traces::renewal()).await;
         let _entered = span.enter();
         // One that takes no writes is there: what it refused would be refused again at once.
-        let stranded = matches!(&result, Err(GivenUp::Store(error)) if !error.is_refusal_to_write());
+        let refused = |error: &StoreError| error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+        let stranded = matches!(&result, Err(GivenUp::Store(error)) if !refused(error));
         match result {
             Ok(()) => {}
             Err(GivenUp::Store(error)) => tracing::warn!(%error, "the renewal was given up"),
