@@ -9,4 +9,5 @@ mod doors;
 mod half_dead;
 mod moved;
 mod outage;
+mod quiet;
 mod stage;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::Redis;
-use tokenvault_tests::harness::Result;
 
 use crate::stage::{Stage, job_id};
 

@@ -142,7 +142,7 @@ impl Writes {
         match wait.query_async::<u32>(&mut link.connection).await {
             Ok(count) => {
                 if count < acks.replicas {
-                    tracing::warn!(
+                    tracing::debug!(
                         count,
                         wanted = acks.replicas,
                         "a write was acknowledged by fewer replicas than wanted"
