@@ -32,6 +32,8 @@ pub struct ServerFacts {
     pub snapshots: Option<bool>,
     /// Whether it follows another server, and so takes no writes.
     pub replica: bool,
+    /// Whether it tells its role to whoever asks with `ROLE`, as the vault does with every call.
+    pub tells_role: bool,
     /// How many replicas follow it.
     pub replicas: u32,
     /// What it says about the schema of the vault's keys; `None` where there are none yet.
@@ -57,6 +59,7 @@ pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, StoreError> {
         append_only: field(&info, "aof_enabled") == "1",
         snapshots: snapshots(&mut server).await,
         replica: field(&info, "role") == "slave",
+        tells_role: ask::<redis::Value>(&mut server, &redis::cmd("ROLE")).await.is_ok(),
         replicas: field(&info, "connected_slaves").parse().unwrap_or(0),
         schema,
         strangers: sample.iter().filter(|key| !key.starts_with(OURS)).count(),

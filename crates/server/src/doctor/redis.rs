@@ -117,6 +117,13 @@ fn judge(facts: &ServerFacts, report: &mut Report) {
             "the server is a replica and takes no writes",
             "name the primary in `redis.url`",
         );
+    } else if !facts.tells_role {
+        report.hazard(
+            "redis-role",
+            "",
+            "the vault's user may not ask for the server's role: one that becomes a replica is left only when it refuses a write",
+            "let the vault's ACL user run ROLE (`+role`)",
+        );
     } else {
         report.fine("redis-role", "", format!("a primary with {} replicas", facts.replicas));
     }
