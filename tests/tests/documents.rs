@@ -200,6 +200,16 @@ fn every_hazard_that_folios_page_explains_is_one_of_doctors() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_runbook_has_a_way_out_of_each_cause_for_which_the_store_is_unavailable() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/runbooks/store-unavailable.md"))?;
+    for (code, words) in tokenvault_core::ports::CAUSES {
+        let row = format!("| `{code}` | {words} | ");
+        assert!(page.contains(&row), "no row {row}");
+    }
+    Ok(())
+}
+
 /// The codes in the first column of the README's tables on refused registrations.
 fn refusals(readme: &str) -> BTreeSet<&str> {
     let section = readme.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);

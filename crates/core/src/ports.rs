@@ -3,6 +3,7 @@
 //! Adapters implement these traits: the store on Redis and the one in [`crate::memory`], the identity provider on
 //! Keycloak, the machine's clock and randomness. Nothing behind a port decides what to do next.
 
+mod causes;
 mod fleet;
 mod idp;
 mod joining;
@@ -10,6 +11,7 @@ mod store;
 
 use crate::time::Timestamp;
 
+pub use causes::CAUSES;
 pub use fleet::{
     Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
     event_place,

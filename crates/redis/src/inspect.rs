@@ -1,13 +1,14 @@
 //! How a Redis is set up, for whoever examines it. It must change nothing, and never tell what a key holds.
 
-use redis::Cmd;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, FromRedisValue};
 use tokenvault_core::ports::StoreError;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
-use crate::era::Eras;
+use crate::error::unavailable;
 use crate::keys;
-use crate::link::Reads;
+use crate::link::connect_to_anyone;
 
 /// How many keys are looked at, about.
 const SAMPLE: u32 = 1000;
@@ -31,6 +32,8 @@ pub struct ServerFacts {
     pub snapshots: Option<bool>,
     /// Whether it follows another server, and so takes no writes.
     pub replica: bool,
+    /// Whether it tells its role to whoever asks with `ROLE`, as the vault does with every call.
+    pub tells_role: bool,
     /// How many replicas follow it.
     pub replicas: u32,
     /// What it says about the schema of the vault's keys; `None` where there are none yet.
@@ -41,34 +44,37 @@ pub struct ServerFacts {
 
 /// Asks a server.
 pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, StoreError> {
-    let client = config.client()?;
-    let eras = Eras::new(client.get_connection_info().addr().to_string(), None);
-    let reads = Reads::new(client, config, eras);
-    let (seconds, micros): (u64, u64) = reads.call(&redis::cmd("TIME")).await?;
-    let info: String = reads.call(&redis::cmd("INFO")).await?;
-    let schema = reads.call(redis::cmd("GET").arg(keys::SCHEMA)).await?;
+    let mut server = connect_to_anyone(config).await?;
+    let (seconds, micros): (u64, u64) = ask(&mut server, &redis::cmd("TIME")).await?;
+    let info: String = ask(&mut server, &redis::cmd("INFO")).await?;
+    let schema = ask(&mut server, redis::cmd("GET").arg(keys::SCHEMA)).await?;
     let mut scan = redis::cmd("SCAN");
     scan.arg(0).arg("COUNT").arg(SAMPLE);
-    let (_, sample): (u64, Vec<Vec<u8>>) = reads.call(&scan).await?;
+    let (_, sample): (u64, Vec<Vec<u8>>) = ask(&mut server, &scan).await?;
     Ok(ServerFacts {
         time: Timestamp::from_millis(seconds * 1000 + micros / 1000),
         version: field(&info, "redis_version").to_owned(),
         eviction: field(&info, "maxmemory_policy").to_owned(),
         max_memory: field(&info, "maxmemory").parse().unwrap_or(0),
         append_only: field(&info, "aof_enabled") == "1",
-        snapshots: snapshots(&reads).await,
+        snapshots: snapshots(&mut server).await,
         replica: field(&info, "role") == "slave",
+        tells_role: ask::<redis::Value>(&mut server, &redis::cmd("ROLE")).await.is_ok(),
         replicas: field(&info, "connected_slaves").parse().unwrap_or(0),
         schema,
         strangers: sample.iter().filter(|key| !key.starts_with(OURS)).count(),
     })
 }
 
+async fn ask<T: FromRedisValue>(server: &mut MultiplexedConnection, command: &Cmd) -> Result<T, StoreError> {
+    command.query_async(server).await.map_err(|error| unavailable(&error))
+}
+
 /// Managed servers often keep `CONFIG` to themselves.
-async fn snapshots(reads: &Reads) -> Option<bool> {
+async fn snapshots(server: &mut MultiplexedConnection) -> Option<bool> {
     let mut get = Cmd::new();
     get.arg("CONFIG").arg("GET").arg("save");
-    let answer: Vec<String> = reads.call(&get).await.ok()?;
+    let answer: Vec<String> = ask(server, &get).await.ok()?;
     answer.get(1).map(|points| !points.is_empty())
 }
 

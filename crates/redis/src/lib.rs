@@ -7,7 +7,6 @@
 
 mod config;
 mod entries;
-mod era;
 mod error;
 mod fleet;
 mod inspect;
@@ -20,6 +19,6 @@ mod store;
 mod walk;
 
 pub use config::RedisConfig;
-pub use era::OnLeft;
 pub use inspect::{ServerFacts, inspect};
+pub use link::OnLeft;
 pub use store::{OLDEST_SCHEMA, OnUnreadable, RedisStore, SCHEMA, Unreadable};

@@ -16,9 +16,8 @@ use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
-use crate::era::{Eras, OnLeft};
 use crate::error::report;
-use crate::link::{Acks, Call, Reads, Repeat, Writes};
+use crate::link::{Acks, Call, Eras, OnLeft, Reads, Repeat, Writes, follow_name};
 use crate::{keys, scripts};
 
 /// The schema this version writes into an empty database; see `migrations/`.
@@ -57,7 +56,7 @@ pub type OnUnreadable = Arc<dyn Fn(Unreadable) + Send + Sync>;
 /// The store on Redis.
 pub struct RedisStore {
     pub(crate) writes: Writes,
-    pub(crate) reads: Reads,
+    pub(crate) reads: Arc<Reads>,
     acks: Option<Acks>,
     short_acks: AtomicU64,
     on_short_ack: Option<Box<dyn Fn() + Send + Sync>>,
@@ -81,7 +80,7 @@ impl RedisStore {
         let eras = Eras::new(client.get_connection_info().addr().to_string(), on_left);
         Ok(Self {
             writes: Writes::new(client.clone(), config, Arc::clone(&eras))?,
-            reads: Reads::new(client, config, eras),
+            reads: Arc::new(Reads::new(client, config, eras)),
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
@@ -90,6 +89,14 @@ impl RedisStore {
             on_unreadable: None,
             older_replicas: AtomicBool::new(true),
         })
+    }
+
+    /// Looks from now on, every second, where its name leads, and leaves the server that it no longer leads to: one that
+    /// takes writes all the same is not found out by its answers. Ends with the store. Needs a runtime.
+    #[must_use]
+    pub fn following_its_name(self) -> Self {
+        tokio::spawn(follow_name(Arc::downgrade(&self.reads)));
+        self
     }
 
     /// The same store, which tells of every record it was asked for and cannot read.

@@ -21,7 +21,8 @@ use crate::entropy::OsEntropy;
 use crate::journal::Unwritten;
 use crate::keyring::KeyringState;
 use crate::parts::Parts;
-use crate::telemetry::metrics::{Far, Metrics, MetricsObserver};
+use crate::telemetry::metrics::{Far, Metrics, MetricsObserver, NO_ANSWER};
+use crate::telemetry::repeats::Repeats;
 use crate::telemetry::store::Measured;
 use crate::tenants::{Served, TenantRules, Tenants};
 use crate::wake::Wake;
@@ -66,13 +67,17 @@ pub fn parts(
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
-        Backing::Redis => both(connect(&redis(&config.redis, secrets.redis_password.clone()), metrics)?, metrics),
-        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
+        Backing::Redis => {
+            both(connect(&redis(&config.redis, secrets.redis_password.clone()), metrics, &clock)?, metrics, &clock)
+        }
+        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics, &clock),
     };
     let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
-    let keycloak = KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy))
-        .observed_by(Arc::new(CountCalls(Arc::clone(metrics))));
+    let keycloak =
+        KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy)).observed_by(
+            Arc::new(CountCalls { metrics: Arc::clone(metrics), clock: Arc::clone(&clock), said: Repeats::default() }),
+        );
     let keycloak = Arc::new(keycloak);
     let parts = Parts {
         store,
@@ -90,27 +95,46 @@ pub fn parts(
     Ok(Wired { parts, keycloak })
 }
 
-fn connect(config: &RedisConfig, metrics: &Arc<Metrics>) -> Result<RedisStore, WiringError> {
+fn connect(config: &RedisConfig, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Result<RedisStore, WiringError> {
     let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
     let store = RedisStore::connect_telling(config, Some(Arc::new(move || left.connections_left(Far::Redis))))?;
-    let store = store.telling(Arc::new(move |why| unreadable.unreadable(why)));
-    Ok(store.on_short_ack(move || short.short_ack()))
+    let store = store.following_its_name().telling(Arc::new(move |why| unreadable.unreadable(why)));
+    let (clock, said) = (Arc::clone(clock), Repeats::default());
+    Ok(store.on_short_ack(move || {
+        short.short_ack();
+        if let Some(before) = said.happened((), clock.now()) {
+            tracing::warn!(
+                before,
+                "a write was acknowledged by fewer replicas of Redis than `redis.ack_replicas` asks for"
+            );
+        }
+    }))
 }
 
-fn both<S>(store: S, metrics: &Arc<Metrics>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)
+fn both<S>(store: S, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)
 where
     S: TokenStore + Fleet + 'static,
 {
     let store = Arc::new(store);
-    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
+    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics), Arc::clone(clock));
     (Arc::new(measured), store)
 }
 
-struct CountCalls(Arc<Metrics>);
+/// Counts the calls to Keycloak, and says why one was not answered.
+struct CountCalls {
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    said: Repeats<(&'static str, &'static str)>,
+}
 
 impl CallObserver for CountCalls {
     fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration) {
-        self.0.keycloak_request(call, outcome, elapsed);
+        self.metrics.keycloak_request(call, outcome, elapsed);
+        if NO_ANSWER.contains(&outcome)
+            && let Some(before) = self.said.happened((call, outcome), self.clock.now())
+        {
+            tracing::warn!(call, outcome, before, "Keycloak did not answer as it should");
+        }
     }
 
     fn carry(&self, headers: &mut http::HeaderMap) {

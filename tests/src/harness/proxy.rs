@@ -76,6 +76,8 @@ struct Shared {
     /// How the answers to copies began.
     copies: Arc<Mutex<Vec<String>>>,
     copying: Mutex<JoinSet<()>>,
+    /// Where new connections lead.
+    upstream: Mutex<String>,
 }
 
 impl Shared {
@@ -118,10 +120,10 @@ impl Proxy {
     pub async fn to(upstream: impl Into<String>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { upstream: Mutex::new(upstream.into()), ..Shared::default() });
         let (hang_up, listening) = watch::channel(());
         let (freeze, frozen) = watch::channel(());
-        let accepting = tokio::spawn(accept(listener, upstream.into(), shared.clone(), (listening, frozen)));
+        let accepting = tokio::spawn(accept(listener, shared.clone(), (listening, frozen)));
         Ok(Self { address, shared, hang_up, freeze, accepting })
     }
 
@@ -167,6 +169,11 @@ impl Proxy {
         self.freeze.send_replace(());
     }
 
+    /// New connections lead elsewhere from now on; the ones that stand lead on to where they led.
+    pub fn lead_to(&self, upstream: impl Into<String>) {
+        *held(&self.shared.upstream) = upstream.into();
+    }
+
     /// How many connections were accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
@@ -201,14 +208,13 @@ impl Drop for Proxy {
 
 async fn accept(
     listener: TcpListener,
-    upstream: String,
     shared: Arc<Shared>,
     (hang_up, frozen): (watch::Receiver<()>, watch::Receiver<()>),
 ) {
     let mut connections = JoinSet::new(); // dropped with this task, and every connection with it
     while let Ok((client, _)) = listener.accept().await {
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        let (upstream, shared) = (upstream.clone(), shared.clone());
+        let (upstream, shared) = (held(&shared.upstream).clone(), shared.clone());
         let (mut hang_up, mut frozen) = (hang_up.clone(), frozen.clone());
         hang_up.mark_unchanged();
         frozen.mark_unchanged();

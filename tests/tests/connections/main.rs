@@ -7,5 +7,7 @@
 
 mod doors;
 mod half_dead;
+mod moved;
 mod outage;
+mod quiet;
 mod stage;

@@ -34,7 +34,7 @@ pub(crate) struct Stage {
     pub(crate) redis: Proxy,
     double: Double,
     front: JoinHandle<()>,
-    store: Redis,
+    pub(crate) store: Redis,
     _ca: TestCa,
     _secret: TempDir,
 }

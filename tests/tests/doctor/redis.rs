@@ -83,6 +83,14 @@ async fn a_replica_is_a_hazard() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_not_be_asked_for_its_role_is_a_hazard() -> Result<()> {
+    let stage = Stage::without_keycloak().await?;
+    let mut connection = stage.redis.connection().await?;
+    let _: () = redis::cmd("ACL").arg(&["SETUSER", "default", "-role"]).query_async(&mut connection).await?;
+    stage.expect_only("redis-role", "may not ask for the server's role", "+role")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn redis_in_plain_beyond_this_machine_is_a_hazard() -> Result<()> {
     let mut stage = Stage::without_keycloak().await?;
     stage.set("redis.url", "redis://redis.invalid:6379");

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::causes;
 use super::joining::{Join, Joined, SessionLook};
 use crate::ids::{
     AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ModuleName, ReplicaId, SessionKey, Shard, StoreEpoch,
@@ -24,7 +25,7 @@ use crate::time::Timestamp;
 pub enum StoreError {
     /// It cannot be reached, or did not answer in time. Whether a write was done is unknown; repeat it with the same
     /// attempt id.
-    #[error("the store is unavailable: {0}")]
+    #[error("the store is unavailable: {}", causes::Written(.0))]
     Unavailable(&'static str),
     /// It holds something this version cannot read.
     #[error("the store holds a record that cannot be read: {0}")]
@@ -42,6 +43,9 @@ pub enum StoreError {
 impl StoreError {
     /// It is full: it takes nothing that needs more memory.
     pub const FULL: Self = Self::Unavailable("out_of_memory");
+
+    /// The server that answers follows another one: the store is elsewhere.
+    pub const ELSEWHERE: Self = Self::Unavailable("read_only");
 
     /// Whether it answers, and takes no writes.
     pub fn is_refusal_to_write(&self) -> bool {

@@ -56,7 +56,7 @@ fn unreachable(url: &str, error: &StoreError, report: &mut Report) {
             "`redis.username` and the password in `redis.password_file` must be a user's of that server"
         }
         StoreError::Unavailable("no_permission") => {
-            "let the vault's ACL user run its commands on the keys tv:* (and INFO, TIME, SCAN for this command)"
+            "let the vault's ACL user run its commands on the keys tv:* (and ROLE; for this command INFO, TIME, SCAN)"
         }
         StoreError::Unavailable(kind) if kind.starts_with("config_") => "correct the section [redis]",
         _ => "start it, or correct `redis.url`; look at what is between. Nothing is served without it",
@@ -116,6 +116,13 @@ fn judge(facts: &ServerFacts, report: &mut Report) {
             "",
             "the server is a replica and takes no writes",
             "name the primary in `redis.url`",
+        );
+    } else if !facts.tells_role {
+        report.hazard(
+            "redis-role",
+            "",
+            "the vault's user may not ask for the server's role: one that becomes a replica is left only when it refuses a write",
+            "let the vault's ACL user run ROLE (`+role`)",
         );
     } else {
         report.fine("redis-role", "", format!("a primary with {} replicas", facts.replicas));

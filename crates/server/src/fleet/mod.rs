@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parts::Parts;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::store::not_done;
 
 pub use exchange::ExchangeRights;
 pub use standing::{InHand, Standing};
@@ -123,7 +124,7 @@ impl Member {
             self.metrics.set_keyring_refused(self.parts.keyring.problem().is_some());
             let told = self.announce().await;
             match (&told, silent) {
-                (Err(error), false) => tracing::warn!(%error, "the other replicas cannot be told of this one"),
+                (Err(error), false) => not_done(error, "the other replicas cannot be told of this one"),
                 (Ok(()), true) => tracing::info!("the other replicas are told of this one again"),
                 _ => {}
             }

@@ -13,6 +13,7 @@ use tokenvault_core::ports::{Event, Filter, Resealing, StoreError, Stored, Write
 use tokenvault_core::record::State;
 
 use super::Member;
+use crate::telemetry::store::not_done;
 
 /// Records looked at between two notes.
 const PAGE: usize = 200;
@@ -40,7 +41,7 @@ impl Member {
     pub(super) async fn reseal_what_is_asked(&self) {
         loop {
             if let Err(error) = self.reseal().await {
-                tracing::warn!(%error, "the re-sealing was interrupted");
+                not_done(&error, "the re-sealing was interrupted");
             }
             tokio::time::sleep(self.pace.rhythm).await;
         }

@@ -10,6 +10,9 @@ use super::renew::{GivenUp, Renewal};
 /// How long to wait before the answer to a spend is offered to an absent store again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
+/// Said once for each answer.
+const HELD: &str = "the store is away; what Keycloak answered is held in memory until it is back";
+
 /// What a write would lose if it were not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -55,10 +58,13 @@ impl Renewal<'_> {
     /// whether the job lives in it, it can neither be left behind nor be revoked, and asking for another one each time would
     /// leave as many at Keycloak.
     async fn insist(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+        let mut said = false;
         loop {
             match self.reconciler.parts.write(write).await {
-                Err(StoreError::Unavailable(why)) => {
-                    tracing::warn!(why, "the store is away; what Keycloak answered is held in memory until it is back");
+                Err(StoreError::Unavailable(_)) => {
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::warn!("{HELD}");
+                    }
                     tokio::time::sleep(INSIST_PAUSE).await;
                 }
                 answer => return answer,
@@ -74,10 +80,13 @@ impl Renewal<'_> {
         if written.is_ok() {
             return;
         }
+        let mut said = false;
         while let Err(error) = reconciler.restore(record).await {
-            tracing::warn!(%error, "the answer to a spend is held in memory until the store is back");
             if !matches!(error, StoreError::Unavailable(_)) {
-                return;
+                return tracing::warn!(%error, "the answer to a spend could not be written");
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::warn!("{HELD}");
             }
             tokio::time::sleep(INSIST_PAUSE).await;
         }

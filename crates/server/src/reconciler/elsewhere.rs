@@ -18,6 +18,7 @@ use super::Reconciler;
 use crate::ending::{Ending, end};
 use crate::entropy::roll;
 use crate::journal::Actor;
+use crate::telemetry::store::not_done;
 
 /// How long a job of a tenant that is not configured is left alone, more or less.
 const PUT_OFF: Duration = Duration::from_mins(2);
@@ -92,7 +93,7 @@ impl Reconciler {
             let settings = self.parts.tenants.settings(&key.tenant);
             let ending = Ending { key, reason: EndReason::Expired, actor: Actor::Vault, request_id: None };
             if let Err(error) = end(&self.parts, &settings, ending, |found| now >= found.expires_at).await {
-                tracing::warn!(%error, "a job of a tenant that is not configured could not be ended");
+                not_done(&error, "a job of a tenant that is not configured could not be ended");
             }
             return;
         }
@@ -106,7 +107,7 @@ impl Reconciler {
         let after = Record { due_at: Some(due_at), ..record.clone() };
         let write = Write::between(record, &after, self.parts.attempt()).under(lease).releasing();
         if let Err(error) = self.parts.write(&write).await {
-            tracing::warn!(%error, "a record could not be given back; it comes up again when its lease ends");
+            not_done(&error, "a record could not be given back; it comes up again when its lease ends");
         }
     }
 }

@@ -20,13 +20,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokenvault_core::ids::{ClientId, ReplicaId, Shard, StoreEpoch, TenantId};
 use tokenvault_core::ports::{Claim, Claimed, Client};
-use tokenvault_core::time::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::entropy::roll;
 use crate::parts::Parts;
+use crate::telemetry::repeats::Repeats;
+use crate::telemetry::store::not_done;
 use elsewhere::Waiting;
 use held::Held;
 use outage::Outages;
@@ -51,8 +52,6 @@ pub struct Options {
 
 /// How many shards are asked at a time.
 const SHARDS_AT_ONCE: usize = 8;
-/// How often the same trouble with a client is said again.
-const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Takes what is due, and renews it.
 pub struct Reconciler {
@@ -68,7 +67,7 @@ pub struct Reconciler {
     /// The store's life, as it was asked last.
     epoch: parking_lot::Mutex<Option<StoreEpoch>>,
     /// Clients whose own credentials were refused, and when that was last said.
-    rejected: parking_lot::Mutex<std::collections::HashMap<(TenantId, ClientId), Timestamp>>,
+    rejected: Repeats<(TenantId, ClientId)>,
 }
 
 impl Reconciler {
@@ -88,7 +87,7 @@ impl Reconciler {
             outages: Outages::default(),
             stranded: Stranded::default(),
             epoch: parking_lot::Mutex::default(),
-            rejected: parking_lot::Mutex::default(),
+            rejected: Repeats::default(),
         })
     }
 
@@ -138,7 +137,7 @@ impl Reconciler {
                 }
                 Err(error) => {
                     healthy = false;
-                    tracing::warn!(%error, "due records could not be claimed");
+                    not_done(&error, "due records could not be claimed");
                     break;
                 }
             }
@@ -178,11 +177,8 @@ impl Reconciler {
 
     /// Says, once a minute at most, that an operator is needed.
     fn complain_of(&self, client: &Client) {
-        let now = self.parts.clock.now();
-        let mut rejected = self.rejected.lock();
-        let said = rejected.entry((client.tenant.clone(), client.id.clone())).or_default();
-        if now.since(*said) >= COMPLAIN_EVERY {
-            *said = now;
+        let of = (client.tenant.clone(), client.id.clone());
+        if self.rejected.happened(of, self.parts.clock.now()).is_some() {
             tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the vault's client: check its credentials; until then no token of its jobs is renewed");
         }
     }

@@ -14,6 +14,7 @@ use super::traffic::Pass;
 use crate::entropy::roll;
 use crate::journal::{Act, Actor, Entry};
 use crate::parts::DoubtOutcome;
+use crate::telemetry::store::not_done;
 use crate::tenants::TenantRules;
 
 /// More steps than any plan takes; a guard against a plan that does not end.
@@ -51,7 +52,7 @@ impl Reconciler {
         let record = match self.newest(record).await {
             Ok(record) => record,
             Err(error) => {
-                tracing::warn!(%error, "the renewal was given up");
+                not_done(&error, "the renewal was given up");
                 return self.stranded.add(lease);
             }
         };
@@ -66,10 +67,11 @@ impl Reconciler {
         let result = tracing::Instrument::instrument(logged, crate::telemetry::traces::renewal()).await;
         let _entered = span.enter();
         // One that takes no writes is there: what it refused would be refused again at once.
-        let stranded = matches!(&result, Err(GivenUp::Store(error)) if !error.is_refusal_to_write());
+        let refused = |error: &StoreError| error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+        let stranded = matches!(&result, Err(GivenUp::Store(error)) if !refused(error));
         match result {
             Ok(()) => {}
-            Err(GivenUp::Store(error)) => tracing::warn!(%error, "the renewal was given up"),
+            Err(GivenUp::Store(error)) => not_done(&error, "the renewal was given up"),
             Err(reason) => tracing::info!(%reason, "the renewal was given up"),
         }
         // Only now is it no longer in hand, and can be made due.
@@ -87,7 +89,7 @@ impl Reconciler {
         let after = Record { due_at: Some(now + pause), ..record.clone() };
         let write = Write::between(record, &after, self.parts.attempt()).under(lease).releasing();
         if let Err(error) = self.parts.write(&write).await {
-            tracing::warn!(%error, "a record could not be given back; it comes up again when its lease ends");
+            not_done(&error, "a record could not be given back; it comes up again when its lease ends");
         }
     }
 
@@ -319,7 +321,7 @@ impl Renewal<'_> {
         if let (true, Some(session), Some(key)) = (client_session_over, &before.session, before.session_key())
             && let Err(error) = parts.store.supersede_session(&key, session.incarnation).await
         {
-            tracing::warn!(%error, "the end of a client session could not be noted");
+            not_done(&error, "the end of a client session could not be noted");
         }
         parts.recount(before, after).await;
         if let State::Ended(_) = after.state {

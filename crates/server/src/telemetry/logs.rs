@@ -22,7 +22,7 @@ pub fn start_with(telemetry: &Telemetry, traces: &Traces) {
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let layer = match telemetry.log_format {
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         LogFormat::Text => layer.boxed(),
     };
     drop(tracing_subscriber::registry().with(layer.with_filter(filter)).with(traces.layer()).try_init());

@@ -59,7 +59,8 @@ const CALLS: [Call; 8] = [
 ];
 
 /// The words for why Keycloak gave no answer.
-const NO_ANSWER: [&str; 6] = ["connect", "timeout", "interrupted", "server_error", "unintelligible", "throttled"];
+pub(crate) const NO_ANSWER: [&str; 6] =
+    ["connect", "timeout", "interrupted", "server_error", "unintelligible", "throttled"];
 
 /// What is read again when its file changes, and may be refused then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

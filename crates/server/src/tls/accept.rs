@@ -23,6 +23,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
+/// So many of them are a minute.
+const PAUSES_A_MINUTE: u32 = 300;
 
 /// For a client to take something of its answer. What is written are small answers and events.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -96,12 +98,17 @@ pub async fn serve(
 /// The next connection, once there is room for one; who has only begun its handshake takes none of it.
 async fn next(listener: &TcpListener, slots: &Semaphore) -> (TcpStream, SocketAddr) {
     drop(slots.acquire().await.expect("nobody closes the semaphore"));
+    let mut failures = 0_u32;
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) if of_one_connection(error.kind()) => {}
             Err(error) => {
-                tracing::error!(%error, "no connection can be accepted for now");
+                // Said at once, and then once a minute.
+                if failures % PAUSES_A_MINUTE == 0 {
+                    tracing::error!(%error, "no connection can be accepted for now");
+                }
+                failures = failures.wrapping_add(1);
                 tokio::time::sleep(PAUSE).await;
             }
         }

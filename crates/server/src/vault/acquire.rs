@@ -393,7 +393,7 @@ fn grant_problem(error: GrantError) -> Problem {
             Problem::new(Code::IdpRejected, detail).with("reason", refusal.code())
         }
         GrantError::Unknown(cause) | GrantError::Unsent(cause) => {
-            tracing::warn!(%cause, "the identity provider is unavailable");
+            tracing::debug!(%cause, "the identity provider is unavailable");
             Problem::new(Code::IdpUnavailable, "The identity provider did not answer as it should.")
         }
     }

@@ -232,16 +232,12 @@ impl Vault {
 pub(crate) fn store_problem(error: StoreError) -> Problem {
     match error {
         full if full == StoreError::FULL => {
-            tracing::warn!("the store is full");
             let detail = "The store is full: nothing new can be begun. What is there is served, renewed and ended.";
             Problem::new(Code::StoreUnavailable, detail)
                 .with("reason", "store_full")
                 .retry_after(Duration::from_secs(30))
         }
-        StoreError::Unavailable(why) => {
-            tracing::warn!(why, "the store is unavailable");
-            Problem::new(Code::StoreUnavailable, "The store did not answer.")
-        }
+        StoreError::Unavailable(_) => Problem::new(Code::StoreUnavailable, "The store did not answer."),
         StoreError::Corrupt(what) => {
             tracing::error!(what, "the store holds a record that cannot be read");
             Problem::new(Code::Internal, "The stored record cannot be read.")

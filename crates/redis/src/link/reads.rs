@@ -1,0 +1,131 @@
+//! The connection that all reads share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult};
+use tokenvault_core::ports::StoreError;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::call::{Call, connect, demoted};
+use super::era::{Cause, Era, Eras};
+use super::name::{ServerId, server_id};
+use super::{connection_config, what_it_means};
+use crate::config::RedisConfig;
+use crate::error::{report, spoils_connection, unavailable, was_closed};
+
+/// The connection that all reads share.
+pub(crate) struct Reads {
+    client: Client,
+    config: AsyncConnectionConfig,
+    connect_timeout: Duration,
+    current: Mutex<Current>,
+    eras: Arc<Eras>,
+}
+
+#[derive(Default)]
+struct Current {
+    open: Option<Open>,
+    /// Counts the connections, so that a late failure does not throw away the next one.
+    number: u64,
+}
+
+#[derive(Clone)]
+struct Open {
+    connection: MultiplexedConnection,
+    era: Era,
+    number: u64,
+}
+
+impl Reads {
+    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Self {
+        Self {
+            client,
+            config: connection_config(config, config.response_timeout),
+            connect_timeout: config.connect_timeout,
+            current: Mutex::default(),
+            eras,
+        }
+    }
+
+    pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.send(Call::Command(command)).await
+    }
+
+    /// Several commands in one go; answers in their order.
+    pub(crate) async fn all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
+        self.send(Call::Commands(commands)).await
+    }
+
+    /// Looks where a new connection leads, and answers which server that is, unless it is the one that answers now. Where it
+    /// is the one of the look before as well, the connections move there: twice, for a name can lead to several by turns.
+    pub(super) async fn look_where_it_leads(&self, before: Option<ServerId>) -> Option<ServerId> {
+        let here = self.current.lock().await.open.clone()?;
+        let (mut old, mut new) = (here.connection, self.connected().await.ok()?);
+        let (old, new) = (server_id(&mut old).await?, server_id(&mut new).await?);
+        if old == new {
+            return None;
+        }
+        if before.as_ref() == Some(&new) {
+            self.eras.end(here.era, Cause::Moved);
+            return None;
+        }
+        Some(new)
+    }
+
+    async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, StoreError> {
+        match self.attempt(call).await? {
+            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(call).await?,
+            answer => answer,
+        }
+        .map_err(|error| unavailable(&error))
+    }
+
+    async fn attempt<T: FromRedisValue>(&self, call: Call<'_>) -> Result<RedisResult<T>, StoreError> {
+        let Open { mut connection, era, number } = self.open().await?;
+        let answer = call.send(&mut connection).await;
+        match &answer {
+            Ok(_) => self.eras.answered(),
+            Err(error) => {
+                if let Some(cause) = what_it_means(error) {
+                    self.eras.end(era, cause);
+                }
+            }
+        }
+        if answer.as_ref().is_err_and(spoils_connection) {
+            let mut current = self.current.lock().await;
+            if current.number == number {
+                current.open = None;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// The open connection, or a new one. Whoever comes while another connects waits for that, but no longer than
+    /// connecting may take, so that callers do not queue up behind an absent server.
+    async fn open(&self) -> Result<Open, StoreError> {
+        let Ok(mut current) = timeout(self.connect_timeout, self.current.lock()).await else {
+            return Err(report("connect_timeout"));
+        };
+        if let Some(open) = &current.open
+            && self.eras.lasts(open.era)
+        {
+            return Ok(open.clone());
+        }
+        let era = self.eras.now();
+        let connection = self.connected().await?;
+        current.number += 1;
+        let open = Open { connection, era, number: current.number };
+        current.open = Some(open.clone());
+        Ok(open)
+    }
+
+    async fn connected(&self) -> Result<MultiplexedConnection, StoreError> {
+        match timeout(self.connect_timeout, connect(&self.client, &self.config)).await {
+            Ok(connected) => connected.map_err(|error| unavailable(&error)),
+            Err(_) => Err(report("connect_timeout")),
+        }
+    }
+}
