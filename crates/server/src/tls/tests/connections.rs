@@ -219,7 +219,7 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_more() {
     let silent = TcpStream::connect(stage.address).await.unwrap();
     stage.until_open(4).await;
 
-    stage.stop.cancel();
+    stage.leaving.stop();
 
     // The idle one and the one in its handshake go at once, the working ones do not.
     stage.until_open(2).await;
