@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{Version, header};
 use http_body_util::BodyExt;
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
@@ -27,7 +27,8 @@ impl Unread {
     /// Lends a request its own body; what is not read of it comes back.
     pub(crate) fn of(request: &mut Request) -> Self {
         let back = Arc::default();
-        let asked = !request.headers().contains_key(header::EXPECT);
+        // Nobody is ever asked over HTTP/2, and whoever waits there sends in the end.
+        let asked = request.version() >= Version::HTTP_2 || !request.headers().contains_key(header::EXPECT);
         let body = std::mem::take(request.body_mut());
         if !body.is_end_stream() {
             *request.body_mut() = Body::new(Lent { body: Some(body), asked, back: Arc::clone(&back) });
