@@ -2,7 +2,7 @@
 //! call over fresh connections and over such as they keep. What failed is counted, before a retry and after it.
 
 mod calls;
-mod stage;
+pub mod stage;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
