@@ -1,5 +1,6 @@
 //! A shutdown says so to balancers first and serves on meanwhile, and it waits for the store where it holds the only live refresh
 //! token there is.
+#![allow(clippy::disallowed_methods, reason = "it watches real processes, so it reads the real clock")]
 
 use std::time::{Duration, Instant};
 

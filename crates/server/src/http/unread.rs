@@ -102,7 +102,6 @@ mod tests {
 
     use futures::StreamExt;
     use futures::stream::{self, Stream};
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -174,9 +173,8 @@ mod tests {
         let (mut request, taken) = sent(dripping);
         let unread = Unread::of(&mut request);
         drop(request);
-        let begun = Instant::now();
-        unread.discard(64 * KIB).await;
-        assert_eq!(begun.elapsed(), PATIENCE);
+        let discarded = tokio::time::timeout(Duration::from_millis(1_001), unread.discard(64 * KIB)).await;
+        assert!(discarded.is_ok(), "it goes on for longer");
         assert_eq!(taken.load(Ordering::SeqCst), 3);
     }
 
