@@ -62,8 +62,8 @@ impl Stage {
         Ok(Self { vault: change(vault).start().await?, _redis: redis, dir })
     }
 
-    fn module(&self, module: Module) -> Result<Certificate> {
-        self.vault.ca().issue(&policy::subject(&module))
+    fn module(&self, module: &Module) -> Result<Certificate> {
+        self.vault.ca().issue(&policy::subject(module))
     }
 
     /// Asks again and again; each time the whole refusal must arrive.
@@ -132,8 +132,8 @@ impl Answered {
 async fn a_module_hears_why_it_was_refused_before_its_body_was_read() -> Result<()> {
     let mut stage = Stage::set(|vault| vault).await?;
     let url = stage.vault.replica().url();
-    let (di, reader) = (stage.module(Module::new("mod-di"))?, stage.module(Module::new("mod-reader"))?);
-    let many = stage.module(Module::new("mod-many"))?;
+    let (di, reader) = (stage.module(&Module::new("mod-di"))?, stage.module(&Module::new("mod-reader"))?);
+    let many = stage.module(&Module::new("mod-many"))?;
     for (by, asked) in [
         (&reader, refused("PUT", "/tokens/job", 403, "action_denied")),
         (&many, refused("PUT", "/tokens/job", 400, "tenant_missing")),
@@ -164,7 +164,7 @@ async fn a_module_hears_why_it_was_refused_before_its_body_was_read() -> Result<
 #[tokio::test]
 async fn a_client_that_waits_to_be_asked_for_its_body_is_refused_without_it() -> Result<()> {
     let mut stage = Stage::set(|vault| vault).await?;
-    let (url, reader) = (stage.vault.replica().url(), stage.module(Module::new("mod-reader"))?);
+    let (url, reader) = (stage.vault.replica().url(), stage.module(&Module::new("mod-reader"))?);
     let expecting = ["--http1.1", "--expect100-timeout", "60", "--header", "expect: 100-continue"];
     let asked = refused("PUT", "/tokens/job", 403, "action_denied");
     for _ in 0..TIMES {
@@ -177,7 +177,7 @@ async fn a_client_that_waits_to_be_asked_for_its_body_is_refused_without_it() ->
 #[tokio::test]
 async fn a_module_that_calls_too_often_hears_so_whatever_it_sends() -> Result<()> {
     let mut stage = Stage::set(|vault| vault.set("server.register_rate", 1).set("server.register_burst", 1)).await?;
-    let (url, reader) = (stage.vault.replica().url(), stage.module(Module::new("mod-reader"))?);
+    let (url, reader) = (stage.vault.replica().url(), stage.module(&Module::new("mod-reader"))?);
     let asked = refused("PUT", "/tokens/job", 429, "too_many_requests");
     let (mut refusals, mut lost) = (0, Vec::new());
     while refusals + lost.len() < TIMES {
