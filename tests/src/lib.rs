@@ -12,6 +12,7 @@ pub mod model;
 pub mod naive;
 pub mod replicas;
 pub mod reseal;
+pub mod rollout;
 pub mod scenario;
 pub mod siege;
 pub mod sim;

@@ -1,6 +1,8 @@
-//! A shutdown waits for the store where it holds the only live refresh token there is.
+//! A shutdown says so to balancers first and serves on meanwhile, and it waits for the store where it holds the only live refresh
+//! token there is.
+#![allow(clippy::disallowed_methods, reason = "it watches real processes, so it reads the real clock")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokenvault_tests::harness::keycloak::keycloak;
@@ -11,6 +13,7 @@ use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
 use tokenvault_tests::harness::{Failure, Result};
+use tokenvault_tests::rollout::stage::{JOB, Stage};
 
 #[tokio::test]
 async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() -> Result<()> {
@@ -57,5 +60,62 @@ async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() 
     let client = vault.client("mod-di")?;
     let token = client.get_with("job", "wait=10").await?.expect_status(200)?;
     assert!(token.body["generation"].as_u64() > Some(1), "{token:?}");
+    Ok(())
+}
+
+async fn status(http: &reqwest::Client, url: &str) -> Result<u16> {
+    Ok(http.get(url).send().await?.status().as_u16())
+}
+
+#[tokio::test]
+async fn who_is_asked_to_stop_says_no_to_balancers_and_serves_everybody_for_a_while() -> Result<()> {
+    const DELAY: u64 = 8;
+    let mut stage = Stage::set(1, DELAY).await?;
+    let (module, fresh, operator, idp) =
+        (stage.module()?, stage.module()?, stage.vault.operator("view", 0)?, stage.vault.idp_client(0)?);
+    let management = stage.vault.replica().management_url();
+    let (http, registration) = (reqwest::Client::builder().no_proxy().build()?, stage.registration());
+    stage.lose_keycloak();
+    wait_until("a token with less than is asked for", SOON, async || {
+        module.get_with(JOB, "min_ttl=5&wait=0").await.is_ok_and(|answer| answer.code() == "token_not_ready")
+    })
+    .await?;
+    let waiting = tokio::spawn(async move { module.get_with(JOB, "min_ttl=5&wait=30").await });
+
+    let begun = Instant::now();
+    let stopped = stage.vault.replica().terminate(SOON);
+    let meanwhile = async {
+        let ready = format!("{management}/readyz");
+        let told = async || status(&http, &ready).await.is_ok_and(|status| status == 503);
+        wait_until("balancers to be told", SOON, told).await?;
+        fresh.get_with(JOB, "min_ttl=0").await?.expect_status(200)?;
+        fresh.put(JOB, &registration).await?.expect_status(200)?;
+        operator.call(reqwest::Method::GET, "/admin/v1/status", None).await?.expect_status(200)?;
+        idp.call(reqwest::Method::POST, "/backchannel-logout/nobody", None).await?.expect_status(404)?;
+        assert_eq!(status(&http, &format!("{management}/healthz")).await?, 200);
+        assert_eq!(status(&http, &format!("{management}/metrics")).await?, 200);
+        assert!(!waiting.is_finished(), "a read goes on waiting");
+        Ok::<_, Failure>(())
+    };
+    let (stopped, meanwhile) = tokio::join!(stopped, meanwhile);
+    meanwhile?;
+    assert!(stopped?.success());
+    assert!(begun.elapsed() >= Duration::from_secs(DELAY), "{:?}", begun.elapsed());
+    assert_eq!(waiting.await??.expect_status(503)?.code(), "token_not_ready");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_time_that_balancers_are_given() -> Result<()> {
+    let mut stage = Stage::set(1, 300).await?;
+    let impatient = stage.vault.replica().terminate(Duration::from_secs(1)).await;
+    assert!(impatient.is_err(), "{impatient:?}");
+    assert!(!stage.vault.replica().is_ready().await);
+    stage.module()?.get(JOB).await?.expect_status(200)?;
+
+    assert!(stage.vault.replica().terminate(SOON).await?.success());
+
+    let log = stage.vault.replica().process().log();
+    assert!(!log.contains("stopped without waiting"), "what is in hand is finished all the same: {log}");
     Ok(())
 }

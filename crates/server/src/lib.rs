@@ -19,6 +19,7 @@ pub mod hardening;
 pub mod http;
 pub mod journal;
 pub mod keyring;
+pub mod leaving;
 pub mod management;
 pub mod migrate;
 mod own_session;

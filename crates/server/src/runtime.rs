@@ -24,6 +24,7 @@ use crate::doors::{Door, Doors};
 use crate::fleet::{Member, Standing};
 use crate::http::{self, App};
 use crate::journal::{AuditLog, Events, Journal, Recorder};
+use crate::leaving::Leaving;
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
@@ -74,7 +75,8 @@ pub enum StartError {
 pub struct Running {
     address: SocketAddr,
     management_address: SocketAddr,
-    stop: CancellationToken,
+    leaving: Leaving,
+    delay: Duration,
     tasks: Vec<JoinHandle<()>>,
     journal: Arc<dyn Journal>,
     standing: Arc<Standing>,
@@ -92,9 +94,21 @@ impl Running {
         self.management_address
     }
 
+    /// Says that it leaves, and lets `server.shutdown_delay` pass, in which everything is served as ever. When half of it is over,
+    /// the connections that stand are asked to move. Dropped, it hastens nothing: whoever waits for it stops the vault in the end.
+    pub fn leave(&self) -> impl Future<Output = ()> + use<> {
+        let (leaving, half) = (self.leaving.clone(), self.delay / 2);
+        async move {
+            leaving.tell();
+            tokio::time::sleep(half).await;
+            leaving.move_on();
+            tokio::time::sleep(half).await;
+        }
+    }
+
     /// Begins to stop: no new connections, waiting reads are answered, renewals in hand are finished.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.leaving.stop();
     }
 
     /// Until a part has come to its end by itself, which takes a panic. A vault that serves and renews nothing, or renews and
@@ -186,7 +200,8 @@ where
     let (address, management_address) =
         (local(&modules, config.server.listen), local(&managers, config.management.listen));
 
-    let stop = CancellationToken::new();
+    let leaving = Leaving::default();
+    let stop = leaving.stopping().clone();
     let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
     let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
     let callers = Arc::clone(&live) as Arc<dyn http::Callers>;
@@ -208,7 +223,7 @@ where
         Arc::new(StoreReady(Arc::clone(&parts.store))),
         Arc::new(AuditReady(Arc::clone(&parts.journal))),
     ];
-    let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), stop: stop.clone() };
+    let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), leaving: leaving.clone() };
     let doors = Doors::here(config);
     let limits = doors.modules.of((&config.server).into());
     let mut tasks = vec![
@@ -219,7 +234,7 @@ where
             limits,
             Arc::clone(&live) as Arc<dyn Holders>,
             Some(Arc::clone(&metrics)),
-            stop.clone(),
+            leaving.clone(),
         )),
         tokio::spawn(management::serve(managers, management::router(management), doors.management, stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
@@ -232,7 +247,7 @@ where
     ];
     if let Some(desk) = desk {
         let office = Office::new(parts.clone(), replica);
-        tasks.extend(desk.serve(office, doors.admin, &metrics, &stop));
+        tasks.extend(desk.serve(office, doors.admin, &metrics, &leaving));
     }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
@@ -245,12 +260,13 @@ where
             limits,
             Arc::new(Nobody),
             None,
-            stop.clone(),
+            leaving.clone(),
         )));
         tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
-    Ok(Running { address, management_address, stop, tasks, journal, standing, grace: config.server.shutdown_grace })
+    let (delay, grace) = (config.server.shutdown_delay, config.server.shutdown_grace);
+    Ok(Running { address, management_address, leaving, delay, tasks, journal, standing, grace })
 }
 
 /// Where operators call.
@@ -266,14 +282,8 @@ impl Desk {
         Ok(Self { listener: listen("admin", section.listen).await?, tls: TlsState::load(section)?, policy })
     }
 
-    fn serve(
-        self,
-        office: Office,
-        door: Door,
-        metrics: &Arc<Metrics>,
-        stop: &CancellationToken,
-    ) -> [JoinHandle<()>; 3] {
-        let Self { listener, tls, policy } = self;
+    fn serve(self, office: Office, door: Door, metrics: &Arc<Metrics>, leaving: &Leaving) -> [JoinHandle<()>; 3] {
+        let (Self { listener, tls, policy }, stop) = (self, leaving.stopping());
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "operators may call");
         }
@@ -289,7 +299,7 @@ impl Desk {
                 door.of(admin::limits()),
                 holders,
                 None,
-                stop.clone(),
+                leaving.clone(),
             )),
             tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics)))),
             tokio::spawn(until(stop.clone(), policy.watch())),
@@ -436,13 +446,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_falls_is_noticed_and_the_others_can_still_be_stopped() {
-        let stop = CancellationToken::new();
+        let leaving = Leaving::default();
+        let stop = leaving.stopping().clone();
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut running = Running {
             address: nowhere,
             management_address: nowhere,
-            tasks: vec![tokio::spawn(stop.clone().cancelled_owned()), tokio::spawn(async { panic!("fallen") })],
-            stop,
+            tasks: vec![tokio::spawn(stop.cancelled_owned()), tokio::spawn(async { panic!("fallen") })],
+            leaving,
+            delay: Duration::ZERO,
             journal: Arc::new(Unwritten),
             standing: Arc::default(),
             grace: Duration::from_mins(1),

@@ -16,11 +16,13 @@
 //! | [`folio`] | a realm exactly as FOLIO makes it, and what its users can do |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
+//! | [`balancer`] | a TCP balancer in front of replicas, which lags |
 //! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
 //! | [`tools`] | the programs that check what is shipped beside the binary |
 //! | [`client`] | HTTP with a client certificate, as modules and operators call |
 
 pub mod admin;
+pub mod balancer;
 pub mod certs;
 pub mod client;
 pub mod docker;

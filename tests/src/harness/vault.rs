@@ -61,21 +61,20 @@ pub struct VaultBuilder {
     replicas: usize,
     binary: Option<PathBuf>,
     doubt: u64,
+    shutdown_delay: u64,
     ca: TestCa,
     operator_ca: TestCa,
     dir: TempDir,
 }
 
-/// Whether this build of the product knows the key `renewal.doubt`; one of an earlier version may be tested for comparison.
-fn has_doubt(binary: &Path) -> bool {
-    static KNOWN: Mutex<BTreeMap<PathBuf, bool>> = Mutex::new(BTreeMap::new());
+/// Whether this build of the product knows a key; one of an earlier version may be tested for comparison.
+fn knows(binary: &Path, section: &'static str, key: &'static str) -> bool {
+    static KNOWN: Mutex<BTreeMap<(PathBuf, &str, &str), bool>> = Mutex::new(BTreeMap::new());
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    *known.entry(binary.to_owned()).or_insert_with(|| {
-        let check = Command::new(binary)
-            .args(["check-config", "--config", "/dev/null"])
-            .env("TOKENVAULT_RENEWAL__DOUBT", "1")
-            .output();
-        check.is_ok_and(|check| !String::from_utf8_lossy(&check.stdout).contains("DOUBT"))
+    *known.entry((binary.to_owned(), section, key)).or_insert_with(|| {
+        let variable = format!("TOKENVAULT_{section}__{key}").to_uppercase();
+        let check = Command::new(binary).args(["check-config", "--config", "/dev/null"]).env(&variable, "1").output();
+        check.is_ok_and(|check| !String::from_utf8_lossy(&check.stdout).contains(&key.to_uppercase()))
     })
 }
 
@@ -84,7 +83,8 @@ impl VaultBuilder {
         let (ca, operator_ca, dir) = (TestCa::new()?, TestCa::new()?, temporary_dir("vault")?);
         let server = ca.server()?;
         let (config, modules, binary) = (Table::new(), Vec::new(), None);
-        let mut builder = Self { config, modules, replicas: 1, binary, doubt: 1, ca, operator_ca, dir };
+        let mut builder =
+            Self { config, modules, replicas: 1, binary, doubt: 1, shutdown_delay: 0, ca, operator_ca, dir };
         builder.write_keyring("k1", &["k1"])?;
         builder.put("server.cert_file", path(&server.cert));
         builder.put("server.key_file", path(&server.key));
@@ -191,6 +191,14 @@ impl VaultBuilder {
         self
     }
 
+    /// For how long it serves on after SIGTERM, in seconds: `server.shutdown_delay`. None at all unless it is said, for nobody needs
+    /// to hear of it first; a build that does not know the key goes without.
+    #[must_use]
+    pub fn shutdown_delay(mut self, seconds: u64) -> Self {
+        self.shutdown_delay = seconds;
+        self
+    }
+
     /// Runs another program than [`binary`].
     #[must_use]
     pub fn binary(mut self, binary: PathBuf) -> Self {
@@ -202,11 +210,13 @@ impl VaultBuilder {
     pub async fn start(self) -> Result<Vault> {
         policy::write(&self.file("policy.toml"), &self.modules, &self.tenants())?;
         policy::write_operators(&self.file("operators.toml"))?;
-        let Self { mut config, modules, replicas, binary, doubt, ca, operator_ca, dir } = self;
+        let Self { mut config, modules, replicas, binary, doubt, shutdown_delay, ca, operator_ca, dir } = self;
         let binary = binary.map_or_else(self::binary, Ok)?;
-        let renewal = config.entry("renewal").or_insert_with(|| Table::new().into());
-        if let Some(renewal) = renewal.as_table_mut().filter(|_| has_doubt(&binary)) {
-            renewal.entry("doubt").or_insert_with(|| i64::try_from(doubt).unwrap_or(i64::MAX).into());
+        for (section, key, seconds) in [("renewal", "doubt", doubt), ("server", "shutdown_delay", shutdown_delay)] {
+            let table = config.entry(section).or_insert_with(|| Table::new().into());
+            if let Some(table) = table.as_table_mut().filter(|_| knows(&binary, section, key)) {
+                table.entry(key).or_insert_with(|| i64::try_from(seconds).unwrap_or(i64::MAX).into());
+            }
         }
         let mut vault = Vault { replicas: Vec::new(), modules, ca, operator_ca, dir };
         for number in 0..replicas {

@@ -20,11 +20,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokenvault::callers::{Peer, Policy};
 use tokenvault::config::Server;
 use tokenvault::http::Action;
+use tokenvault::leaving::Leaving;
 use tokenvault::tls::{self, Limits, TlsState, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use crate::keys::Key;
 use crate::x509::{Authority, SERVER_AUTH, Spec, basics, dns, eku};
@@ -101,7 +102,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) async fn start(dir: &Path, authorities: &[Vec<u8>], lists: Option<&[Vec<u8>]>) -> Self {
         std::fs::create_dir_all(dir).expect("a directory");
-        let stop = CancellationToken::new();
+        let leaving = Leaving::default();
         let config = files(dir, authorities, lists);
         let address = match TlsState::load(&config) {
             Err(error) => Err(error.to_string()),
@@ -109,11 +110,11 @@ impl Listener {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 let limits = Limits::from(&config);
-                tokio::spawn(serve(listener, state, router(), limits, Arc::new(tls::Nobody), None, stop.clone()));
+                tokio::spawn(serve(listener, state, router(), limits, Arc::new(tls::Nobody), None, leaving.clone()));
                 Ok(address)
             }
         };
-        Self { address, _stop: stop.drop_guard() }
+        Self { address, _stop: leaving.stopping().clone().drop_guard() }
     }
 
     /// Calls with this chain and this key, whether they belong together or not.

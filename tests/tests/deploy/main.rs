@@ -45,7 +45,7 @@ fn number(file: &str, word: &str) -> Result<u64> {
 
 #[test]
 fn nobody_kills_a_vault_that_may_hold_the_only_live_refresh_token() -> Result<()> {
-    let grace = number("tokenvault.toml", "shutdown_grace = ")?;
+    let grace = number("tokenvault.toml", "shutdown_delay = ")? + number("tokenvault.toml", "shutdown_grace = ")?;
     let spend = number("helm/tokenvault/values.yaml", "spendSeconds: ")?;
     for (file, word) in
         [("systemd/tokenvault.service", "TimeoutStopSec="), ("compose/compose.yaml", "stop_grace_period: ")]

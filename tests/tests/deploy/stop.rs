@@ -15,14 +15,16 @@ fn a_pod_has_time_for_all_that_a_stop_may_take() -> Result<()> {
         Ok((
             pod["terminationGracePeriodSeconds"].clone(),
             container["lifecycle"]["preStop"]["sleep"]["seconds"].clone(),
-            container["env"][0]["value"].clone(),
+            json!([container["env"][0]["value"], container["env"][1]["value"]]),
         ))
     };
-    assert_eq!(grace(&[])?, (json!(75), json!(10), json!("20")));
-    let longer = ["--set=stop.preStopSeconds=15,stop.shutdownGraceSeconds=60,stop.spendSeconds=50"];
-    assert_eq!(grace(&longer)?, (json!(130), json!(15), json!("60")));
+    assert_eq!(grace(&[])?, (json!(75), Value::Null, json!(["20", "10"])));
+    let longer =
+        ["--set=stop.preStopSeconds=15,stop.shutdownDelaySeconds=8,stop.shutdownGraceSeconds=60,stop.spendSeconds=50"];
+    assert_eq!(grace(&longer)?, (json!(138), json!(15), json!(["60", "8"])));
     assert_eq!(grace(&["--set=terminationGracePeriodSeconds=300"])?.0, json!(300));
-    assert_eq!(grace(&["--kube-version=1.29.0"])?, (json!(75), Value::Null, json!("20")), "older ones know no pause");
+    let paused = ["--set=stop.preStopSeconds=15", "--kube-version=1.29.0"];
+    assert_eq!(grace(&paused)?, (json!(90), Value::Null, json!(["20", "10"])), "older ones know no pause");
     Ok(())
 }
 
@@ -33,6 +35,7 @@ fn less_time_than_a_stop_may_take_is_refused_by_name() {
         ("--set=livenessProbe.terminationGracePeriodSeconds=74", "livenessProbe.terminationGracePeriodSeconds is 74"),
         ("--set=startupProbe.terminationGracePeriodSeconds=74", "startupProbe.terminationGracePeriodSeconds is 74"),
         (r#"--set-json=config="[server]\nshutdown_grace = 60\n""#, "stop.shutdownGraceSeconds"),
+        (r#"--set-json=config="[server]\nshutdown_delay = 60\n""#, "stop.shutdownDelaySeconds"),
         (r#"--set-json=config="server.shutdown_grace = 60""#, "stop.shutdownGraceSeconds"),
         (r#"--set-json=config="server = { shutdown_grace = 60 }""#, "stop.shutdownGraceSeconds"),
         (r#"--set-json=config="[server]\n\"shutdown_grace\" = 60""#, "stop.shutdownGraceSeconds"),
@@ -54,7 +57,7 @@ fn variables(values: &[&str]) -> Result<Vec<String>> {
 fn no_variable_stands_twice_the_shutdown_grace_least_of_all() -> Result<()> {
     let values = ["--set=redis.enabled=true", r#"--set-json=tenants="[tenants.other]\n""#];
     let own = variables(&values)?;
-    assert_eq!(own.len(), 5, "{own:?}");
+    assert_eq!(own.len(), 6, "{own:?}");
     // The vault knows them in any case, and of two it takes one or the other.
     for name in own.iter().flat_map(|name| [name.clone(), name.to_lowercase()]) {
         let twice = format!(r#"--set-json=extraEnv=[{{"name":"{name}","value":"100"}}]"#);
@@ -62,7 +65,8 @@ fn no_variable_stands_twice_the_shutdown_grace_least_of_all() -> Result<()> {
         assert!(refusal.contains(&name) && refusal.contains("the chart sets itself"), "{name}: {refusal:?}");
     }
     let free = variables(&[r#"--set-json=extraEnv=[{"name":"TOKENVAULT_REDIS__URL","value":"redis://other"}]"#])?;
-    assert_eq!(free, ["TOKENVAULT_SERVER__SHUTDOWN_GRACE", "TOKENVAULT_REDIS__URL"], "what the chart leaves alone");
+    let own = ["TOKENVAULT_SERVER__SHUTDOWN_GRACE", "TOKENVAULT_SERVER__SHUTDOWN_DELAY"];
+    assert_eq!(free, [&own[..], &["TOKENVAULT_REDIS__URL"]].concat(), "what the chart leaves alone");
     Ok(())
 }
 

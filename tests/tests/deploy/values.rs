@@ -86,6 +86,7 @@ const CASES: &[Case] = &[
     ("adminPort", "9444", There("name: admin, containerPort: 9444")),
     ("managementPort", "9081", There("name: management, containerPort: 9081")),
     ("stop.preStopSeconds", "15", There("sleep: { seconds: 15 }")),
+    ("stop.shutdownDelaySeconds", "7", There("TOKENVAULT_SERVER__SHUTDOWN_DELAY, value: \"7\"")),
     ("stop.shutdownGraceSeconds", "25", There("TOKENVAULT_SERVER__SHUTDOWN_GRACE, value: \"25\"")),
     ("stop.spendSeconds", "50", There("terminationGracePeriodSeconds: 85")),
     ("terminationGracePeriodSeconds", "300", There("terminationGracePeriodSeconds: 300")),

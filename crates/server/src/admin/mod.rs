@@ -41,7 +41,7 @@ pub use office::Office;
 pub use policy::{Operator, Operators, Role};
 
 use crate::callers::Peer;
-use crate::http::{Places, frame};
+use crate::http::{Places, Unread, frame};
 use crate::journal::Journal;
 use crate::problem::{Code, Problem};
 use crate::telemetry::metrics::Metrics;
@@ -65,6 +65,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A body's limit in bytes; none says more than a reason.
 const MAX_BODY: usize = 4 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Of a refused body it is thrown away before the refusal is given.
+const MAX_UNREAD: usize = 64 * 1024;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -120,12 +123,22 @@ struct Guard {
     operators: Arc<dyn Admits>,
     all: Arc<Semaphore>,
     views: Arc<Semaphore>,
+    lingering: Arc<Semaphore>,
 }
 
 impl Guard {
     fn new(operators: Arc<dyn Admits>) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
-        Self { operators, all: places(MAX_REQUESTS), views: places(MAX_VIEWS) }
+        Self { operators, all: places(MAX_REQUESTS), views: places(MAX_VIEWS), lingering: places(MAX_REQUESTS) }
+    }
+
+    /// Whether an operator calls, whatever they may do.
+    fn knows(&self, request: &Request) -> bool {
+        let known = |peer| match self.operators.admit(peer, Role::View) {
+            Ok(_) => true,
+            Err(refused) => refused.operator.is_some(),
+        };
+        request.extensions().get::<Peer>().is_some_and(known)
     }
 
     /// Places for one more request, if there are. Only who may operate, and does, has those that are kept.
@@ -141,8 +154,19 @@ impl Guard {
     }
 }
 
-/// A place among the requests under way, and no longer than the time-out. The place stays taken beyond that by what goes on.
+/// Answers within the limits. What the answer left of a known operator's body is thrown away before it is given.
 async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let unread = guard.knows(&request).then(|| Unread::of(&mut request));
+    let lingering = Arc::clone(&guard.lingering);
+    let answer = admitted(guard, request, next).await;
+    if let (Some(unread), Ok(_held)) = (unread, lingering.try_acquire()) {
+        unread.discard(MAX_UNREAD).await;
+    }
+    answer
+}
+
+/// A place among the requests under way, and no longer than the time-out. The place stays taken beyond that by what goes on.
+async fn admitted(guard: Guard, mut request: Request, next: Next) -> Response {
     let Some(places) = guard.enter(&request) else {
         return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
     };

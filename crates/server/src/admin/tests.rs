@@ -1,5 +1,6 @@
 //! The handlers on use cases that only take notes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -529,4 +530,24 @@ fn whoever_looks_takes_no_place_that_is_kept_for_those_who_operate() {
     looking.pop();
     assert!(enter("GET", BOB).is_some());
     drop(operating);
+}
+
+#[tokio::test]
+async fn an_operators_body_is_taken_to_its_end_before_a_refusal_and_a_strangers_is_not_begun_with() {
+    let stage = stage_with(Told::default());
+    for (peer, expected) in [(Some(vec![2]), 50), (None, 0)] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let pieces = futures::stream::iter((0..50).map(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 1024]))
+        }));
+        let mut request = Request::post("/admin/v1/pause").body(Body::from_stream(pieces)).expect("a request");
+        if let Some(certificate) = peer {
+            request.extensions_mut().insert(Peer::new(CertificateDer::from(certificate)));
+        }
+        let answer = stage.router.clone().oneshot(request).await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        assert_eq!(taken.load(Ordering::SeqCst), expected);
+    }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::answer::Refused;
 
 /// A logout token has about 1 KiB; one of a realm with large keys and long names fits as well.
-const MAX_BODY: usize = 16 * 1024;
+pub(super) const MAX_BODY: usize = 16 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The member's value. Other members may be there and mean nothing.

@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Idp;
+use crate::http::Unread;
 use crate::parts::Parts;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
@@ -138,19 +139,24 @@ async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> 
     response
 }
 
-async fn admitted(app: &BackChannel, request: Request, next: Next) -> Response {
+/// Nobody is known here. Of those whom the limits let in the rest of a body is thrown away before the answer is given: no more than is
+/// read of anybody who sends a form. Whoever is turned away makes nobody read.
+async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Response {
     if let Err(wait) = app.rates.request(app.parts.clock.now()) {
         return Refused::TooMany(wait).into_response();
     }
     let Ok(_place) = app.places.try_acquire() else {
         return Refused::TooMany(Duration::from_secs(1)).into_response();
     };
+    let unread = Unread::of(&mut request);
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
+    let answer = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Refused::Internal.into_response(),
         Err(_) => Refused::Unavailable.into_response(),
-    }
+    };
+    unread.discard(form::MAX_BODY).await;
+    answer
 }
 
 /// `POST /backchannel-logout/{tenant}`

@@ -429,3 +429,29 @@ async fn a_flood_of_anything_is_turned_away_before_it_is_read() {
     assert_eq!(refused.json()["error"], "too_many_requests");
     assert_eq!(stage.tokens.asked.load(Ordering::SeqCst), 0);
 }
+
+#[tokio::test]
+async fn who_is_let_in_is_read_to_the_end_of_a_form_and_who_is_turned_away_is_not_read() {
+    let stage = Stage::with(&Idp { max_rate: 1, ..Idp::default() });
+    let sent = |pieces| {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        let pieces = futures::stream::iter((0..pieces).map(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 1024]))
+        }));
+        (Request::post("/backchannel-logout/nobody").body(Body::from_stream(pieces)).expect("a request"), taken)
+    };
+    let (request, taken) = sent(10);
+    assert_eq!(stage.send(request).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(taken.load(Ordering::SeqCst), 10);
+    let (request, taken) = sent(1_000);
+    assert_eq!(stage.send(request).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(taken.load(Ordering::SeqCst), 17, "and no further");
+    let turned_away = async || {
+        let (request, taken) = sent(10);
+        (stage.send(request).await.status == StatusCode::TOO_MANY_REQUESTS).then(|| taken.load(Ordering::SeqCst))
+    };
+    while stage.token("diku", "of-sid-9").await.status != StatusCode::TOO_MANY_REQUESTS {}
+    assert_eq!(turned_away().await, Some(0));
+}

@@ -1,20 +1,23 @@
 //! `tokenvault serve`: the service, until it is asked to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::pin::pin;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigFile, Failure, Stop};
 use crate::config::Config;
 use crate::hardening;
-use crate::runtime::{self, Backing};
+use crate::runtime::{self, Backing, Running};
 use crate::telemetry::logs;
 use crate::telemetry::traces::Traces;
 
 /// Run the vault
 ///
-/// Runs until SIGTERM or SIGINT, then takes no new requests, finishes what is in hand within `server.shutdown_grace`
-/// and exits. Where it holds the only live refresh token of a job, it waits for the store beyond that. A second signal
-/// ends it at once. SIGHUP opens the audit file again after it was moved. Logs go to standard
-/// error.
+/// Runs until SIGTERM or SIGINT. Then `/readyz` says no, and everything is served as before for `server.shutdown_delay`,
+/// so that balancers hear of it first; another signal ends that. After it no new requests are taken, what is in hand is
+/// finished within `server.shutdown_grace`, and it exits. Where it holds the only live refresh token of a job, it waits for
+/// the store beyond that; a signal meanwhile ends it at once. SIGHUP opens the audit file again after it was moved. Logs
+/// go to standard error.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -42,15 +45,18 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
         () = stop.asked() => return Ok(()),
     };
-    // Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
-    let mut moved = signal(SignalKind::hangup())?;
-    let fallen = loop {
-        tokio::select! {
-            Some(()) = moved.recv() => running.reopen(),
-            () = stop.asked() => break false,
-            () = running.fallen() => break true,
-        }
-    };
+    let mut signals = Signals { stop, moved: signal(SignalKind::hangup())? };
+    let mut fallen = signals.attend(&mut running, std::future::pending()).await;
+    if !fallen && !config.server.shutdown_delay.is_zero() {
+        let delay = config.server.shutdown_delay.as_secs_f64();
+        tracing::info!(
+            delay,
+            "leaving: not ready any more, and serving until balancers have heard of it; a second signal ends that"
+        );
+        let heard = running.leave();
+        fallen = signals.attend(&mut running, heard).await;
+    }
+    let mut stop = signals.stop;
     if fallen {
         tracing::error!("a part of the vault has come to its end by itself: stopping, to be started again as a whole");
     } else {
@@ -66,4 +72,26 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
     }
     if fallen { Err(Failure::new("a part of the vault came to its end by itself; the log says where")) } else { Ok(()) }
+}
+
+/// What a running vault is told by the system.
+struct Signals {
+    stop: Stop,
+    /// Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
+    moved: Signal,
+}
+
+impl Signals {
+    /// Lets the vault run until this comes about or it is asked to stop; `true` where a part of it fell before.
+    async fn attend(&mut self, running: &mut Running, until: impl Future<Output = ()>) -> bool {
+        let mut until = pin!(until);
+        loop {
+            tokio::select! {
+                Some(()) = self.moved.recv() => running.reopen(),
+                () = self.stop.asked() => return false,
+                () = until.as_mut() => return false,
+                () = running.fallen() => return true,
+            }
+        }
+    }
 }

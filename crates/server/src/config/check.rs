@@ -53,6 +53,7 @@ impl Check {
         self.holds("max_body", server.max_body >= 16 * 1024, "must be at least 16384: two tokens must fit");
         self.holds("default_wait", server.default_wait <= server.max_wait, "must not be above `max_wait`");
         self.holds("request_timeout", server.request_timeout > server.max_wait, "must be above `max_wait`");
+        self.holds("shutdown_delay", server.shutdown_delay <= Duration::from_mins(5), "must be from 0 to 300");
     }
 
     pub(super) fn admin(&mut self, admin: &Admin) {

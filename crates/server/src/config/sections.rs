@@ -68,7 +68,10 @@ pub struct Server {
     /// The longest a read may ask to wait.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub max_wait: Duration,
-    /// How long requests and renewals in hand may take after a request to stop.
+    /// How long it serves on after a request to stop, not ready any more, so that whoever sends work here hears of it first.
+    #[serde(deserialize_with = "super::seconds::deserialize")]
+    pub shutdown_delay: Duration,
+    /// How long requests and renewals in hand may take after that.
     #[serde(deserialize_with = "super::seconds::deserialize")]
     pub shutdown_grace: Duration,
 }
@@ -100,6 +103,7 @@ impl Default for Server {
             default_min_ttl: Duration::from_secs(10),
             default_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
+            shutdown_delay: Duration::from_secs(5),
             shutdown_grace: Duration::from_secs(20),
         }
     }

@@ -103,10 +103,12 @@ fn a_wrong_variable_is_named() {
 
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
-    let shown =
-        refusal("[server]\nlisten = '0.0.0.0:1'\n[rediss]\n[renewal]\nfraction = 2.0\n[tenants.diku]\nisuer = 'x'\n");
+    let shown = refusal(
+        "[server]\nlisten = '0.0.0.0:1'\nshutdown_delay = 301\n[rediss]\n[renewal]\nfraction = 2.0\n[tenants.diku]\nisuer = 'x'\n",
+    );
     for expected in [
         "server.cert_file: is missing",
+        "server.shutdown_delay: must be from 0 to 300",
         "server.client_ca_file: is missing",
         "rediss: unknown key; did you mean `redis`?",
         "redis.url: is missing",

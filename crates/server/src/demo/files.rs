@@ -153,6 +153,7 @@ listen = {vault}
 cert_file = "vault.pem"
 key_file = "vault.key"
 client_ca_file = "ca.pem"
+shutdown_delay = 0 # nobody else serves here
 shutdown_grace = 5
 max_connections = 256 # a terminal may not open many files
 

@@ -1,5 +1,5 @@
 //! What protects the process from its requests: a place for each, within its caller's share, and its turn there, a time-out,
-//! and a net under a panic.
+//! and a net under a panic. Whoever is known is read to the end before it is answered.
 
 use std::sync::Arc;
 
@@ -11,8 +11,9 @@ use futures::FutureExt;
 use tokio::sync::Semaphore;
 
 use super::App;
+use super::Unread;
 use super::context::module_of;
-use super::limits::{CallerLimits, Places};
+use super::limits::{CallerLimits, Places, Share};
 use crate::problem::{Code, Problem};
 
 /// What guards the requests of a listener.
@@ -33,11 +34,24 @@ impl Guard {
     }
 }
 
+/// Answers within the caller's allowance. What the answer left of a known caller's body is thrown away before it is given;
+/// strangers make nobody read.
+pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let module = module_of(&guard.app, &request);
+    let share = guard.callers.share(module.as_ref());
+    let unread = module.map(|_| Unread::of(&mut request));
+    let max_body = guard.app.limits.max_body;
+    let answer = admitted(guard, &share, request, next).await;
+    if let (Some(unread), Some(_held)) = (unread, share.linger()) {
+        unread.discard(max_body).await;
+    }
+    answer
+}
+
 /// A place among the caller's requests and among all that are under way, and no longer than the time-out. The places stay
 /// taken beyond that by work that goes on.
-pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    let Guard { app, callers, places } = guard;
-    let share = callers.share(module_of(&app, &request).as_ref());
+async fn admitted(guard: Guard, share: &Share, mut request: Request, next: Next) -> Response {
+    let Guard { app, places, .. } = guard;
     let held = match share.enter(*request.method() == Method::PUT, app.clock.now()) {
         Ok(held) => held,
         Err(problem) => return problem.into_response(),

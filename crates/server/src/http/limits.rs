@@ -40,6 +40,10 @@ const BODIES: usize = 4 * 1024;
 /// Lists of one caller's that are read at a time; more wait for their turn. Each may read thousands of records.
 const LISTS: usize = 4;
 
+/// Requests of one caller that were answered and whose bodies are read to their end; of more they are not, and an answer may be
+/// lost on whoever still sends.
+const LINGERING: usize = 256;
+
 /// Requests of one caller that are worked on at a time, two for each processor; more wait for their turn. Whoever sends a
 /// thousand at once has its own requests wait, and not those of others behind them. While one of them waits for the store,
 /// another one is computed. How many processors there are is read from files, and so only once.
@@ -110,6 +114,7 @@ pub(super) struct Share {
     turns: Semaphore,
     lists: Arc<Semaphore>,
     room: Room,
+    lingering: Arc<Semaphore>,
 }
 
 impl Share {
@@ -121,6 +126,7 @@ impl Share {
             turns: Semaphore::new(*TURNS),
             lists: Arc::new(Semaphore::new(LISTS)),
             room: Room::default(),
+            lingering: Arc::new(Semaphore::new(LINGERING)),
         }
     }
 
@@ -150,6 +156,11 @@ impl Share {
     /// Room for the caller's large bodies.
     pub(super) fn room(&self) -> Room {
         self.room.clone()
+    }
+
+    /// A place to read on in after the answer is known, if there is one.
+    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.lingering).try_acquire_owned().ok()
     }
 
     /// A turn to read a list, once there is one.

@@ -20,6 +20,7 @@ mod register;
 mod release;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use jobs::{Call, Jobs};
 pub use limits::Allowance;
 pub(crate) use limits::{Places, Room};
 pub use recorded::Recorded;
+pub(crate) use unread::Unread;
 
 use crate::journal::Journal;
 use crate::problem::{Code, Problem};

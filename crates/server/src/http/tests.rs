@@ -1,6 +1,7 @@
 //! The handlers on use cases that only take notes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -443,6 +444,7 @@ async fn a_caller_has_room_for_so_many_large_bodies_and_for_small_ones_always() 
         let first = futures::stream::iter([Ok::<_, std::io::Error>(bytes::Bytes::from(vec![b' '; bytes]))]);
         Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
     };
+    let large = json!({"access_token": "x".repeat(60_000)}).to_string();
     // Each takes its room with its first bytes, when it is its turn, and gives it back when it is over.
     let mut held = futures::stream::FuturesUnordered::new();
     let full = loop {
@@ -453,17 +455,18 @@ async fn a_caller_has_room_for_so_many_large_bodies_and_for_small_ones_always() 
             // Those that have their turn give it up after a moment. With one processor there are two turns.
             tokio::time::sleep(Duration::from_millis(12)).await;
         }
-        if let std::task::Poll::Ready(Some(answer)) = futures::poll!(futures::StreamExt::next(&mut held)) {
-            break answer.expect("an answer");
+        assert!(futures::poll!(futures::StreamExt::next(&mut held)).is_pending(), "they hold what they have");
+        let (status, headers, _) = send(&stage, put("/tokens/a", large.clone())).await;
+        if status != StatusCode::CREATED {
+            break (status, headers);
         }
     };
-    assert_eq!(full.status(), StatusCode::TOO_MANY_REQUESTS, "{}", held.len());
-    assert_eq!(full.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(full.0, StatusCode::TOO_MANY_REQUESTS, "{}", held.len());
+    assert_eq!(full.1[header::RETRY_AFTER], "1");
     assert!((60..80).contains(&held.len()), "{}", held.len());
     let small = json!({"access_token": "x".repeat(2_000)}).to_string();
     assert_eq!(send(&stage, put("/tokens/a", small)).await.0, StatusCode::CREATED);
     drop(held);
-    let large = json!({"access_token": "x".repeat(60_000)}).to_string();
     assert_eq!(send(&stage, put("/tokens/a", large)).await.0, StatusCode::CREATED, "once they are over");
 }
 
@@ -479,4 +482,46 @@ async fn a_request_that_waits_keeps_its_place() {
     assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::TOO_MANY_REQUESTS);
     waiting.await.expect("a task").expect("an answer");
     assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::OK);
+}
+
+/// A body in pieces, and how many of them were taken.
+fn counted(pieces: usize) -> (Body, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    let pieces = futures::stream::iter((0..pieces).map(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b' '; 1024]))
+    }));
+    (Body::from_stream(pieces), taken)
+}
+
+#[tokio::test]
+async fn a_callers_body_is_taken_to_its_end_before_a_refusal_and_a_strangers_is_not_begun_with() {
+    let places = |concurrency| Allowance { rate: 9, burst: 9, register_rate: 9, register_burst: 9, concurrency };
+    for (concurrency, path, kind, status) in [
+        (9, "/tokens/a", "text/plain", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (9, "/nothing", "application/json", StatusCode::NOT_FOUND),
+        (9, "/tokens", "application/json", StatusCode::METHOD_NOT_ALLOWED),
+        (0, "/tokens/a", "application/json", StatusCode::TOO_MANY_REQUESTS),
+    ] {
+        let stage = stage_with(places(concurrency));
+        let refused = |body| call("PUT", path).header(header::CONTENT_TYPE, kind).body(body).expect("a request");
+        let (body, taken) = counted(50);
+        assert_eq!(send(&stage, refused(body)).await.0, status);
+        assert_eq!(taken.load(Ordering::SeqCst), 50, "{status}");
+
+        let (body, taken) = counted(50);
+        let answer = stage.router.clone().oneshot(refused(body)).await.expect("an answer");
+        assert!(answer.status().is_client_error(), "nobody knows who it is");
+        assert_eq!(taken.load(Ordering::SeqCst), 0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_body_that_is_too_large_no_more_is_taken_than_twice_what_a_body_may_have() {
+    let (body, taken) = counted(1_000);
+    let (status, ..) = send(&stage(), put("/tokens/a", body)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let taken = taken.load(Ordering::SeqCst);
+    assert!((128..=130).contains(&taken), "{taken}");
 }

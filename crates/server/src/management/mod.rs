@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 
 pub use serve::{MAX_CONNECTIONS, serve};
 
+use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
 
 /// A part that must work for this replica to be of use.
@@ -37,8 +38,8 @@ pub struct Management {
     pub parts: Arc<Vec<Arc<dyn ReadyPart>>>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
-    /// Set on shutdown: not ready any more, so that no new work is sent here.
-    pub stop: tokio_util::sync::CancellationToken,
+    /// Who leaves is not ready any more, so that no new work is sent here.
+    pub leaving: Leaving,
 }
 
 /// A part that does not answer within this is not ready.
@@ -63,7 +64,7 @@ async fn ready(State(management): State<Management>) -> Response {
         all &= checked.is_ok();
         parts.insert(part.name().to_owned(), checked.map_or_else(Value::from, |()| Value::from("ok")));
     }
-    if management.stop.is_cancelled() {
+    if management.leaving.is_told() {
         all = false;
         parts.insert("process".to_owned(), Value::from("shutting down"));
     }
@@ -100,8 +101,8 @@ mod tests {
 
     async fn get_json(parts: Vec<Part>, path: &str) -> (StatusCode, Value) {
         let parts = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn ReadyPart>).collect();
-        let stop = tokio_util::sync::CancellationToken::new();
-        let router = router(Management { parts: Arc::new(parts), metrics: Arc::new(Metrics::new()), stop });
+        let leaving = Leaving::default();
+        let router = router(Management { parts: Arc::new(parts), metrics: Arc::new(Metrics::new()), leaving });
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let answer = router.oneshot(request).await.expect("an answer");
         let status = answer.status();

@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::Connections;
@@ -19,6 +18,7 @@ use super::heads::Heads;
 use super::reload::TlsState;
 use super::shares::Holders;
 use crate::config::Server;
+use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
 
 /// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
@@ -70,7 +70,7 @@ impl From<&Server> for Limits {
     }
 }
 
-/// Serves until `stop`, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted
+/// Serves until the stop, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted
 /// where there are metrics to count them in.
 pub async fn serve(
     listener: TcpListener,
@@ -79,13 +79,13 @@ pub async fn serve(
     limits: Limits,
     holders: Arc<dyn Holders>,
     metrics: Option<Arc<Metrics>>,
-    stop: CancellationToken,
+    leaving: Leaving,
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let handshakes = Handshakes::new(limits.max_handshakes);
-    let connections = Arc::new(Connections::new(state, router, limits, holders, metrics, stop.clone()));
+    let connections = Arc::new(Connections::new(state, router, limits, holders, metrics, leaving.clone()));
     let open = TaskTracker::new();
-    while let Some((stream, address)) = stop.run_until_cancelled(next(&listener, &slots)).await {
+    while let Some((stream, address)) = leaving.stopping().run_until_cancelled(next(&listener, &slots)).await {
         let (connections, slots) = (Arc::clone(&connections), Arc::clone(&slots));
         let handshake = handshakes.begin(address.ip());
         open.spawn(async move { connections.serve(stream, address, handshake, slots).await });

@@ -30,6 +30,11 @@ impl Activity {
         InHand(Arc::clone(self))
     }
 
+    /// Whether there has been a request.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::SeqCst) > 0
+    }
+
     /// Whether nothing at all has moved since the last look.
     pub(super) fn still_since_last_look(&self) -> bool {
         let moves = self.moves.load(Ordering::SeqCst);

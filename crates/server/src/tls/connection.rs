@@ -1,6 +1,6 @@
 //! One connection, from its handshake to its end.
 //!
-//! It ends when it is quiet for too long or when the vault stops: requests in hand are finished first. It also ends when
+//! It ends when it is quiet for too long or when the vault leaves: requests in hand are finished first. It also ends when
 //! its certificate would no longer be let in; then it is told so at once, and cut a moment later whatever it has in hand.
 
 use std::convert::Infallible;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,7 +23,6 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::Patient;
@@ -37,6 +37,7 @@ use super::reload::TlsState;
 use super::settings::TlsSettings;
 use super::shares::{Holders, Shares};
 use crate::callers::Peer;
+use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
 
 /// How long a closing connection without a request may take to go; a client that does not let it go is cut.
@@ -67,7 +68,7 @@ pub(super) struct Connections {
     router: Router,
     limits: Limits,
     metrics: Option<Arc<Metrics>>,
-    stop: CancellationToken,
+    leaving: Leaving,
     http: Builder<TokioExecutor>,
     shares: Arc<Shares>,
     doorkeeper: Doorkeeper,
@@ -80,11 +81,11 @@ impl Connections {
         limits: Limits,
         holders: Arc<dyn Holders>,
         metrics: Option<Arc<Metrics>>,
-        stop: CancellationToken,
+        leaving: Leaving,
     ) -> Self {
         let (http, shares) =
             (http(limits.header_timeout, limits.heads), Shares::new(limits.caller_connections, holders));
-        Self { state, router, limits, metrics, stop, http, shares, doorkeeper: Doorkeeper::start() }
+        Self { state, router, limits, metrics, leaving, http, shares, doorkeeper: Doorkeeper::start() }
     }
 
     /// Serves a connection until it ends. Once its handshake is done it takes one of the slots.
@@ -102,7 +103,7 @@ impl Connections {
         let stream = tokio::select! {
             stream = agreed => stream,
             () = handshake.cut() => return self.refused("handshake_cut"),
-            () = self.stop.cancelled() => return,
+            () = self.leaving.stopping().cancelled() => return,
         };
         let Some(stream) = stream else { return };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
@@ -126,7 +127,7 @@ impl Connections {
         let slot = tokio::select! {
             slot = slots.acquire_owned() => slot,
             () = handshake.cut() => return self.refused("handshake_cut"),
-            () = self.stop.cancelled() => return,
+            () = self.leaving.stopping().cancelled() => return,
         };
         drop(handshake);
         let _held = (share, slot);
@@ -174,13 +175,14 @@ impl Connections {
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let activity = Arc::new(Activity::default());
-        let service = service(self.router.clone(), peer, Arc::clone(&activity));
+        let going = (!http2).then(|| self.leaving.clone());
+        let service = service(self.router.clone(), peer, Arc::clone(&activity), going);
         let stream = Sifted::new(stream, self.limits.heads, http2);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
         let mut turn = pin!(tokio::time::sleep(trust.turn()));
         let mut cut = pin!(tokio::time::sleep(FAREWELL));
-        let (mut closing, mut lost, mut still) = (false, false, Duration::ZERO);
+        let (mut closing, mut lost, mut asked, mut still) = (false, false, false, Duration::ZERO);
         loop {
             let next = tokio::select! {
                 ended = connection.as_mut() => {
@@ -190,7 +192,12 @@ impl Connections {
                     return;
                 }
                 () = cut.as_mut(), if lost => return,
-                () = self.stop.cancelled(), if !closing => Next::Close,
+                () = self.leaving.stopping().cancelled(), if !closing => Next::Close,
+                () = self.leaving.moving(), if http2 && !asked => {
+                    asked = true;
+                    // One that has asked for nothing yet came here just now, and would come again.
+                    if activity.has_begun() { Next::Close } else { Next::Stay }
+                }
                 () = trust.changed(), if !lost => Next::Look,
                 () = turn.as_mut(), if !lost => Next::Look,
                 () = look.as_mut() => {
@@ -286,10 +293,12 @@ fn http(header_timeout: Duration, heads: Heads) -> Builder<TokioExecutor> {
     builder
 }
 
+/// Over HTTP/1.1, which says of an answer that it is the last, connections are asked to move by their answers.
 fn service(
     router: Router,
     peer: Option<Peer>,
     activity: Arc<Activity>,
+    going: Option<Leaving>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> {
     service_fn(move |mut request: Request<Incoming>| {
         let in_hand: activity::InHand = activity.begin();
@@ -297,7 +306,14 @@ fn service(
             request.extensions_mut().insert(peer.clone());
         }
         let answer = router.clone().oneshot(request.map(Body::new));
-        async move { answer.await.map(|answer| answer.map(|body| in_hand.until_sent(body))) }
+        let going = going.clone();
+        async move {
+            let mut answer = answer.await?.map(|body| in_hand.until_sent(body));
+            if going.is_some_and(|leaving| leaving.is_moving()) {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
     })
 }
 

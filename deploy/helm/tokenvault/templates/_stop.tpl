@@ -1,6 +1,6 @@
-{{- /* What a stop may take: the pause, the requests in hand, and a spent refresh token's answer that waits for Redis. */}}
+{{- /* What a stop may take: the pause, the time in which balancers hear of it, the requests in hand, and a spent refresh token's answer that waits for Redis. */}}
 {{- define "tokenvault.stopSeconds" -}}
-{{- with .Values.stop }}{{ add .preStopSeconds .shutdownGraceSeconds .spendSeconds 5 }}{{ end }}
+{{- with .Values.stop }}{{ add .preStopSeconds .shutdownDelaySeconds .shutdownGraceSeconds .spendSeconds 5 }}{{ end }}
 {{- end }}
 
 {{- define "tokenvault.terminationGracePeriodSeconds" -}}

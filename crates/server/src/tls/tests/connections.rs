@@ -219,7 +219,7 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_more() {
     let silent = TcpStream::connect(stage.address).await.unwrap();
     stage.until_open(4).await;
 
-    stage.stop.cancel();
+    stage.leaving.stop();
 
     // The idle one and the one in its handshake go at once, the working ones do not.
     stage.until_open(2).await;
@@ -230,6 +230,50 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_more() {
     assert_eq!(second.await.unwrap().unwrap(), b"done");
     soon("the end of the listener", stage.served).await.unwrap();
     drop(silent);
+}
+
+#[tokio::test]
+async fn whoever_leaves_asks_connections_to_move_and_lets_new_ones_in_meanwhile() {
+    let files = Files::new();
+    let stage = Stage::start(&files.config()).await;
+    let client = client(&files, Some(&files.authority.module(7, valid())));
+    let (mut over_http1, mut over_http2) = (stage.http1(&client).await, stage.http2(&client).await);
+    assert!(get1(&mut over_http1, "/whoami").await.is_ok());
+    assert!(get2(&mut over_http2, "/whoami").await.is_ok());
+
+    stage.leaving.tell();
+    assert!(get1(&mut over_http1, "/whoami").await.is_ok());
+    let working = tokio::spawn(get2_of(over_http2.clone(), "/slow"));
+    stage.slow.entered.acquire().await.unwrap().forget();
+
+    stage.leaving.move_on();
+    soon("HTTP/2 to take no more", async {
+        while get2(&mut over_http2, "/whoami").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    stage.slow.leave.add_permits(1);
+    assert_eq!(working.await.unwrap().unwrap(), b"done", "what was in hand is finished");
+    let last = soon("the last answer", over_http1.send_request(request("/whoami"))).await.unwrap();
+    assert_eq!(last.headers()["connection"], "close");
+    drop(last);
+    stage.until_open(0).await;
+
+    let (mut late1, mut late2) = (stage.http1(&client).await, stage.http2(&client).await);
+    assert!(get1(&mut late1, "/whoami").await.is_ok());
+    for _ in 0..3 {
+        assert!(get2(&mut late2, "/whoami").await.is_ok(), "it would come again");
+    }
+    stage.leaving.stop();
+    soon("the end of the listener", stage.served).await.unwrap();
+}
+
+async fn get2_of(
+    mut sender: hyper::client::conn::http2::SendRequest<axum::body::Body>,
+    path: &str,
+) -> hyper::Result<Vec<u8>> {
+    get2(&mut sender, path).await
 }
 
 #[tokio::test]

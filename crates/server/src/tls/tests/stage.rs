@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
 
 use super::certificates::{Files, Identity};
 use crate::callers::Peer;
 use crate::config::Server;
+use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Limits, TlsState, serve};
 
@@ -56,7 +56,7 @@ pub(super) struct Stage {
     pub(super) state: Arc<TlsState>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) slow: Arc<Slow>,
-    pub(super) stop: CancellationToken,
+    pub(super) leaving: Leaving,
     pub(super) served: JoinHandle<()>,
 }
 
@@ -71,7 +71,7 @@ impl Stage {
         let state = TlsState::load(files).unwrap();
         let metrics = Arc::new(Metrics::new());
         let slow = Arc::new(Slow { entered: Semaphore::new(0), leave: Semaphore::new(0) });
-        let stop = CancellationToken::new();
+        let leaving = Leaving::default();
         let serving = serve(
             listener,
             Arc::clone(&state),
@@ -79,9 +79,9 @@ impl Stage {
             limits,
             Arc::new(ByUri),
             Some(Arc::clone(&metrics)),
-            stop.clone(),
+            leaving.clone(),
         );
-        Self { address, state, metrics, slow, stop, served: tokio::spawn(serving) }
+        Self { address, state, metrics, slow, leaving, served: tokio::spawn(serving) }
     }
 
     /// Opens a connection: TCP and the client's side of the handshake.
