@@ -159,6 +159,45 @@ fn every_test_that_the_spikes_rows_name_exists() -> Result<()> {
     Ok(())
 }
 
+/// The metrics that a text names: in full anywhere, and without the prefix where they are quoted and end as metrics do.
+fn metrics(text: &str) -> BTreeSet<String> {
+    // A colon belongs to the word: `module::tokenvault_does_this` is a test's name.
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':'));
+    let words = words.map(|word| word.trim_end_matches(':'));
+    let full = words.filter(|word| word.starts_with("tokenvault_") && word.len() > "tokenvault_".len());
+    let short = quoted(text).into_iter().filter(|word| {
+        let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        plain && !word.starts_with("tokenvault_") && (word.ends_with("_total") || word.ends_with("_seconds"))
+    });
+    full.map(str::to_owned).chain(short.map(|word| format!("tokenvault_{word}"))).collect()
+}
+
+#[test]
+fn every_metric_that_is_named_is_one_that_the_vault_serves() -> Result<()> {
+    let listed = fs::read_to_string(root().join("docs/metrics.md"))?;
+    let rows = listed.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let served: BTreeSet<&str> = rows.collect();
+    let mut texts = documents()?;
+    for extension in ["yaml", "json", "tpl", "txt", "sh", "toml"] {
+        let mut found = Vec::new();
+        files(&root().join("deploy"), extension, &mut found)?;
+        texts.extend(found.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))));
+    }
+    let (mut named, mut invented) = (0, Vec::new());
+    for (file, text) in texts {
+        for metric in metrics(&text) {
+            named += 1;
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| metric.strip_suffix(part));
+            if !served.contains(metric.as_str()) && !family.is_some_and(|family| served.contains(family)) {
+                invented.push(format!("{}: {metric}", file.display()));
+            }
+        }
+    }
+    assert!(served.len() > 25 && named > 100, "{} served, {named} named", served.len());
+    assert!(invented.is_empty(), "no metrics of the vault's: {invented:#?}");
+    Ok(())
+}
+
 /// What does not answer a row.
 const EVASIONS: &[&str] = &["", "-", "as above", "not yet", "tbd", "todo", "unknown", "not applicable"];
 

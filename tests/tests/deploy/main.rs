@@ -4,7 +4,9 @@
 mod chart;
 mod names;
 mod redis;
+mod samples;
 mod stop;
+mod twice;
 mod values;
 
 use std::fs;

@@ -95,6 +95,27 @@ fn keygen_prints_what_can_be_redirected_into_a_keyring() {
     assert_eq!(keyring.ids().count(), 2);
 }
 
+#[test]
+fn keygen_writes_a_new_file_for_its_owner_alone_and_never_over_another() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keyring.toml");
+    let output = file.to_str().unwrap();
+    let (code, out, _) = tokenvault(&["keygen", "--primary", "--id", "k1", "--output", output]);
+    assert_eq!(status(code), status(ExitCode::SUCCESS));
+    assert_eq!(out, format!("{output}: made, with the key k1\n"));
+    assert_eq!(crate::config::load_keyring(&file).unwrap().primary(), "k1");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = std::fs::read_to_string(&file).unwrap();
+
+    let (code, out, err) = tokenvault(&["keygen", "--primary", "--output", output]);
+
+    assert_eq!((status(code), out.as_str()), (status(ExitCode::FAILURE), ""));
+    assert!(err.contains(output) && err.contains("is there already"), "{err}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
+}
+
 mod healthcheck {
     use std::io::{Read, Write};
     use std::net::TcpListener;

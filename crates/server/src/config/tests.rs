@@ -241,8 +241,8 @@ fn one_mistake_that_all_tenants_inherit_is_told_once() {
     assert_eq!(shown.matches("keycloak.issuer").count(), 1, "{shown}");
 }
 
-/// The sample with its commented keys and sections switched on.
-fn uncommented(sample: &str) -> String {
+/// A sample with its commented keys and sections switched on.
+pub(crate) fn uncommented(sample: &str) -> String {
     let starts_key = |text: &str| {
         text.starts_with('[')
             || text
