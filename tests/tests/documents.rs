@@ -167,7 +167,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
     let full = words.filter(|word| word.starts_with("tokenvault_") && word.len() > "tokenvault_".len());
     let short = quoted(text).into_iter().filter(|word| {
         let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-        plain && !word.starts_with("tokenvault_") && (word.ends_with("_total") || word.ends_with("_seconds"))
+        plain && !word.starts_with("tokenvault_") && (word.ends_with("_total") || word.ends_with("_timestamp_seconds"))
     });
     full.map(str::to_owned).chain(short.map(|word| format!("tokenvault_{word}"))).collect()
 }
