@@ -198,6 +198,48 @@ fn every_metric_that_is_named_is_one_that_the_vault_serves() -> Result<()> {
     Ok(())
 }
 
+/// What a command line would put another file in place of, among the files that a vault lives by.
+fn overwrites(line: &str) -> bool {
+    let ours = |target: &str| {
+        let target = target.trim_start_matches(['"', ' ']);
+        ["$DIR/", "/etc/tokenvault/"].iter().any(|place| target.starts_with(place)) || target.contains("keyring.toml")
+    };
+    let redirected = line.replace(">>", "").split('>').skip(1).any(ours);
+    let copied = ["cp ", "mv ", "tee "]
+        .iter()
+        .any(|command| line.trim_start().starts_with(command) || line.contains(&format!("| {command}")));
+    redirected || (copied && line.split_whitespace().last().is_some_and(ours))
+}
+
+#[test]
+fn no_command_that_is_written_down_puts_another_file_in_place_of_one_that_is_there() -> Result<()> {
+    for (line, found) in [
+        ("tokenvault keygen --primary > keyring.toml", true),
+        ("sed 's|a|b|' deploy/tokenvault.toml > \"$DIR/tokenvault.toml\"", true),
+        ("cp deploy/policy.toml /etc/tokenvault/policy.toml", true),
+        ("tokenvault keygen --id k2 >> keyring.toml", false),
+        ("deploy/once.sh \"$DIR/policy.toml\" cat deploy/policy.toml", false),
+    ] {
+        assert_eq!(overwrites(line), found, "{line}");
+    }
+    let mut found = Vec::new();
+    let mut texts = documents()?;
+    for (folder, extension) in
+        [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/server/src/cli", "rs")]
+    {
+        let mut named = Vec::new();
+        files(&root().join(folder), extension, &mut named)?;
+        texts.extend(named.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))));
+    }
+    for (file, text) in texts {
+        // A token that lives for a minute, and is deleted at once.
+        let lines = text.lines().filter(|line| !line.contains("/secrets/admin-token\"") && !line.starts_with("//!"));
+        found.extend(lines.filter(|line| overwrites(line)).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(found.is_empty(), "these would undo what an operator has: {found:#?}");
+    Ok(())
+}
+
 /// What does not answer a row.
 const EVASIONS: &[&str] = &["", "-", "as above", "not yet", "tbd", "todo", "unknown", "not applicable"];
 

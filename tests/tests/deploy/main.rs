@@ -2,6 +2,7 @@
 //! what Kubernetes accepts, the bill of materials is whole.
 
 mod chart;
+mod manual;
 mod names;
 mod redis;
 mod samples;

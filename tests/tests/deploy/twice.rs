@@ -1,7 +1,6 @@
 //! What is run a second time undoes nothing: not what somebody has changed since, and above all no key. What is missing it
 //! makes.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,33 +8,13 @@ use std::process::Command;
 
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::tools::said;
+use tokenvault_tests::harness::tree::{Tree, edit};
 
 use super::{root, temporary};
 
-/// Every file in and below a directory, with its bytes.
-fn tree(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(tree(&path)?);
-        } else {
-            found.insert(path.clone(), fs::read(path)?);
-        }
-    }
-    Ok(found)
-}
-
-/// The files that differ between two looks.
-fn changed(before: &BTreeMap<PathBuf, Vec<u8>>, after: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<String> {
-    let files: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
-    let changed = files.into_iter().filter(|file| before.get(*file) != after.get(*file));
-    changed.filter_map(|file| Some(file.file_name()?.to_string_lossy().into_owned())).collect()
-}
-
 /// Holds a directory to what it was.
-fn assert_same(before: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path, what: &str) -> Result<()> {
-    let changed = changed(before, &tree(dir)?);
+fn assert_same(before: &Tree, dir: &Path, what: &str) -> Result<()> {
+    let changed = before.changed(dir)?;
     assert!(changed.is_empty(), "{what}: changed {changed:?}");
     Ok(())
 }
@@ -52,9 +31,9 @@ fn a_file_is_made_once_and_whole() -> Result<()> {
     let file = dir.path().join("etc/file");
 
     let (failed, words) = made(&["sh", "-c", "echo half; exit 1"])?;
-    assert!(!failed && tree(dir.path())?.is_empty(), "{words}");
+    assert!(!failed && Tree::of(dir.path())?.is_empty(), "{words}");
     let (empty, words) = made(&["true"])?;
-    assert!(!empty && tree(dir.path())?.is_empty(), "{words}");
+    assert!(!empty && Tree::of(dir.path())?.is_empty(), "{words}");
     // As a shell leaves it where the command before `>` has failed.
     fs::write(&file, "")?;
     let (first, words) = made(&["echo", "first"])?;
@@ -63,7 +42,7 @@ fn a_file_is_made_once_and_whole() -> Result<()> {
     let (second, words) = made(&["sh", "-c", "echo second; touch has-run"])?;
     assert!(second && words.contains("etc/file: kept"), "{words}");
 
-    assert_eq!(tree(dir.path())?, BTreeMap::from([(file, b"first\n".to_vec())]));
+    assert_eq!((fs::read_to_string(file)?.as_str(), Tree::of(dir.path())?.len()), ("first\n", 1));
     Ok(())
 }
 
@@ -97,8 +76,8 @@ fn verifies(dir: &Path, ca: &str, certificate: &str) -> Result<bool> {
 fn certificates_are_kept_until_somebody_asks_for_new_ones() -> Result<()> {
     let dir = temporary()?;
     all_certificates(dir.path())?;
-    let first = tree(dir.path())?;
-    assert_eq!(first.len(), 10, "{:?}", first.keys());
+    let first = Tree::of(dir.path())?;
+    assert_eq!(first.len(), 10);
 
     let words = all_certificates(dir.path())?;
 
@@ -109,7 +88,7 @@ fn certificates_are_kept_until_somebody_asks_for_new_ones() -> Result<()> {
     assert_same(&first, dir.path(), &words)?;
     let (done, words) = certificates(dir.path(), &["--renew", "tls", "server", "elsewhere.example.org"])?;
     assert!(done, "{words}");
-    assert_eq!(changed(&first, &tree(dir.path())?), ["server.key", "server.pem"]);
+    assert_eq!(first.changed(dir.path())?, ["server.key", "server.pem"]);
     assert!(verifies(dir.path(), "modules-ca.pem", "server.pem")?, "the CA is the one that modules know");
     Ok(())
 }
@@ -128,7 +107,7 @@ fn a_ca_is_never_replaced() -> Result<()> {
     }
     // Its key is kept elsewhere, as the script advises: what is there stays, and nothing can be made.
     fs::rename(tls.join("modules-ca.key"), dir.path().join("elsewhere"))?;
-    let first = tree(dir.path())?;
+    let first = Tree::of(dir.path())?;
     all_certificates(dir.path())?;
     let (done, words) = certificates(dir.path(), &["tls", "module", "mod-b", "DNS:mod-b.example.org"])?;
     assert!(!done && words.contains("tls/modules-ca.key is not here"), "{words}");
@@ -144,7 +123,7 @@ fn a_certificate_of_ones_own_pki_is_never_replaced() -> Result<()> {
     for file in ["server.pem", "server.key"] {
         fs::copy(pki.path().join("tls").join(file), dir.path().join("tls").join(file))?;
     }
-    let first = tree(dir.path())?;
+    let first = Tree::of(dir.path())?;
 
     all_certificates(dir.path())?;
     let (renewed, words) = certificates(dir.path(), &["--renew", "tls", "server", "vault.example.org"])?;
@@ -158,7 +137,7 @@ fn a_certificate_of_ones_own_pki_is_never_replaced() -> Result<()> {
 fn a_first_run_that_was_broken_off_is_completed() -> Result<()> {
     let dir = temporary()?;
     all_certificates(dir.path())?;
-    let (tls, whole) = (dir.path().join("tls"), tree(dir.path())?);
+    let tls = dir.path().join("tls");
     let key = fs::read(tls.join("mod-a.key"))?;
     fs::remove_file(tls.join("mod-a.pem"))?;
 
@@ -167,7 +146,7 @@ fn a_first_run_that_was_broken_off_is_completed() -> Result<()> {
     assert!(fs::read(tls.join("mod-a.key"))? == key, "a key that is there is the one to use");
     assert!(verifies(dir.path(), "modules-ca.pem", "mod-a.pem")?);
     // A renewal that was broken off between its key and its certificate.
-    fs::write(tls.join("mod-a.key"), &whole[&tls.join("alice.key")])?;
+    fs::copy(tls.join("alice.key"), tls.join("mod-a.key"))?;
     all_certificates(dir.path())?;
     let public = |arguments: &[&str]| said(Command::new("openssl").args(arguments).current_dir(&tls));
     let of_certificate = public(&["x509", "-in", "mod-a.pem", "-noout", "-pubkey"])?;
@@ -191,13 +170,6 @@ fn prepare(compose: &Path) -> Result<String> {
     Ok(words)
 }
 
-/// Changes a file as an editor does.
-fn edit(file: &Path) -> Result<()> {
-    let mut text = fs::read(file)?;
-    text.extend(b"# mine\n");
-    Ok(fs::write(file, text)?)
-}
-
 #[test]
 fn preparing_the_containers_twice_keeps_what_was_changed_in_between() -> Result<()> {
     let (_dir, compose) = prepared()?;
@@ -212,7 +184,7 @@ fn preparing_the_containers_twice_keeps_what_was_changed_in_between() -> Result<
     for file in edited {
         edit(&compose.join(file))?;
     }
-    let first = tree(&compose)?;
+    let first = Tree::of(&compose)?;
 
     let words = prepare(&compose)?;
 
@@ -226,7 +198,7 @@ fn preparing_the_containers_twice_keeps_what_was_changed_in_between() -> Result<
 #[test]
 fn preparing_the_containers_again_makes_what_is_missing_and_nothing_else() -> Result<()> {
     let (_dir, compose) = prepared()?;
-    let first = tree(&compose)?;
+    let first = Tree::of(&compose)?;
     // Keycloak has imported the secret that is in keycloak.env.
     for file in ["etc/secrets/diku/client-secret", "etc/tls/server.key", "etc/policy.toml", "etc/tokenvault.toml"] {
         fs::remove_file(compose.join(file))?;

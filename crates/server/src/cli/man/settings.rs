@@ -28,9 +28,8 @@ pub(super) fn page() -> Page {
         }
         roff.text(text::prose(paragraph));
     }
-    roff.control("PP", []).text(text::prose(
-        "Below, a key stands with its default. Where it has none, it stands with an example, and that is said.",
-    ));
+    roff.control("PP", [])
+        .text(text::prose("Below, a key stands with its default, or with an example where it has none."));
     roff.control("SH", ["SECTIONS"]);
     for part in &parts[opening..] {
         write(&mut roff, part);
@@ -53,7 +52,7 @@ fn write(roff: &mut Roff, part: &Part<'_>) {
         }
         Part::Key { name, value, text, set } => {
             roff.control("TP", []).text([bold(*name), roman(" = "), italic(*value)]);
-            let unset = if *set { "" } else { " There is no default; this is an example." };
+            let unset = if *set { "" } else { " Not set by default." };
             roff.text(text::prose(&format!("{}.{unset}", capital(text))));
         }
     }

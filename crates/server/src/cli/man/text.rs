@@ -36,12 +36,22 @@ fn mended(roff: &str) -> String {
         let mut mended = String::new();
         for (place, part) in parts.iter().enumerate() {
             let set_off = place % 2 == 1 && place + 1 < parts.len();
-            let part = part.replace('~', "\\(ti").replace('^', "\\(ha");
+            let part: String = part.chars().map(character).collect();
             mended.push_str(&if set_off { format!("\\fB{part}\\fP") } else { part });
         }
         mended
     });
     lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
+/// As roff takes it for what it is.
+fn character(c: char) -> String {
+    match c {
+        '~' => "\\(ti".to_owned(),
+        '^' => "\\(ha".to_owned(),
+        c if c.is_ascii() => c.to_string(),
+        c => format!("\\[u{:04X}]", u32::from(c)),
+    }
 }
 
 #[cfg(test)]
@@ -51,6 +61,7 @@ mod tests {
     #[test]
     fn what_stands_in_backticks_is_bold() {
         assert_eq!(mended("run `serve` and `keygen`, not ~"), "run \\fBserve\\fP and \\fBkeygen\\fP, not \\(ti\n");
+        assert_eq!(mended("admin …"), "admin \\[u2026]\n");
         assert_eq!(mended(".SH `A`"), ".SH `A`\n");
         assert_eq!(Roff::new().text(prose("set `a.b` now")).to_roff(), "set \\fBa.b\\fR now\n");
     }
