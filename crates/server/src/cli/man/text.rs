@@ -32,14 +32,14 @@ fn mended(roff: &str) -> String {
         if line.starts_with(['.', '\'']) {
             return line.to_owned();
         }
-        let parts: Vec<&str> = line.split('`').collect();
-        let mut mended = String::new();
-        for (place, part) in parts.iter().enumerate() {
-            let set_off = place % 2 == 1 && place + 1 < parts.len();
-            let part: String = part.chars().map(character).collect();
-            mended.push_str(&if set_off { format!("\\fB{part}\\fP") } else { part });
-        }
-        mended
+        let parts: Vec<String> = line.split('`').map(|part| part.chars().map(character).collect()).collect();
+        let last = parts.len() - 1;
+        let fonts = |place| if place % 2 == 1 && place < last { ("\\fB", "\\fP") } else { ("", "") };
+        parts
+            .iter()
+            .enumerate()
+            .map(|(place, part)| [fonts(place).0, part, fonts(place).1].concat())
+            .collect::<String>()
     });
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
