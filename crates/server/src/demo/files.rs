@@ -65,12 +65,15 @@ impl Directory {
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(DemoError::file(&path))
     }
 
-    /// What the user has made of a file of an earlier run stays beside the new one.
+    /// What the user has made of a file of an earlier run stays beside the new one. A hidden copy of what a run has written
+    /// tells the one from the other: options change it from run to run.
     pub(super) fn written_anew(&self, name: &str, text: &str) -> Result<(), DemoError> {
-        let path = self.path(name);
-        if fs::read_to_string(&path).is_ok_and(|before| before != text) {
+        let written = format!(".{name}.written");
+        if self.read(name).is_some_and(|now| now != text && self.read(&written).as_ref() != Some(&now)) {
+            let path = self.path(name);
             fs::rename(&path, self.path(&format!("{name}.before"))).map_err(DemoError::file(&path))?;
         }
+        self.public(&written, text)?;
         self.public(name, text)
     }
 

@@ -132,16 +132,16 @@ fn what_was_made_of_a_file_stays_beside_the_new_one() {
     let directory = Directory::open(Some(dir.path())).unwrap();
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).ok();
     directory.written_anew("policy.toml", "first").unwrap();
-    directory.written_anew("policy.toml", "first").unwrap();
-    assert_eq!(read("policy.toml.before"), None);
+    directory.written_anew("policy.toml", "for other options").unwrap();
+    assert_eq!(read("policy.toml.before"), None, "nobody has changed it");
     std::fs::write(dir.path().join("policy.toml"), "edited").unwrap();
 
-    directory.written_anew("policy.toml", "second").unwrap();
+    for text in ["second", "third"] {
+        directory.written_anew("policy.toml", text).unwrap();
 
-    assert_eq!(
-        (read("policy.toml"), read("policy.toml.before")),
-        (Some("second".to_owned()), Some("edited".to_owned()))
-    );
+        let now = (read("policy.toml"), read("policy.toml.before"));
+        assert_eq!(now, (Some(text.to_owned()), Some("edited".to_owned())));
+    }
 }
 
 #[test]
