@@ -159,6 +159,87 @@ fn every_test_that_the_spikes_rows_name_exists() -> Result<()> {
     Ok(())
 }
 
+/// The metrics that a text names: in full anywhere, and without the prefix where they are quoted and end as metrics do.
+fn metrics(text: &str) -> BTreeSet<String> {
+    // A colon belongs to the word: `module::tokenvault_does_this` is a test's name.
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':'));
+    let words = words.map(|word| word.trim_end_matches(':'));
+    let full = words.filter(|word| word.starts_with("tokenvault_") && word.len() > "tokenvault_".len());
+    let short = quoted(text).into_iter().filter(|word| {
+        let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        plain && !word.starts_with("tokenvault_") && (word.ends_with("_total") || word.ends_with("_timestamp_seconds"))
+    });
+    full.map(str::to_owned).chain(short.map(|word| format!("tokenvault_{word}"))).collect()
+}
+
+#[test]
+fn every_metric_that_is_named_is_one_that_the_vault_serves() -> Result<()> {
+    let listed = fs::read_to_string(root().join("docs/metrics.md"))?;
+    let rows = listed.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let served: BTreeSet<&str> = rows.collect();
+    let mut texts = documents()?;
+    for extension in ["yaml", "json", "tpl", "txt", "sh", "toml"] {
+        let mut found = Vec::new();
+        files(&root().join("deploy"), extension, &mut found)?;
+        texts.extend(found.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))));
+    }
+    let (mut named, mut invented) = (0, Vec::new());
+    for (file, text) in texts {
+        for metric in metrics(&text) {
+            named += 1;
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| metric.strip_suffix(part));
+            if !served.contains(metric.as_str()) && !family.is_some_and(|family| served.contains(family)) {
+                invented.push(format!("{}: {metric}", file.display()));
+            }
+        }
+    }
+    assert!(served.len() > 25 && named > 100, "{} served, {named} named", served.len());
+    assert!(invented.is_empty(), "no metrics of the vault's: {invented:#?}");
+    Ok(())
+}
+
+/// What a command line would put another file in place of, among the files that a vault lives by.
+fn overwrites(line: &str) -> bool {
+    let ours = |target: &str| {
+        let target = target.trim_start_matches(['"', ' ']);
+        ["$DIR/", "/etc/tokenvault/"].iter().any(|place| target.starts_with(place)) || target.contains("keyring.toml")
+    };
+    let redirected = line.replace(">>", "").split('>').skip(1).any(ours);
+    let copied = ["cp ", "mv ", "tee "]
+        .iter()
+        .any(|command| line.trim_start().starts_with(command) || line.contains(&format!("| {command}")));
+    redirected || (copied && line.split_whitespace().last().is_some_and(ours))
+}
+
+#[test]
+fn no_command_that_is_written_down_puts_another_file_in_place_of_one_that_is_there() -> Result<()> {
+    for (line, found) in [
+        ("tokenvault keygen --primary > keyring.toml", true),
+        ("sed 's|a|b|' deploy/tokenvault.toml > \"$DIR/tokenvault.toml\"", true),
+        ("cp deploy/policy.toml /etc/tokenvault/policy.toml", true),
+        ("tokenvault keygen --id k2 >> keyring.toml", false),
+        ("deploy/once.sh \"$DIR/policy.toml\" cat deploy/policy.toml", false),
+    ] {
+        assert_eq!(overwrites(line), found, "{line}");
+    }
+    let mut found = Vec::new();
+    let mut texts = documents()?;
+    for (folder, extension) in
+        [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/server/src/cli", "rs")]
+    {
+        let mut named = Vec::new();
+        files(&root().join(folder), extension, &mut named)?;
+        texts.extend(named.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))));
+    }
+    for (file, text) in texts {
+        // A token that lives for a minute, and is deleted at once.
+        let lines = text.lines().filter(|line| !line.contains("/secrets/admin-token\"") && !line.starts_with("//!"));
+        found.extend(lines.filter(|line| overwrites(line)).map(|line| format!("{}: {line}", file.display())));
+    }
+    assert!(found.is_empty(), "these would undo what an operator has: {found:#?}");
+    Ok(())
+}
+
 /// What does not answer a row.
 const EVASIONS: &[&str] = &["", "-", "as above", "not yet", "tbd", "todo", "unknown", "not applicable"];
 

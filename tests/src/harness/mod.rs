@@ -18,7 +18,7 @@
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
 //! | [`balancer`] | a TCP balancer in front of replicas, which lags |
 //! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
-//! | [`tools`] | the programs that check what is shipped beside the binary |
+//! | [`tools`], [`tree`] | the programs that check what is shipped beside the binary; what a directory holds |
 //! | [`client`] | HTTP with a client certificate, as modules and operators call |
 
 pub mod admin;
@@ -40,6 +40,7 @@ mod representation;
 pub mod terminal;
 pub mod tokens;
 pub mod tools;
+pub mod tree;
 pub mod vault;
 
 pub use failure::{Failure, Result};

@@ -2,9 +2,12 @@
 //! what Kubernetes accepts, the bill of materials is whole.
 
 mod chart;
+mod manual;
 mod names;
 mod redis;
+mod samples;
 mod stop;
+mod twice;
 mod values;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! Alerts, runbooks and the dashboard speak of what a running vault tells, and a real Prometheus understands them.
 
 mod stage;
+mod units;
 mod vocabulary;
 
 use std::collections::BTreeSet;

@@ -6,7 +6,7 @@ use tokenvault_tests::harness::realm::VAULT;
 
 use super::operator::{Operator, Page, answer, root, run};
 
-const FOLIO: Page = Page {
+pub(super) const FOLIO: Page = Page {
     file: "docs/folio.md",
     order: &["yours", "keycloak", "files", "check", "serve", "try", "claims", "release", "child"],
     own: &["DIR", "KEYCLOAK", "TENANT", "REDIS", "VAULT_HOST", "VAULT", "KEYCLOAK_ADMIN_PASSWORD_FILE"],

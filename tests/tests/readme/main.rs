@@ -3,6 +3,7 @@
 //! three things that nobody would wait for or that two tests at once cannot share: ports, how often Prometheus looks, and
 //! how long an alert is `pending`.
 
+mod commands;
 mod folio;
 mod metrics;
 mod operator;
@@ -12,6 +13,7 @@ use std::fs;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::process::{Process, SOON, poll};
 use tokenvault_tests::harness::realm::VAULT;
+use tokenvault_tests::harness::tree::{Tree, edit};
 use tokenvault_tests::harness::{Failure, Result};
 
 use operator::{Operator, Page, answer, root, run};
@@ -102,17 +104,38 @@ async fn an_alert_fires_and_clears(operator: &Operator, mut vault: Process) -> R
     Ok(())
 }
 
+/// The files that an operator changes, where the page makes them.
+const EDITED: [&str; 5] =
+    ["tokenvault.toml", "policy.toml", "admin-policy.toml", "tenants.toml", "secrets/keyring.toml"];
+
+/// Follows a page's blocks up to the first start, changes the files as an operator does, and follows them again: what they
+/// print then.
+async fn prepared_twice(page: &Page, blocks: &[&str]) -> Result<String> {
+    let operator = Operator::new(page).await?;
+    let prepare = || -> Result<String> {
+        let said = blocks.iter().map(|block| run(operator.script(&operator.block(block)?)));
+        Ok(said.collect::<Result<Vec<_>>>()?.concat())
+    };
+    prepare()?;
+    let etc = operator.dir().join("etc");
+    for file in EDITED.iter().map(|file| etc.join(file)).filter(|file| file.exists()) {
+        edit(&file)?;
+    }
+    let first = Tree::of(&etc)?;
+
+    let said = prepare()?;
+
+    assert_eq!(first.changed(&etc)?, [""; 0], "{said}");
+    Ok(said)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn preparing_twice_keeps_the_keyring() -> Result<()> {
-    let operator = Operator::new(&README).await?;
-    run(operator.script(&operator.block("prepare")?))?;
-    let keyring = operator.dir().join("etc/secrets/keyring.toml");
-    let first = fs::read_to_string(&keyring)?;
-
-    let second = run(operator.script(&operator.block("prepare")?));
-
-    let refusal = second.expect_err("the shell refuses to write over the keyring").to_string();
-    assert!(refusal.contains("keyring.toml"), "{refusal}");
-    assert!(fs::read_to_string(&keyring)? == first, "the keyring has changed");
+async fn preparing_twice_changes_nothing_that_is_there() -> Result<()> {
+    for (page, blocks) in [(&README, &["prepare"][..]), (&folio::FOLIO, &["keycloak", "files"])] {
+        let said = prepared_twice(page, blocks).await?;
+        for kept in ["tokenvault.toml: kept", "policy.toml: kept", "keyring.toml: kept", "server.pem: kept"] {
+            assert!(said.contains(kept), "{}: {kept}: {said}", page.file);
+        }
+    }
     Ok(())
 }

@@ -19,7 +19,8 @@ pub(super) struct Args {
     /// How many seconds an access token lives
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     at_ttl: u64,
-    /// Write certificates, secrets and configuration there and leave them, instead of somewhere temporary
+    /// Write certificates, secrets and configuration there and leave them, instead of somewhere temporary; the keyring and
+    /// the certificates of an earlier run are used again
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// The vault's port on loopback; 0 takes a free one

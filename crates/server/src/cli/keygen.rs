@@ -1,6 +1,9 @@
 //! `tokenvault keygen`: a fresh key for the keyring. The one command that prints a secret.
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +20,7 @@ use crate::entropy::OsEntropy;
 ///
 /// The keyring is a TOML file of named keys; the primary one seals, all of them open. A first keyring:
 ///
-///   tokenvault keygen --primary > keyring.toml && chmod 600 keyring.toml
+///   tokenvault keygen --primary --output keyring.toml
 ///
 /// A further key, to be promoted by `tokenvault admin keys promote` once every replica has it. Make it once, and append the
 /// same line to the keyring of each:
@@ -32,11 +35,38 @@ pub(super) struct Args {
     /// Print a whole keyring with this key as its primary, instead of an entry to append
     #[arg(long)]
     primary: bool,
+    /// Write it to a new file, for its owner alone, instead of printing it; a file that is there is never written over
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let id = args.id.clone().unwrap_or_else(|| default_id(SystemClock::start().now()));
-    Ok(out.write_all(entry(&id, args.primary, &OsEntropy).as_bytes())?)
+    let entry = entry(&id, args.primary, &OsEntropy);
+    match &args.output {
+        None => Ok(out.write_all(entry.as_bytes())?),
+        Some(file) => {
+            create(file, entry.as_bytes())?;
+            Ok(writeln!(out, "{}: made, with the key {id}", file.display())?)
+        }
+    }
+}
+
+/// Whoever writes over a keyring loses every job that is sealed by it.
+fn create(file: &Path, text: &[u8]) -> Result<(), Failure> {
+    let what = format!("cannot write {}", file.display());
+    let mut created =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => {
+                Failure::new(format!("{} is there already, and stays as it is", file.display()))
+            }
+            _ => Failure::because(&what, error),
+        })?;
+    created.write_all(text).and_then(|()| created.sync_all()).map_err(|error| {
+        // Half a keyring would be in the way of a whole one.
+        drop(std::fs::remove_file(file));
+        Failure::because(&what, error)
+    })
 }
 
 /// The entry with a fresh key; if it is the primary one, the keyring around it too.

@@ -66,16 +66,56 @@ fn wrong_usage_has_a_status_of_its_own() {
 }
 
 #[test]
-fn generated_pages_speak_of_the_commands() {
-    let (code, page, _) = tokenvault(&["man"]);
-    assert_eq!(status(code), status(ExitCode::SUCCESS));
-    assert!(page.contains(".TH tokenvault") && page.contains("check\\-config"), "{page}");
-
+fn there_is_a_page_for_every_command_and_one_for_the_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let (code, ..) = tokenvault(&["man", "--dir", dir.path().to_str().unwrap()]);
     assert_eq!(status(code), status(ExitCode::SUCCESS));
-    assert!(dir.path().join("tokenvault-serve.1").exists());
+    for page in ["tokenvault.1", "tokenvault-serve.1", "tokenvault-admin-jobs-list.1", "tokenvault.toml.5"] {
+        assert!(dir.path().join(page).exists(), "{page}");
+    }
+    for (asked, title) in [
+        (&["man"][..], ".TH \"tokenvault\" 1 \"\" \"tokenvault "),
+        (&["man", "serve"], ".TH \"tokenvault-serve\" 1 \"\" \"tokenvault "),
+        (&["man", "admin-jobs-list"], ".TH \"tokenvault-admin-jobs-list\" 1 \"\" \"tokenvault "),
+        (&["man", "tokenvault.toml"], ".TH \"tokenvault.toml\" 5 \"\" \"tokenvault "),
+    ] {
+        let (code, page, _) = tokenvault(asked);
+        assert_eq!(status(code), status(ExitCode::SUCCESS), "{asked:?}");
+        assert!(page.contains(title), "{asked:?}: {page}");
+    }
+    let (code, out, err) = tokenvault(&["man", "no-such-page"]);
+    assert_eq!((status(code), out.as_str()), (status(ExitCode::from(2)), ""));
+    assert!(err.contains("tokenvault-check-config") && err.contains("tokenvault.toml"), "{err}");
+}
 
+#[test]
+fn a_manual_page_has_the_sections_that_readers_look_for_and_no_backticks() {
+    let dir = tempfile::tempdir().unwrap();
+    tokenvault(&["man", "--dir", dir.path().to_str().unwrap()]);
+    let mut pages = 0;
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let file = entry.unwrap().path();
+        let (name, page) = (file.display(), std::fs::read_to_string(&file).unwrap());
+        pages += 1;
+        assert!(!page.contains('`') && !page.contains('~'), "{name}: {page}");
+        let sections: &[&str] = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("5") => &["NAME", "DESCRIPTION", "SECTIONS", "FILES", "SEE ALSO"],
+            _ => &["NAME", "SYNOPSIS", "DESCRIPTION", "ENVIRONMENT", "EXIT STATUS", "SEE ALSO"],
+        };
+        for section in sections {
+            let heading = [format!("\n.SH {section}\n"), format!("\n.SH \"{section}\"\n")];
+            assert!(heading.iter().any(|heading| page.contains(heading)), "{name} has no {section}: {page}");
+        }
+        let configured = page.contains("\\-\\-config");
+        assert!(!configured || page.contains("\n.SH FILES\n"), "{name} names no files");
+        assert!(!configured || page.contains("TOKENVAULT_SECTION__KEY"), "{name} does not say how keys are overridden");
+        assert!(!page.contains(".SH \"EXIT STATUS\"\n.SH"), "{name} says nothing of its exit status");
+    }
+    assert!(pages > 25, "{pages} pages");
+}
+
+#[test]
+fn there_is_a_completion_script_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (_, script, _) = tokenvault(&["completions", shell]);
         assert!(script.contains("healthcheck"), "{shell}");
@@ -93,6 +133,27 @@ fn keygen_prints_what_can_be_redirected_into_a_keyring() {
 
     assert_eq!(keyring.primary(), "k1");
     assert_eq!(keyring.ids().count(), 2);
+}
+
+#[test]
+fn keygen_writes_a_new_file_for_its_owner_alone_and_never_over_another() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keyring.toml");
+    let output = file.to_str().unwrap();
+    let (code, out, _) = tokenvault(&["keygen", "--primary", "--id", "k1", "--output", output]);
+    assert_eq!(status(code), status(ExitCode::SUCCESS));
+    assert_eq!(out, format!("{output}: made, with the key k1\n"));
+    assert_eq!(crate::config::load_keyring(&file).unwrap().primary(), "k1");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = std::fs::read_to_string(&file).unwrap();
+
+    let (code, out, err) = tokenvault(&["keygen", "--primary", "--output", output]);
+
+    assert_eq!((status(code), out.as_str()), (status(ExitCode::FAILURE), ""));
+    assert!(err.contains(output) && err.contains("is there already"), "{err}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), first);
 }
 
 mod healthcheck {

@@ -14,7 +14,7 @@ mod source;
 pub(crate) mod strict;
 mod tenant;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

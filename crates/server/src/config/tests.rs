@@ -243,8 +243,8 @@ fn one_mistake_that_all_tenants_inherit_is_told_once() {
     assert_eq!(shown.matches("keycloak.issuer").count(), 1, "{shown}");
 }
 
-/// The sample with its commented keys and sections switched on.
-fn uncommented(sample: &str) -> String {
+/// A sample with its commented keys and sections switched on.
+pub(crate) fn uncommented(sample: &str) -> String {
     let starts_key = |text: &str| {
         text.starts_with('[')
             || text
@@ -258,13 +258,9 @@ fn uncommented(sample: &str) -> String {
         .join("\n")
 }
 
-#[test]
-fn the_sample_is_accepted_and_explains_every_key() {
-    let sample = include_str!("../../../../deploy/tokenvault.toml");
-    parse(sample).expect("the sample as it stands");
-
-    let everything: Dict = toml::from_str(&uncommented(sample)).unwrap();
-    let expected: [(&str, &[&str]); 11] = [
+/// The sections, and the keys of each.
+pub(crate) fn known() -> [(&'static str, &'static [&'static str]); 11] {
+    [
         ("server", strict::known_keys::<Server>()),
         ("admin", strict::known_keys::<Admin>()),
         ("management", strict::known_keys::<Management>()),
@@ -276,8 +272,16 @@ fn the_sample_is_accepted_and_explains_every_key() {
         ("renewal", strict::known_keys::<Renewal>()),
         ("audit", strict::known_keys::<Audit>()),
         ("telemetry", strict::known_keys::<Telemetry>()),
-    ];
-    for (section, keys) in expected {
+    ]
+}
+
+#[test]
+fn the_sample_is_accepted_and_explains_every_key() {
+    let sample = include_str!("../../../../deploy/tokenvault.toml");
+    parse(sample).expect("the sample as it stands");
+
+    let everything: Dict = toml::from_str(&uncommented(sample)).unwrap();
+    for (section, keys) in known() {
         assert!(!keys.is_empty(), "{section}");
         let shown: BTreeSet<&str> = everything[section].as_dict().unwrap().keys().map(String::as_str).collect();
         assert_eq!(shown, keys.iter().copied().collect(), "[{section}]");

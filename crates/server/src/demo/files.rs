@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use tempfile::TempDir;
 use tokenvault_core::ports::Entropy;
 use tokenvault_core::time::Timestamp;
@@ -17,11 +20,17 @@ use super::idp::Idp;
 use super::realm::VAULT_CLIENT;
 use super::stage::Setting;
 use crate::cli::keygen;
+use crate::tls;
 
 /// The module that registers jobs.
 pub(super) const REGISTRAR: &str = "mod-data-import";
 /// The module that works on them.
 pub(super) const WORKER: &str = "mod-inventory";
+
+/// The files of the vault's own certificate.
+const SERVER: &str = "vault";
+/// What is left of certificates that are used again.
+const ENOUGH: Duration = Duration::from_hours(24);
 
 /// Where the files are; deleted when dropped, unless the place was the user's choice.
 pub(super) struct Directory {
@@ -56,6 +65,23 @@ impl Directory {
         file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(DemoError::file(&path))
     }
 
+    /// What the user has made of a file of an earlier run stays beside the new one. A hidden copy of what a run has written
+    /// tells the one from the other: options change it from run to run.
+    pub(super) fn written_anew(&self, name: &str, text: &str) -> Result<(), DemoError> {
+        let written = format!(".{name}.written");
+        if self.read(name).is_some_and(|now| now != text && self.read(&written).as_ref() != Some(&now)) {
+            let path = self.path(name);
+            fs::rename(&path, self.path(&format!("{name}.before"))).map_err(DemoError::file(&path))?;
+        }
+        self.public(&written, text)?;
+        self.public(name, text)
+    }
+
+    /// What an earlier run has written, if it has.
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(name)).ok().filter(|text| !text.trim().is_empty())
+    }
+
     fn public(&self, name: &str, text: &str) -> Result<(), DemoError> {
         self.write(name, text, 0o644)
     }
@@ -77,6 +103,41 @@ pub(super) struct Callers {
     pub(super) worker: Certificate,
 }
 
+impl Callers {
+    /// Those of an earlier run, where all of them are there and hold for some time: whoever has pinned them goes on.
+    fn kept(dir: &Directory, now: Timestamp) -> Option<Self> {
+        let pair = |name: &str| {
+            let (cert, key) = (dir.read(&format!("{name}.pem"))?, dir.read(&format!("{name}.key"))?);
+            Some(Certificate { cert, key: key.into() })
+        };
+        let callers = Self { ca_pem: dir.read("ca.pem")?, registrar: pair(REGISTRAR)?, worker: pair(WORKER)? };
+        let all = [&callers.ca_pem, &pair(SERVER)?.cert, &callers.registrar.cert, &callers.worker.cert];
+        let hold = all.into_iter().all(|pem| holds(pem, now));
+        hold.then_some(callers)
+    }
+
+    /// New ones, of a new authority, written.
+    fn issued(dir: &Directory, now: Timestamp) -> Result<Self, DemoError> {
+        let mut authority = Authority::new(now)?;
+        let callers = Self {
+            ca_pem: authority.cert(),
+            registrar: authority.module(&uri(REGISTRAR))?,
+            worker: authority.module(&uri(WORKER))?,
+        };
+        dir.public("ca.pem", &callers.ca_pem)?;
+        dir.certificate(SERVER, &authority.server()?)?;
+        dir.certificate(REGISTRAR, &callers.registrar)?;
+        dir.certificate(WORKER, &callers.worker)?;
+        Ok(callers)
+    }
+}
+
+/// Whether a certificate holds for a day at least.
+fn holds(pem: &str, now: Timestamp) -> bool {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok();
+    certificate.as_ref().and_then(tls::not_after).is_some_and(|end| end > now + ENOUGH)
+}
+
 /// Writes everything the vault reads, and what its callers need.
 pub(super) fn write(
     dir: &Directory,
@@ -85,26 +146,25 @@ pub(super) fn write(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> Result<Callers, DemoError> {
-    let mut authority = Authority::new(now)?;
-    let callers = Callers {
-        ca_pem: authority.cert(),
-        registrar: authority.module(&uri(REGISTRAR))?,
-        worker: authority.module(&uri(WORKER))?,
-    };
-    dir.public("ca.pem", &callers.ca_pem)?;
-    dir.certificate("vault", &authority.server()?)?;
-    dir.certificate(REGISTRAR, &callers.registrar)?;
-    dir.certificate(WORKER, &callers.worker)?;
-    dir.secret("keyring.toml", &keygen::entry("demo", true, entropy))?;
+    let callers = identities(dir, now, entropy)?;
     dir.secret("client-secret", idp.realm.vault_secret.expose())?;
     dir.secret("ui-client-secret", idp.realm.ui_secret.expose())?;
     dir.secret("user-password", idp.realm.password.expose())?;
     if let Some(pem) = setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
         dir.public("keycloak-ca.pem", &String::from_utf8_lossy(pem))?;
     }
-    dir.public("policy.toml", &policy(&idp.realm.name))?;
-    dir.public("tokenvault.toml", &configuration(idp, setting))?;
+    dir.written_anew("policy.toml", &policy(&idp.realm.name))?;
+    dir.written_anew("tokenvault.toml", &configuration(idp, setting))?;
     Ok(callers)
+}
+
+/// The certificates and the keyring: those of an earlier run in the same directory, if there was one.
+pub(super) fn identities(dir: &Directory, now: Timestamp, entropy: &dyn Entropy) -> Result<Callers, DemoError> {
+    // What a real Redis holds is sealed with it.
+    if dir.read("keyring.toml").is_none() {
+        dir.secret("keyring.toml", &keygen::entry("demo", true, entropy))?;
+    }
+    Callers::kept(dir, now).map_or_else(|| Callers::issued(dir, now), Ok)
 }
 
 fn uri(module: &str) -> String {
@@ -113,7 +173,7 @@ fn uri(module: &str) -> String {
 
 fn policy(tenant: &str) -> String {
     format!(
-        r#"# Which certificate is which module, and what it may do.
+        r#"# Which certificate is which module, and what it may do. Written anew at each start.
 
 [[module]]
 name = "{REGISTRAR}"
@@ -146,7 +206,7 @@ fn configuration(idp: &Idp, setting: &Setting) -> String {
     };
     let logout = if setting.survive_logout { "on_logout = \"continue\"\n" } else { "" };
     format!(
-        r#"# The vault of this stage. `tokenvault check-config --config` this file.
+        r#"# The vault of this stage, written anew at each start. `tokenvault check-config --config` this file.
 
 [server]
 listen = {vault}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokenvault_core::ports::testing::{ManualClock, SeededEntropy};
 use tokenvault_core::time::Timestamp;
 
-use super::files::Directory;
+use super::files::{self, Directory};
 use super::jobs::Progress;
 use super::realm::{Realm, Shape, random_uuid};
 use super::records::Gate;
@@ -103,6 +103,45 @@ fn a_chosen_directory_is_private_and_stays() {
     let chosen = parent.path().join("dev");
     drop(Directory::open(Some(&chosen)).unwrap());
     assert_eq!(chosen.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn a_second_run_in_a_chosen_directory_seals_and_authenticates_with_what_the_first_has_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (directory, entropy) = (Directory::open(Some(dir.path())).unwrap(), SeededEntropy::new(1));
+    let (start, day) = (Timestamp::from_millis(1_000_000), Duration::from_hours(24));
+    let run = |now: Timestamp| {
+        let callers = files::identities(&directory, now, &entropy).unwrap();
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(read("mod-inventory.key"), *callers.worker.key);
+        (read("keyring.toml"), ["ca.pem", "vault.pem", "vault.key", "mod-data-import.key"].map(read))
+    };
+    let first = run(start);
+
+    assert_eq!(run(start + 28 * day), first);
+    let (keyring, certificates) = run(start + 30 * day);
+    assert_eq!(keyring, first.0, "what a real Redis holds is sealed with it");
+    assert_ne!(certificates, first.1, "certificates that end within a day are made anew");
+    std::fs::remove_file(dir.path().join("vault.key")).unwrap();
+    assert_ne!(run(start + 30 * day).1, certificates, "a set that is not whole is made anew");
+}
+
+#[test]
+fn what_was_made_of_a_file_stays_beside_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = Directory::open(Some(dir.path())).unwrap();
+    let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).ok();
+    directory.written_anew("policy.toml", "first").unwrap();
+    directory.written_anew("policy.toml", "for other options").unwrap();
+    assert_eq!(read("policy.toml.before"), None, "nobody has changed it");
+    std::fs::write(dir.path().join("policy.toml"), "edited").unwrap();
+
+    for text in ["second", "third"] {
+        directory.written_anew("policy.toml", text).unwrap();
+
+        let now = (read("policy.toml"), read("policy.toml.before"));
+        assert_eq!(now, (Some(text.to_owned()), Some("edited".to_owned())));
+    }
 }
 
 #[test]
