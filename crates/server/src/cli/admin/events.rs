@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::look::{Tone, columns, wrapped};
 use super::super::{Failure, Stop};
 use super::Desk;
-use super::show::{moment, text};
+use super::eye::Eye;
+use super::jobs::is_expected;
+use super::show::text;
 
 /// Between a connection that broke and the next one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,6 +45,7 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
 }
 
 async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let mut sheet = Sheet::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut last = args.after.clone();
     // The first connection tells whether this can work at all.
@@ -51,9 +55,11 @@ async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) => {
-                    for event in parser.feed(&chunk)? {
+                    let events = parser.feed(&chunk)?;
+                    sheet.make_room(&events);
+                    for event in events {
                         last = Some(text(&event, "id"));
-                        print(&event, desk)?;
+                        print(&event, &mut sheet, desk)?;
                         left -= 1;
                         if left == 0 {
                             return Ok(());
@@ -102,18 +108,78 @@ async fn again(args: &Args, last: Option<&str>, desk: &mut Desk<'_, '_>) -> Resu
     }
 }
 
-fn print(event: &Value, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    if desk.is_json() {
-        desk.line(event)?;
-    } else {
-        let (tenant, job) = (text(event, "tenant"), text(event, "job_id"));
-        let subject = if job.is_empty() { tenant } else { format!("{tenant}/{job}") };
-        let (at, kind, reason) = (moment(event, "at"), text(event, "kind"), text(event, "reason"));
-        let line = format!("{at:<20}  {kind:<15}  {subject}  {reason}");
-        desk.line(line.trim_end())?;
-    }
+fn print(event: &Value, sheet: &mut Sheet, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let told = if desk.is_json() { event.to_string() } else { sheet.line(event, &desk.eye()) };
+    writeln!(desk.console.out, "{told}")?;
     // Somebody may be waiting for each line.
     Ok(desk.console.out.flush()?)
+}
+
+/// The widest kind of event.
+const KIND: usize = 15;
+
+/// What was written so far, as far as the next line is written below it.
+#[derive(Default)]
+struct Sheet {
+    /// How wide what events are about was at most.
+    subject: usize,
+    /// The day of the last line.
+    day: String,
+}
+
+impl Sheet {
+    /// Before lines are written: so much room do these want.
+    fn make_room(&mut self, events: &[Value]) {
+        let widest = events.iter().map(|event| columns(&subject(event))).max();
+        self.subject = self.subject.max(widest.unwrap_or(0));
+    }
+
+    /// The next line. People get the time of day, below its date, and what there is no room for below its line.
+    fn line(&mut self, event: &Value, eye: &Eye) -> String {
+        let (subject, kind, reason) = (subject(event), text(event, "kind"), text(event, "reason"));
+        let place = self.subject;
+        let Some(width) = eye.look.width() else {
+            let line = format!("{:<20}  {kind:<KIND$}  {subject:<place$}  {reason}", eye.clock(event, "at"));
+            return line.trim_end().to_owned();
+        };
+        let day = eye.date(event, "at");
+        let mut line = String::new();
+        if day != self.day {
+            line = format!("{}\n", eye.look.paint(Tone::Head, &day));
+            self.day = day;
+        }
+        let tone = tone(&kind, &reason);
+        line.push_str(&format!("{}  {}", eye.of_day(event, "at"), eye.look.paint(tone, &format!("{kind:<KIND$}"))));
+        let start = columns("00:00:00") + 2 + KIND + 2;
+        let hang = if subject.is_empty() { start } else { start + place + 2 };
+        let beside = hang + columns(&reason) <= width || (hang * 2 <= width && subject.is_empty());
+        let padded =
+            if reason.is_empty() || subject.is_empty() { subject.clone() } else { format!("{subject:<place$}") };
+        let told = match (subject.is_empty(), beside) {
+            (true, _) => wrapped(&format!("{line}  {reason}"), width, start),
+            (false, true) => format!("{line}  {padded}  {reason}"),
+            (false, false) => {
+                let below = format!("{:start$}{reason}", "");
+                format!("{line}  {subject}\n{}", wrapped(&below, width, start))
+            }
+        };
+        told.trim_end().to_owned()
+    }
+}
+
+/// What an event is about.
+fn subject(event: &Value) -> String {
+    let (tenant, job) = (text(event, "tenant"), text(event, "job_id"));
+    if job.is_empty() { tenant } else { format!("{tenant}/{job}") }
+}
+
+fn tone(kind: &str, reason: &str) -> Tone {
+    match kind {
+        "ended" if is_expected(reason) => Tone::Faint,
+        "ended" => Tone::Wrong,
+        "suspended" | "paused" => Tone::Doubtful,
+        _ => Tone::Plain,
+    }
 }
 
 /// Takes the events out of a stream (WHATWG HTML, "Server-sent events"). Only the data is of interest: it says the same as

@@ -6,9 +6,11 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::super::Failure;
+use super::super::look::Tone;
 use super::consent::Consent;
-use super::show::{counted, list, moment, text};
-use super::table::Table;
+use super::eye::Eye;
+use super::show::{counted, list, text};
+use super::table::{Cell, Column, Table};
 use super::{Desk, renewal};
 
 /// Jobs asked for at a time.
@@ -101,12 +103,29 @@ pub(super) struct Found {
     pub(super) jobs: Vec<Value>,
     unreadable: u64,
     more: bool,
+    /// The vault does not know the tenant that was asked for.
+    strange: bool,
+}
+
+impl Found {
+    /// Nothing found in a tenant is an answer; nothing found in one that there is not is a mistake. One that was taken out
+    /// of the configuration, and has jobs left, is looked at as before.
+    pub(super) fn of_a_known_tenant(&self, tenant: Option<&str>) -> Result<(), Failure> {
+        match tenant {
+            Some(tenant) if self.strange && self.jobs.is_empty() && self.unreadable == 0 => {
+                Err(Failure::not_found(format!(
+                    "the tenant {tenant} is not known: it is not configured in this vault, and no such job is left of it"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Goes through the pages until `limit` are found (0: all).
 pub(super) async fn find(desk: &Desk<'_, '_>, filter: &[(&str, String)], limit: usize) -> Result<Found, Failure> {
     let mut jobs: BTreeMap<(String, String), Value> = BTreeMap::new();
-    let (mut unreadable, mut after) = (0, None::<String>);
+    let (mut unreadable, mut after, mut strange) = (0, None::<String>, false);
     loop {
         let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()).clamp(1, PAGE) };
         let mut query = filter.to_vec();
@@ -116,13 +135,14 @@ pub(super) async fn find(desk: &Desk<'_, '_>, filter: &[(&str, String)], limit: 
         for job in list(&page, "jobs") {
             jobs.insert((text(job, "tenant"), text(job, "job_id")), job.clone());
         }
+        strange |= page["tenant_known"] == false;
         unreadable += page["unreadable"].as_u64().unwrap_or(0);
         after = page["next"].as_str().map(str::to_owned);
         let enough = limit > 0 && jobs.len() >= limit;
         if after.is_none() || enough {
             let more = after.is_some() || (limit > 0 && jobs.len() > limit);
             let shown = jobs.into_values().take(if limit == 0 { usize::MAX } else { limit });
-            return Ok(Found { jobs: shown.collect(), unreadable, more });
+            return Ok(Found { jobs: shown.collect(), unreadable, more, strange });
         }
     }
 }
@@ -136,10 +156,11 @@ async fn show_list(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failu
     ];
     let filter: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let found = find(desk, &filter, args.limit).await?;
+    found.of_a_known_tenant(args.tenant.as_deref())?;
     if desk.is_json() {
         return desk.json(&json!({"jobs": found.jobs, "unreadable": found.unreadable, "more": found.more}));
     }
-    desk.line(jobs_table(&found.jobs))?;
+    desk.table(&jobs_table(&found.jobs, &desk.eye()))?;
     let count = counted(found.jobs.len(), "job");
     let more = if found.more { "; there are more: --limit 0 shows all" } else { "" };
     desk.line(format!("\n{count}{more}"))?;
@@ -152,26 +173,55 @@ async fn show_list(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failu
     Ok(())
 }
 
+const COLUMNS: [Column; 10] = [
+    Column::new("tenant"),
+    Column::new("job"),
+    Column::new("user").rank(4),
+    Column::new("state"),
+    Column::new("reason").rank(1),
+    Column::new("acquisition").rank(6),
+    Column::new("registrar").rank(5),
+    Column::new("gen").rank(7),
+    Column::new("token until").short("token").rank(3),
+    Column::new("ends").rank(2),
+];
+
 /// Jobs for people.
-pub(super) fn jobs_table(jobs: &[Value]) -> Table {
-    let columns =
-        ["tenant", "job", "user", "state", "reason", "acquisition", "registrar", "gen", "token until", "ends"];
-    let mut table = Table::headed(&columns);
+pub(super) fn jobs_table(jobs: &[Value], eye: &Eye) -> Table {
+    let mut table = Table::headed(&COLUMNS);
     for job in jobs {
+        let (tone, is_over) = (tone(job), renewal::is_over(job));
+        // Nobody waits for what a job had that is over.
+        let until = |member| if is_over { eye.brief(job, member).into() } else { eye.until(job, member) };
         table.row([
-            text(job, "tenant"),
-            text(job, "job_id"),
-            text(job, "user_id"),
-            text(job, "state"),
-            text(job, "reason"),
-            text(job, "acquisition"),
-            text(job, "registrar"),
-            text(job, "generation"),
-            moment(job, "access_token_expires_at"),
-            moment(job, "expires_at"),
+            text(job, "tenant").into(),
+            text(job, "job_id").into(),
+            text(job, "user_id").into(),
+            Cell::new(text(job, "state"), tone),
+            Cell::new(text(job, "reason"), tone),
+            text(job, "acquisition").into(),
+            text(job, "registrar").into(),
+            text(job, "generation").into(),
+            until("access_token_expires_at"),
+            until("expires_at"),
         ]);
     }
     table
+}
+
+/// How a job fares.
+fn tone(job: &Value) -> Tone {
+    match text(job, "state").as_str() {
+        "active" => Tone::Good,
+        "suspended" => Tone::Doubtful,
+        _ if is_expected(&text(job, "reason")) => Tone::Faint,
+        _ => Tone::Wrong,
+    }
+}
+
+/// Whether it is an end that somebody wanted.
+pub(super) fn is_expected(reason: &str) -> bool {
+    matches!(reason, "released" | "expired" | "revoked")
 }
 
 async fn show(args: &ShowArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
@@ -179,10 +229,11 @@ async fn show(args: &ShowArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
     if desk.is_json() {
         return desk.json(&job);
     }
-    desk.line(facts(&job))
+    let facts = facts(&job, &desk.eye());
+    desk.table(&facts)
 }
 
-fn facts(job: &Value) -> Table {
+fn facts(job: &Value, eye: &Eye) -> Table {
     let session = |member: &str| match &job[member] {
         Value::Object(_) => {
             let session = &job[member];
@@ -206,7 +257,8 @@ fn facts(job: &Value) -> Table {
         ("on logout", "on_logout"),
         ("generation", "generation"),
     ] {
-        table.fact(name, text(job, member));
+        let tone = if matches!(member, "state" | "reason") { tone(job) } else { Tone::Plain };
+        table.fact(name, Cell::new(text(job, member), tone));
     }
     table.fact("session", session("session"));
     table.fact("watched", session("watched_session"));
@@ -220,16 +272,18 @@ fn facts(job: &Value) -> Table {
         ("ends", "expires_at"),
         ("kept until", "keep_until"),
     ] {
-        table.fact(name, moment(job, member));
+        table.fact(name, eye.full(job, member));
     }
-    for (name, member) in [("failures", "failures"), ("spares", "spares"), ("sealed with", "sealed_with")] {
-        table.fact(name, text(job, member));
-    }
+    let failing = job["failures"].as_u64().is_some_and(|failures| failures > 0) && !renewal::is_over(job);
+    table.fact("failures", Cell::new(text(job, "failures"), if failing { Tone::Doubtful } else { Tone::Plain }));
+    table.fact("spares", text(job, "spares"));
+    table.fact("sealed with", text(job, "sealed_with"));
     if let Some(seconds) = job["doubted_for"].as_u64() {
-        table.fact("in doubt", format!("Keycloak has been saying for {seconds} s that its session is over"));
+        let doubt = format!("Keycloak has been saying for {seconds} s that its session is over");
+        table.fact("in doubt", Cell::new(doubt, Tone::Doubtful));
     }
     if job["spend_open"] == true {
-        table.fact("spend", "sent, and its answer is not known yet".to_owned());
+        table.fact("spend", Cell::new("sent, and its answer is not known yet", Tone::Doubtful));
     }
     table
 }
@@ -244,7 +298,7 @@ async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure>
             return Ok(json!({"job_id": job, "generation": owner["generation"], "outcome": "would be renewed"}));
         }
         let asked = desk.client.post(&["jobs", &args.tenant, job, "renew"], None).await?;
-        let paused = text(&asked, "paused_until");
+        let paused = desk.eye().full(&asked, "paused_until");
         let outcome =
             if paused.is_empty() { "due now".to_owned() } else { format!("due; renewal is paused until {paused}") };
         if args.wait == 0 {

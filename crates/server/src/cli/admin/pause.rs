@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::Failure;
 use super::Desk;
 use super::consent::Consent;
-use super::show::{moment, text};
+use super::show::text;
 
 /// Stop renewal for a while
 ///
@@ -55,12 +55,8 @@ pub(super) async fn pause(args: &PauseArgs, desk: &mut Desk<'_, '_>) -> Result<(
     if desk.is_json() {
         return desk.json(&pause);
     }
-    desk.line(format!(
-        "renewal is paused until {} by {}: {}",
-        moment(&pause, "until"),
-        text(&pause, "by"),
-        text(&pause, "reason")
-    ))
+    let until = desk.eye().at(&pause, "since").full(&pause, "until");
+    desk.line(format!("renewal is paused until {until} by {}: {}", text(&pause, "by"), text(&pause, "reason")))
 }
 
 pub(super) async fn resume(_: &ResumeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
