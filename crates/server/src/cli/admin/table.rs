@@ -166,7 +166,10 @@ impl Table {
         for (place, at) in kept.iter().enumerate().rev() {
             let excess = widths.iter().sum::<usize>().saturating_sub(room);
             if excess > 0 && self.columns[*at].flows {
-                widths[place] = widths[place].saturating_sub(excess).max(self.least(*at, look));
+                let most = widths[place].saturating_sub(excess).max(self.least(*at, look));
+                let broken =
+                    |cell: &Cell| lines(&cell.text, most, 0).iter().map(|line| columns(line)).max().unwrap_or(0);
+                widths[place] = self.widest(*at, look, broken);
             }
         }
         widths
@@ -257,8 +260,8 @@ mod tests {
             (Some(format!("{:36}  {:6}  {:7}  TOKEN", "JOB", "STATE", "REASON").as_str()), 0)
         );
         for (width, left_out) in [
-            (59, vec![]),
-            (58, vec!["token until"]),
+            (61, vec![]),
+            (60, vec!["token until"]),
             (50, vec!["token until", "reason"]),
             (36, vec!["token until", "reason", "state"]),
         ] {
