@@ -89,6 +89,7 @@ impl Drop for Terminal {
 /// The lines of what was shown, without what colours them or moves the cursor.
 pub fn lines(shown: &str) -> Vec<String> {
     let mut plain = String::new();
+    let shown = shown.replace("\r\n", "\n");
     let mut rest = shown.chars();
     while let Some(c) = rest.next() {
         match c {
@@ -98,7 +99,7 @@ pub fn lines(shown: &str) -> Vec<String> {
             c => plain.push(c),
         }
     }
-    plain.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+    plain.lines().map(|line| line.trim_end().to_owned()).collect()
 }
 
 /// Whether colours, or bold and dim letters, were shown.

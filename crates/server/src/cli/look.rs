@@ -116,12 +116,12 @@ pub(crate) fn wrapped(text: &str, width: usize, hang: usize) -> String {
     lines(text, width, hang).join("\n")
 }
 
-/// The lines of a text that is broken between its words.
+/// The lines of a text that is broken between its words; its own lines begin where they began.
 pub(super) fn lines(text: &str, width: usize, hang: usize) -> Vec<String> {
     let indent = " ".repeat(if hang * 2 > width { 2 } else { hang });
     let options =
         Options::new(width).subsequent_indent(&indent).break_words(false).word_splitter(WordSplitter::NoHyphenation);
-    textwrap::wrap(text, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+    text.split('\n').flat_map(|line| textwrap::wrap(line, &options)).map(std::borrow::Cow::into_owned).collect()
 }
 
 /// How many columns a text takes, colours not counted.
@@ -145,6 +145,7 @@ mod tests {
     fn a_text_is_broken_between_words_and_hangs() {
         let look = Look::terminal(20);
         assert_eq!(look.wrap("ok  one two three four five", 4), "ok  one two three\n    four five");
+        assert_eq!(look.wrap("\none two\n  three four five six", 4), "\none two\n  three four five\n    six");
         let long = "see /a/file/whose/name/is-longer-than-the-line here";
         assert_eq!(look.wrap(long, 4), "see\n    /a/file/whose/name/is-longer-than-the-line\n    here");
     }

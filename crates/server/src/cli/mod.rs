@@ -132,6 +132,8 @@ fn explain(usage: &clap::Error, console: &mut Console<'_>) -> ExitCode {
     let (stream, look) =
         if usage.use_stderr() { (&mut *console.err, &console.err_look) } else { (&mut *console.out, &console.look) };
     let text = if look.is_coloured() { text.ansi().to_string() } else { text.to_string() };
+    // Help is as wide as the terminal already; what is wrong is not.
+    let text = if usage.use_stderr() { look.wrap(&text, 4) } else { text };
     // Where nobody reads the explanation, the status still tells.
     drop(stream.write_all(text.as_bytes()).and_then(|()| stream.flush()));
     u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
