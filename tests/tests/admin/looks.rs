@@ -162,14 +162,19 @@ async fn a_replica_that_died_is_marked_before_it_is_forgotten() -> Result<()> {
     assert_eq!(lines(&alive).iter().filter(|line| line.ends_with("  alive")).count(), 2, "{alive}");
     stage.vault.replicas()[1].kill();
 
-    let mut shown = String::new();
+    let stage = tokio::sync::Mutex::new(stage);
+    let seen = tokio::sync::Mutex::new(String::new());
     for word in ["late", "dead"] {
-        wait_until(&format!("a replica that is {word}"), SOON, async || {
-            shown = stage.shown((80, "xterm"), &[], &["status"]).await.unwrap_or_default();
-            lines(&shown).iter().any(|line| line.ends_with(&format!("  {word}")))
-        })
-        .await
-        .map_err(|failure| failure.context(shown.clone()))?;
+        let what = format!("a replica that is {word}");
+        let marked = wait_until(&what, SOON, || async {
+            let shown = stage.lock().await.shown((80, "xterm"), &[], &["status"]).await.unwrap_or_default();
+            let marked = lines(&shown).iter().any(|line| line.ends_with(&format!("  {word}")));
+            *seen.lock().await = shown;
+            marked
+        });
+        let marked = marked.await;
+        let shown = seen.lock().await.clone();
+        marked.map_err(|failure| failure.context(shown.clone()))?;
         assert!(too_wide(&shown, 80).is_empty() && is_coloured(&shown), "{shown}");
         assert!(lines(&shown).iter().any(|line| line.ends_with("  alive")), "{shown}");
     }
