@@ -89,8 +89,11 @@ fn next(logged_out: bool) -> String {
         ("tokenvault keygen --help", "the first key of a vault of your own"),
     ];
     let steps = (!logged_out).then_some(logout).into_iter().chain(steps);
-    let lines: String = steps.map(|(command, what)| format!("  {command:<26}{what}\n")).collect();
-    format!("\nWhat to try next:\n{lines}README.md leads from here to a vault of your own (\"For operators\").\n")
+    let lines: Vec<String> = steps.map(|(command, what)| format!("  {command:<26}{what}\n")).collect();
+    format!(
+        "\nWhat to try next:\n{}README.md leads from here to a vault of your own (\"For operators\").\n",
+        lines.concat()
+    )
 }
 
 fn play(setting: &Setting, story: Story, show: &dyn Show) -> Result<Report, Failure> {

@@ -9,13 +9,15 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A span in the unit in which it is two or more, rounded down: `90 s`, `2 m`, `80 m`, `23 h`, `3 d`.
+/// A span in the unit in which it is two or more, rounded to the nearest: `90 s`, `2 m`, `80 m`, `23 h`, `3 d`.
 pub(super) fn span(time: Duration) -> String {
-    match time.as_secs() {
-        seconds if seconds < 2 * MINUTE => format!("{seconds} s"),
-        seconds if seconds < 2 * HOUR => format!("{} m", seconds / MINUTE),
-        seconds if seconds < 2 * DAY => format!("{} h", seconds / HOUR),
-        seconds => format!("{} d", seconds / DAY),
+    let seconds = time.as_secs();
+    let whole = |unit| seconds.saturating_add(unit / 2) / unit;
+    match seconds {
+        _ if seconds < 2 * MINUTE => format!("{seconds} s"),
+        _ if seconds < 2 * HOUR => format!("{} m", whole(MINUTE)),
+        _ if seconds < 2 * DAY => format!("{} h", whole(HOUR)),
+        _ => format!("{} d", whole(DAY)),
     }
 }
 
@@ -68,10 +70,12 @@ mod tests {
             (1, "1 s"),
             (119, "119 s"),
             (120, "2 m"),
-            (179, "2 m"),
-            (7_199, "119 m"),
+            (149, "2 m"),
+            (150, "3 m"),
+            (1_199, "20 m"),
+            (7_140, "119 m"),
             (7_200, "2 h"),
-            (172_799, "47 h"),
+            (86_399, "24 h"),
             (172_800, "2 d"),
             (864_000, "10 d"),
         ] {

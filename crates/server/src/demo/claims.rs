@@ -99,7 +99,8 @@ impl TwoTokens {
         if beside.iter().all(|row| width.is_none_or(|width| row.trim_end().chars().count() <= width)) {
             return beside.concat();
         }
-        rows.iter().map(|(name, ui, module)| format!("  {name:<18} {ui}\n{:21}{module}\n", "")).collect()
+        let below = rows.iter().map(|(name, ui, module)| format!("  {name:<18} {ui}\n{:21}{module}\n", ""));
+        below.collect::<Vec<_>>().concat()
     }
 
     fn rows(&self) -> Vec<(&'static str, String, String)> {

@@ -8,7 +8,7 @@ use super::super::look::{Tone, columns, wrapped};
 use super::super::{Failure, Stop};
 use super::Desk;
 use super::eye::Eye;
-use super::jobs::is_expected;
+use super::job::is_expected;
 use super::show::text;
 
 /// Between a connection that broke and the next one.
@@ -148,20 +148,16 @@ impl Sheet {
             line = format!("{}\n", eye.look.paint(Tone::Head, &day));
             self.day = day;
         }
-        let tone = tone(&kind, &reason);
-        line.push_str(&format!("{}  {}", eye.of_day(event, "at"), eye.look.paint(tone, &format!("{kind:<KIND$}"))));
+        let kind = eye.look.paint(tone(&kind, &reason), &format!("{kind:<KIND$}"));
+        let head = format!("{line}{}  {kind}", eye.of_day(event, "at"));
         let start = columns("00:00:00") + 2 + KIND + 2;
-        let hang = if subject.is_empty() { start } else { start + place + 2 };
-        let beside = hang + columns(&reason) <= width || (hang * 2 <= width && subject.is_empty());
-        let padded =
-            if reason.is_empty() || subject.is_empty() { subject.clone() } else { format!("{subject:<place$}") };
-        let told = match (subject.is_empty(), beside) {
-            (true, _) => wrapped(&format!("{line}  {reason}"), width, start),
-            (false, true) => format!("{line}  {padded}  {reason}"),
-            (false, false) => {
-                let below = format!("{:start$}{reason}", "");
-                format!("{line}  {subject}\n{}", wrapped(&below, width, start))
-            }
+        let told = if subject.is_empty() {
+            wrapped(&format!("{head}  {reason}"), width, start)
+        } else if start + place + 2 + columns(&reason) <= width {
+            format!("{head}  {subject:<place$}  {reason}")
+        } else {
+            let below = format!("{:start$}{reason}", "");
+            format!("{head}  {subject}\n{}", wrapped(&below, width, start))
         };
         told.trim_end().to_owned()
     }
@@ -220,7 +216,9 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokenvault_core::time::Timestamp;
 
+    use super::super::super::look::Look;
     use super::*;
 
     #[test]
@@ -234,6 +232,37 @@ mod tests {
             let found: Vec<Value> = chunks.flat_map(|chunk| parser.feed(chunk).unwrap()).collect();
             assert_eq!(found, expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn lines_stand_below_each_other_and_what_has_no_room_below_its_own() {
+        let job = "4b1cf0de-3c5f-4c0e-9a51-0a4de0a3f9b4";
+        let event = |kind: &str, job: Option<&str>, reason: Option<&str>| json!({"at": "2027-01-31T12:00:00.5Z", "kind": kind, "tenant": job.map(|_| "diku"), "job_id": job, "reason": reason});
+        let events = [
+            event("registered", Some(job), None),
+            event("ended", Some("b"), Some("session_not_active")),
+            event("paused", None, Some("by alice for 10 m: Keycloak is being upgraded, and nobody knows for how long")),
+        ];
+        let told = |look: Look| {
+            let (mut sheet, eye) = (Sheet::default(), Eye::new(look, Timestamp::default()));
+            sheet.make_room(&events);
+            events.iter().map(|event| sheet.line(event, &eye)).collect::<Vec<_>>().join("\n")
+        };
+        let wide = told(Look::terminal(140));
+        let expected = format!(
+            "2027-01-31 UTC\n12:00:00  registered       diku/{job}\n12:00:00  ended            diku/b{:35}  session",
+            ""
+        );
+        assert!(wide.starts_with(&expected), "{wide}");
+        let narrow = told(Look::terminal(80));
+        assert!(narrow.lines().all(|line| columns(line) <= 80), "{narrow}");
+        assert!(narrow.contains(&format!("diku/b\n{:27}session_not_active\n", "")), "{narrow}");
+        assert!(narrow.contains(&format!("upgraded, and\n{:27}nobody", "")), "{narrow}");
+        let piped = told(Look::plain());
+        assert_eq!(piped.lines().count(), 3, "{piped}");
+        assert!(piped.starts_with(&format!("2027-01-31T12:00:00Z  registered       diku/{job}\n")), "{piped}");
+        let at = |word: &str| piped.lines().find_map(|line| line.find(word));
+        assert_eq!(at("session_not_active"), at("by alice"), "{piped}");
     }
 
     #[test]

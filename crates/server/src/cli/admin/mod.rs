@@ -8,6 +8,7 @@ mod connection;
 mod consent;
 mod events;
 mod eye;
+mod job;
 mod jobs;
 mod keys;
 mod pause;

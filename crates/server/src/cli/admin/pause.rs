@@ -1,8 +1,11 @@
 //! `tokenvault admin pause`, `tokenvault admin resume`
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::super::Failure;
+use super::super::times::span;
 use super::Desk;
 use super::consent::Consent;
 use super::show::text;
@@ -41,15 +44,17 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 pub(super) async fn pause(args: &PauseArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let time = Duration::from_secs(args.time);
     if args.consent.dry_run {
         let body = json!({"dry_run": true, "seconds": args.time, "reason": args.reason});
         return if desk.is_json() {
             desk.json(&body)
         } else {
-            desk.line(format!("renewal would pause for {} s", args.time))
+            let time = if desk.eye().is_person() { span(time) } else { format!("{} s", args.time) };
+            desk.line(format!("renewal would pause for {time}"))
         };
     }
-    args.consent.ask(&format!("Stop all renewal for {} s?", args.time), desk.console)?;
+    args.consent.ask(&format!("Stop all renewal for {}?", span(time)), desk.console)?;
     let body = json!({"seconds": args.time, "reason": args.reason});
     let pause = desk.client.post(&["pause"], Some(&body)).await?;
     if desk.is_json() {

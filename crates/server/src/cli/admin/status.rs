@@ -164,8 +164,8 @@ mod tests {
         });
         let eye = program().at(&status, "now");
         let told = replicas(&status, &eye).shown(&eye.look, false).text;
-        let states: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
-        assert_eq!(states, ["alive", "alive", "late", "late", "dead", "dead"], "{told}");
+        let told_of: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
+        assert_eq!(told_of, ["alive", "alive", "late", "late", "dead", "dead"], "{told}");
     }
 
     #[test]

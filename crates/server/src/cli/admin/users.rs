@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::Desk;
 use super::consent::Consent;
-use super::jobs::{find, jobs_table};
+use super::job::jobs_table;
+use super::jobs::find;
 use super::show::{counted, list, text};
 
 /// End what runs in a user's name
