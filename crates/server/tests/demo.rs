@@ -13,7 +13,7 @@ use tokenvault::cli::{Console, run};
 fn demo(arguments: &[&str]) -> (String, Value, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let arguments = ["tokenvault", "demo", "--output", "json"].iter().chain(arguments);
-    let status = run(arguments, &mut Console { out: &mut out, err: &mut err, terminal: false });
+    let status = run(arguments, &mut Console::plain(&mut out, &mut err));
     let result = serde_json::from_slice(&out).unwrap_or(Value::Null);
     (format!("{status:?}"), result, String::from_utf8(err).unwrap())
 }
@@ -50,7 +50,7 @@ fn the_job_with_the_vault_survives_the_logout_it_was_registered_to_survive() {
 fn the_log_for_people_ends_in_a_table_and_a_conclusion() {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let arguments = ["tokenvault", "demo", "--at-ttl", "5", "--duration", "15"];
-    run(arguments, &mut Console { out: &mut out, err: &mut err, terminal: false });
+    run(arguments, &mut Console::plain(&mut out, &mut err));
 
     let text = String::from_utf8(out).unwrap();
     for expected in [

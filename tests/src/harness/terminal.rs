@@ -17,7 +17,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::process::wait_until;
 use super::{Failure, Result};
 
-const SIZE: Winsize = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+const WIDTH: u16 = 120;
 
 /// A program and its terminal; killed when dropped.
 pub struct Terminal {
@@ -29,9 +29,14 @@ pub struct Terminal {
 
 impl Terminal {
     /// Starts `command` on a new terminal.
-    pub fn start(mut command: Command) -> Result<Self> {
-        let (ours, theirs) = pair()?;
-        command.env("TERM", "xterm").stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs);
+    pub fn start(command: Command) -> Result<Self> {
+        Self::start_with(WIDTH, "xterm", command)
+    }
+
+    /// Starts `command` on a new terminal of so many columns and of this kind.
+    pub fn start_with(width: u16, kind: &str, mut command: Command) -> Result<Self> {
+        let (ours, theirs) = pair(width)?;
+        command.env("TERM", kind).stdin(theirs.try_clone()?).stdout(theirs.try_clone()?).stderr(theirs);
         let child = command.spawn()?;
         // The command holds the terminal's other side as well, and what is written there ends only with the last of them.
         drop(command);
@@ -81,8 +86,36 @@ impl Drop for Terminal {
     }
 }
 
+/// The lines of what was shown, without what colours them or moves the cursor.
+pub fn lines(shown: &str) -> Vec<String> {
+    let mut plain = String::new();
+    let shown = shown.replace("\r\n", "\n");
+    let mut rest = shown.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            // A control sequence (ECMA-48) ends with its first letter.
+            '\u{1b}' => drop(rest.find(char::is_ascii_alphabetic)),
+            '\r' => plain.push('\n'),
+            c => plain.push(c),
+        }
+    }
+    plain.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// Whether colours, or bold and dim letters, were shown.
+pub fn is_coloured(shown: &str) -> bool {
+    shown.split("\u{1b}[").skip(1).any(|sequence| {
+        sequence.find(|c: char| c.is_ascii_alphabetic()).is_some_and(|end| sequence[end..].starts_with('m'))
+    })
+}
+
+/// The lines that are wider than the terminal.
+pub fn too_wide(shown: &str, width: usize) -> Vec<String> {
+    lines(shown).into_iter().filter(|line| line.chars().count() > width).collect()
+}
+
 /// The two sides of a new terminal: ours, and the program's.
-fn pair() -> Result<(OwnedFd, OwnedFd)> {
+fn pair(width: u16) -> Result<(OwnedFd, OwnedFd)> {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
@@ -92,7 +125,7 @@ fn pair() -> Result<(OwnedFd, OwnedFd)> {
         OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    tcsetwinsize(&theirs, SIZE)?;
+    tcsetwinsize(&theirs, Winsize { ws_row: 24, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 })?;
     Ok((ours, theirs))
 }
 

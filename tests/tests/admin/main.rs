@@ -4,6 +4,7 @@ mod events;
 mod everyday;
 mod failures;
 mod keys;
+mod looks;
 mod rights;
 mod stage;
 mod terminal;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokenvault_tests::harness::certs::Certificate;
 use tokenvault_tests::harness::client::{Answer, Client};
 use tokenvault_tests::harness::policy::Module;
+use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::realm::{LabRealm, Tokens};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::terminal::Terminal;
@@ -99,6 +100,20 @@ impl Stage {
     pub(crate) fn admin_on_a_terminal(&mut self, arguments: &[&str]) -> Result<Terminal> {
         let operator = self.operator.clone();
         Terminal::start(self.command(&operator, arguments)?)
+    }
+
+    /// The same on a terminal of so many columns and of this kind, until it has ended, with these variables.
+    pub(crate) async fn shown(
+        &mut self,
+        (width, kind): (u16, &str),
+        variables: &[(&str, &str)],
+        arguments: &[&str],
+    ) -> Result<String> {
+        let operator = self.operator.clone();
+        let mut command = self.command(&operator, arguments)?;
+        command.envs(variables.iter().copied());
+        let (_, shown) = Terminal::start_with(width, kind, command)?.end(SOON).await?;
+        Ok(shown)
     }
 
     fn command(&mut self, who: &Certificate, arguments: &[&str]) -> Result<Command> {

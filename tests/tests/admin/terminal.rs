@@ -15,7 +15,7 @@ async fn what_touches_many_is_done_after_a_yes_and_not_after_anything_else() -> 
     }
     let revoke = ["jobs", "revoke", &tenant, "one", "two"];
 
-    for answer in ["no", "y", ""] {
+    for answer in ["no", "N", ""] {
         let mut terminal = stage.admin_on_a_terminal(&revoke)?;
         terminal.wait_for(&format!("Revoke 2 jobs of {tenant}? [yes/no] "), SOON).await?;
         terminal.enter(answer)?;
@@ -28,7 +28,9 @@ async fn what_touches_many_is_done_after_a_yes_and_not_after_anything_else() -> 
 
     let mut terminal = stage.admin_on_a_terminal(&revoke)?;
     terminal.wait_for("[yes/no] ", SOON).await?;
-    terminal.enter("yes")?;
+    terminal.enter("well")?;
+    terminal.wait_for("Answer yes or no.", SOON).await?;
+    terminal.enter("y")?;
     let (status, shown) = terminal.end(SOON).await?;
     assert!(status.success(), "{shown}");
     for job in ["one", "two"] {

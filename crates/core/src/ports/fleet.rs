@@ -143,7 +143,7 @@ pub struct Event {
     /// Which job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// The reason or the detail, a code.
+    /// The reason or the detail: a code, or for an operator's act words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Which replica told it.

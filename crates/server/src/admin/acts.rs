@@ -72,6 +72,8 @@ pub struct JobsPage {
     pub unreadable: u64,
     /// Where to go on.
     pub next: Option<Cursor>,
+    /// Whether the tenant that was asked for is configured; `None` where none was.
+    pub tenant_known: Option<bool>,
 }
 
 /// A renewal that was asked for.
@@ -144,7 +146,7 @@ pub trait Acts: Send + Sync {
     /// Stops renewal for a while.
     async fn pause(&self, by: &By, time: Duration, reason: &str) -> Result<Pause, Problem>;
     /// Goes on; whether there was a pause.
-    async fn resume(&self) -> Result<bool, Problem>;
+    async fn resume(&self, by: &By) -> Result<bool, Problem>;
     /// What happened after an event, or lately; at most `count`, oldest first.
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, Problem>;
 }

@@ -44,7 +44,7 @@ pub(super) struct EventBody {
     tenant: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
-    /// The reason or the detail, a code.
+    /// The reason or the detail: a code, but for `paused` and `resumed`, which say in words by whom, for how long and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// The replica that told it.

@@ -29,6 +29,10 @@ pub(super) struct JobsBody {
     /// Where the next page starts: pass it as `after`. A page can be empty and not the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// Whether the tenant that was asked for is configured. One that is not may have jobs all the same: those it had
+    /// before it was taken out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_known: Option<bool>,
 }
 
 /// The jobs that fulfil all conditions.
@@ -58,7 +62,8 @@ pub(super) async fn list(
     let deed = Deed::new("jobs list").on_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
     let page = app.shown(&by, deed, app.acts.jobs(&query)).await?;
     let jobs = page.jobs.iter().map(|stored| JobBody::from(&stored.record)).collect();
-    Ok(Json(JobsBody { jobs, unreadable: page.unreadable, next: page.next.map(|next| next.encode()) }))
+    let next = page.next.map(|next| next.encode());
+    Ok(Json(JobsBody { jobs, unreadable: page.unreadable, next, tenant_known: page.tenant_known }))
 }
 
 fn parse(query: Option<&str>) -> Result<JobsQuery, Problem> {

@@ -120,7 +120,7 @@ pub(super) async fn resume(
     State(app): State<App>,
     Admitted(by): Admitted<OPERATE>,
 ) -> Result<Json<ResumedBody>, Problem> {
-    let acts = app.acts.clone();
-    let resumed = app.done(by, Deed::new("resume"), async move { acts.resume().await }).await?;
+    let (acts, on_behalf) = (app.acts.clone(), by.clone());
+    let resumed = app.done(by, Deed::new("resume"), async move { acts.resume(&on_behalf).await }).await?;
     Ok(Json(ResumedBody { resumed }))
 }

@@ -66,7 +66,12 @@ impl Acts for NotedActs {
 
     async fn jobs(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
         self.0.queries.lock().push(query.clone());
-        Ok(JobsPage { jobs: vec![stored("job-1")], unreadable: 2, next: Some(Cursor::Walk("7".to_owned())) })
+        Ok(JobsPage {
+            jobs: vec![stored("job-1")],
+            unreadable: 2,
+            next: Some(Cursor::Walk("7".to_owned())),
+            tenant_known: None,
+        })
     }
 
     async fn job(&self, key: &JobKey) -> Result<Stored, Problem> {
@@ -127,7 +132,7 @@ impl Acts for NotedActs {
         Ok(Pause { since: NOW, until: NOW + time, by: by.operator.clone(), reason: reason.to_owned() })
     }
 
-    async fn resume(&self) -> Result<bool, Problem> {
+    async fn resume(&self, _: &By) -> Result<bool, Problem> {
         self.0.note("resume");
         Ok(true)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,8 @@ use tokenvault_core::ports::Clock;
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
 
-use super::{ConfigFile, Failure};
+use super::look::Tone;
+use super::{ConfigFile, Console, Failure};
 use crate::admin::Operators;
 use crate::callers::{Module, Policy, Roster};
 use crate::clock::SystemClock;
@@ -35,21 +35,20 @@ pub(super) struct Args {
     config: ConfigFile,
 }
 
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure> {
     // The store's pool wants a runtime around it, even to be looked at.
     let runtime = super::runtime()?;
     let _entered = runtime.enter();
     let report = Report::on(args.config.read());
-    for fact in &report.facts {
-        writeln!(out, "ok       {fact}")?;
+    let facts = report.facts.iter().map(|fact| (Tone::Good, "ok", fact.clone()));
+    let notes = report.notes.iter().map(|note| (Tone::Head, "note", note.clone()));
+    let problems =
+        report.findings.iter().map(|finding| (Tone::Wrong, "problem", format!("{finding}: {}", remedy(finding))));
+    for (tone, word, text) in facts.chain(notes).chain(problems) {
+        let word = console.look.paint(tone, &format!("{word:<7}"));
+        writeln!(console.out, "{}", console.look.wrap(&format!("{word}  {text}"), 9))?;
     }
-    for note in &report.notes {
-        writeln!(out, "note     {note}")?;
-    }
-    for finding in &report.findings {
-        writeln!(out, "problem  {finding}: {}", remedy(finding))?;
-    }
-    out.flush()?;
+    console.out.flush()?;
     let file = args.config.file.display();
     match report.findings.len() {
         0 => Ok(()),

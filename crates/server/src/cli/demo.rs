@@ -64,15 +64,36 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     let story = Story { duration: Duration::from_secs(args.duration), logout: args.logout };
     let report = match args.output {
         Output::Json => play(&setting, story, &Silent)?,
-        Output::Text if console.terminal && !args.verbose => play(&setting, story, &Live::new(story.records()))?,
+        Output::Text if console.look.is_terminal() && !args.verbose => {
+            play(&setting, story, &Live::new(story.records(), console.look.width()))?
+        }
         Output::Text => play(&setting, story, &Log::to(console.out))?,
     };
-    let out = &mut *console.out;
     match args.output {
-        Output::Json => writeln!(out, "{}", serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
-        Output::Text => write!(out, "\n{}\n{}\n", report.table(), report.conclusion(setting.at_ttl))?,
+        Output::Json => writeln!(console.out, "{}", serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
+        Output::Text => {
+            let conclusion = console.look.wrap(&report.conclusion(setting.at_ttl), 0);
+            let next = if report.ok { next(args.logout) } else { String::new() };
+            write!(console.out, "\n{}\n{conclusion}\n{next}", report.table())?;
+        }
     }
     if report.ok { Ok(()) } else { Err(Failure::new("that is not what the demonstration should show")) }
+}
+
+/// What there is to do for whoever has seen it; it fits any terminal.
+fn next(logged_out: bool) -> String {
+    let logout = ("tokenvault demo --logout", "the user logs out, and the job goes on");
+    let steps = [
+        ("tokenvault dev", "a vault to call with curl, until Ctrl-C"),
+        ("tokenvault dev --folio", "the same with a tenant of FOLIO's"),
+        ("tokenvault keygen --help", "the first key of a vault of your own"),
+    ];
+    let steps = (!logged_out).then_some(logout).into_iter().chain(steps);
+    let lines: Vec<String> = steps.map(|(command, what)| format!("  {command:<26}{what}\n")).collect();
+    format!(
+        "\nWhat to try next:\n{}README.md leads from here to a vault of your own (\"For operators\").\n",
+        lines.concat()
+    )
 }
 
 fn play(setting: &Setting, story: Story, show: &dyn Show) -> Result<Report, Failure> {

@@ -1,12 +1,11 @@
 //! `tokenvault dev`: a vault for module developers, with everything around it, until Ctrl-C.
 
 use std::future::pending;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::idp_args::RealParts;
-use super::{Failure, Stop};
+use super::{Console, Failure, Stop};
 use crate::demo::{self, DemoError, DevLines, Ports, Setting, Shape, Stage, TwoTokens};
 
 /// Run a vault to develop modules against, with everything embedded
@@ -46,7 +45,7 @@ pub(super) struct Args {
     real: RealParts,
 }
 
-pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure> {
     let setting = Setting {
         shape: if args.folio { Shape::Folio } else { Shape::Regular },
         at_ttl: Duration::from_secs(args.at_ttl),
@@ -61,15 +60,18 @@ pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     super::runtime()?.block_on(async {
         let mut stop = Stop::listen()?;
         let told = demo::with_stage(&setting, stop.asked(), async |stage| {
-            tell(stage, args.folio, out).await?;
+            tell(stage, args.folio, console).await?;
             pending().await
         });
         told.await.map(|_: Option<()>| ()).map_err(Failure::from)
     })
 }
 
-async fn tell(stage: &Stage<'_>, folio: bool, out: &mut dyn Write) -> Result<(), DemoError> {
-    let tokens = if folio { format!("\n{}", TwoTokens::of(stage).await?) } else { String::new() };
-    let told = write!(out, "{}{tokens}\nCtrl-C ends all of it.\n", DevLines::about(stage)).and_then(|()| out.flush());
+async fn tell(stage: &Stage<'_>, folio: bool, console: &mut Console<'_>) -> Result<(), DemoError> {
+    let tokens =
+        if folio { format!("\n{}", TwoTokens::of(stage).await?.shown(console.look.width())) } else { String::new() };
+    let lines = DevLines::about(stage);
+    let text = format!("{}{tokens}\nCtrl-C ends all of it.\n", lines.shown(|fact| console.look.wrap(fact, 21)));
+    let told = console.out.write_all(text.as_bytes()).and_then(|()| console.out.flush());
     told.map_err(|error| DemoError::Io { what: "cannot write".to_owned(), error })
 }

@@ -18,12 +18,13 @@ use crate::entropy::OsEntropy;
 
 /// Print a fresh key for the keyring
 ///
-/// The keyring is a TOML file of named keys; the primary one seals, all of them open. A first keyring:
+/// The keyring is a TOML file of named keys; the primary one seals, all of
+/// them open. A first keyring:
 ///
 ///   tokenvault keygen --primary --output keyring.toml
 ///
-/// A further key, to be promoted by `tokenvault admin keys promote` once every replica has it. Make it once, and append the
-/// same line to the keyring of each:
+/// A further key, to be promoted by `tokenvault admin keys promote` once every
+/// replica has it. Make it once, and append the same line to the keyring of each:
 ///
 ///   tokenvault keygen --id k2027-01 >> keyring.toml
 #[derive(Debug, clap::Args)]

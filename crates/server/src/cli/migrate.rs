@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
             entropy: Arc::new(OsEntropy),
             name: format!("migrate-{}", AttemptId::from_bits(OsEntropy.bits())),
         };
-        let bar = progress::records(console.terminal);
+        let bar = progress::records(console.look.is_terminal());
         let told = migration.run(args.dry_run, |word| tell(word, &bar, console)).await;
         bar.finish_and_clear();
         told.map(drop).map_err(|error| failed(&error))
@@ -56,10 +56,10 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
 /// A step is a line. How far it has come is drawn for whoever watches, and a line for whoever reads it later.
 fn tell(word: &Word<'_>, bar: &ProgressBar, console: &mut Console<'_>) {
     match word {
-        Word::Progress(pass, total) if console.terminal => {
+        Word::Progress(pass, total) if console.look.is_terminal() => {
             progress::show(bar, pass.seen, *total, format!("{} changed, {} failed", pass.changed, pass.failed));
         }
         // Whoever has hung up does not end a migration.
-        word => bar.suspend(|| drop(writeln!(console.out, "{word}"))),
+        word => bar.suspend(|| drop(writeln!(console.out, "{}", console.look.wrap(&word.to_string(), 2)))),
     }
 }

@@ -17,15 +17,17 @@ mod healthcheck;
 #[cfg(feature = "demo")]
 mod idp_args;
 pub(crate) mod keygen;
+pub(crate) mod look;
 mod man;
 mod migrate;
 mod progress;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ use crate::config::{Config, DEFAULT_FILE, Environment};
 use crate::hardening;
 use crate::telemetry::panics;
 pub use failure::Failure;
+pub use look::Look;
+use look::Tone;
 
 /// Keeps live access tokens ready for long-running jobs on Keycloak.
 ///
@@ -75,8 +79,17 @@ pub struct Console<'a> {
     pub out: &'a mut dyn Write,
     /// Failures.
     pub err: &'a mut dyn Write,
-    /// Whether a person is watching the results on a terminal.
-    pub terminal: bool,
+    /// What the results are shown on.
+    pub look: Look,
+    /// What the failures are shown on.
+    pub err_look: Look,
+}
+
+impl<'a> Console<'a> {
+    /// Files or programs, and no terminal.
+    pub fn plain(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        Self { out, err, look: Look::plain(), err_look: Look::plain() }
+    }
 }
 
 /// Runs the process's own command line.
@@ -84,8 +97,8 @@ pub fn main() -> ExitCode {
     panics::install();
     hardening::close();
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let terminal = out.is_terminal();
-    run(std::env::args_os(), &mut Console { out: &mut out, err: &mut err, terminal })
+    let (look, err_look) = (Look::of(&out), Look::of(&err));
+    run(std::env::args_os(), &mut Console { out: &mut out, err: &mut err, look, err_look })
 }
 
 /// Runs a command line, the program's name first.
@@ -104,7 +117,9 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text() {
-                drop(writeln!(console.err, "tokenvault: {text}"));
+                let look = &console.err_look;
+                let told = look.wrap(&format!("{} {text}", look.paint(Tone::Wrong, "tokenvault:")), 2);
+                drop(writeln!(console.err, "{told}"));
             }
             failure.exit_code()
         }
@@ -114,8 +129,11 @@ where
 /// Prints help where it was asked for, and what is wrong with the command line where it was not.
 fn explain(usage: &clap::Error, console: &mut Console<'_>) -> ExitCode {
     let text = usage.render();
-    let text = if console.terminal { text.ansi().to_string() } else { text.to_string() };
-    let stream = if usage.use_stderr() { &mut *console.err } else { &mut *console.out };
+    let (stream, look) =
+        if usage.use_stderr() { (&mut *console.err, &console.err_look) } else { (&mut *console.out, &console.look) };
+    let text = if look.is_coloured() { text.ansi().to_string() } else { text.to_string() };
+    // Help is as wide as the terminal already; what is wrong is not.
+    let text = if usage.use_stderr() { look.wrap(&text, 4) } else { text };
     // Where nobody reads the explanation, the status still tells.
     drop(stream.write_all(text.as_bytes()).and_then(|()| stream.flush()));
     u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
@@ -123,21 +141,20 @@ fn explain(usage: &clap::Error, console: &mut Console<'_>) -> ExitCode {
 
 impl Command {
     fn run(&self, console: &mut Console<'_>) -> Result<(), Failure> {
-        let out = &mut *console.out;
         match self {
             Self::Serve(args) => serve::run(args),
-            Self::CheckConfig(args) => check_config::run(args, out),
-            Self::Doctor(args) => doctor::run(args, out),
+            Self::CheckConfig(args) => check_config::run(args, console),
+            Self::Doctor(args) => doctor::run(args, console),
             Self::Migrate(args) => migrate::run(args, console),
-            Self::Keygen(args) => keygen::run(args, out),
+            Self::Keygen(args) => keygen::run(args, console.out),
             Self::Admin(args) => admin::run(args, console),
-            Self::Healthcheck(args) => healthcheck::run(args, out),
+            Self::Healthcheck(args) => healthcheck::run(args, console.out),
             #[cfg(feature = "demo")]
             Self::Demo(args) => demo::run(args, console),
             #[cfg(feature = "demo")]
-            Self::Dev(args) => dev::run(args, out),
-            Self::Completions(args) => completions::run(args, out),
-            Self::Man(args) => man::run(args, out),
+            Self::Dev(args) => dev::run(args, console),
+            Self::Completions(args) => completions::run(args, console.out),
+            Self::Man(args) => man::run(args, console.out),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// A bar over records; drawn on standard error, and only where somebody watches.
+/// A bar over records, as wide as there is room; drawn on standard error, and only where somebody watches.
 pub(super) fn records(terminal: bool) -> ProgressBar {
     let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let template = "{bar:40} {pos}/{len} records, {msg}, {eta} left";
+    let template = "{wide_bar} {pos}/{len} records, {msg}, {eta} left";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(0), target).with_style(style)
 }

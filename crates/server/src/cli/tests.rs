@@ -8,7 +8,7 @@ use super::*;
 fn tokenvault(arguments: &[&str]) -> (ExitCode, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let arguments = ["tokenvault"].iter().chain(arguments);
-    let status = run(arguments, &mut Console { out: &mut out, err: &mut err, terminal: false });
+    let status = run(arguments, &mut Console::plain(&mut out, &mut err));
     (status, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 

@@ -1,8 +1,6 @@
 //! What tokens say, side by side: the one a UI has, and the one a module is handed. It is for people to look at; nothing is
 //! verified here.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -93,6 +91,18 @@ impl TwoTokens {
         }
     }
 
+    /// A line for each claim; one token below the other where a terminal has no room for both side by side.
+    pub fn shown(&self, width: Option<usize>) -> String {
+        let rows = self.rows();
+        let beside = rows.iter().map(|(name, ui, module)| format!("  {name:<18} {ui:<38} {module}\n"));
+        let beside: Vec<String> = beside.collect();
+        if beside.iter().all(|row| width.is_none_or(|width| row.trim_end().chars().count() <= width)) {
+            return beside.concat();
+        }
+        let below = rows.iter().map(|(name, ui, module)| format!("  {name:<18} {ui}\n{:21}{module}\n", ""));
+        below.collect::<Vec<_>>().concat()
+    }
+
     fn rows(&self) -> Vec<(&'static str, String, String)> {
         let size = |token: &Claims| format!("{} bytes", token.size);
         let mut rows = vec![("", "the UI's token".to_owned(), "in a module's hand".to_owned())];
@@ -100,15 +110,6 @@ impl TwoTokens {
         rows.push(("roles", self.ui.roles(), self.module.roles()));
         rows.push(("size", size(&self.ui), size(&self.module)));
         rows
-    }
-}
-
-impl fmt::Display for TwoTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, ui, module) in self.rows() {
-            writeln!(f, "  {name:<18} {ui:<38} {module}")?;
-        }
-        Ok(())
     }
 }
 
@@ -142,6 +143,18 @@ mod tests {
     fn a_lightweight_token_has_no_roles_and_says_so() {
         let claims = Claims::of(&token(&json!({ "azp": "diku-login-application" }))).unwrap();
         assert_eq!((claims.roles().as_str(), claims.claim("aud").as_str()), ("none", "-"));
+    }
+
+    #[test]
+    fn two_tokens_stand_side_by_side_where_there_is_room() {
+        let of = |sub: &str| Claims::of(&token(&json!({ "sub": sub }))).unwrap();
+        let (ui, module) = ("0d2a3a3c-6d31-43b7-a3a6-1f3f0a0a5b1c", "7b1f7d0e-97a6-4f0c-8a53-5f0a4f7c2d9e");
+        let tokens = TwoTokens { ui: of(ui), module: of(module) };
+        let beside = format!("  {:<18} {ui}   {module}\n", "sub");
+        assert!(tokens.shown(None).contains(&beside) && tokens.shown(Some(140)).contains(&beside));
+        let narrow = tokens.shown(Some(80));
+        assert!(narrow.contains(&format!("{ui}\n{:21}{module}\n", "")), "{narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
     }
 
     #[test]

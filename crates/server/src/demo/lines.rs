@@ -1,6 +1,5 @@
 //! What `tokenvault dev` prints: where everything is, and command lines that work as they are.
 
-use std::fmt;
 use std::path::Path;
 
 use super::files::{REGISTRAR, WORKER};
@@ -38,6 +37,13 @@ impl DevLines {
             ("  the vault's", "tokenvault.toml, policy.toml, keyring.toml".to_owned()),
         ];
         Self { facts, commands: commands(stage, &file) }
+    }
+
+    /// All of it. A fact is broken into lines by `broken`; a command line is not, so that it can be copied.
+    pub fn shown(&self, broken: impl Fn(&str) -> String) -> String {
+        let facts = self.facts.iter().map(|(name, fact)| broken(&format!("  {name:<18} {fact}")) + "\n");
+        let commands = self.commands.iter().map(|(comment, command)| format!("\n# {comment}\n{command}\n"));
+        facts.chain(commands).collect()
     }
 
     /// The command lines, in the order they are to be tried.
@@ -78,18 +84,6 @@ fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, St
         (format!("{WORKER} reads a live access token, now and in an hour"), format!("{} {url}", curl(WORKER))),
         (format!("{REGISTRAR} releases the job"), format!("{} -i -X DELETE {url}", curl(REGISTRAR))),
     ]
-}
-
-impl fmt::Display for DevLines {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, fact) in &self.facts {
-            writeln!(f, "  {name:<18} {fact}")?;
-        }
-        for (comment, command) in &self.commands {
-            write!(f, "\n# {comment}\n{command}\n")?;
-        }
-        Ok(())
-    }
 }
 
 /// As a word for a shell.

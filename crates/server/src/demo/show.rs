@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::jobs::Progress;
+use crate::cli::look::wrapped;
 
 /// Somebody who watches. Times are since the jobs started.
 pub trait Show {
@@ -71,22 +72,24 @@ pub struct Live {
     bars: MultiProgress,
     plain: ProgressBar,
     vaulted: ProgressBar,
+    width: usize,
 }
 
 impl Live {
-    /// On standard output, for so many records a job.
-    pub fn new(records: u64) -> Self {
+    /// On standard output, for so many records a job; lines are broken at the terminal's width.
+    pub fn new(records: u64, width: Option<usize>) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
         let bar = |name: &'static str| bars.add(ProgressBar::new(records).with_style(style("green")).with_prefix(name));
         let (plain, vaulted) = (bar("plain token"), bar("with the vault"));
-        Self { bars, plain, vaulted }
+        Self { bars, plain, vaulted, width: width.unwrap_or(usize::MAX) }
     }
 }
 
 impl Show for Live {
     fn tell(&self, at: Duration, line: &str) {
         // Where the terminal is gone, the result still counts.
-        drop(self.bars.println(format!("{:5.1} s  {line}", at.as_secs_f64())));
+        let line = format!("{:5.1} s  {line}", at.as_secs_f64());
+        drop(self.bars.println(wrapped(&line, self.width, 9)));
     }
 
     fn plain(&self, _at: Duration, progress: &Progress) {
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_bars_can_be_drawn() {
-        let live = Live::new(10);
+        let live = Live::new(10, None);
         let progress = Progress { done: 3, failed: 1, ..Progress::default() };
         live.plain(Duration::ZERO, &progress);
         live.vaulted(Duration::ZERO, &progress);

@@ -21,17 +21,28 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 impl Office {
     pub(super) async fn load(&self, key: &JobKey) -> Result<Stored, Problem> {
         let stored = self.parts.store.load(key).await.map_err(store_problem)?;
-        stored.ok_or_else(not_found)
+        stored.ok_or_else(|| self.not_found(key))
     }
 
     pub(super) async fn page(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
-        match (&query.filter.tenant, &query.filter.user, &query.after) {
+        let known = query.filter.tenant.as_ref().map(|tenant| self.parts.tenants.get(tenant).is_some());
+        let page = match (&query.filter.tenant, &query.filter.user, &query.after) {
             (Some(tenant), Some(user), None | Some(Cursor::Job(_))) => self.of_user(tenant, user, query).await,
             (_, _, None | Some(Cursor::Walk(_))) => self.walked(query).await,
             (_, _, Some(Cursor::Job(_))) => {
                 Err(Problem::new(Code::InvalidRequest, "after is the `next` of another question."))
             }
-        }
+        };
+        Ok(JobsPage { tenant_known: known, ..page? })
+    }
+
+    /// There is no such job; nor such a tenant, it may be.
+    pub(super) fn not_found(&self, key: &JobKey) -> Problem {
+        let detail = match self.parts.tenants.get(&key.tenant) {
+            Some(_) => "There is no such job in this tenant.".to_owned(),
+            None => format!("The tenant {} is not known here, and no job of that name is left of it.", key.tenant),
+        };
+        Problem::new(Code::JobNotFound, detail)
     }
 
     /// A user's jobs are entered under that user, but for those that have ended.
@@ -109,8 +120,4 @@ impl Office {
         }
         Ok(Renewal { owner, pause })
     }
-}
-
-pub(super) fn not_found() -> Problem {
-    Problem::new(Code::JobNotFound, "There is no such job in this tenant.")
 }

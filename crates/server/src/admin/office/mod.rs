@@ -118,14 +118,14 @@ impl Acts for Office {
         let now = self.parts.clock.now();
         let pause = Pause { since: now, until: now + time, by: by.operator.clone(), reason: reason.to_owned() };
         self.parts.fleet.pause(&pause).await.map_err(store_problem)?;
-        self.tell("paused", None).await;
+        self.tell("paused", Some(format!("by {} for {}: {reason}", by.operator, in_words(time)))).await;
         Ok(pause)
     }
 
-    async fn resume(&self) -> Result<bool, Problem> {
+    async fn resume(&self, by: &By) -> Result<bool, Problem> {
         let resumed = self.parts.fleet.resume().await.map_err(store_problem)?;
         if resumed {
-            self.tell("resumed", None).await;
+            self.tell("resumed", Some(format!("by {}", by.operator))).await;
             self.parts.wake.due();
         }
         Ok(resumed)
@@ -133,5 +133,28 @@ impl Acts for Office {
 
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, Problem> {
         self.parts.fleet.events(after, count).await.map_err(store_problem)
+    }
+}
+
+/// A time in the largest unit in which it is whole: `90 s`, `10 m`, `2 h`.
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds > 0 && seconds.is_multiple_of(3600) => format!("{} h", seconds / 3600),
+        seconds if seconds > 0 && seconds.is_multiple_of(60) => format!("{} m", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_the_largest_unit_that_fits() {
+        for (seconds, words) in
+            [(1, "1 s"), (90, "90 s"), (600, "10 m"), (7200, "2 h"), (5400, "90 m"), (86_400, "24 h")]
+        {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
     }
 }

@@ -7,7 +7,6 @@ use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndReason, Record};
 
 use super::Office;
-use super::jobs::not_found;
 use crate::admin::acts::{By, Revoked};
 use crate::ending::{Ended, Ending, end};
 use crate::journal::Actor;
@@ -35,7 +34,7 @@ impl Office {
         match end(&self.parts, &settings, ending, may).await.map_err(store_problem)? {
             Ended::Now => Ok(true),
             Ended::Before => Ok(false),
-            Ended::NotFound => Err(not_found()),
+            Ended::NotFound => Err(self.not_found(key)),
             Ended::Busy => {
                 Err(Problem::new(Code::StoreUnavailable, "The job changed again and again while it was being revoked."))
             }

@@ -2,17 +2,22 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use http::header::DATE;
 use http::{Method, StatusCode};
 use reqwest::{Certificate, Identity, redirect, retry};
 use serde_json::Value;
+use tokenvault_core::ports::Clock;
+use tokenvault_core::time::Timestamp;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::super::Failure;
 use super::connection::Connection;
 use super::show::text;
+use crate::clock::SystemClock;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longer than the vault gives itself for any request.
@@ -22,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 pub(super) struct AdminClient {
     http: reqwest::Client,
     address: Url,
+    /// How far ahead of this machine's clock the vault's is, in milliseconds.
+    ahead: AtomicI64,
+    clock: SystemClock,
 }
 
 impl AdminClient {
@@ -52,12 +60,28 @@ impl AdminClient {
             .user_agent(concat!("tokenvault/", env!("CARGO_PKG_VERSION")))
             .build();
         let http = built.map_err(|error| Failure::usage(format!("--cert, --key: {}", innermost(&error))))?;
-        Ok(Self { http, address: connection.address.clone() })
+        Ok(Self { http, address: connection.address.clone(), ahead: AtomicI64::new(0), clock: SystemClock::start() })
     }
 
     /// Where it calls.
     pub(super) fn address(&self) -> &Url {
         &self.address
+    }
+
+    /// The vault's time: this machine's may be wrong.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
+    }
+
+    /// Takes the vault's time from an answer, where it is another than this machine's. It is told in whole seconds.
+    fn hear(&self, answer: &reqwest::Response) {
+        let told = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let told = told.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+        let own = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
+        if let Some(ahead) = told.and_then(|told| told.as_millisecond().checked_sub(own)) {
+            let right = (-2_000..=1_000).contains(&ahead);
+            self.ahead.store(if right { 0 } else { ahead }, Ordering::Relaxed);
+        }
     }
 
     pub(super) async fn get(&self, path: &[&str], query: &[(&str, String)]) -> Result<Value, Failure> {
@@ -84,6 +108,7 @@ impl AdminClient {
             request = request.json(body);
         }
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.hear(&answer);
         let status = answer.status();
         let body = answer.text().await.map_err(|error| self.unreachable(&error))?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
@@ -94,6 +119,7 @@ impl AdminClient {
     pub(super) async fn stream(&self, query: &[(&str, String)]) -> Result<reqwest::Response, Failure> {
         let request = self.http.get(self.url(&["events"], query)).header("accept", "text/event-stream");
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.hear(&answer);
         if answer.status().is_success() {
             return Ok(answer);
         }

@@ -15,7 +15,8 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    /// Asks on the terminal unless the answer was given with the command. Whatever is not `yes` is a no.
+    /// Asks on the terminal unless the answer was given with the command, until a yes or a no is the answer. No answer is a
+    /// no.
     pub(super) fn ask(&self, question: &str, console: &mut Console<'_>) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -26,29 +27,60 @@ impl Consent {
                 format!("{question} Nobody is here to be asked: give --yes, or --dry-run to see what would be done");
             return Err(Failure::usage(text));
         }
-        answered(question, &mut stdin.lock(), console.err)
+        answered(&console.err_look.wrap(&format!("{question} [yes/no]"), 2), &mut stdin.lock(), console.err)
     }
 }
 
 fn answered(question: &str, input: &mut dyn BufRead, err: &mut dyn Write) -> Result<(), Failure> {
-    write!(err, "{question} [yes/no] ")?;
-    err.flush()?;
-    let mut answer = String::new();
-    input.read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Failure::new("nothing was done")) }
+    loop {
+        write!(err, "{question} ")?;
+        err.flush()?;
+        let mut answer = String::new();
+        let ended = input.read_line(&mut answer)? == 0;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => return Ok(()),
+            "" if ended => {
+                // Whoever ended the input is still on the question's line.
+                writeln!(err)?;
+                return Err(nothing());
+            }
+            "n" | "no" | "" => return Err(nothing()),
+            _ => writeln!(err, "Answer yes or no.")?,
+        }
+    }
+}
+
+fn nothing() -> Failure {
+    Failure::new("nothing was done")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ask(answers: &str) -> (bool, String) {
+        let mut asked = Vec::new();
+        let answered = answered("Revoke 3 jobs? [yes/no]", &mut answers.as_bytes(), &mut asked);
+        (answered.is_ok(), String::from_utf8(asked).unwrap())
+    }
+
     #[test]
-    fn only_yes_is_a_yes() {
-        for (answer, consent) in [("yes\n", true), ("y\n", false), ("no\n", false), ("", false), ("YES\n", false)] {
-            let mut asked = Vec::new();
-            let answered = answered("Revoke 3 jobs?", &mut answer.as_bytes(), &mut asked);
-            assert_eq!(answered.is_ok(), consent, "{answer:?}");
-            assert_eq!(String::from_utf8(asked).unwrap(), "Revoke 3 jobs? [yes/no] ");
+    fn a_yes_is_a_yes_however_it_is_spelt_and_no_answer_is_a_no() {
+        for answer in ["yes\n", "y\n", "YES\n", "Y\n", " Yes \r\n", "y"] {
+            assert_eq!(ask(answer), (true, "Revoke 3 jobs? [yes/no] ".to_owned()), "{answer:?}");
         }
+        for answer in ["no\n", "n\n", "NO\n", "N\n", "\n"] {
+            assert_eq!(ask(answer), (false, "Revoke 3 jobs? [yes/no] ".to_owned()), "{answer:?}");
+        }
+        assert_eq!(ask(""), (false, "Revoke 3 jobs? [yes/no] \n".to_owned()));
+    }
+
+    #[test]
+    fn what_is_neither_is_asked_again() {
+        let (consent, asked) = ask("yess\nsure\ny\n");
+        assert!(consent);
+        assert_eq!(asked.matches("Revoke 3 jobs? [yes/no] ").count(), 3, "{asked}");
+        assert_eq!(asked.matches("Answer yes or no.").count(), 2, "{asked}");
+        assert!(!ask("yess\n").0, "nothing follows");
     }
 }

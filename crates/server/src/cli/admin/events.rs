@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::super::look::{Tone, columns, wrapped};
 use super::super::{Failure, Stop};
 use super::Desk;
-use super::show::{moment, text};
+use super::eye::Eye;
+use super::job::is_expected;
+use super::show::text;
 
 /// Between a connection that broke and the next one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,6 +45,7 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
 }
 
 async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let mut sheet = Sheet::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut last = args.after.clone();
     // The first connection tells whether this can work at all.
@@ -51,9 +55,11 @@ async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) => {
-                    for event in parser.feed(&chunk)? {
+                    let events = parser.feed(&chunk)?;
+                    sheet.make_room(&events);
+                    for event in events {
                         last = Some(text(&event, "id"));
-                        print(&event, desk)?;
+                        print(&event, &mut sheet, desk)?;
                         left -= 1;
                         if left == 0 {
                             return Ok(());
@@ -102,18 +108,74 @@ async fn again(args: &Args, last: Option<&str>, desk: &mut Desk<'_, '_>) -> Resu
     }
 }
 
-fn print(event: &Value, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    if desk.is_json() {
-        desk.line(event)?;
-    } else {
-        let (tenant, job) = (text(event, "tenant"), text(event, "job_id"));
-        let subject = if job.is_empty() { tenant } else { format!("{tenant}/{job}") };
-        let (at, kind, reason) = (moment(event, "at"), text(event, "kind"), text(event, "reason"));
-        let line = format!("{at:<20}  {kind:<15}  {subject}  {reason}");
-        desk.line(line.trim_end())?;
-    }
+fn print(event: &Value, sheet: &mut Sheet, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let told = if desk.is_json() { event.to_string() } else { sheet.line(event, &desk.eye()) };
+    writeln!(desk.console.out, "{told}")?;
     // Somebody may be waiting for each line.
     Ok(desk.console.out.flush()?)
+}
+
+/// The widest kind of event.
+const KIND: usize = 15;
+
+/// What was written so far, as far as the next line is written below it.
+#[derive(Default)]
+struct Sheet {
+    /// How wide what events are about was at most.
+    subject: usize,
+    /// The day of the last line.
+    day: String,
+}
+
+impl Sheet {
+    /// Before lines are written: so much room do these want.
+    fn make_room(&mut self, events: &[Value]) {
+        let widest = events.iter().map(|event| columns(&subject(event))).max();
+        self.subject = self.subject.max(widest.unwrap_or(0));
+    }
+
+    /// The next line. People get the time of day, below its date, and what there is no room for below its line.
+    fn line(&mut self, event: &Value, eye: &Eye) -> String {
+        let (subject, kind, reason) = (subject(event), text(event, "kind"), text(event, "reason"));
+        let place = self.subject;
+        let Some(width) = eye.look.width() else {
+            let line = format!("{:<20}  {kind:<KIND$}  {subject:<place$}  {reason}", eye.clock(event, "at"));
+            return line.trim_end().to_owned();
+        };
+        let day = eye.date(event, "at");
+        let mut line = String::new();
+        if day != self.day {
+            line = format!("{}\n", eye.look.paint(Tone::Head, &day));
+            self.day = day;
+        }
+        let kind = eye.look.paint(tone(&kind, &reason), &format!("{kind:<KIND$}"));
+        let head = format!("{line}{}  {kind}", eye.of_day(event, "at"));
+        let start = columns("00:00:00") + 2 + KIND + 2;
+        let told = if subject.is_empty() {
+            wrapped(&format!("{head}  {reason}"), width, start)
+        } else if start + place + 2 + columns(&reason) <= width {
+            format!("{head}  {subject:<place$}  {reason}")
+        } else {
+            let below = format!("{:start$}{reason}", "");
+            format!("{head}  {subject}\n{}", wrapped(&below, width, start))
+        };
+        told.trim_end().to_owned()
+    }
+}
+
+/// What an event is about.
+fn subject(event: &Value) -> String {
+    let (tenant, job) = (text(event, "tenant"), text(event, "job_id"));
+    if job.is_empty() { tenant } else { format!("{tenant}/{job}") }
+}
+
+fn tone(kind: &str, reason: &str) -> Tone {
+    match kind {
+        "ended" if is_expected(reason) => Tone::Faint,
+        "ended" => Tone::Wrong,
+        "suspended" | "paused" => Tone::Doubtful,
+        _ => Tone::Plain,
+    }
 }
 
 /// Takes the events out of a stream (WHATWG HTML, "Server-sent events"). Only the data is of interest: it says the same as
@@ -154,7 +216,9 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokenvault_core::time::Timestamp;
 
+    use super::super::super::look::Look;
     use super::*;
 
     #[test]
@@ -168,6 +232,37 @@ mod tests {
             let found: Vec<Value> = chunks.flat_map(|chunk| parser.feed(chunk).unwrap()).collect();
             assert_eq!(found, expected, "in pieces of {size}");
         }
+    }
+
+    #[test]
+    fn lines_stand_below_each_other_and_what_has_no_room_below_its_own() {
+        let job = "4b1cf0de-3c5f-4c0e-9a51-0a4de0a3f9b4";
+        let event = |kind: &str, job: Option<&str>, reason: Option<&str>| json!({"at": "2027-01-31T12:00:00.5Z", "kind": kind, "tenant": job.map(|_| "diku"), "job_id": job, "reason": reason});
+        let events = [
+            event("registered", Some(job), None),
+            event("ended", Some("b"), Some("session_not_active")),
+            event("paused", None, Some("by alice for 10 m: Keycloak is being upgraded, and nobody knows for how long")),
+        ];
+        let told = |look: Look| {
+            let (mut sheet, eye) = (Sheet::default(), Eye::new(look, Timestamp::default()));
+            sheet.make_room(&events);
+            events.iter().map(|event| sheet.line(event, &eye)).collect::<Vec<_>>().join("\n")
+        };
+        let wide = told(Look::terminal(140));
+        let expected = format!(
+            "2027-01-31 UTC\n12:00:00  registered       diku/{job}\n12:00:00  ended            diku/b{:35}  session",
+            ""
+        );
+        assert!(wide.starts_with(&expected), "{wide}");
+        let narrow = told(Look::terminal(80));
+        assert!(narrow.lines().all(|line| columns(line) <= 80), "{narrow}");
+        assert!(narrow.contains(&format!("diku/b\n{:27}session_not_active\n", "")), "{narrow}");
+        assert!(narrow.contains(&format!("upgraded, and\n{:27}nobody", "")), "{narrow}");
+        let piped = told(Look::plain());
+        assert_eq!(piped.lines().count(), 3, "{piped}");
+        assert!(piped.starts_with(&format!("2027-01-31T12:00:00Z  registered       diku/{job}\n")), "{piped}");
+        let at = |word: &str| piped.lines().find_map(|line| line.find(word));
+        assert_eq!(at("session_not_active"), at("by alice"), "{piped}");
     }
 
     #[test]

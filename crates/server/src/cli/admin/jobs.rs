@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::super::Failure;
 use super::consent::Consent;
-use super::show::{counted, list, moment, text};
-use super::table::Table;
+use super::job::{facts, jobs_table};
+use super::show::{counted, list, text};
 use super::{Desk, renewal};
 
 /// Jobs asked for at a time.
@@ -101,12 +101,29 @@ pub(super) struct Found {
     pub(super) jobs: Vec<Value>,
     unreadable: u64,
     more: bool,
+    /// The vault does not know the tenant that was asked for.
+    strange: bool,
+}
+
+impl Found {
+    /// Nothing found in a tenant is an answer; nothing found in one that there is not is a mistake. One that was taken out
+    /// of the configuration, and has jobs left, is looked at as before.
+    pub(super) fn of_a_known_tenant(&self, tenant: Option<&str>) -> Result<(), Failure> {
+        match tenant {
+            Some(tenant) if self.strange && self.jobs.is_empty() && self.unreadable == 0 => {
+                Err(Failure::not_found(format!(
+                    "the tenant {tenant} is not known: it is not configured in this vault, and no such job is left of it"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Goes through the pages until `limit` are found (0: all).
 pub(super) async fn find(desk: &Desk<'_, '_>, filter: &[(&str, String)], limit: usize) -> Result<Found, Failure> {
     let mut jobs: BTreeMap<(String, String), Value> = BTreeMap::new();
-    let (mut unreadable, mut after) = (0, None::<String>);
+    let (mut unreadable, mut after, mut strange) = (0, None::<String>, false);
     loop {
         let wanted = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()).clamp(1, PAGE) };
         let mut query = filter.to_vec();
@@ -116,13 +133,14 @@ pub(super) async fn find(desk: &Desk<'_, '_>, filter: &[(&str, String)], limit: 
         for job in list(&page, "jobs") {
             jobs.insert((text(job, "tenant"), text(job, "job_id")), job.clone());
         }
+        strange |= page["tenant_known"] == false;
         unreadable += page["unreadable"].as_u64().unwrap_or(0);
         after = page["next"].as_str().map(str::to_owned);
         let enough = limit > 0 && jobs.len() >= limit;
         if after.is_none() || enough {
             let more = after.is_some() || (limit > 0 && jobs.len() > limit);
             let shown = jobs.into_values().take(if limit == 0 { usize::MAX } else { limit });
-            return Ok(Found { jobs: shown.collect(), unreadable, more });
+            return Ok(Found { jobs: shown.collect(), unreadable, more, strange });
         }
     }
 }
@@ -136,10 +154,11 @@ async fn show_list(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failu
     ];
     let filter: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect();
     let found = find(desk, &filter, args.limit).await?;
+    found.of_a_known_tenant(args.tenant.as_deref())?;
     if desk.is_json() {
         return desk.json(&json!({"jobs": found.jobs, "unreadable": found.unreadable, "more": found.more}));
     }
-    desk.line(jobs_table(&found.jobs))?;
+    desk.table(&jobs_table(&found.jobs, &desk.eye()))?;
     let count = counted(found.jobs.len(), "job");
     let more = if found.more { "; there are more: --limit 0 shows all" } else { "" };
     desk.line(format!("\n{count}{more}"))?;
@@ -152,86 +171,13 @@ async fn show_list(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failu
     Ok(())
 }
 
-/// Jobs for people.
-pub(super) fn jobs_table(jobs: &[Value]) -> Table {
-    let columns =
-        ["tenant", "job", "user", "state", "reason", "acquisition", "registrar", "gen", "token until", "ends"];
-    let mut table = Table::headed(&columns);
-    for job in jobs {
-        table.row([
-            text(job, "tenant"),
-            text(job, "job_id"),
-            text(job, "user_id"),
-            text(job, "state"),
-            text(job, "reason"),
-            text(job, "acquisition"),
-            text(job, "registrar"),
-            text(job, "generation"),
-            moment(job, "access_token_expires_at"),
-            moment(job, "expires_at"),
-        ]);
-    }
-    table
-}
-
 async fn show(args: &ShowArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
     let job = desk.client.get(&["jobs", &args.tenant, &args.job], &[]).await?;
     if desk.is_json() {
         return desk.json(&job);
     }
-    desk.line(facts(&job))
-}
-
-fn facts(job: &Value) -> Table {
-    let session = |member: &str| match &job[member] {
-        Value::Object(_) => {
-            let session = &job[member];
-            let (sid, client, life) = (text(session, "sid"), text(session, "client"), text(session, "incarnation"));
-            format!("{sid} of {client}, its life {life}")
-        }
-        _ => String::new(),
-    };
-    let mut table = Table::plain();
-    for (name, member) in [
-        ("tenant", "tenant"),
-        ("job", "job_id"),
-        ("state", "state"),
-        ("reason", "reason"),
-        ("user", "user_id"),
-        ("subject", "subject"),
-        ("registrar", "registrar"),
-        ("readers", "readers"),
-        ("parent", "parent_job_id"),
-        ("acquisition", "acquisition"),
-        ("on logout", "on_logout"),
-        ("generation", "generation"),
-    ] {
-        table.fact(name, text(job, member));
-    }
-    table.fact("session", session("session"));
-    table.fact("watched", session("watched_session"));
-    for (name, member) in [
-        ("registered", "created_at"),
-        ("token until", "access_token_expires_at"),
-        ("renewal at", "renew_at"),
-        ("next look", "due_at"),
-        ("in hand until", "leased_until"),
-        ("session until", "session_expires_at"),
-        ("ends", "expires_at"),
-        ("kept until", "keep_until"),
-    ] {
-        table.fact(name, moment(job, member));
-    }
-    for (name, member) in [("failures", "failures"), ("spares", "spares"), ("sealed with", "sealed_with")] {
-        table.fact(name, text(job, member));
-    }
-    if let Some(seconds) = job["doubted_for"].as_u64() {
-        table.fact("in doubt", format!("Keycloak has been saying for {seconds} s that its session is over"));
-    }
-    if job["spend_open"] == true {
-        table.fact("spend", "sent, and its answer is not known yet".to_owned());
-    }
-    table
+    let facts = facts(&job, &desk.eye());
+    desk.table(&facts)
 }
 
 async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
@@ -244,7 +190,7 @@ async fn renew(args: &RenewArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure>
             return Ok(json!({"job_id": job, "generation": owner["generation"], "outcome": "would be renewed"}));
         }
         let asked = desk.client.post(&["jobs", &args.tenant, job, "renew"], None).await?;
-        let paused = text(&asked, "paused_until");
+        let paused = desk.eye().full(&asked, "paused_until");
         let outcome =
             if paused.is_empty() { "due now".to_owned() } else { format!("due; renewal is paused until {paused}") };
         if args.wait == 0 {
@@ -322,4 +268,24 @@ async fn each(
     // One that is alone is told of as any command's failure is.
     let told = |failure: Failure| if jobs.len() == 1 { failure } else { failure.already_told() };
     failed.map_or(Ok(()), |failure| Err(told(failure)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_found_is_a_mistake_only_in_a_tenant_that_there_is_not() {
+        let found = |strange, jobs: Vec<Value>| Found { jobs, strange, ..Found::default() };
+        let strange = found(true, Vec::new()).of_a_known_tenant(Some("nope")).unwrap_err();
+        assert!(
+            strange.is_not_found() && strange.text().is_some_and(|text| text.contains("the tenant nope is not known"))
+        );
+        assert!(found(false, Vec::new()).of_a_known_tenant(Some("diku")).is_ok());
+        assert!(found(false, Vec::new()).of_a_known_tenant(None).is_ok());
+        // Taken out of the configuration, and its jobs are there still.
+        assert!(found(true, vec![json!({"job_id": "a"})]).of_a_known_tenant(Some("gone")).is_ok());
+        let unreadable = Found { unreadable: 1, ..found(true, Vec::new()) };
+        assert!(unreadable.of_a_known_tenant(Some("gone")).is_ok());
+    }
 }

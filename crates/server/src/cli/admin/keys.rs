@@ -5,12 +5,21 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::super::Failure;
+use super::super::look::Tone;
 use super::Desk;
-use super::show::{list, text, time_of_day};
-use super::table::Table;
+use super::show::{list, text};
+use super::table::{Cell, Column, Table};
 
 /// Between two looks at who holds a key that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+const COLUMNS: [Column; 5] = [
+    Column::new("key"),
+    Column::new("seals"),
+    Column::new("records").rank(1),
+    Column::new("held by").rank(2).flows(),
+    Column::new("missing on").flows(),
+];
 
 /// Look at the keys that tokens are sealed with, and change the one that seals
 #[derive(Debug, Subcommand)]
@@ -53,7 +62,8 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
     if desk.is_json() {
         return desk.json(&keys);
     }
-    let mut table = Table::headed(&["key", "seals", "records", "held by", "missing on"]);
+    let eye = desk.eye().at(&keys, "counted_at");
+    let mut table = Table::headed(&COLUMNS);
     for key in list(&keys, "keys") {
         let seals = match (key["primary"] == true, keys["promoted"] == true) {
             (true, true) => "yes, promoted",
@@ -62,11 +72,13 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         };
         let records = text(key, "records");
         let records = if records.is_empty() { "not counted".to_owned() } else { records };
-        table.row([text(key, "id"), seals.to_owned(), records, text(key, "replicas"), text(key, "missing")]);
+        let seals = Cell::new(seals, if seals == "no" { Tone::Plain } else { Tone::Good });
+        let missing = Cell::new(text(key, "missing"), Tone::Wrong);
+        table.row([text(key, "id").into(), seals, records.into(), text(key, "replicas").into(), missing]);
     }
-    desk.line(table)?;
+    desk.table(&table)?;
     if !keys["counted_at"].is_null() {
-        desk.line(format!("\nrecords as of {}", time_of_day(&keys, "counted_at")))?;
+        desk.line(format!("\nrecords as of {}", eye.of_day(&keys, "counted_at")))?;
     }
     if keys["primary"].is_null() {
         desk.line("\nThe replicas' keyring files name different primary keys: promote the one that is to seal.")?;
@@ -98,7 +110,8 @@ async fn held_by_all(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), 
                 return Ok(());
             }
             if missing != told {
-                writeln!(desk.console.err, "{id} is missing on {missing}: waiting")?;
+                let waits = format!("{id} is missing on {missing}: waiting");
+                writeln!(desk.console.err, "{}", desk.console.err_look.wrap(&waits, 2))?;
                 told = missing;
             }
             tokio::time::sleep(LOOK_EVERY).await;

@@ -7,6 +7,8 @@ mod client;
 mod connection;
 mod consent;
 mod events;
+mod eye;
+mod job;
 mod jobs;
 mod keys;
 mod pause;
@@ -21,16 +23,20 @@ mod users;
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
+use super::look::{Look, Tone};
 use super::{Console, Failure};
 use client::AdminClient;
 use connection::ConnectionArgs;
+use eye::Eye;
+use table::Table;
 
 /// Look after a running vault
 ///
-/// Calls the admin listener of one of its replicas, whichever: they all tell and do the same.
-/// Who you are is said by your client certificate, and what you may do by the vault's admin
-/// policy. Where the vault is comes from the options, or from a profile, such as this one in
-/// ~/.config/tokenvault/profiles.toml (its file names are relative to it):
+/// Calls the admin listener of one of its replicas, whichever: they all tell
+/// and do the same. Who you are is said by your client certificate, and what
+/// you may do by the vault's admin policy. Where the vault is comes from the
+/// options, or from a profile, such as this one (its file names are relative
+/// to it) in ~/.config/tokenvault/profiles.toml:
 ///
 ///   [profile.production]
 ///   address = "vault.example.org:8444"
@@ -46,6 +52,9 @@ pub(super) struct Args {
     /// How results are printed
     #[arg(long, short, global = true, value_enum, default_value_t = Output::Table, help_heading = "Output")]
     output: Output,
+    /// Show every column of a table, however narrow the terminal is
+    #[arg(long, global = true, help_heading = "Output")]
+    wide: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -78,6 +87,7 @@ enum Command {
 struct Desk<'a, 'c> {
     client: AdminClient,
     output: Output,
+    wide: bool,
     console: &'a mut Console<'c>,
 }
 
@@ -92,15 +102,33 @@ impl Desk<'_, '_> {
         Ok(writeln!(self.console.out, "{value:#}")?)
     }
 
-    /// Prints a line of a result for people.
+    /// Prints a sentence of a result for people.
     fn line(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
-        Ok(writeln!(self.console.out, "{text}")?)
+        Ok(writeln!(self.console.out, "{}", self.console.look.wrap(&text.to_string(), 2))?)
+    }
+
+    /// Prints a table for people, and how to see what there is no room for.
+    fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        let shown = table.shown(&self.console.look, self.wide);
+        writeln!(self.console.out, "{}", shown.text)?;
+        if shown.left_out.is_empty() {
+            return Ok(());
+        }
+        let more = format!("(no room for {}: --wide shows all)", shown.left_out.join(", "));
+        let more = self.console.look.wrap(&more, 2);
+        Ok(writeln!(self.console.out, "{}", self.console.look.paint(Tone::Faint, &more))?)
+    }
+
+    /// Whoever looks at the result.
+    fn eye(&self) -> Eye {
+        let look = if self.is_json() { Look::plain() } else { self.console.look.clone() };
+        Eye::new(look, self.client.now())
     }
 }
 
 pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure> {
     let client = AdminClient::new(&args.connection.resolve()?)?;
-    let mut desk = Desk { client, output: args.output, console };
+    let mut desk = Desk { client, output: args.output, wide: args.wide, console };
     super::runtime()?.block_on(args.command.run(&mut desk))
 }
 

@@ -1,11 +1,14 @@
 //! `tokenvault admin pause`, `tokenvault admin resume`
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::super::Failure;
+use super::super::times::span;
 use super::Desk;
 use super::consent::Consent;
-use super::show::{moment, text};
+use super::show::text;
 
 /// Stop renewal for a while
 ///
@@ -41,26 +44,24 @@ fn seconds(text: &str) -> Result<u64, String> {
 }
 
 pub(super) async fn pause(args: &PauseArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let time = Duration::from_secs(args.time);
     if args.consent.dry_run {
         let body = json!({"dry_run": true, "seconds": args.time, "reason": args.reason});
         return if desk.is_json() {
             desk.json(&body)
         } else {
-            desk.line(format!("renewal would pause for {} s", args.time))
+            let time = if desk.eye().is_person() { span(time) } else { format!("{} s", args.time) };
+            desk.line(format!("renewal would pause for {time}"))
         };
     }
-    args.consent.ask(&format!("Stop all renewal for {} s?", args.time), desk.console)?;
+    args.consent.ask(&format!("Stop all renewal for {}?", span(time)), desk.console)?;
     let body = json!({"seconds": args.time, "reason": args.reason});
     let pause = desk.client.post(&["pause"], Some(&body)).await?;
     if desk.is_json() {
         return desk.json(&pause);
     }
-    desk.line(format!(
-        "renewal is paused until {} by {}: {}",
-        moment(&pause, "until"),
-        text(&pause, "by"),
-        text(&pause, "reason")
-    ))
+    let until = desk.eye().at(&pause, "since").full(&pause, "until");
+    desk.line(format!("renewal is paused until {until} by {}: {}", text(&pause, "by"), text(&pause, "reason")))
 }
 
 pub(super) async fn resume(_: &ResumeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {

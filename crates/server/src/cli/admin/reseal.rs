@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::{Failure, progress};
 use super::Desk;
 use super::consent::Consent;
+use super::eye::Eye;
 use super::show::{counted, text};
 use super::status::resealing;
 
@@ -45,7 +46,7 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
     if args.wait && text(&progress, "state") == "running" {
         let asked = progress.clone();
         progress = followed(progress, desk).await?;
-        if let Some(failure) = replaced(&asked, &progress) {
+        if let Some(failure) = replaced(&asked, &progress, &desk.eye()) {
             if desk.is_json() {
                 desk.json(&progress)?;
             }
@@ -55,7 +56,8 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
     if desk.is_json() {
         desk.json(&progress)?;
     } else {
-        desk.line(resealing(&progress))?;
+        let told = resealing(&progress, &desk.eye());
+        desk.line(told)?;
     }
     match progress["failed"].as_u64() {
         Some(failed) if failed > 0 && text(&progress, "state") == "finished" => {
@@ -66,12 +68,12 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
 }
 
 /// The one that was waited for did not come to its end: what stands in its place is told.
-fn replaced(asked: &Value, found: &Value) -> Option<Failure> {
+fn replaced(asked: &Value, found: &Value, eye: &Eye) -> Option<Failure> {
     let same = ["key", "started_at"].iter().all(|member| asked[*member] == found[*member]);
     match text(found, "state").as_str() {
         "finished" if same => None,
         "finished" => {
-            Some(Failure::new(format!("another re-sealing has taken its place, and that is {}", resealing(found))))
+            Some(Failure::new(format!("another re-sealing has taken its place, and that is {}", resealing(found, eye))))
         }
         _ => Some(Failure::new("the store knows nothing of the re-sealing any more; start it again")),
     }
@@ -86,7 +88,7 @@ fn would(status: &Value, records: &str, desk: &mut Desk<'_, '_>) -> Result<(), F
 
 /// Looks again and again until it is finished. On a terminal the progress is drawn.
 async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Failure> {
-    let bar = progress::records(desk.console.terminal);
+    let bar = progress::records(desk.console.look.is_terminal());
     loop {
         let count = |member: &str| progress[member].as_u64().unwrap_or(0);
         let message = format!("{} sealed, {} failed", count("resealed"), count("failed"));
@@ -103,14 +105,17 @@ async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Fai
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokenvault_core::time::Timestamp;
 
+    use super::super::super::look::Look;
     use super::*;
 
     #[test]
     fn one_that_was_lost_or_replaced_is_not_taken_for_finished() {
         let asked = json!({"state": "running", "key": "k2", "started_at": "2027-01-31T12:00:00Z"});
         let with = |state: &str, key: &str, at: &str| json!({"state": state, "key": key, "started_at": at});
-        let told = |found: &Value| replaced(&asked, found).and_then(|failure| failure.text().map(str::to_owned));
+        let eye = Eye::new(Look::plain(), Timestamp::default());
+        let told = |found: &Value| replaced(&asked, found, &eye).and_then(|failure| failure.text().map(str::to_owned));
         assert_eq!(told(&with("finished", "k2", "2027-01-31T12:00:00Z")), None);
         let other = told(&with("finished", "k3", "2027-01-31T12:01:00Z")).unwrap_or_default();
         assert!(other.starts_with("another re-sealing has taken its place"), "{other}");

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::super::Failure;
 use super::Desk;
 use super::consent::Consent;
-use super::jobs::{find, jobs_table};
+use super::job::jobs_table;
+use super::jobs::find;
 use super::show::{counted, list, text};
 
 /// End what runs in a user's name
@@ -35,6 +36,7 @@ pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<()
     let mut found = find(desk, &filter, 0).await?;
     found.jobs.retain(|job| matches!(text(job, "state").as_str(), "active" | "suspended"));
     if found.jobs.is_empty() {
+        found.of_a_known_tenant(Some(&args.tenant))?;
         return Err(Failure::not_found(format!("{} has no live job in {}", args.user, args.tenant)));
     }
     let count = counted(found.jobs.len(), "job");
@@ -42,7 +44,7 @@ pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<()
         if desk.is_json() {
             return desk.json(&json!({"dry_run": true, "jobs": found.jobs}));
         }
-        desk.line(jobs_table(&found.jobs))?;
+        desk.table(&jobs_table(&found.jobs, &desk.eye()))?;
         return desk.line(format!("\n{count} would be revoked"));
     }
     args.consent.ask(&format!("Revoke {count} of {} in {}?", args.user, args.tenant), desk.console)?;
