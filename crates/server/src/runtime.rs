@@ -27,7 +27,7 @@ use crate::journal::{AuditLog, Events, Journal, Recorder};
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
-use crate::reload::Live;
+use crate::reload::{Live, Notices};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
 use crate::vault::{self, Vault};
@@ -161,13 +161,15 @@ where
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(SystemClock::start());
-    let live = Live::load(config, Arc::clone(&metrics))?;
+    let notices = Notices::new(Arc::clone(&metrics));
+    let live = Live::load(config, Arc::clone(&metrics), Arc::clone(&notices))?;
     let tenants = Arc::clone(live.tenants());
     let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, tenants, backing, &metrics, &clock)?;
     change(&mut parts);
     clock.start_with(&*parts.store, &*parts.fleet).await;
     let renewing = reconciler_options(config, &parts);
     let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
+    notices.tell_to(Arc::clone(&parts.journal));
     let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
     if let Err(error) = member.hear().await {
         tracing::debug!(%error, "what the fleet has decided will be heard later");
@@ -223,7 +225,7 @@ where
         )),
         tokio::spawn(management::serve(managers, management::router(management), doors.management, stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
-        tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
+        tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics), Arc::clone(&notices)))),
         tokio::spawn(until(stop.clone(), live.watch())),
         tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
         tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&parts.fleet)))),
@@ -232,7 +234,7 @@ where
     ];
     if let Some(desk) = desk {
         let office = Office::new(parts.clone(), replica);
-        tasks.extend(desk.serve(office, doors.admin, &metrics, &stop));
+        tasks.extend(desk.serve(office, doors.admin, (&metrics, &notices), &stop));
     }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
@@ -247,7 +249,7 @@ where
             None,
             stop.clone(),
         )));
-        tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
+        tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics, notices))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
     Ok(Running { address, management_address, stop, tasks, journal, standing, grace: config.server.shutdown_grace })
@@ -270,7 +272,7 @@ impl Desk {
         self,
         office: Office,
         door: Door,
-        metrics: &Arc<Metrics>,
+        (metrics, notices): (&Arc<Metrics>, &Arc<Notices>),
         stop: &CancellationToken,
     ) -> [JoinHandle<()>; 3] {
         let Self { listener, tls, policy } = self;
@@ -291,8 +293,8 @@ impl Desk {
                 None,
                 stop.clone(),
             )),
-            tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics)))),
-            tokio::spawn(until(stop.clone(), policy.watch())),
+            tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics), Arc::clone(notices)))),
+            tokio::spawn(until(stop.clone(), policy.watch(Arc::clone(notices)))),
         ]
     }
 }

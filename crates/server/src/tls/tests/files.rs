@@ -6,6 +6,10 @@ use super::certificates::{Files, Identity, ends_in, valid};
 use crate::config::Server;
 use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
 
+fn notices() -> std::sync::Arc<crate::reload::Notices> {
+    crate::reload::Notices::new(std::sync::Arc::default())
+}
+
 fn problem(config: &Server) -> String {
     match TlsSettings::load(&config.into()) {
         Ok(_) => panic!("it was taken"),
@@ -64,14 +68,14 @@ fn half_a_rotation_is_passed_over_and_the_whole_taken_up() {
     let Identity { cert, key, .. } = files.authority.server();
 
     files.write("server.pem", &cert);
-    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
     assert!(state.problem().unwrap().contains("server.key"));
     assert!(std::sync::Arc::ptr_eq(&before, &state.current()));
 
     files.write("server.key", &key);
-    assert_eq!(state.refresh(), Refreshed::Replaced);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
     assert_eq!(state.problem(), None);
-    assert_eq!(state.refresh(), Refreshed::Unchanged);
+    assert_eq!(state.refresh(&notices()), Refreshed::Unchanged);
 }
 
 #[test]
@@ -79,10 +83,10 @@ fn a_file_that_is_away_for_a_while_changes_nothing() {
     let files = Files::new();
     let state = TlsState::load(&files.config()).unwrap();
     std::fs::rename(files.path("ca.pem"), files.path("away")).unwrap();
-    assert_eq!(state.refresh(), Refreshed::Refused);
-    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
     std::fs::rename(files.path("away"), files.path("ca.pem")).unwrap();
-    assert_eq!(state.refresh(), Refreshed::Replaced);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
 }
 
 #[test]
