@@ -5,7 +5,7 @@ use std::fs;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::certs::{Subject, Validity};
 use tokenvault_tests::harness::policy::{self, Module};
-use tokenvault_tests::harness::process::SOON;
+use tokenvault_tests::harness::process::{SOON, wait_until};
 
 use crate::refused::Stage;
 
@@ -64,9 +64,20 @@ async fn a_change_that_takes_rights_away_says_from_whom() -> Result<()> {
     let gone = stage.vault.ca().client_uri("spiffe://test/gone")?;
     stage.vault.ca().publish_crl(&[&gone], Validity::Now)?;
     until_told(&mut stage, "server_client_crl", "the holder of the certificate ").await?;
-    let bare = stage.vault.ca().issue(&Subject::server().dns("other.test"))?;
+    // A name more takes nothing away; without it again, whoever calls by that name gets in no more.
+    let [more, less] = [Subject::server().dns("other.test"), Subject::server()];
+    let [more, less] = [stage.vault.ca().issue(&more)?, stage.vault.ca().issue(&less)?];
     let [cert, key] = [stage.file("server", "cert_file")?, stage.file("server", "key_file")?];
-    fs::copy(&bare.key, &key)?;
-    fs::copy(&bare.cert, &cert)?;
-    until_told(&mut stage, "server_certificate", "callers of 127.0.0.1: ").await
+    let log = stage.vault.replica().process().log_path().to_owned();
+    let read_again = || {
+        let log = fs::read_to_string(&log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("certificates were read again")).count()
+    };
+    let before = read_again();
+    fs::copy(&more.key, &key)?;
+    fs::copy(&more.cert, &cert)?;
+    wait_until("the certificate with a name more", SOON, || async { read_again() > before }).await?;
+    fs::copy(&less.key, &key)?;
+    fs::copy(&less.cert, &cert)?;
+    until_told(&mut stage, "server_certificate", "callers of other.test: ").await
 }
