@@ -137,7 +137,7 @@ impl Case {
     }
 }
 
-async fn cases(stage: &mut Stage) -> Result<Vec<Case>> {
+fn cases(stage: &mut Stage) -> Result<Vec<Case>> {
     let policy = stage.file("policy", "file")?;
     let named = fs::read_to_string(&policy)?.replace(&format!("\"{TENANT}\""), "\"heer\"");
     let operators = stage.file("admin", "policy_file")?;
@@ -193,7 +193,7 @@ async fn cases(stage: &mut Stage) -> Result<Vec<Case>> {
 #[tokio::test]
 async fn what_check_config_refuses_is_never_taken_up_and_told_until_it_is_right() -> Result<()> {
     let mut stage = Stage::module().await?;
-    let cases = cases(&mut stage).await?;
+    let cases = cases(&mut stage)?;
     let (sound, words) = stage.check_config()?;
     assert!(sound, "{words}");
     for Case { file, wrong, said } in &cases {

@@ -1,6 +1,6 @@
 //! Which files a listener reads, whoever calls there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Admin, Idp, Server};
 use crate::telemetry::metrics::Reloaded;
@@ -50,8 +50,8 @@ impl Files {
     }
 
     /// The revocation lists' file, where there is one.
-    pub(super) fn crl_file(&self) -> Option<&PathBuf> {
-        self.clients.as_ref()?.crl_file.as_ref()
+    pub(super) fn crl_file(&self) -> Option<&Path> {
+        self.clients.as_ref()?.crl_file.as_deref()
     }
 
     /// The parts there are.

@@ -1,7 +1,7 @@
 //! What a listener's files hold, one part at a time: its own certificate with the key, its clients' authorities, their
 //! revocation lists.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::InconsistentKeys;
@@ -67,7 +67,7 @@ impl Material {
     }
 }
 
-fn lists(file: &PathBuf) -> Result<Arc<Vec<CertificateRevocationListDer<'static>>>, TlsError> {
+fn lists(file: &Path) -> Result<Arc<Vec<CertificateRevocationListDer<'static>>>, TlsError> {
     pem(file, "certificate revocation list")
 }
 
