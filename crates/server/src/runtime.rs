@@ -28,7 +28,7 @@ use crate::leaving::Leaving;
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
 use crate::reconciler::{self, Reconciler};
-use crate::reload::Live;
+use crate::reload::{Live, Notices};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
 use crate::vault::{self, Vault};
@@ -175,13 +175,15 @@ where
     let secrets = config.load_secrets()?;
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(SystemClock::start());
-    let live = Live::load(config, Arc::clone(&metrics))?;
+    let notices = Notices::new(Arc::clone(&metrics));
+    let live = Live::load(config, Arc::clone(&metrics), Arc::clone(&notices))?;
     let tenants = Arc::clone(live.tenants());
     let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, tenants, backing, &metrics, &clock)?;
     change(&mut parts);
     clock.start_with(&*parts.store, &*parts.fleet).await;
     let renewing = reconciler_options(config, &parts);
     let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
+    notices.tell_to(Arc::clone(&parts.journal));
     let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
     if let Err(error) = member.hear().await {
         tracing::debug!(%error, "what the fleet has decided will be heard later");
@@ -238,7 +240,7 @@ where
         )),
         tokio::spawn(management::serve(managers, management::router(management), doors.management, stop.clone())),
         tokio::spawn(renewal(parts.clone(), options, stop.clone())),
-        tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics)))),
+        tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics), Arc::clone(&notices)))),
         tokio::spawn(until(stop.clone(), live.watch())),
         tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
         tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&parts.fleet)))),
@@ -247,7 +249,7 @@ where
     ];
     if let Some(desk) = desk {
         let office = Office::new(parts.clone(), replica);
-        tasks.extend(desk.serve(office, doors.admin, &metrics, &leaving));
+        tasks.extend(desk.serve(office, doors.admin, (&metrics, &notices), &leaving));
     }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
@@ -262,7 +264,7 @@ where
             None,
             leaving.clone(),
         )));
-        tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics))));
+        tasks.push(tokio::spawn(until(stop.clone(), tls.watch(metrics, notices))));
     }
     tracing::info!(%address, %management_address, "the vault is listening");
     let (delay, grace) = (config.server.shutdown_delay, config.server.shutdown_grace);
@@ -282,7 +284,13 @@ impl Desk {
         Ok(Self { listener: listen("admin", section.listen).await?, tls: TlsState::load(section)?, policy })
     }
 
-    fn serve(self, office: Office, door: Door, metrics: &Arc<Metrics>, leaving: &Leaving) -> [JoinHandle<()>; 3] {
+    fn serve(
+        self,
+        office: Office,
+        door: Door,
+        (metrics, notices): (&Arc<Metrics>, &Arc<Notices>),
+        leaving: &Leaving,
+    ) -> [JoinHandle<()>; 3] {
         let (Self { listener, tls, policy }, stop) = (self, leaving.stopping());
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "operators may call");
@@ -301,8 +309,8 @@ impl Desk {
                 None,
                 leaving.clone(),
             )),
-            tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics)))),
-            tokio::spawn(until(stop.clone(), policy.watch())),
+            tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(metrics), Arc::clone(notices)))),
+            tokio::spawn(until(stop.clone(), policy.watch(Arc::clone(notices)))),
         ]
     }
 }

@@ -169,8 +169,13 @@ pub struct TestCa {
 impl TestCa {
     /// A fresh authority; every one has its own key.
     pub fn new() -> Result<Self> {
+        Self::valid(Validity::Now)
+    }
+
+    /// The same that holds at another time.
+    pub fn valid(validity: Validity) -> Result<Self> {
         let mut params = CertificateParams::default();
-        let (from, until) = Validity::Now.bounds();
+        let (from, until) = validity.bounds();
         (params.not_before, params.not_after) = (from.into(), until.into());
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, format!("Test CA {}", uuid::Uuid::new_v4().simple()));

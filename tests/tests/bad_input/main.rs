@@ -20,6 +20,7 @@ mod children;
 mod configuration;
 mod conflicts;
 mod deposits;
+mod empties;
 mod keycloak_away;
 mod paths;
 mod proofs;

@@ -7,6 +7,8 @@
 )]
 
 mod line;
+mod refused;
+mod rights;
 mod secrets;
 mod tenants;
 

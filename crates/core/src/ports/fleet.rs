@@ -135,7 +135,7 @@ pub struct Event {
     /// When.
     pub at: Timestamp,
     /// What: `registered`, `renewed`, `suspended`, `ended`, `paused`, `resumed`, `promoted`, `reseal_started`,
-    /// `reseal_finished`.
+    /// `reseal_finished`, `reload_refused`, `rights_removed`.
     pub kind: String,
     /// Whose tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +143,8 @@ pub struct Event {
     /// Which job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<JobId>,
-    /// The reason or the detail: a code, or for an operator's act words.
+    /// The reason or the detail: a code; of an operator's act words; of a file which one it is and what is refused, or from whom
+    /// what is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Which replica told it.

@@ -38,13 +38,15 @@ pub(super) struct EventBody {
     id: String,
     #[schema(format = "date-time")]
     at: String,
-    /// `registered`, `renewed`, `suspended`, `ended`, `paused`, `resumed`, `promoted`, `reseal_started` or `reseal_finished`.
+    /// `registered`, `renewed`, `suspended`, `ended`, `paused`, `resumed`, `promoted`, `reseal_started`, `reseal_finished`,
+    /// `reload_refused` (a changed file is not taken up) or `rights_removed` (one is, and somebody may do less).
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     job_id: Option<String>,
-    /// The reason or the detail: a code, but for `paused` and `resumed`, which say in words by whom, for how long and why.
+    /// The reason or the detail: a code. But `paused` and `resumed` say in words by whom, for how long and why, and a file's
+    /// says which one it is and what is refused, or from whom what is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// The replica that told it.

@@ -7,9 +7,11 @@ use figment::value::Dict;
 use serde::Deserialize;
 
 use super::admit::{Admits, Refused};
-use crate::callers::{CertificateKey, CertificateNames, Peer, PolicyFile, Roster};
+use crate::callers::{CertificateKey, CertificateNames, Peer, PolicyFile, Roster, Watched};
 use crate::config::{Finding, strict};
 use crate::problem::{Code, Problem};
+use crate::reload::Loss;
+use crate::telemetry::metrics::Reloaded;
 use crate::tls::Holders;
 
 /// What an operator may do. Each role includes those before it.
@@ -82,6 +84,24 @@ impl Roster for Operators {
     }
 }
 
+impl Watched for Operators {
+    const FILE: Reloaded = Reloaded::AdminPolicy;
+
+    fn losses(&self, after: &Self) -> Vec<Loss> {
+        let lost = |(key, operator): (&CertificateKey, &Arc<Operator>)| {
+            let found = after.0.iter().find(|(_, other)| other.name == operator.name);
+            let what = match found {
+                None => "everything".to_owned(),
+                Some((_, other)) if other.role < operator.role => "operate".to_owned(),
+                Some((other, _)) if other != key => format!("the certificate {key}"),
+                Some(_) => return None,
+            };
+            Some(Loss::new(&operator.name, what))
+        };
+        self.0.iter().filter_map(lost).collect()
+    }
+}
+
 impl Operators {
     /// The operator a certificate belongs to. A certificate whose names match several operators belongs to none.
     pub fn operator(&self, names: &CertificateNames) -> Option<&Operator> {
@@ -121,6 +141,8 @@ mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
     use super::*;
+    use crate::reload::Notices;
+    use crate::telemetry::metrics::Metrics;
 
     const POLICY: &str = r#"
 [[operator]]
@@ -243,17 +265,19 @@ role = "view"
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("operators.toml");
         std::fs::write(&file, POLICY).unwrap();
+        let notices = Notices::new(Arc::new(Metrics::new()));
         let live = PolicyFile::<Operators>::load(&file).unwrap();
         let bob = peer(vec![dns("bob.example.org")], None);
         let may_operate = || Admits::admit(&*live, &bob, Role::Operate).is_ok();
         assert!(!may_operate());
 
         std::fs::write(&file, POLICY.replace("role = \"view\"", "role = \"operate\"")).unwrap();
-        live.look().unwrap();
+        live.look(&notices);
         assert!(may_operate());
 
         std::fs::write(&file, "[[operator]]\nname = ").unwrap();
-        assert!(live.look().is_err());
+        live.look(&notices);
+        assert!(notices.refused().contains_key(&Reloaded::AdminPolicy));
         assert!(may_operate(), "the policy before the broken one stays");
     }
 }

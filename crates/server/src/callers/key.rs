@@ -1,5 +1,7 @@
 //! The one name of a certificate that a policy knows its holder by.
 
+use std::fmt;
+
 use url::Url;
 
 use super::CertificateNames;
@@ -40,5 +42,12 @@ impl CertificateKey {
         let keys = names.uri.iter().map(|uri| Self::Uri(uri.clone()));
         let keys = keys.chain(names.dns.iter().map(|dns| Self::Dns(dns.to_ascii_lowercase())));
         keys.chain(names.cn.iter().map(|cn| Self::Cn(cn.clone())))
+    }
+}
+
+impl fmt::Display for CertificateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Uri(name) | Self::Dns(name) | Self::Cn(name)) = self;
+        write!(f, "{}", name.escape_debug())
     }
 }

@@ -19,4 +19,4 @@ pub use names::{CertificateNames, NameError};
 pub use peer::Peer;
 pub use policy::{Module, Policy};
 pub use roster::Roster;
-pub use watch::PolicyFile;
+pub use watch::{PolicyFile, Watched};

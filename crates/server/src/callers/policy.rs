@@ -129,6 +129,11 @@ impl Policy {
         self.0.values().map(|module| &**module)
     }
 
+    /// The modules, each with the name of the certificate it is known by.
+    pub fn entries(&self) -> impl Iterator<Item = (&CertificateKey, &Module)> {
+        self.0.iter().map(|(key, module)| (key, &**module))
+    }
+
     /// The module a certificate belongs to. A certificate whose names match several modules belongs to none.
     pub fn module(&self, names: &CertificateNames) -> Option<&Arc<Module>> {
         let mut found = CertificateKey::all(names).filter_map(|key| self.0.get(&key));

@@ -9,9 +9,20 @@ use parking_lot::RwLock;
 
 use super::Roster;
 use crate::config::ConfigError;
+use crate::reload::{Loss, Notices, Refusals, refusal};
+use crate::telemetry::metrics::Reloaded;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A policy that can be read again by itself.
+pub trait Watched: Roster {
+    /// What its file is called where a change of it is refused.
+    const FILE: Reloaded;
+
+    /// What another policy takes away from those in this one.
+    fn losses(&self, after: &Self) -> Vec<Loss>;
+}
 
 /// A policy and the file it comes from.
 pub struct PolicyFile<P> {
@@ -19,7 +30,7 @@ pub struct PolicyFile<P> {
     policy: RwLock<Arc<P>>,
 }
 
-impl<P: Roster> PolicyFile<P> {
+impl<P: Watched> PolicyFile<P> {
     /// Reads the file.
     pub fn load(file: &Path) -> Result<Arc<Self>, ConfigError> {
         let policy = P::load(file)?;
@@ -29,34 +40,35 @@ impl<P: Roster> PolicyFile<P> {
         Ok(Arc::new(Self { file: file.to_owned(), policy: RwLock::new(Arc::new(policy)) }))
     }
 
-    /// Looks at the file again and again. What is wrong with it is told once, not at every look.
-    pub async fn watch(self: Arc<Self>) {
-        let mut last_error: Option<String> = None;
+    /// Looks at the file again and again.
+    pub async fn watch(self: Arc<Self>, notices: Arc<Notices>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let file = Arc::clone(&self);
+            let (file, notices) = (Arc::clone(&self), Arc::clone(&notices));
             // On a thread where a disk that hangs holds up nobody else.
-            let looked = tokio::task::spawn_blocking(move || file.look()).await;
-            let error = match looked {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("the reader was stopped".to_owned()),
-            };
-            if let Some(error) = error.as_deref().filter(|&error| last_error.as_deref() != Some(error)) {
-                tracing::error!(error, "the policy cannot be read; the old one stays in force");
+            if tokio::task::spawn_blocking(move || file.look(&notices)).await.is_err() {
+                tracing::error!("the look at the policy failed");
             }
-            last_error = error;
         }
     }
 
     /// Reads the file again and puts it in force if it is a policy.
-    pub(crate) fn look(&self) -> Result<(), ConfigError> {
-        let policy = P::load(&self.file)?;
-        if policy != **self.policy.read() {
+    pub(crate) fn look(&self, notices: &Notices) {
+        let policy = match P::load(&self.file) {
+            Ok(policy) => policy,
+            Err(error) => {
+                let refused = refusal(&error.findings, Some(&self.file));
+                return notices.looked(&[P::FILE], &Refusals::from([(P::FILE, refused)]));
+            }
+        };
+        notices.looked(&[P::FILE], &Refusals::new());
+        let before = self.current();
+        if policy != *before {
             tracing::info!(list = P::LIST, entries = policy.len(), "the policy was read again");
+            let losses = before.losses(&policy);
             *self.policy.write() = Arc::new(policy);
+            notices.taken_away(P::FILE, &losses);
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokenvault_core::ids::TenantId;
-use tokenvault_core::ports::Clock;
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
 
@@ -21,7 +20,7 @@ use crate::config::{Config, ConfigError, Credential, Finding};
 use crate::reload;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces;
-use crate::tls::{Files, TlsState};
+use crate::tls::{Files, TlsSettings};
 use crate::wiring::{self, Backing};
 
 /// Check the configuration and every file it names
@@ -217,7 +216,7 @@ impl Report {
             ("server.client_ca_file", Some(&server.client_ca_file)),
             ("server.client_crl_file", server.client_crl_file.as_ref()),
         ];
-        self.listener("server", of_server, server);
+        self.listener("server", of_server, &server.into());
         if let Some(admin) = &config.admin {
             let of_admin = [
                 ("admin.cert_file", Some(&admin.cert_file)),
@@ -225,10 +224,11 @@ impl Report {
                 ("admin.client_ca_file", Some(&admin.client_ca_file)),
                 ("admin.client_crl_file", admin.client_crl_file.as_ref()),
             ];
-            self.listener("admin", of_admin, admin);
+            self.listener("admin", of_admin, &admin.into());
         }
         if let Some(idp) = &config.idp {
-            self.listener("idp", [("idp.cert_file", Some(&idp.cert_file)), ("idp.key_file", Some(&idp.key_file))], idp);
+            let of_idp = [("idp.cert_file", Some(&idp.cert_file)), ("idp.key_file", Some(&idp.key_file))];
+            self.listener("idp", of_idp, &idp.into());
         }
     }
 
@@ -237,24 +237,28 @@ impl Report {
         &mut self,
         section: &str,
         files: impl IntoIterator<Item = (&'static str, Option<&'a PathBuf>)>,
-        listener: impl Into<Files>,
+        listener: &Files,
     ) {
         let files: Vec<_> = files.into_iter().filter_map(|(key, file)| Some((key, file?))).collect();
         let unreadable: Vec<_> = files.iter().filter_map(|(key, file)| unreadable(key, file)).collect();
-        if let (true, Err(error)) = (unreadable.is_empty(), TlsState::load(listener)) {
-            self.findings.push(Finding::new(section, error.to_string()));
+        let mut faulty = BTreeSet::new();
+        match TlsSettings::load(listener) {
+            Ok(settings) => {
+                for fault in settings.faults(listener) {
+                    let key = format!("{section}.{}", listener.file(fault.part).0);
+                    self.findings.push(Finding::new(&key, fault.problem));
+                    faulty.insert(key);
+                }
+            }
+            Err(error) if unreadable.is_empty() => self.findings.push(Finding::new(section, error.to_string())),
+            Err(_) => {}
         }
         self.findings.extend(unreadable);
-        let now = SystemClock::start().now();
         for (key, file) in files {
             let certificates = key.ends_with(".cert_file") || key.ends_with(".client_ca_file");
-            match ends(file).filter(|_| certificates) {
-                Some(end) if end <= now => {
-                    self.findings.push(Finding::new(key, format!("{} expired on {end}", file.display())));
-                }
-                Some(end) => self.facts.push(format!("{key}: {} until {end}", file.display())),
-                // What cannot be read was a finding of the loader's.
-                None => {}
+            // What cannot be read was a finding of the loader's.
+            if let Some(end) = ends(file).filter(|_| certificates && !faulty.contains(key)) {
+                self.facts.push(format!("{key}: {} until {end}", file.display()));
             }
         }
     }
@@ -281,6 +285,12 @@ fn remedy(finding: &Finding) -> String {
     let problem = finding.problem.as_str();
     if problem.contains(" expired on ") {
         "have it renewed".to_owned()
+    } else if problem.contains(" is not valid before ") {
+        "wait until then, or use one that is valid; where that time is past, set this machine's clock".to_owned()
+    } else if problem.contains(" is its issuer's") {
+        "put the certificate of whoever signed the first one behind it".to_owned()
+    } else if problem.contains("extended key usage") {
+        "have one issued for a server (serverAuth)".to_owned()
     } else if finding.place == "the configuration" && problem.contains("cannot be read") {
         "name the file with --config, and let this user read it".to_owned()
     } else if problem.contains("cannot be read") {

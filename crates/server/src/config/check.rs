@@ -115,7 +115,9 @@ impl Check {
     }
 
     pub(super) fn telemetry(&mut self, telemetry: &Telemetry) {
-        let understood = telemetry.log_level.parse::<tracing_subscriber::filter::Targets>().is_ok();
+        // Nothing at all is understood as well, and would log nothing at all.
+        let understood = !telemetry.log_level.trim().is_empty()
+            && telemetry.log_level.parse::<tracing_subscriber::filter::Targets>().is_ok();
         self.holds("log_level", understood, "must be a level (error, warn, info, debug, trace) or target=level pairs");
         let endpoint = telemetry.otlp_endpoint.as_deref().map(Url::parse);
         let plain = |url: &Url| {

@@ -178,7 +178,8 @@ pub(super) fn overlay(common: &Dict, own: &Dict) -> Dict {
     }
     for (key, value) in own {
         match (merged.get_mut(key), value) {
-            (Some(Value::Dict(_, inherited)), Value::Dict(_, own)) => inherited.extend(own.clone()),
+            // An empty table takes away what is inherited, as an empty list does.
+            (Some(Value::Dict(_, inherited)), Value::Dict(_, own)) if !own.is_empty() => inherited.extend(own.clone()),
             _ => {
                 merged.insert(key.clone(), value.clone());
             }
@@ -212,7 +213,8 @@ pub(super) fn read(merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tena
             max_proof_age: keys.max_proof_age,
             connect_timeout: keys.connect_timeout,
             request_timeout: keys.request_timeout,
-            exchange_scope: keys.exchange_scope,
+            // An empty one takes away what is inherited.
+            exchange_scope: keys.exchange_scope.filter(|scope| !scope.is_empty()),
             adopt_clients,
             on_logout: keys.on_logout,
             acquisitions: keys.acquisitions,
@@ -278,6 +280,8 @@ impl Findings<'_> {
         self.check("default_acquisition", allowed, "must be one of `acquisitions`");
         let stray = keys.private_key_jwt_kid.is_some() && keys.private_key_jwt_file.is_none();
         self.check("private_key_jwt_kid", !stray, "is the id of the key in `private_key_jwt_file`, which is missing");
+        let nameless = keys.private_key_jwt_kid.as_ref().is_some_and(String::is_empty);
+        self.check("private_key_jwt_kid", !nameless, "must not be empty");
         let too_long = keys.max_job_life.is_some_and(|max| max < keys.default_job_life);
         self.check("max_job_life", !too_long, "must not be below `default_job_life`");
     }

@@ -191,6 +191,48 @@ adopt_clients = { "{tenant}-legacy" = "secrets/{tenant}-legacy", plain = "plain"
 }
 
 #[test]
+fn an_empty_value_of_a_tenants_own_takes_away_what_is_inherited() {
+    let common = "exchange_scope = 'openid'\nadopt_clients = { ui = 'ui.secret' }\naccepted_clients = [\"ui\"]";
+    let text = MINIMAL.replace("accepted_clients = [\"ui\"]", common);
+    let own = |line: &str| {
+        tenant(&parse(&text.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}"))).unwrap(), "diku")
+    };
+
+    let inherits = own("");
+    assert_eq!((inherits.adopt_clients.len(), inherits.exchange_scope.as_deref()), (1, Some("openid")));
+    assert_eq!(own("adopt_clients = { other = 'other.secret' }").adopt_clients.len(), 2);
+    assert_eq!(own("adopt_clients = {}").adopt_clients.len(), 0);
+    assert_eq!(own("exchange_scope = ''").exchange_scope, None);
+}
+
+#[test]
+fn an_empty_value_where_something_must_stand_is_refused_by_its_name() {
+    let in_diku = |line: &str| refusal(&MINIMAL.replace("[tenants.diku]", &format!("[tenants.diku]\n{line}")));
+    for (key, line) in [
+        ("client_id", "client_id = ''"),
+        ("accepted_clients", "accepted_clients = []"),
+        ("default_acquisition", "acquisitions = []"),
+        ("user_id_claim", "user_id_claim = ''"),
+        ("private_key_jwt_kid", "private_key_jwt_file = 'k'\nprivate_key_jwt_kid = ''"),
+        ("issuer", "issuer = ''"),
+    ] {
+        let shown = in_diku(line);
+        assert!(shown.contains(&format!("tenants.diku.{key}: ")), "{line}: {shown}");
+    }
+    for variable in [
+        "TOKENVAULT_TELEMETRY__LOG_LEVEL",
+        "TOKENVAULT_TELEMETRY__OTLP_ENDPOINT",
+        "TOKENVAULT_REDIS__URL",
+        "TOKENVAULT_SERVER__CLIENT_CA_FILE",
+        "TOKENVAULT_POLICY__FILE",
+        "TOKENVAULT_KEYCLOAK__ACCEPTED_CLIENTS",
+    ] {
+        let refused = parse_with(MINIMAL, &[(variable, "")]).expect_err("it should be refused").to_string();
+        assert!(refused.contains(variable), "{variable}: {refused}");
+    }
+}
+
+#[test]
 fn braces_that_are_left_over_are_told_by_their_key_and_not_repeated() {
     for (key, line) in [
         ("issuer", "issuer = 'https://kc/realms/{tenat}'"),

@@ -17,7 +17,8 @@ use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::parts::Parts;
-use crate::telemetry::metrics::Metrics;
+use crate::reload;
+use crate::telemetry::metrics::{Metrics, Reloaded};
 use crate::telemetry::store::not_done;
 
 pub use exchange::ExchangeRights;
@@ -115,13 +116,19 @@ impl Member {
     async fn keep_up(&self) {
         let mut heard = false;
         let mut silent = false;
+        let mut refused: Option<String> = None;
         loop {
             let keyring = Arc::clone(&self.parts.keyring);
             // Where it panicked, the error would tell what it said.
             if tokio::task::spawn_blocking(move || keyring.refresh()).await.is_err() {
                 tracing::error!("the look at the keyring failed");
             }
-            self.metrics.set_keyring_refused(self.parts.keyring.problem().is_some());
+            let problem = self.parts.keyring.problem();
+            self.metrics.set_keyring_refused(problem.is_some());
+            if let Some(problem) = problem.as_deref().filter(|_| refused.is_none()) {
+                self.parts.journal.record(reload::refused(Reloaded::Keyring, problem));
+            }
+            refused = problem;
             let told = self.announce().await;
             match (&told, silent) {
                 (Err(error), false) => not_done(error, "the other replicas cannot be told of this one"),

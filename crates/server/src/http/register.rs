@@ -73,12 +73,13 @@ pub(super) struct RegisterBody {
     acquisition: Option<AcquisitionBody>,
     /// The job whose pair is to be shared: by its registrar, or by a module that may read it.
     parent_job_id: Option<String>,
-    /// Modules that may read beside the registrar. For a job that is there, without the member they stay as they are.
+    /// Modules that may read beside the registrar. For a job that is there an empty list takes the right from all of them;
+    /// without the member, or with `null`, they stay as they are.
     #[schema(max_items = 64)]
     readers: Option<Vec<String>>,
     /// A child's is its parent's.
     on_logout: Option<OnLogoutBody>,
-    /// The hard end of the job, RFC 3339.
+    /// The hard end of the job, RFC 3339. For a job that is there it stays without the member, or with `null`.
     #[schema(format = "date-time")]
     expires_at: Option<String>,
 }
@@ -151,6 +152,9 @@ impl RegisterBody {
                 ));
             }
             _ => {}
+        }
+        if self.refresh_token.as_ref().is_some_and(|token| token.0.is_empty()) {
+            return Err(invalid("refresh_token is empty."));
         }
         // An empty list takes all readers out of a job that is there; without one they stay.
         let asked = self.readers.is_some();

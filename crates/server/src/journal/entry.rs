@@ -23,6 +23,8 @@ pub enum Act {
     End,
     /// An operator's act; the entry's detail names it.
     Admin,
+    /// A file was read again: it is refused, or it takes rights away; the entry's detail says which file and what.
+    Reload,
 }
 
 impl Act {
@@ -37,6 +39,7 @@ impl Act {
         Self::Suspend,
         Self::End,
         Self::Admin,
+        Self::Reload,
     ];
 
     /// The stable code.
@@ -51,6 +54,7 @@ impl Act {
             Self::Suspend => "suspend",
             Self::End => "end",
             Self::Admin => "admin",
+            Self::Reload => "reload",
         }
     }
 }

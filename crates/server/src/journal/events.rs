@@ -45,6 +45,9 @@ impl Events {
 }
 
 fn event_of(entry: &Entry, at: Timestamp, replica: &ReplicaId) -> Option<Event> {
+    if entry.act == Act::Reload {
+        return reloaded(entry, at, replica);
+    }
     let kind = match entry.act {
         Act::Register if entry.outcome == "ok" => "registered",
         Act::Renew => "renewed",
@@ -65,12 +68,43 @@ fn event_of(entry: &Entry, at: Timestamp, replica: &ReplicaId) -> Option<Event> 
     })
 }
 
+/// A file is not a job's: which one it is stands in the reason.
+fn reloaded(entry: &Entry, at: Timestamp, replica: &ReplicaId) -> Option<Event> {
+    let kind = match entry.outcome {
+        "refused" => "reload_refused",
+        "rights_removed" => "rights_removed",
+        _ => return None,
+    };
+    Some(Event {
+        id: String::new(),
+        at,
+        kind: kind.to_owned(),
+        tenant: None,
+        job: None,
+        reason: entry.detail.clone(),
+        replica: replica.clone(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use tokenvault_core::ids::{JobId, TenantId};
 
     use super::*;
     use crate::journal::Actor;
+
+    #[test]
+    fn a_file_that_is_refused_or_takes_rights_away_is_an_event() {
+        let (teller, mut events) = Teller::new(ReplicaId::parse("r").expect("a name"));
+        for outcome in ["refused", "rights_removed"] {
+            let entry = Entry::new(Act::Reload, Actor::Vault, outcome).detail("policy: mod-x: read");
+            teller.tell(&entry, Timestamp::from_secs(1));
+        }
+        for kind in ["reload_refused", "rights_removed"] {
+            let event = events.0.try_recv().expect("an event");
+            assert_eq!((event.kind.as_str(), event.reason.as_deref()), (kind, Some("policy: mod-x: read")));
+        }
+    }
 
     #[test]
     fn what_becomes_of_a_job_is_an_event_and_who_reads_is_not() {

@@ -7,11 +7,13 @@
 //! takes away what works. What is checked here is checked at the start and by `check-config` as well.
 
 mod judge;
+mod losses;
+mod notices;
 mod set;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,9 @@ use crate::tls::Holders;
 use crate::vault::Caller;
 use crate::wiring;
 use judge::{Case, Strays, Verdict, strays};
+pub use notices::Loss;
+pub use notices::Notices;
+pub(crate) use notices::{Refusal, Refusals, refused};
 use set::{Builder, Built, Difference, Tables, TenantsFile};
 
 /// How often the files are looked at.
@@ -44,6 +49,7 @@ pub struct Live {
     tenants: Arc<Tenants>,
     state: Mutex<State>,
     metrics: Arc<Metrics>,
+    notices: Arc<Notices>,
 }
 
 struct State {
@@ -51,19 +57,10 @@ struct State {
     /// What the tenants in force are made of.
     tables: Arc<Tables>,
     file: TenantsFile,
-    /// What is wrong with the files as they are now.
-    refused: Refusals,
 }
 
-/// What is not taken up, and why.
-type Refusals = BTreeMap<Reloaded, Refusal>;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
-    problem: String,
-    /// Where something is to be changed first.
-    change_first: String,
-}
+/// The files that are judged together.
+const FILES: [Reloaded; 3] = [Reloaded::Policy, Reloaded::Tenants, Reloaded::Secrets];
 
 /// Makes the tenants of a configuration.
 fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(Builder, Built), ConfigError> {
@@ -103,7 +100,7 @@ fn listed<T: Display>(names: &BTreeSet<T>) -> String {
 
 impl Live {
     /// Reads everything for the first time; here an error is final.
-    pub fn load(config: &Config, metrics: Arc<Metrics>) -> Result<Arc<Self>, ConfigError> {
+    pub fn load(config: &Config, metrics: Arc<Metrics>, notices: Arc<Notices>) -> Result<Arc<Self>, ConfigError> {
         let (mut builder, built) = first(config, Some(&metrics))?;
         let policy = Policy::load(&config.policy.file)?;
         let findings = misfits(&policy, config);
@@ -126,8 +123,9 @@ impl Live {
             policy_file: config.policy.file.clone(),
             policy: ArcSwap::from_pointee(policy),
             tenants: Arc::new(tenants),
-            state: Mutex::new(State { builder, tables, file, refused: Refusals::new() }),
+            state: Mutex::new(State { builder, tables, file }),
             metrics,
+            notices,
         }))
     }
 
@@ -163,6 +161,7 @@ impl Live {
         }
         .judge();
         self.note(&verdict, &mut refused);
+        let (old_policy, old_tables) = (self.policy.load_full(), Arc::clone(&state.tables));
         let built = match tables.filter(|_| verdict.takes_tables) {
             Some((tables, built)) => {
                 state.tables = tables;
@@ -173,13 +172,19 @@ impl Live {
         };
         match built {
             Ok(built) => self.serve(&mut state.builder, built, &mut refused),
-            Err(findings) => drop(refused.insert(Reloaded::Secrets, wrong(&findings, None))),
+            Err(findings) => drop(refused.insert(Reloaded::Secrets, refusal(&findings, None))),
         }
         if let Some(policy) = policy.filter(|_| verdict.takes_policy) {
             tracing::info!(modules = policy.len(), "the policy was read again");
             self.policy.store(Arc::new(policy));
         }
-        self.tell(&mut state.refused, refused);
+        self.notices.looked(&FILES, &refused);
+        let policy = self.policy.load_full();
+        let by_policy = losses::of_modules((&old_policy, &old_tables), (&policy, &old_tables));
+        self.notices.taken_away(Reloaded::Policy, &by_policy);
+        let mut by_tenants = losses::of_modules((&policy, &old_tables), (&policy, &state.tables));
+        by_tenants.extend(losses::of_tables(&old_tables, &state.tables));
+        self.notices.taken_away(Reloaded::Tenants, &by_tenants);
     }
 
     /// The tenants as they are configured now, if that is something else than before and right by itself.
@@ -194,7 +199,7 @@ impl Live {
             Ok(tables) => state.builder.build(&tables).map(|built| (tables, built)),
             Err(findings) => Err(findings),
         };
-        made.map_err(|findings| refused.insert(Reloaded::Tenants, wrong(&findings, Some(self.source.place())))).ok()
+        made.map_err(|findings| refused.insert(Reloaded::Tenants, refusal(&findings, Some(self.source.place())))).ok()
     }
 
     /// The same of the policy.
@@ -202,7 +207,7 @@ impl Live {
         match Policy::load(&self.policy_file) {
             Ok(policy) => (policy != **self.policy.load()).then_some(policy),
             Err(error) => {
-                refused.insert(Reloaded::Policy, wrong(&error.findings, Some(&self.policy_file)));
+                refused.insert(Reloaded::Policy, refusal(&error.findings, Some(&self.policy_file)));
                 None
             }
         }
@@ -224,7 +229,7 @@ impl Live {
     /// Serves these tenants from now on.
     fn serve(&self, builder: &mut Builder, built: Built, refused: &mut Refusals) {
         if !built.spoilt.is_empty() {
-            refused.insert(Reloaded::Secrets, wrong(&built.spoilt, None));
+            refused.insert(Reloaded::Secrets, refusal(&built.spoilt, None));
         }
         let Difference { added, removed, changed, reread } = Difference::between(&builder.in_force, &built.made);
         if !reread.is_empty() {
@@ -241,29 +246,10 @@ impl Live {
         }
         builder.in_force = built.made;
     }
-
-    /// Says what is refused, once, and counts it at every look.
-    fn tell(&self, before: &mut Refusals, now: Refusals) {
-        for (what, refusal) in &now {
-            self.metrics.reload_failed(*what);
-            if before.get(what) != Some(refusal) {
-                let Refusal { problem, change_first } = refusal;
-                tracing::error!(
-                    file = what.as_str(),
-                    change_first,
-                    problem,
-                    "a change is refused; what was in force stays"
-                );
-            }
-        }
-        for what in before.keys().filter(|what| !now.contains_key(what)) {
-            tracing::info!(file = what.as_str(), "nothing is refused any more");
-        }
-        *before = now;
-    }
 }
 
-fn wrong(findings: &[Finding], file: Option<&Path>) -> Refusal {
+/// What is wrong with a file, in one.
+pub(crate) fn refusal(findings: &[Finding], file: Option<&Path>) -> Refusal {
     let problem = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let change_first = file.map(|file| file.display().to_string());
     // What is wrong with a file that a tenant names is found at that file.

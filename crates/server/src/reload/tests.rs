@@ -42,7 +42,7 @@ fn policy(tenants: &[&str]) -> String {
 fn load(dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Live>, String> {
     let config =
         Config::load(&dir.join("tokenvault.toml"), &Environment::default()).map_err(|error| error.to_string())?;
-    Live::load(&config, Arc::clone(metrics)).map_err(|error| error.to_string())
+    Live::load(&config, Arc::clone(metrics), Notices::new(Arc::clone(metrics))).map_err(|error| error.to_string())
 }
 
 impl Stage {
@@ -107,15 +107,15 @@ impl Stage {
 
     /// What is refused, each with the name of the file to change first.
     fn refused(&self) -> Vec<(&'static str, String)> {
-        let state = self.live.state.lock();
+        let refused = self.live.notices.refused();
         let name = |refusal: &Refusal| {
             Path::new(&refusal.change_first).file_name().expect("a file").to_string_lossy().into_owned()
         };
-        state.refused.iter().map(|(what, refusal)| (what.as_str(), name(refusal))).collect()
+        refused.iter().map(|(what, refusal)| (what.as_str(), name(refusal))).collect()
     }
 
     fn problem(&self, what: Reloaded) -> String {
-        self.live.state.lock().refused[&what].problem.clone()
+        self.live.notices.refused()[&what].problem.clone()
     }
 
     fn count(&self, series: &str) -> u64 {

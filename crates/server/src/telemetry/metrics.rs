@@ -71,17 +71,58 @@ pub enum Reloaded {
     Tenants,
     /// What the tenants' clients prove themselves with, and whom to trust to be Keycloak.
     Secrets,
+    /// Which operator may do what.
+    AdminPolicy,
+    /// What tokens are sealed with.
+    Keyring,
+    /// The certificate, with its key, of the listener that modules call.
+    ServerCertificate,
+    /// Who signs modules' certificates.
+    ServerClientCa,
+    /// Which of those are revoked.
+    ServerClientCrl,
+    /// The same of the operators' listener.
+    AdminCertificate,
+    /// Who signs operators' certificates.
+    AdminClientCa,
+    /// Which of those are revoked.
+    AdminClientCrl,
+    /// The certificate, with its key, of the listener that Keycloak calls.
+    IdpCertificate,
 }
 
 impl Reloaded {
-    const ALL: [Self; 3] = [Self::Policy, Self::Tenants, Self::Secrets];
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Policy,
+        Self::Tenants,
+        Self::Secrets,
+        Self::AdminPolicy,
+        Self::Keyring,
+        Self::ServerCertificate,
+        Self::ServerClientCa,
+        Self::ServerClientCrl,
+        Self::AdminCertificate,
+        Self::AdminClientCa,
+        Self::AdminClientCrl,
+        Self::IdpCertificate,
+    ];
 
-    /// The word, for metrics and logs.
+    /// The word, for metrics, logs and events.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Policy => "policy",
             Self::Tenants => "tenants",
             Self::Secrets => "secrets",
+            Self::AdminPolicy => "admin_policy",
+            Self::Keyring => "keyring",
+            Self::ServerCertificate => "server_certificate",
+            Self::ServerClientCa => "server_client_ca",
+            Self::ServerClientCrl => "server_client_crl",
+            Self::AdminCertificate => "admin_certificate",
+            Self::AdminClientCa => "admin_client_ca",
+            Self::AdminClientCrl => "admin_client_crl",
+            Self::IdpCertificate => "idp_certificate",
         }
     }
 }
@@ -139,6 +180,7 @@ pub struct Metrics {
     keyring_refused: Gauge,
     tenants: Gauge,
     reload_failures: Count,
+    reload_refused: Family<Labels, Gauge>,
     audit_entries: Count,
     audit_up: Gauge,
     backchannel_logouts: Count,
@@ -188,6 +230,7 @@ impl Metrics {
             keyring_refused: Gauge::default(),
             tenants: Gauge::default(),
             reload_failures: Count::default(),
+            reload_refused: Family::default(),
             audit_entries: Count::default(),
             audit_up: Gauge::default(),
             backchannel_logouts: Count::default(),
@@ -229,6 +272,7 @@ impl Metrics {
         }
         for what in Reloaded::ALL {
             drop(self.reload_failures.get_or_create(&vec![("file", what.as_str())]));
+            drop(self.reload_refused.get_or_create(&vec![("file", what.as_str())]));
         }
         let turned_away = ["handshake_cut", "too_many_connections"];
         for reason in [Code::StoreUnavailable.as_str(), Code::TooManyRequests.as_str()].into_iter().chain(turned_away) {
@@ -336,6 +380,11 @@ impl Metrics {
             "Looks at a file that found a change which is refused; what was in force before stays",
             self.reload_failures.clone(),
         );
+        r.register(
+            "reload_refused",
+            "Whether what a file says now is refused and what was in force before stays",
+            self.reload_refused.clone(),
+        );
         r.register("rejections", "Requests that were refused, by code", self.rejections.clone());
         r.register("audit_entries", "Entries of the audit log, by what became of them", self.audit_entries.clone());
         r.register("audit_up", "Whether the audit log can be written; 1 where none is kept", self.audit_up.clone());
@@ -422,6 +471,7 @@ impl Metrics {
     /// Whether the keyring file is such that an older ring stays in force.
     pub fn set_keyring_refused(&self, refused: bool) {
         self.keyring_refused.set(i64::from(refused));
+        self.reload(Reloaded::Keyring, refused);
     }
 
     /// How many tenants are served.
@@ -429,9 +479,12 @@ impl Metrics {
         self.tenants.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// What a file says now is refused.
-    pub fn reload_failed(&self, what: Reloaded) {
-        self.reload_failures.get_or_create(&vec![("file", what.as_str())]).inc();
+    /// A file was looked at, and what it says now is refused or is not.
+    pub fn reload(&self, what: Reloaded, refused: bool) {
+        self.reload_refused.get_or_create(&vec![("file", what.as_str())]).set(i64::from(refused));
+        if refused {
+            self.reload_failures.get_or_create(&vec![("file", what.as_str())]).inc();
+        }
     }
 
     /// A request was refused with this problem code.

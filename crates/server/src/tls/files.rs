@@ -1,8 +1,20 @@
 //! Which files a listener reads, whoever calls there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Admin, Idp, Server};
+use crate::telemetry::metrics::Reloaded;
+
+/// What is read again, and refused or taken up, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// The listener's own certificate and its key.
+    Certificate,
+    /// Who signs its clients' certificates.
+    Authorities,
+    /// Which of those are revoked.
+    Lists,
+}
 
 /// A listener's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +47,41 @@ impl Files {
         let of_clients =
             self.clients.iter().flat_map(|clients| std::iter::once(&clients.ca_file).chain(&clients.crl_file));
         [&self.cert_file, &self.key_file].into_iter().chain(of_clients)
+    }
+
+    /// The revocation lists' file, where there is one.
+    pub(super) fn crl_file(&self) -> Option<&Path> {
+        self.clients.as_ref()?.crl_file.as_deref()
+    }
+
+    /// The parts there are.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
+        let of_clients = self.clients.as_ref().map(|_| Part::Authorities);
+        let of_lists = self.crl_file().map(|_| Part::Lists);
+        std::iter::once(Part::Certificate).chain(of_clients).chain(of_lists)
+    }
+
+    /// The file of a part, and the key of the configuration that names it.
+    pub(crate) fn file(&self, part: Part) -> (&'static str, PathBuf) {
+        let (key, file) = match (part, &self.clients) {
+            (Part::Authorities, Some(clients)) => ("client_ca_file", &clients.ca_file),
+            (Part::Lists, Some(ClientFiles { crl_file: Some(file), .. })) => ("client_crl_file", file),
+            _ => ("cert_file", &self.cert_file),
+        };
+        (key, file.clone())
+    }
+
+    /// What a part is called where a change of it is refused.
+    pub(super) fn reloaded(&self, part: Part) -> Reloaded {
+        match (self.usage, part) {
+            ("idp", _) => Reloaded::IdpCertificate,
+            ("admin", Part::Certificate) => Reloaded::AdminCertificate,
+            ("admin", Part::Authorities) => Reloaded::AdminClientCa,
+            ("admin", Part::Lists) => Reloaded::AdminClientCrl,
+            (_, Part::Certificate) => Reloaded::ServerCertificate,
+            (_, Part::Authorities) => Reloaded::ServerClientCa,
+            (_, Part::Lists) => Reloaded::ServerClientCrl,
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The listener's files, read again when they change.
 //!
-//! Files that are wrong never replace the settings in force: half a rotation (a new certificate, its key still the old
-//! one) is passed over and taken up when the other half is there.
+//! Files that are wrong never replace what is in force: half a rotation (a new certificate, its key still the old one) is
+//! passed over and taken up when the other half is there, and so is what `check-config` refuses, such as a certificate that
+//! has expired. Each part is judged by itself. A start goes on with such a certificate, and says so: it has nothing better.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::files::Files;
-use super::settings::{TlsError, TlsSettings};
-use crate::telemetry::metrics::Metrics;
+use super::settings::{Successor, TlsError, TlsSettings};
+use crate::reload::{Loss, Notices, Refusal, Refusals};
+use crate::telemetry::metrics::{Metrics, Reloaded};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -60,7 +62,7 @@ pub enum Refreshed {
     Unchanged,
     /// New settings are in force.
     Replaced,
-    /// They cannot be used; the settings before them stay in force.
+    /// Something of them cannot be used; what was in force stays in its place.
     Refused,
 }
 
@@ -99,41 +101,46 @@ impl TlsState {
         self.seen.lock().problem.clone()
     }
 
-    /// Looks at the files; reads them, so not for a worker of the runtime. A problem is logged once, not at every look.
-    pub fn refresh(&self) -> Refreshed {
+    /// Looks at the files; reads them, so not for a worker of the runtime.
+    pub fn refresh(&self, notices: &Notices) -> Refreshed {
         let mut seen = self.seen.lock();
-        // After a failure it is tried each time: perhaps it was the reading and not the files.
+        // After a failure it is tried each time: perhaps it was the reading and not the files, or a certificate has begun.
         if !seen.files.changed() && seen.problem.is_none() {
             return Refreshed::Unchanged;
         }
-        match TlsSettings::load(&self.files) {
-            Ok(settings) => {
-                seen.problem = None;
-                self.current.send_replace(Arc::new(settings));
-                tracing::info!("the listener's certificates were read again");
-                Refreshed::Replaced
-            }
-            Err(error) => {
-                let problem = error.to_string();
-                if seen.problem.as_ref() != Some(&problem) {
-                    tracing::error!(error = problem, "certificates cannot be used; those before them stay in force");
-                }
-                seen.problem = Some(problem);
-                Refreshed::Refused
-            }
+        let Successor { settings, refused, losses } = self.current().successor(&self.files);
+        seen.problem = (!refused.is_empty()).then(|| refused.values().cloned().collect::<Vec<_>>().join("; "));
+        if let Some(settings) = settings {
+            self.current.send_replace(Arc::new(settings));
+            tracing::info!(listener = self.files.usage, "the listener's certificates were read again");
         }
+        let refusals = refused.into_iter().map(|(part, problem)| {
+            let change_first = self.files.file(part).1.display().to_string();
+            (self.files.reloaded(part), Refusal { problem, change_first })
+        });
+        let refusals: Refusals = refusals.collect();
+        let files: Vec<Reloaded> = self.files.parts().map(|part| self.files.reloaded(part)).collect();
+        notices.looked(&files, &refusals);
+        for file in files {
+            let of_file = losses.iter().filter(|(part, _)| self.files.reloaded(*part) == file);
+            notices.taken_away(file, &of_file.map(|(_, loss)| loss.clone()).collect::<Vec<Loss>>());
+        }
+        if refusals.is_empty() { Refreshed::Replaced } else { Refreshed::Refused }
     }
 
     /// Looks at the files each second, and keeps the metrics of what expires. Does not end by itself.
-    pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
+    pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>, notices: Arc<Notices>) {
+        for fault in self.current().faults(&self.files) {
+            tracing::error!(problem = fault.problem, "the vault has started with it, for it has nothing better");
+        }
         loop {
             for (usage, at) in self.current().expiries() {
                 metrics.certificate(usage, *at);
             }
             tokio::time::sleep(LOOK_EVERY).await;
-            let state = Arc::clone(&self);
+            let (state, notices) = (Arc::clone(&self), Arc::clone(&notices));
             // The error of a task that panicked repeats the panic's words.
-            if tokio::task::spawn_blocking(move || state.refresh()).await.is_err() {
+            if tokio::task::spawn_blocking(move || state.refresh(&notices)).await.is_err() {
                 tracing::error!("the look at the listener's certificates failed");
             }
         }

@@ -3,6 +3,7 @@
 //! Where clients have authorities, their certificates are required, not just asked for. Nothing is resumed: rustls would resume a session without looking at the
 //! client's certificate again, and a revoked module would stay.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,16 +11,19 @@ use std::time::Duration;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{InconsistentKeys, ServerConfig, SupportedProtocolVersion};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
-use zeroize::Zeroizing;
 
-use super::files::{ClientFiles, Files};
+use super::faults::Fault;
+use super::files::{ClientFiles, Files, Part};
+use super::losses;
+use super::material::Material;
 use super::verifier::{ClientTrust, Unusable};
+use crate::reload::Loss;
 
 /// Why the listener's files cannot be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +47,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    fn content(file: &Path, problem: impl Into<String>) -> Self {
+    pub(super) fn content(file: &Path, problem: impl Into<String>) -> Self {
         Self::Content { file: file.to_owned(), problem: problem.into() }
     }
 }
@@ -55,37 +59,86 @@ pub struct TlsSettings {
     clients: Option<Arc<ClientTrust>>,
     own_until: Option<Timestamp>,
     expiries: Vec<(&'static str, Timestamp)>,
+    material: Material,
+}
+
+/// What the files make of the settings in force.
+pub(super) struct Successor {
+    /// Nothing where they make no others.
+    pub(super) settings: Option<TlsSettings>,
+    /// What is not taken up, and stays as it was.
+    pub(super) refused: BTreeMap<Part, String>,
+    pub(super) losses: Vec<(Part, Loss)>,
 }
 
 impl TlsSettings {
     /// Reads the files. Certificates that have expired are no error here: TLS refuses them, and a metric tells.
     pub fn load(files: &Files) -> Result<Self, TlsError> {
-        let chain: Vec<CertificateDer<'static>> = pem(&files.cert_file, "certificate")?;
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let own_until = chain.first().and_then(not_after);
+        Self::of(files, Material::read(files, &provider)?, provider)
+    }
+
+    fn of(files: &Files, material: Material, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let own_until = material.identity.cert.first().and_then(not_after);
         let mut expiries = vec![(files.usage, own_until)];
-        let clients = match &files.clients {
-            Some(clients) => {
-                let authorities: Vec<CertificateDer<'static>> = pem(&clients.ca_file, "certificate")?;
-                let crls: Option<Vec<CertificateRevocationListDer<'static>>> =
-                    clients.crl_file.as_deref().map(|file| pem(file, "certificate revocation list")).transpose()?;
+        let clients = match (&files.clients, &material.authorities) {
+            (Some(clients), Some(authorities)) => {
                 let (ca, crl) = match files.usage {
                     "admin" => ("admin_client_ca", "admin_client_crl"),
                     _ => ("client_ca", "client_crl"),
                 };
+                let lists = material.lists.as_deref();
                 expiries.push((ca, authorities.iter().filter_map(not_after).min()));
-                expiries.push((crl, crls.iter().flatten().filter_map(next_update).min()));
-                Some(Arc::new(client_trust(clients, authorities, crls, &provider)?))
+                expiries.push((crl, lists.into_iter().flatten().filter_map(next_update).min()));
+                Some(Arc::new(client_trust(clients, authorities.to_vec(), lists.cloned(), &provider)?))
             }
-            None => None,
+            _ => None,
         };
         let verifier = match &clients {
             Some(trust) => Arc::clone(trust) as Arc<dyn ClientCertVerifier>,
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let config = server_config(files, chain, verifier, provider)?;
+        let config = server_config(files, &material, verifier, provider);
         let expiries = expiries.into_iter().filter_map(|(usage, at)| Some((usage, at?))).collect();
-        Ok(Self { server: Arc::new(config), clients, own_until, expiries })
+        Ok(Self { server: Arc::new(config), clients, own_until, expiries, material })
+    }
+
+    /// What is wrong with the files by now, though they can be read: what `check-config` refuses, and no reload takes up.
+    pub(crate) fn faults(&self, files: &Files) -> Vec<Fault> {
+        self.now().map(|now| self.material.faults(files, now.as_secs())).unwrap_or_default()
+    }
+
+    /// Reads the files again. Each part is taken up as far as it is right and fits the others, and brings no fault that is
+    /// not in force already: half a renewal of the certificate must not hold up a revocation.
+    pub(super) fn successor(&self, files: &Files) -> Successor {
+        let mut made = Successor { settings: None, refused: BTreeMap::new(), losses: Vec::new() };
+        let mut material = self.material.clone();
+        // Authorities may fit no others than the lists that came with them.
+        for part in [Part::Certificate, Part::Authorities, Part::Lists, Part::Authorities] {
+            match self.with(&material, part, files) {
+                Ok(next) => {
+                    made.refused.remove(&part);
+                    material = next.material.clone();
+                    made.settings = Some(next);
+                }
+                Err(problem) => drop(made.refused.insert(part, problem)),
+            }
+        }
+        if material.same(&self.material) && !made.refused.is_empty() {
+            made.settings = None;
+        }
+        made.losses = losses::between(&self.material, &material);
+        made
+    }
+
+    fn with(&self, material: &Material, part: Part, files: &Files) -> Result<Self, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let material = material.with(part, files, &provider).map_err(|error| error.to_string())?;
+        let next = Self::of(files, material, provider).map_err(|error| error.to_string())?;
+        let known = self.faults(files);
+        let is_new = |fault: &Fault| fault.part == part && !known.iter().any(|known| known.der == fault.der);
+        let brought: Vec<_> = next.faults(files).into_iter().filter(is_new).map(|fault| fault.problem).collect();
+        if brought.is_empty() { Ok(next) } else { Err(brought.join("; ")) }
     }
 
     /// For rustls.
@@ -164,54 +217,18 @@ fn client_trust(
 
 fn server_config(
     files: &Files,
-    chain: Vec<CertificateDer<'static>>,
+    material: &Material,
     verifier: Arc<dyn ClientCertVerifier>,
     provider: Arc<CryptoProvider>,
-) -> Result<ServerConfig, TlsError> {
-    let key = private_key(&files.key_file)?;
+) -> ServerConfig {
     let versions: &[&SupportedProtocolVersion] = if files.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("the provider has cipher suites and key exchanges for both versions")
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|error| unusable_pair(files, &error))?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&material.identity))));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn unusable_pair(files: &Files, error: &rustls::Error) -> TlsError {
-    match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::content(
-            &files.key_file,
-            format!("is not the key of the first certificate in {}", files.cert_file.display()),
-        ),
-        rustls::Error::InvalidCertificate(_) => {
-            TlsError::content(&files.cert_file, "its first certificate cannot be read")
-        }
-        _ => TlsError::content(&files.key_file, "its private key cannot be used: it must be RSA, ECDSA or Ed25519"),
-    }
-}
-
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let mut keys = pem(file, "private key")?;
-    match (keys.pop(), keys.is_empty()) {
-        (Some(key), true) => Ok(key),
-        _ => Err(TlsError::content(file, "contains more than one private key")),
-    }
-}
-
-/// All sections of one kind, at least one.
-fn pem<T: PemObject>(file: &Path, kind: &str) -> Result<Vec<T>, TlsError> {
-    let read = std::fs::read(file).map_err(|problem| TlsError::Read { file: file.to_owned(), problem });
-    let text = Zeroizing::new(read?);
-    // The parser's errors quote lines, which may be those of a private key.
-    let sections = T::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    let sections = sections.map_err(|_| TlsError::content(file, "is not valid PEM"))?;
-    if sections.is_empty() {
-        return Err(TlsError::content(file, format!("contains no {kind} in PEM")));
-    }
-    Ok(sections)
+    config
 }

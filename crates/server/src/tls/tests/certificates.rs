@@ -76,8 +76,12 @@ impl Authority {
     }
 
     pub(super) fn server(&self) -> Identity {
+        self.server_for(valid())
+    }
+
+    pub(super) fn server_for(&self, validity: Validity) -> Identity {
         let name = SanType::DnsName("localhost".try_into().unwrap());
-        self.issue(1, name, ExtendedKeyUsagePurpose::ServerAuth, valid())
+        self.issue(1, name, ExtendedKeyUsagePurpose::ServerAuth, validity)
     }
 
     pub(super) fn module(&self, serial: u64, validity: Validity) -> Identity {

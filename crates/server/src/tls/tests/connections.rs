@@ -287,7 +287,7 @@ async fn a_new_revocation_list_closes_the_revoked_connection_and_keeps_the_other
     assert!(get2(&mut leaving, "/whoami").await.is_ok());
 
     files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
-    assert_eq!(stage.state.refresh(), Refreshed::Replaced);
+    assert_eq!(stage.state.refresh(&stage.notices), Refreshed::Replaced);
 
     stage.until_open(1).await;
     assert!(get2(&mut leaving, "/whoami").await.is_err());
@@ -307,7 +307,7 @@ async fn a_request_in_hand_is_finished_although_its_certificate_was_revoked() {
     stage.slow.entered.acquire().await.unwrap().forget();
 
     files.write("crl.pem", &files.authority.crl(&[&module], valid()));
-    stage.state.refresh();
+    stage.state.refresh(&stage.notices);
 
     // Once the client has been told, no other request is taken; the first one is still worked on.
     soon("the farewell", async { while get2(&mut later, "/whoami").await.is_ok() {} }).await;
@@ -337,7 +337,7 @@ async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
     stage.slow.entered.acquire_many(4).await.unwrap().forget();
 
     files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
-    stage.state.refresh();
+    stage.state.refresh(&stage.notices);
 
     stage.until_open(2).await;
     for answer in leaving {
@@ -373,7 +373,7 @@ async fn connections_end_with_the_revocation_list_that_let_them_in() {
 
     assert_eq!(stage.state.current().deserted(), Some("the revocation list has expired"));
     files.write("crl.pem", &files.authority.crl(&[], valid()));
-    stage.state.refresh();
+    stage.state.refresh(&stage.notices);
     assert_eq!(stage.state.current().deserted(), None);
     assert!(get1(&mut stage.http1(&client).await, "/whoami").await.is_ok());
 }
@@ -401,7 +401,7 @@ async fn changed_files_are_taken_up_while_an_open_connection_goes_on() {
     let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
     let mut open = stage.http1(&client(&files, Some(&good))).await;
     assert!(get1(&mut open, "/whoami").await.is_ok());
-    let watch = tokio::spawn(Arc::clone(&stage.state).watch(Arc::clone(&stage.metrics)));
+    let watch = tokio::spawn(Arc::clone(&stage.state).watch(Arc::clone(&stage.metrics), Arc::clone(&stage.notices)));
     let before = stage.state.current();
 
     files.write("crl.pem", &files.authority.crl(&[&bad], valid()));

@@ -2,9 +2,13 @@
 
 use tokenvault_core::time::Timestamp;
 
-use super::certificates::{Files, Identity, ends_in, valid};
+use super::certificates::{Files, Identity, ends_in, expired, valid};
 use crate::config::Server;
 use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
+
+fn notices() -> std::sync::Arc<crate::reload::Notices> {
+    crate::reload::Notices::new(std::sync::Arc::default())
+}
 
 fn problem(config: &Server) -> String {
     match TlsSettings::load(&config.into()) {
@@ -64,14 +68,74 @@ fn half_a_rotation_is_passed_over_and_the_whole_taken_up() {
     let Identity { cert, key, .. } = files.authority.server();
 
     files.write("server.pem", &cert);
-    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
     assert!(state.problem().unwrap().contains("server.key"));
     assert!(std::sync::Arc::ptr_eq(&before, &state.current()));
 
     files.write("server.key", &key);
-    assert_eq!(state.refresh(), Refreshed::Replaced);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
     assert_eq!(state.problem(), None);
-    assert_eq!(state.refresh(), Refreshed::Unchanged);
+    assert_eq!(state.refresh(&notices()), Refreshed::Unchanged);
+}
+
+fn write_server(files: &Files, Identity { cert, key, .. }: &Identity) {
+    files.write("server.pem", cert);
+    files.write("server.key", key);
+}
+
+#[test]
+fn each_part_is_taken_up_by_itself() {
+    let files = Files::new();
+    let list = |revoked: &[&Identity]| files.authority.crl(revoked, valid());
+    let state = TlsState::load(&files.config_with_crl(&list(&[]))).unwrap();
+    let gone = files.authority.module(7, valid());
+    assert!(state.current().admits(&[gone.leaf()]).is_ok());
+
+    write_server(&files, &files.authority.server_for(expired()));
+    files.write("crl.pem", &list(&[&gone]));
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert!(state.problem().unwrap().contains("server.pem expired on"), "{:?}", state.problem());
+    assert!(state.current().admits(&[gone.leaf()]).is_err(), "half a renewal holds up no revocation");
+    assert!(state.current().faults(&(&files.config()).into()).is_empty());
+
+    // Nothing new is nothing to take up.
+    let before = state.current();
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert!(std::sync::Arc::ptr_eq(&before, &state.current()));
+
+    files.write("crl.pem", &files.authority.crl(&[], expired()));
+    write_server(&files, &files.authority.server());
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert!(state.problem().unwrap().contains("crl.pem expired on"), "{:?}", state.problem());
+    assert!(state.current().admits(&[gone.leaf()]).is_err());
+    files.write("crl.pem", &list(&[]));
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
+    assert!(state.current().admits(&[gone.leaf()]).is_ok());
+}
+
+#[test]
+fn what_is_wrong_already_holds_up_nothing_and_is_no_excuse() {
+    let files = Files::new();
+    write_server(&files, &files.authority.server_for(expired()));
+    // A start has nothing better.
+    let state = TlsState::load(&files.config_with_crl(&files.authority.crl(&[], valid()))).unwrap();
+    assert_eq!(state.current().faults(&(&files.config()).into()).len(), 1);
+
+    files.write("crl.pem", &files.authority.crl(&[], ends_in(600)));
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
+    write_server(&files, &files.authority.server_for(expired()));
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused, "another one is not better");
+    write_server(&files, &files.authority.server());
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
+}
+
+#[test]
+fn an_old_list_beside_one_in_force_is_no_fault() {
+    let files = Files::new();
+    let state = TlsState::load(&files.config_with_crl(&files.authority.crl(&[], valid()))).unwrap();
+    let both = format!("{}{}", files.authority.crl(&[], expired()), files.authority.crl(&[], ends_in(600)));
+    files.write("crl.pem", &both);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
 }
 
 #[test]
@@ -79,10 +143,10 @@ fn a_file_that_is_away_for_a_while_changes_nothing() {
     let files = Files::new();
     let state = TlsState::load(&files.config()).unwrap();
     std::fs::rename(files.path("ca.pem"), files.path("away")).unwrap();
-    assert_eq!(state.refresh(), Refreshed::Refused);
-    assert_eq!(state.refresh(), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
     std::fs::rename(files.path("away"), files.path("ca.pem")).unwrap();
-    assert_eq!(state.refresh(), Refreshed::Replaced);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
 }
 
 #[test]

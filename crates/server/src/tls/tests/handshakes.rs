@@ -165,7 +165,7 @@ async fn a_listener_for_anybody_takes_up_a_new_certificate_and_keeps_its_connect
     files.write("server.pem", &server.cert);
     files.write("server.key", &server.key);
 
-    assert_eq!(stage.state.refresh(), Refreshed::Replaced);
+    assert_eq!(stage.state.refresh(&stage.notices), Refreshed::Replaced);
 
     let after = stage.connect(&client(&files, None)).await.unwrap();
     assert_eq!(after.get_ref().1.peer_certificates().unwrap()[0], server.leaf());

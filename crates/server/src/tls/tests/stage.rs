@@ -26,6 +26,7 @@ use super::certificates::{Files, Identity};
 use crate::callers::Peer;
 use crate::config::Server;
 use crate::leaving::Leaving;
+use crate::reload::Notices;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Limits, TlsState, serve};
 
@@ -55,6 +56,7 @@ pub(super) struct Stage {
     pub(super) address: SocketAddr,
     pub(super) state: Arc<TlsState>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) notices: Arc<Notices>,
     pub(super) slow: Arc<Slow>,
     pub(super) leaving: Leaving,
     pub(super) served: JoinHandle<()>,
@@ -81,7 +83,8 @@ impl Stage {
             Some(Arc::clone(&metrics)),
             leaving.clone(),
         );
-        Self { address, state, metrics, slow, leaving, served: tokio::spawn(serving) }
+        let notices = Notices::new(Arc::clone(&metrics));
+        Self { address, state, metrics, notices, slow, leaving, served: tokio::spawn(serving) }
     }
 
     /// Opens a connection: TCP and the client's side of the handshake.
