@@ -105,7 +105,7 @@ async fn next(listener: &TcpListener, slots: &Semaphore) -> (TcpStream, SocketAd
             Err(error) if of_one_connection(error.kind()) => {}
             Err(error) => {
                 // Said at once, and then once a minute.
-                if failures % PAUSES_A_MINUTE == 0 {
+                if failures.is_multiple_of(PAUSES_A_MINUTE) {
                     tracing::error!(%error, "no connection can be accepted for now");
                 }
                 failures = failures.wrapping_add(1);
