@@ -11,7 +11,7 @@ mod store;
 use crate::time::Timestamp;
 
 pub use fleet::{
-    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
+    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
     event_place,
 };
 pub use idp::{

@@ -135,9 +135,21 @@ impl Parts {
             Err(error) => Err(error),
         }
         .inspect_err(|error| {
-            self.observer.seal_failure(*error);
+            self.seal_failed(*error);
             tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "nobody of the vault wrote what this record says of itself");
         })
+    }
+
+    /// Tells that something sealed did not open. A key in doubt is told of by itself, and says nothing against what is sealed.
+    pub fn seal_failed(&self, error: SealError) {
+        if error != SealError::KeyInDoubt {
+            self.observer.seal_failure(error);
+        }
+    }
+
+    /// Whether this replica may begin a renewal now.
+    pub fn may_renew(&self) -> bool {
+        self.clock.is_sure() && !self.standing.is_paused(self.clock.now()) && self.keyring.may_seal()
     }
 
     /// The record with its terms vouched for.

@@ -136,6 +136,7 @@ pub struct Metrics {
     paused: Gauge,
     store_refuses_writes: Gauge,
     keyring_refused: Gauge,
+    wrong_keys: Family<Vec<(&'static str, String)>, Gauge>,
     tenants: Gauge,
     reload_failures: Count,
     audit_entries: Count,
@@ -185,6 +186,7 @@ impl Metrics {
             paused: Gauge::default(),
             store_refuses_writes: Gauge::default(),
             keyring_refused: Gauge::default(),
+            wrong_keys: Family::default(),
             tenants: Gauge::default(),
             reload_failures: Count::default(),
             audit_entries: Count::default(),
@@ -329,6 +331,11 @@ impl Metrics {
             "Whether the keyring file cannot be used and an older ring stays in force",
             self.keyring_refused.clone(),
         );
+        r.register(
+            "keyring_wrong_key",
+            "Keys of the keyring that are not the ones of their ids: 1 for each",
+            self.wrong_keys.clone(),
+        );
         r.register("tenants", "Tenants that are served", self.tenants.clone());
         r.register(
             "reload_failures",
@@ -421,6 +428,14 @@ impl Metrics {
     /// Whether the keyring file is such that an older ring stays in force.
     pub fn set_keyring_refused(&self, refused: bool) {
         self.keyring_refused.set(i64::from(refused));
+    }
+
+    /// Which keys of the ring are not the ones of their ids.
+    pub fn set_wrong_keys(&self, ids: impl Iterator<Item = String>) {
+        self.wrong_keys.clear();
+        for id in ids {
+            self.wrong_keys.get_or_create(&vec![("key", id)]).set(1);
+        }
     }
 
     /// How many tenants are served.

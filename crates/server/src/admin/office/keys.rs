@@ -146,6 +146,7 @@ mod tests {
             seen_at: Timestamp::default(),
             primary: primary.to_owned(),
             keys: keys.iter().map(|id| ((*id).to_owned(), "check".to_owned())).collect(),
+            wrong: BTreeSet::new(),
             renewing: 0,
             clock_ahead_ms: 0,
         }
