@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{
-    Census, Event, Filter, Fleet, JOINING, KeyProof, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError, event_place,
+    Census, Event, Filter, Fleet, JOINING, KeyProof, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError,
+    event_place,
 };
 use tokenvault_core::time::Timestamp;
 

@@ -25,7 +25,7 @@ use crate::config::load_keyring;
 use crate::management::ReadyPart;
 use crate::tls::{FileWatch, Refreshed};
 
-pub use evidence::{Evidence, Finding};
+pub use evidence::{Evidence, Finding, Known, examine};
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,9 @@ impl Standing {
         if vouched == own {
             return Self::Trusted;
         }
-        Self::Wrong(format!("the store knows another one by this id, with the check value {vouched}; this one's is {own}"))
+        Self::Wrong(format!(
+            "the store knows another one by this id, with the check value {vouched}; this one's is {own}"
+        ))
     }
 
     /// What the evidence comes to, where it speaks against a key.

@@ -26,7 +26,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// Access tokens live longer than the test: whatever is read was stored before the night began.
     pub(crate) async fn set(replicas: usize) -> Result<Self> {
-        let (redis, realm) = (Redis::options().append_only().start().await?, LabRealm::builder().at_ttl(900).create().await?);
+        let (redis, realm) =
+            (Redis::options().append_only().start().await?, LabRealm::builder().at_ttl(900).create().await?);
         let vault = Vault::builder()?.redis(&redis).tenant(&realm)?.module(Module::new(MODULE)).admin()?;
         Ok(Self { vault: vault.replicas(replicas).start().await?, redis, realm })
     }
@@ -106,7 +107,8 @@ impl Stage {
     /// What `doctor` says of a key: the verdict and the finding.
     pub(crate) fn doctor(&mut self, id: &str) -> Result<(String, String)> {
         let file = self.vault.replica().config_file().display().to_string();
-        let report: Value = serde_json::from_slice(&tokenvault(&["doctor", "--config", &file, "--output", "json"])?.stdout)?;
+        let report: Value =
+            serde_json::from_slice(&tokenvault(&["doctor", "--config", &file, "--output", "json"])?.stdout)?;
         let lines = report["checks"].as_array().cloned().unwrap_or_default();
         let line = lines.into_iter().find(|line| line["check"] == "keyring" && line["subject"] == id);
         let line = line.ok_or_else(|| Failure::new(format!("no line on {id} in {report}")))?;
@@ -125,8 +127,10 @@ impl Stage {
     }
 
     pub(crate) async fn until_vouched(&self, id: &str) -> Result<()> {
-        wait_until("the key to be vouched for", SOON, async || self.vouched(id).await.is_ok_and(|check| check.is_some()))
-            .await
+        wait_until("the key to be vouched for", SOON, async || {
+            self.vouched(id).await.is_ok_and(|check| check.is_some())
+        })
+        .await
     }
 }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::ids::ReplicaId;
 use crate::ports::{
-    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
-    StoreError, event_place,
+    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus,
+    Resealing, StoreError, event_place,
 };
 use crate::time::Timestamp;
 

@@ -1,14 +1,14 @@
 //! The keyring, held against what the store knows of its keys: a key of the right name may be a wrong one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use tokenvault_core::ports::{Fleet, KeyProof, StoreError};
+use tokenvault_core::ports::{KeyProof, StoreError};
 use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 
 use super::{Examination, Report};
 use crate::config::load_keyring;
-use crate::keyring::{Evidence, Finding, Standing};
+use crate::keyring::{self, Known};
 use crate::wiring;
 
 const CHECK: &str = "keyring";
@@ -23,41 +23,24 @@ pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report
         return unknown(report, "its keys could not be held against what Redis knows of them");
     }
     match known(examination, &ring).await {
-        Ok((vouched, evidence)) => judge(&ring, &vouched, &evidence, report),
+        Ok(known) => known.iter().for_each(|(id, known)| judge(&ring, id, known, report)),
         Err(error) => unknown(report, &format!("Redis does not tell what it knows of its keys: {error}")),
     }
 }
 
-type Known = (BTreeMap<String, String>, Evidence);
-
-async fn known(examination: &Examination<'_>, ring: &Keyring) -> Result<Known, StoreError> {
+async fn known(examination: &Examination<'_>, ring: &Keyring) -> Result<BTreeMap<String, Known>, StoreError> {
     let redis = &examination.config.redis;
     let password = redis.read_password().map_err(|_| StoreError::Unavailable("authentication"))?;
-    let store = RedisStore::connect(&wiring::redis(redis, password))?;
-    let vouched = store.key_checks().await?;
-    let open: BTreeSet<String> = ring.ids().filter(|id| !vouched.contains_key(*id)).map(str::to_owned).collect();
-    let evidence = if open.is_empty() { Evidence::default() } else { Evidence::gather(&store, ring, &open).await? };
-    Ok((vouched, evidence))
+    keyring::examine(&RedisStore::connect(&wiring::redis(redis, password))?, ring).await
 }
 
-fn judge(ring: &Keyring, vouched: &BTreeMap<String, String>, evidence: &Evidence, report: &mut Report) {
-    let at_home = ring.ids().any(|id| vouched.get(id) == ring.check(id).as_ref());
-    for (id, own) in ring.ids().filter_map(|id| Some((id, ring.check(id)?))) {
-        let Some(vouched) = vouched.get(id) else {
-            unvouched(id, evidence.finding(id, at_home), report);
-            continue;
-        };
-        match Standing::against(vouched, &own) {
-            Standing::Wrong(why) => report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
-            _ => report.fine(CHECK, id, format!("the key that the store knows by this id, with the check value {own}")),
-        }
-    }
-}
-
-fn unvouched(id: &str, finding: Finding, report: &mut Report) {
-    match (finding, Standing::refuted(finding)) {
-        (_, Some(Standing::Wrong(why))) => report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
-        (Finding::Proved(KeyProof::Opened), _) => report.fine(CHECK, id, "opens what is stored under this id"),
-        _ => report.fine(CHECK, id, "new: nothing is stored under this id yet"),
-    }
+fn judge(ring: &Keyring, id: &str, known: &Known, report: &mut Report) {
+    let check = ring.check(id).unwrap_or_default();
+    let finding = match known {
+        Known::Wrong(why) => return report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
+        Known::Vouched => "the store knows it by this id",
+        Known::Proved(KeyProof::Opened) => "it opens what is stored under this id",
+        Known::Proved(KeyProof::Unused) => "new: nothing is stored under this id yet",
+    };
+    report.fine(CHECK, id, format!("{finding}; its check value is {check}"));
 }

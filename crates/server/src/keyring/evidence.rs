@@ -11,6 +11,8 @@ use tokenvault_core::ports::{Filter, Fleet, KeyProof, StoreError};
 use tokenvault_core::record::{Record, State};
 use tokenvault_core::seal::Keyring;
 
+use super::Standing;
+
 /// Records looked at between two questions to the store.
 const PAGE: usize = 200;
 /// So many values that do not open, and none that does, are enough: whoever can write to Redis can add some, and one that opens
@@ -26,6 +28,36 @@ pub enum Finding {
     OpensNothing,
     /// Nothing is stored under its id, and what is stored was sealed with keys of another ring.
     Elsewhere,
+}
+
+/// What is known of a key in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// The store knows it by its id.
+    Vouched,
+    /// Nobody has vouched for it yet, and may.
+    Proved(KeyProof),
+    /// It is another one; says how that is known.
+    Wrong(String),
+}
+
+/// Holds each key of a ring against its check value, and where there is none, against what is stored. Vouches for nothing.
+pub async fn examine(fleet: &dyn Fleet, ring: &Keyring) -> Result<BTreeMap<String, Known>, StoreError> {
+    let vouched = fleet.key_checks().await?;
+    let open: BTreeSet<String> = ring.ids().filter(|id| !vouched.contains_key(*id)).map(str::to_owned).collect();
+    let evidence = if open.is_empty() { Evidence::default() } else { Evidence::gather(fleet, ring, &open).await? };
+    let at_home = ring.ids().any(|id| vouched.get(id).is_some_and(|check| ring.check(id).as_ref() == Some(check)));
+    let known = |id: &str| {
+        let own = ring.check(id)?;
+        let standing = match (vouched.get(id), evidence.finding(id, at_home)) {
+            (Some(vouched), _) => Standing::against(vouched, &own),
+            (None, Finding::Proved(proof)) => return Some((id.to_owned(), Known::Proved(proof))),
+            (None, against) => Standing::refuted(against)?,
+        };
+        let known = if let Standing::Wrong(why) = standing { Known::Wrong(why) } else { Known::Vouched };
+        Some((id.to_owned(), known))
+    };
+    Ok(ring.ids().filter_map(known).collect())
 }
 
 /// What the records that were looked at say about a ring's keys.

@@ -233,7 +233,9 @@ impl Vault {
 /// job: another replica may have that key, and this one again once it is put back.
 fn seal_problem(error: SealError, altered: &str) -> Problem {
     match error {
-        SealError::KeyInDoubt | SealError::UnknownKey => no_key("This replica lacks the key that the job is sealed with."),
+        SealError::KeyInDoubt | SealError::UnknownKey => {
+            no_key("This replica lacks the key that the job is sealed with.")
+        }
         SealError::Forged | SealError::Malformed => Problem::new(Code::Internal, altered),
     }
 }
