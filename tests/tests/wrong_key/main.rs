@@ -6,11 +6,16 @@ mod stage;
 use std::fs;
 
 use redis::AsyncCommands as _;
+use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::vault::tokenvault;
 
 use crate::stage::{CHECKS, Stage, keygen, keyring_part, write};
+
+fn length(list: &Value) -> usize {
+    list.as_array().map_or(0, Vec::len)
+}
 
 /// The id of a keyring's primary key.
 fn primary(keyring: &str) -> Result<String> {
@@ -65,7 +70,7 @@ async fn a_wrong_file_at_a_restart_is_named_and_the_right_one_put_back_is_all_it
     stage.register("new", 0).await?.expect_status(201)?;
     let replica = stage.vault.replica();
     wait_until("the metric to clear", SOON, async || {
-        replica.metric("tokenvault_keyring_wrong_key", "").await.is_ok_and(|wrong| wrong < 1.0)
+        replica.metric("tokenvault_keyring_wrong_key", "key=\"k1\"").await.is_ok_and(|wrong| wrong < 1.0)
     })
     .await?;
     assert_eq!(stage.doctor("k1")?.0, "fine");
@@ -115,6 +120,13 @@ async fn of_two_fresh_replicas_with_two_keys_of_one_name_one_alone_seals() -> Re
 
     stage.register("job", first).await?.expect_status(201)?;
     assert_eq!(stage.register("other", second).await?.code(), "key_unavailable");
+    let keys = stage.keys(second).await?;
+    let key = &keys["keys"][0];
+    assert_eq!((&key["id"], key["check"].as_str()), (&json!("k1"), stage.vouched("k1").await?.as_deref()));
+    assert_eq!((length(&key["replicas"]), length(&key["missing"])), (1, 1), "{keys}");
+    assert_eq!(key["wrong"], key["missing"], "{keys}");
+    let promotion = stage.promote("k1", first).await?;
+    assert_eq!((promotion.code(), &promotion.body["replicas"]), ("key_not_held", &key["wrong"]), "{promotion:?}");
     assert_eq!(stage.read("job", second).await?.code(), "key_unavailable");
     write(&files[second], &fs::read_to_string(&files[first])?)?;
     stage.until_ready(second).await?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use redis::AsyncCommands as _;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::client::{Answer, Client};
 use tokenvault_tests::harness::policy::Module;
@@ -52,6 +53,21 @@ impl Stage {
 
     fn client(&self, replica: usize) -> Result<Client> {
         self.vault.client_of(MODULE, replica)
+    }
+
+    /// Who holds which key, as an operator is told.
+    pub(crate) async fn keys(&self, replica: usize) -> Result<Value> {
+        Ok(self
+            .vault
+            .operator("view", replica)?
+            .call(Method::GET, "/admin/v1/keys", None)
+            .await?
+            .expect_status(200)?
+            .body)
+    }
+
+    pub(crate) async fn promote(&self, id: &str, replica: usize) -> Result<Answer> {
+        self.vault.operator("operate", replica)?.call(Method::POST, &format!("/admin/v1/keys/{id}/promote"), None).await
     }
 
     pub(crate) fn keyring(&self) -> PathBuf {

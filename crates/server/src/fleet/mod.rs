@@ -115,6 +115,11 @@ impl Member {
         drop(tokio::time::timeout(FAREWELL, self.parts.fleet.depart(&self.id)).await);
     }
 
+    fn show_keys(&self) {
+        let (ring, wrong) = (self.parts.keyring.current(), self.parts.keyring.wrong());
+        self.metrics.set_wrong_keys(ring.ids().map(|id| (id, wrong.contains_key(id))));
+    }
+
     async fn keep_up(&self) {
         let mut heard = false;
         let mut silent = false;
@@ -126,7 +131,7 @@ impl Member {
             }
             self.metrics.set_keyring_refused(self.parts.keyring.problem().is_some());
             let told = self.announce().await;
-            self.metrics.set_wrong_keys(self.parts.keyring.wrong().into_keys());
+            self.show_keys();
             match (&told, silent) {
                 (Err(error), false) => tracing::warn!(%error, "the other replicas cannot be told of this one"),
                 (Ok(()), true) => tracing::info!("the other replicas are told of this one again"),

@@ -333,7 +333,7 @@ impl Metrics {
         );
         r.register(
             "keyring_wrong_key",
-            "Keys of the keyring that are not the ones of their ids: 1 for each",
+            "Of each key of the keyring, whether it is another one than that of its id",
             self.wrong_keys.clone(),
         );
         r.register("tenants", "Tenants that are served", self.tenants.clone());
@@ -430,11 +430,11 @@ impl Metrics {
         self.keyring_refused.set(i64::from(refused));
     }
 
-    /// Which keys of the ring are not the ones of their ids.
-    pub fn set_wrong_keys(&self, ids: impl Iterator<Item = String>) {
+    /// Of each key of the ring, whether it is another one than that of its id.
+    pub fn set_wrong_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, bool)>) {
         self.wrong_keys.clear();
-        for id in ids {
-            self.wrong_keys.get_or_create(&vec![("key", id)]).set(1);
+        for (id, wrong) in keys {
+            self.wrong_keys.get_or_create(&vec![("key", id.to_owned())]).set(i64::from(wrong));
         }
     }
 
