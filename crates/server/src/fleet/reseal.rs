@@ -142,7 +142,7 @@ impl Member {
             }
         }
         for error in &resealed.failures {
-            parts.seal_failed(*error);
+            let error = parts.seal_failed(*error);
             tracing::error!(%error, tenant = %before.key.tenant, job = %before.key.job, "a sealed token does not open and is left as it is");
         }
         Ok(Some(if resealed.failures.is_empty() { Done::Resealed } else { Done::Failed }))

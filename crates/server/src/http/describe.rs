@@ -95,7 +95,7 @@ fn remedy(code: Code) -> &'static str {
         }
         Code::StoreUnavailable => "Redis did not answer. The request can be repeated.",
         Code::KeyUnavailable => {
-            "This replica does not hold the key that it needs, or holds a wrong one of that name. Nothing is lost: ask again, or another replica; an operator must put the right key back."
+            "This replica's keyring is not the right one, or was not held against the store yet. Nothing is lost: ask again, or another replica; an operator must put the right key back."
         }
         Code::AuditUnavailable => {
             "This replica must record what it does, and its audit log cannot be written. Ask again, or another replica; an operator must make room."

@@ -229,14 +229,12 @@ impl Vault {
     }
 }
 
-/// What a caller is told when something sealed does not open. Where it is for want of the right key, nothing is wrong with the
-/// job: another replica may have that key, and this one again once it is put back.
+/// What a caller is told when something sealed does not open. Where the keyring is in doubt, nothing is wrong with the job: another
+/// replica may have the right key, and this one again once it is put back.
 fn seal_problem(error: SealError, altered: &str) -> Problem {
     match error {
-        SealError::KeyInDoubt | SealError::UnknownKey => {
-            no_key("This replica lacks the key that the job is sealed with.")
-        }
-        SealError::Forged | SealError::Malformed => Problem::new(Code::Internal, altered),
+        SealError::KeyInDoubt => no_key("This replica lacks the key that the job is sealed with."),
+        SealError::UnknownKey | SealError::Forged | SealError::Malformed => Problem::new(Code::Internal, altered),
     }
 }
 

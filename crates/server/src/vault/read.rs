@@ -134,7 +134,7 @@ impl Vault {
 
     fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {
         let access_token = self.parts.sealer(record).open_access(record).map_err(|error| {
-            self.parts.seal_failed(error);
+            let error = self.parts.seal_failed(error);
             tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "a sealed access token does not open");
             seal_problem(error, "The stored token could not be opened.")
         })?;
