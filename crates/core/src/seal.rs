@@ -171,7 +171,8 @@ pub struct Keyring {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("primary", &self.primary).field("keys", &self.keys.keys()).finish()
+        let (primary, keys, doubts) = (&self.primary, self.keys.keys(), &self.doubts);
+        f.debug_struct("Keyring").field("primary", primary).field("keys", &keys).field("doubts", doubts).finish()
     }
 }
 

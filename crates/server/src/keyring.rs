@@ -139,8 +139,8 @@ impl KeyringState {
     /// A ring that was read from a file, which is looked at from now on. None of its keys is trusted yet.
     pub fn of_file(file: &Path, ring: Keyring) -> Self {
         let state = Self { file: Some(file.to_owned()), ..Self::fixed(ring) };
-        let ring = (*state.current()).clone();
-        state.take_up(&mut state.seen.lock(), ring);
+        let ring = state.current();
+        state.take_up(&mut state.seen.lock(), &ring);
         state
     }
 
@@ -197,20 +197,21 @@ impl KeyringState {
             return;
         }
         seen.vouched = vouched;
-        let ring = (*self.current()).clone();
-        self.take_up(&mut seen, ring);
+        let ring = self.current();
+        self.take_up(&mut seen, &ring);
         self.seal_with_promoted(&mut seen);
     }
 
     /// Hears what was found out about a key, unless there is another one in its place by now.
     pub fn conclude(&self, id: &str, check: &str, standing: Standing) {
         let mut seen = self.seen.lock();
-        let ring = (*self.current()).clone();
+        let ring = self.current();
         if self.file.is_none() || ring.check(id).as_deref() != Some(check) || seen.vouched.contains_key(id) {
             return;
         }
-        tell(id, seen.standings.insert(id.to_owned(), standing.clone()).as_ref(), &standing);
-        self.doubt(&seen, ring);
+        tell(id, seen.standings.get(id), &standing);
+        seen.standings.insert(id.to_owned(), standing);
+        self.doubt(&seen, &ring);
         self.seal_with_promoted(&mut seen);
     }
 
@@ -235,7 +236,7 @@ impl KeyringState {
                 }
                 let keys = ring.ids().collect::<Vec<_>>().join(", ");
                 tracing::info!(keys, primary = ring.primary(), "the keyring was read again");
-                self.take_up(&mut seen, ring);
+                self.take_up(&mut seen, &ring);
                 self.seal_with_promoted(&mut seen);
                 Refreshed::Replaced
             }
@@ -278,8 +279,8 @@ impl KeyringState {
         }
     }
 
-    fn take_up(&self, seen: &mut Seen, ring: Keyring) {
-        let standings = seen.standings_of(&ring, &self.current());
+    fn take_up(&self, seen: &mut Seen, ring: &Keyring) {
+        let standings = seen.standings_of(ring, &self.current());
         for (id, standing) in &standings {
             tell(id, seen.standings.get(id), standing);
         }
@@ -288,7 +289,7 @@ impl KeyringState {
     }
 
     /// Puts a ring in force, with its keys in doubt that are.
-    fn doubt(&self, seen: &Seen, ring: Keyring) {
+    fn doubt(&self, seen: &Seen, ring: &Keyring) {
         let doubt = |(id, standing): (&String, &Standing)| match standing {
             Standing::Trusted => None,
             Standing::Untried => Some((id.clone(), Doubt::Untried)),

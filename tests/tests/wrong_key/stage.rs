@@ -7,6 +7,7 @@ use redis::AsyncCommands as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::client::{Answer, Client};
+use tokenvault_tests::harness::keycloak::http_client;
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::LabRealm;
@@ -152,7 +153,7 @@ impl Stage {
 
 /// What `/readyz` says of the keyring.
 pub(crate) async fn keyring_part(readyz: &str) -> Option<String> {
-    let answer: Value = reqwest::get(readyz).await.ok()?.json().await.ok()?;
+    let answer: Value = http_client().ok()?.get(readyz).send().await.ok()?.json().await.ok()?;
     answer["parts"]["keyring"].as_str().map(str::to_owned)
 }
 
