@@ -108,10 +108,10 @@ async fn of_two_fresh_replicas_with_two_keys_of_one_name_one_alone_seals() -> Re
         replica.respawn()?;
     }
 
-    let [one, other] = [stage.readyz(0), stage.readyz(1)];
+    let replicas = stage.vault.replicas();
     let first = poll("one to be first", SOON, async || {
-        let well = async |readyz| keyring_part(readyz).await.as_deref() == Some("ok");
-        if well(&one).await { Some(0) } else { well(&other).await.then_some(1) }
+        let well = async |replica| keyring_part(replica).await.as_deref() == Some("ok");
+        if well(&replicas[0]).await { Some(0) } else { well(&replicas[1]).await.then_some(1) }
     })
     .await?;
     let second = 1 - first;
@@ -200,9 +200,9 @@ async fn a_wrong_key_is_named_as_soon_as_redis_is_back() -> Result<()> {
 
     stage.restart_with(&keygen(&["--primary", "--id", "k1"])?).await?;
 
-    let readyz = stage.readyz(0);
+    let replica = stage.vault.replica();
     wait_until("the replica to answer", SOON, async || {
-        keyring_part(&readyz).await.is_some_and(|part| part.contains("has not been held against"))
+        keyring_part(replica).await.is_some_and(|part| part.contains("has not been held against"))
     })
     .await?;
     stage.redis.restart().await?;

@@ -7,12 +7,11 @@ use redis::AsyncCommands as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::client::{Answer, Client};
-use tokenvault_tests::harness::keycloak::http_client;
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
-use tokenvault_tests::harness::vault::{Vault, tokenvault};
+use tokenvault_tests::harness::vault::{Replica, Vault, tokenvault};
 use tokenvault_tests::harness::{Failure, Result};
 
 const MODULE: &str = "mod-di";
@@ -99,17 +98,13 @@ impl Stage {
         self.vault.replica().respawn()
     }
 
-    pub(crate) fn readyz(&mut self, replica: usize) -> String {
-        format!("{}/readyz", self.vault.replicas()[replica].management_url())
-    }
-
     /// Waits until a replica says that its key of this id is wrong; answers with what it says.
     pub(crate) async fn until_wrong(&mut self, id: &str, replica: usize) -> Result<String> {
         let said = format!("the key {id:?} is a wrong one");
-        let url = self.readyz(replica);
-        let named = async || keyring_part(&url).await.filter(|part| part.contains(&said));
+        let replica = &self.vault.replicas()[replica];
+        let named = async || keyring_part(replica).await.filter(|part| part.contains(&said));
         let problem = poll("the wrong key to be named", SOON, named).await?;
-        assert!(!self.vault.replicas()[replica].is_ready().await);
+        assert!(!replica.is_ready().await);
         Ok(problem)
     }
 
@@ -152,9 +147,8 @@ impl Stage {
 }
 
 /// What `/readyz` says of the keyring.
-pub(crate) async fn keyring_part(readyz: &str) -> Option<String> {
-    let answer: Value = http_client().ok()?.get(readyz).send().await.ok()?.json().await.ok()?;
-    answer["parts"]["keyring"].as_str().map(str::to_owned)
+pub(crate) async fn keyring_part(replica: &Replica) -> Option<String> {
+    replica.readiness().await.ok()?["parts"]["keyring"].as_str().map(str::to_owned)
 }
 
 /// What `tokenvault keygen` prints.
