@@ -34,7 +34,6 @@ fn two_keys_of_one_day_have_two_names() -> Result<()> {
 async fn a_wrong_file_at_a_restart_is_named_and_the_right_one_put_back_is_all_it_takes() -> Result<()> {
     let mut stage = Stage::with_jobs(&["one", "two"]).await?;
     let right = fs::read_to_string(stage.keyring())?;
-    assert_eq!(stage.doctor("k1")?.0, "fine");
 
     stage.restart_with(&keygen(&["--primary", "--id", "k1"])?).await?;
 
