@@ -206,7 +206,7 @@ impl Replica {
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
         let pace = Pace { rhythm, keep: Duration::from_secs(4), lease: Duration::from_secs(3) };
         let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), schema).at(pace);
-        member.hear().await?;
+        member.begin().await?;
         let tasks = vec![
             tokio::spawn(Reconciler::new(parts.clone(), reconciler_options(&id)).run(stop.clone())),
             tokio::spawn(member.run(stop.clone())),

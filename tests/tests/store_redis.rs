@@ -530,6 +530,7 @@ fn status(name: &str) -> ReplicaStatus {
         seen_at: NOW,
         primary: "k1".to_owned(),
         keys: std::collections::BTreeMap::new(),
+        wrong: std::collections::BTreeSet::new(),
         renewing: 0,
         clock_ahead_ms: 0,
     }

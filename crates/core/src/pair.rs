@@ -94,6 +94,41 @@ pub struct Resealed {
     pub failures: Vec<SealError>,
 }
 
+/// Comes by everything that is sealed in a record, with what stands beside it.
+fn each_seal(record: &mut Record, mut visit: impl FnMut(Generation, Field, &mut Sealed, Option<&[u8]>)) {
+    let own = record.generation;
+    if let Some(terms) = &mut record.terms {
+        visit(NO_GENERATION, Field::Terms, terms, None);
+    }
+    if let Some(pair) = &mut record.pair {
+        let beside = beside_access(pair);
+        visit(own, Field::Access, &mut pair.access, Some(&beside));
+    }
+    if let Some(Anchor { pair, .. }) = &mut record.anchor {
+        let beside = beside_access(pair);
+        visit(pair.refresh.generation, Field::AnchorAccess, &mut pair.access, Some(&beside));
+        let token = &mut pair.refresh;
+        let beside = beside_refresh(token.hash, token.expires_at);
+        visit(token.generation, Field::AnchorRefresh, &mut token.sealed, Some(&beside));
+    }
+    let own = record.pair.as_mut().map(|pair| &mut pair.refresh);
+    for token in own.into_iter().chain(&mut record.spare).chain(&mut record.reserve) {
+        let beside = beside_refresh(token.hash, token.expires_at);
+        visit(token.generation, Field::Refresh, &mut token.sealed, Some(&beside));
+    }
+}
+
+/// For everything that is sealed in a record: the id of the key that sealed it, and whether the ring's key of that id opens it.
+pub fn openings(keyring: &Keyring, record: &Record) -> Vec<(String, bool)> {
+    let mut all = Vec::new();
+    let (key, user) = (&record.key, &record.user);
+    each_seal(&mut record.clone(), |generation, field, sealed, beside| {
+        let opens = keyring.open(Place { key, user, generation, field, beside }, sealed).is_ok();
+        all.extend(sealed.key_id().map(|id| (id.to_owned(), opens)));
+    });
+    all
+}
+
 impl Sealer<'_> {
     fn place(&self, generation: Generation, field: Field) -> Place<'_> {
         Place { key: self.key, user: self.user, generation, field, beside: None }
@@ -172,11 +207,11 @@ impl Sealer<'_> {
     pub fn reseal(&self, record: &Record) -> Resealed {
         let mut after = record.clone();
         let mut failures = Vec::new();
-        let mut anew = |generation: Generation, field: Field, sealed: &mut Sealed, beside: Option<Vec<u8>>| {
+        each_seal(&mut after, |generation, field, sealed, beside| {
             if sealed.key_id() == Some(self.keyring.primary()) {
                 return;
             }
-            let place = Place { beside: beside.as_deref(), ..self.place(generation, field) };
+            let place = Place { beside, ..self.place(generation, field) };
             match self.keyring.open(place, sealed) {
                 Ok(text) => {
                     let place = Place { beside: place.beside.filter(|_| self.binds), ..place };
@@ -184,26 +219,7 @@ impl Sealer<'_> {
                 }
                 Err(error) => failures.push(error),
             }
-        };
-        if let Some(terms) = &mut after.terms {
-            anew(NO_GENERATION, Field::Terms, terms, None);
-        }
-        if let Some(pair) = &mut after.pair {
-            let beside = beside_access(pair);
-            anew(record.generation, Field::Access, &mut pair.access, Some(beside));
-        }
-        if let Some(Anchor { pair, .. }) = &mut after.anchor {
-            let beside = beside_access(pair);
-            anew(pair.refresh.generation, Field::AnchorAccess, &mut pair.access, Some(beside));
-            let token = &mut pair.refresh;
-            let beside = beside_refresh(token.hash, token.expires_at);
-            anew(token.generation, Field::AnchorRefresh, &mut token.sealed, Some(beside));
-        }
-        let own = after.pair.as_mut().map(|pair| &mut pair.refresh);
-        for token in own.into_iter().chain(&mut after.spare).chain(&mut after.reserve) {
-            let beside = beside_refresh(token.hash, token.expires_at);
-            anew(token.generation, Field::Refresh, &mut token.sealed, Some(beside));
-        }
+        });
         Resealed { record: after, failures }
     }
 

@@ -13,8 +13,8 @@ use crate::time::Timestamp;
 
 pub use causes::CAUSES;
 pub use fleet::{
-    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
-    event_place,
+    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus,
+    Resealing, event_place,
 };
 pub use idp::{
     CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Proof,

@@ -8,7 +8,8 @@
 //! Layout: `TV`, format, length of the key id, key id, salt (32 bytes), ciphertext with its 16-byte tag. Format 2 binds
 //! what stands beside the value, format 1 does not.
 //!
-//! A seal is opened with the key that its header names and no other; keys are never tried in turn.
+//! A seal is opened with the key that its header names and no other; keys are never tried in turn. That a key of the right
+//! name is the right key is another matter: a ring may hold keys in doubt ([`Doubt`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -115,6 +116,9 @@ pub enum SealError {
     /// The value was altered, moved or rolled back.
     #[error("the sealed value does not belong here or was altered")]
     Forged,
+    /// The key of that id is not the one that sealed, or nothing shows yet that it is. Says nothing against the value.
+    #[error("the key of the sealed value's id is not known to be the one that sealed it")]
+    KeyInDoubt,
 }
 
 impl SealError {
@@ -124,8 +128,18 @@ impl SealError {
             Self::Malformed => "malformed",
             Self::UnknownKey => "unknown_key",
             Self::Forged => "forged",
+            Self::KeyInDoubt => "key_in_doubt",
         }
     }
+}
+
+/// Why a key is not trusted to be the one of its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing is known for it or against it. What it opens, it has sealed; what it does not open says nothing.
+    Untried,
+    /// It is another one.
+    Wrong,
 }
 
 /// Why a keyring cannot be built.
@@ -152,11 +166,13 @@ pub enum KeyringError {
 pub struct Keyring {
     primary: String,
     keys: BTreeMap<String, Zeroizing<[u8; KEY]>>,
+    doubts: BTreeMap<String, Doubt>,
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyring").field("primary", &self.primary).field("keys", &self.keys.keys()).finish()
+        let (primary, keys, doubts) = (&self.primary, self.keys.keys(), &self.doubts);
+        f.debug_struct("Keyring").field("primary", primary).field("keys", &keys).field("doubts", doubts).finish()
     }
 }
 
@@ -185,7 +201,7 @@ impl Keyring {
         if !ring.contains_key(primary) {
             return Err(KeyringError::NoPrimary(primary.to_owned()));
         }
-        Ok(Self { primary: primary.to_owned(), keys: ring })
+        Ok(Self { primary: primary.to_owned(), keys: ring, doubts: BTreeMap::new() })
     }
 
     /// The id of the key that seals.
@@ -210,7 +226,18 @@ impl Keyring {
     /// The same keys, with another of them sealing; `None` where it is not among them.
     #[must_use]
     pub fn with_primary(&self, id: &str) -> Option<Self> {
-        self.keys.contains_key(id).then(|| Self { primary: id.to_owned(), keys: self.keys.clone() })
+        self.keys.contains_key(id).then(|| Self { primary: id.to_owned(), ..self.clone() })
+    }
+
+    /// The same keys, with these of them in doubt and no others.
+    #[must_use]
+    pub fn doubting(&self, doubts: BTreeMap<String, Doubt>) -> Self {
+        Self { doubts, ..self.clone() }
+    }
+
+    /// Whether the key that seals is beyond doubt. To be asked before anything is begun that ends in a sealed value.
+    pub fn may_seal(&self) -> bool {
+        !self.doubts.contains_key(&self.primary)
     }
 
     /// Seals a text for its place.
@@ -242,15 +269,20 @@ impl Keyring {
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<String>, SealError> {
         let parts = split(&sealed.0)?;
         let key = self.keys.get(parts.key_id).ok_or(SealError::UnknownKey)?;
+        let does_not_open = match self.doubts.get(parts.key_id) {
+            None => SealError::Forged,
+            Some(Doubt::Untried) => SealError::KeyInDoubt,
+            Some(Doubt::Wrong) => return Err(SealError::KeyInDoubt),
+        };
         let beside = match parts.format {
-            BESIDE => Some(place.beside.ok_or(SealError::Forged)?),
+            BESIDE => Some(place.beside.ok_or(does_not_open)?),
             _ => None,
         };
         let aad = associated_data(parts.header, Place { beside, ..place });
         let (cipher, nonce) = derive(key, parts.salt);
         let bytes = cipher
             .decrypt(&Nonce::from(*nonce), Payload { msg: parts.ciphertext, aad: &aad })
-            .map_err(|_| SealError::Forged)?;
+            .map_err(|_| does_not_open)?;
         String::from_utf8(bytes).map(Zeroizing::new).map_err(|error| {
             drop(Zeroizing::new(error.into_bytes()));
             SealError::Malformed
@@ -415,6 +447,30 @@ mod tests {
         assert!(ring("k2").open(place, &old).is_ok());
         let only_k2 = Keyring::new("k2", [("k2".to_owned(), Zeroizing::new(vec![2; KEY]))]).expect("a keyring");
         assert_eq!(only_k2.open(place, &old).err(), Some(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn a_key_in_doubt_calls_nothing_forged_and_a_wrong_one_opens_nothing() {
+        let entropy = SeededEntropy::new(6);
+        let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
+        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside: None };
+        let sealed = ring("k1").seal(place, "token", &entropy);
+        let other = Keyring::new("k1", [("k1".to_owned(), Zeroizing::new(vec![9; KEY]))]).expect("a keyring");
+        let doubting = |ring: &Keyring, doubt| ring.doubting(BTreeMap::from([("k1".to_owned(), doubt)]));
+
+        assert_eq!(other.open(place, &sealed).err(), Some(SealError::Forged), "one that is trusted says so");
+        for doubt in [Doubt::Untried, Doubt::Wrong] {
+            let other = doubting(&other, doubt);
+            assert_eq!(other.open(place, &sealed).err(), Some(SealError::KeyInDoubt));
+            assert!(!other.may_seal());
+        }
+
+        // What opens vouches for itself; what is known to be wrong is not tried.
+        assert!(doubting(&ring("k1"), Doubt::Untried).open(place, &sealed).is_ok());
+        assert_eq!(doubting(&ring("k1"), Doubt::Wrong).open(place, &sealed).err(), Some(SealError::KeyInDoubt));
+        let beside = doubting(&ring("k1"), Doubt::Wrong).with_primary("k2").expect("it is there");
+        assert!(beside.may_seal(), "the other key is not in doubt");
+        assert!(ring("k1").may_seal());
     }
 
     #[test]

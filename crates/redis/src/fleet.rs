@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{
-    Census, Event, Filter, Fleet, JOINING, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError, event_place,
+    Census, Event, Filter, Fleet, JOINING, KeyProof, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError,
+    event_place,
 };
 use tokenvault_core::time::Timestamp;
 
@@ -132,9 +133,20 @@ impl Fleet for RedisStore {
         self.reads.call(redis::cmd("GET").arg(keys::PROMOTED)).await
     }
 
+    async fn key_checks(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        self.reads.call(redis::cmd("HGETALL").arg(keys::KEY_CHECKS)).await
+    }
+
+    async fn vouch_for_key(&self, id: &str, check: &str, proof: KeyProof) -> Result<String, StoreError> {
+        let mut call = scripts::VOUCH_FOR_KEY.key(keys::REPLICAS);
+        call.key(keys::REPLICAS_ALIVE).key(keys::KEY_CHECKS).arg(id).arg(check);
+        call.arg(if proof == KeyProof::Unused { "unused" } else { "opened" });
+        self.change(&call).await
+    }
+
     async fn promote(&self, key: &str) -> Result<Promoted, StoreError> {
         let mut call = scripts::PROMOTE.key(keys::REPLICAS);
-        call.key(keys::REPLICAS_ALIVE).key(keys::PROMOTED).arg(key);
+        call.key(keys::REPLICAS_ALIVE).key(keys::PROMOTED).key(keys::KEY_CHECKS).arg(key);
         let answer: Vec<String> = self.change(&call).await?;
         let (verdict, replicas) = answer.split_first().ok_or_else(|| report("protocol"))?;
         let replicas = || replicas.iter().filter_map(|id| ReplicaId::parse(id.as_str()).ok()).collect();

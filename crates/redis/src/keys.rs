@@ -19,6 +19,9 @@ pub(crate) const REPLICAS_ALIVE: &str = "tv:{fleet}:alive";
 /// The id of the key that was promoted last.
 pub(crate) const PROMOTED: &str = "tv:{fleet}:promoted";
 
+/// The check value of the key of each id. Older versions neither read nor write it.
+pub(crate) const KEY_CHECKS: &str = "tv:{fleet}:keys";
+
 /// The pause.
 pub(crate) const PAUSE: &str = "tv:{fleet}:pause";
 

@@ -30,6 +30,7 @@ script!(ANNOUNCE, "lua/announce.lua");
 script!(DEPART, "lua/depart.lua");
 script!(LIVE_REPLICAS, "lua/replicas.lua");
 script!(PROMOTE, "lua/promote.lua");
+script!(VOUCH_FOR_KEY, "lua/vouch_for_key.lua");
 script!(KEEP_UNTIL, "lua/keep_until.lua");
 script!(START_RESEALING, "lua/start_resealing.lua");
 script!(TAKE_RESEALING, "lua/take_resealing.lua");

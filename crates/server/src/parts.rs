@@ -134,10 +134,30 @@ impl Parts {
             Ok(Vouched::Nobody) => Err(SealError::Forged),
             Err(error) => Err(error),
         }
-        .inspect_err(|error| {
-            self.observer.seal_failure(*error);
-            tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "nobody of the vault wrote what this record says of itself");
+        .map_err(|error| {
+            let error = self.seal_failed(error);
+            if error == SealError::KeyInDoubt {
+                tracing::debug!(tenant = %record.key.tenant, job = %record.key.job, "whether the vault wrote this record, only the right key can tell");
+            } else {
+                tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "nobody of the vault wrote what this record says of itself");
+            }
+            error
         })
+    }
+
+    /// Tells that something sealed did not open, and answers with what that means. A ring in doubt is told of by itself, and says
+    /// nothing against what is sealed, nor does a key that is missing from it.
+    pub fn seal_failed(&self, error: SealError) -> SealError {
+        if error == SealError::KeyInDoubt || (error == SealError::UnknownKey && !self.keyring.may_seal()) {
+            return SealError::KeyInDoubt;
+        }
+        self.observer.seal_failure(error);
+        error
+    }
+
+    /// Whether this replica may begin a renewal now.
+    pub fn may_renew(&self) -> bool {
+        self.clock.is_sure() && !self.standing.is_paused(self.clock.now()) && self.keyring.may_seal()
     }
 
     /// The record with its terms vouched for.

@@ -91,6 +91,8 @@ codes! {
     IdpUnavailable = 503 "idp_unavailable" "The identity provider is unavailable",
     /// Redis did not answer.
     StoreUnavailable = 503 "store_unavailable" "The store is unavailable",
+    /// This replica's keyring is in doubt.
+    KeyUnavailable = 503 "key_unavailable" "The key is not available",
     /// What is done must be recorded, and cannot be.
     AuditUnavailable = 503 "audit_unavailable" "The audit log cannot be written",
     /// No fresh access token within the wait.

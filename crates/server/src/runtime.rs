@@ -185,8 +185,8 @@ where
     let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
     notices.tell_to(Arc::clone(&parts.journal));
     let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
-    if let Err(error) = member.hear().await {
-        tracing::debug!(%error, "what the fleet has decided will be heard later");
+    if let Err(error) = member.begin().await {
+        tracing::debug!(%error, "what the fleet has decided, and whether the keys are the right ones, will be heard later");
     }
     let tls = TlsState::load(&config.server)?;
     let modules = listen("server", config.server.listen).await?;

@@ -342,6 +342,11 @@ impl Replica {
         is_ready(&self.http, &self.management_url()).await
     }
 
+    /// What `/readyz` says, whether or not it is ready.
+    pub async fn readiness(&self) -> Result<serde_json::Value> {
+        Ok(self.http.get(format!("{}/readyz", self.management_url())).send().await?.json().await?)
+    }
+
     /// `/metrics`, whole.
     pub async fn metrics(&self) -> Result<String> {
         let url = format!("{}/metrics", self.management_url());

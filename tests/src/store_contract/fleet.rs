@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
-use tokenvault_core::ports::{Census, Event, Filter, Pause, Promoted, ReplicaStatus, Resealing};
+use tokenvault_core::ports::{Census, Event, Filter, KeyProof, Pause, Promoted, ReplicaStatus, Resealing};
 use tokenvault_core::record::{Record, State, Suspension};
 use tokenvault_core::time::Timestamp;
 
@@ -24,6 +24,7 @@ fn status(name: &str, keys: &[(&str, &str)]) -> ReplicaStatus {
         seen_at: Timestamp::default(),
         primary: "k1".to_owned(),
         keys: keys.iter().map(|(id, check)| ((*id).to_owned(), (*check).to_owned())).collect::<BTreeMap<_, _>>(),
+        wrong: BTreeSet::from(["k0".to_owned()]),
         renewing: 3,
         clock_ahead_ms: -300_000,
     }
@@ -95,6 +96,62 @@ pub async fn a_key_is_promoted_when_every_live_replica_holds_it(bench: &Bench) -
 
     assert_eq!(fleet.promoted_key().await?.as_deref(), Some("k2"));
     assert_eq!(fleet.promote("k2").await?, Promoted::Already);
+    Ok(())
+}
+
+pub async fn a_key_is_vouched_for_once(bench: &Bench) -> Result<()> {
+    let fleet = &bench.fleet;
+    assert_eq!(fleet.key_checks().await?, BTreeMap::new());
+
+    assert_eq!(fleet.vouch_for_key("k1", "c1", KeyProof::Opened).await?, "c1");
+    assert_eq!(fleet.vouch_for_key("k1", "c1", KeyProof::Unused).await?, "c1", "said again");
+    for proof in [KeyProof::Opened, KeyProof::Unused] {
+        assert_eq!(fleet.vouch_for_key("k1", "other", proof).await?, "c1", "{proof:?}");
+    }
+    assert_eq!(fleet.vouch_for_key("k2", "c2", KeyProof::Unused).await?, "c2");
+
+    let both = BTreeMap::from([("k1", "c1"), ("k2", "c2")].map(|(id, check)| (id.to_owned(), check.to_owned())));
+    assert_eq!(fleet.key_checks().await?, both);
+    Ok(())
+}
+
+pub async fn an_unused_key_is_not_vouched_for_while_a_live_replica_holds_another_one(bench: &Bench) -> Result<()> {
+    let fleet = &bench.fleet;
+    fleet.announce(&status("older", &[("k1", "theirs")]), LONG).await?;
+
+    assert_eq!(fleet.vouch_for_key("k1", "ours", KeyProof::Unused).await?, "theirs");
+    assert_eq!(fleet.key_checks().await?, BTreeMap::new());
+    assert_eq!(fleet.vouch_for_key("k1", "theirs", KeyProof::Unused).await?, "theirs");
+    assert_eq!(fleet.key_checks().await?.len(), 1);
+
+    // What has opened something is right, whatever others hold.
+    fleet.announce(&status("older", &[("k2", "theirs")]), LONG).await?;
+    assert_eq!(fleet.vouch_for_key("k2", "ours", KeyProof::Opened).await?, "ours");
+    Ok(())
+}
+
+pub async fn of_two_that_vouch_at_once_one_is_first_and_both_are_told_which(bench: &Bench) -> Result<()> {
+    let fleet = &bench.fleet;
+    for round in 0..20 {
+        let id = format!("k{round}");
+        let (one, other) = tokio::join!(
+            fleet.vouch_for_key(&id, "one", KeyProof::Unused),
+            fleet.vouch_for_key(&id, "other", KeyProof::Unused)
+        );
+        assert_eq!(one?, other?);
+    }
+    Ok(())
+}
+
+pub async fn a_key_is_not_promoted_that_is_another_one_than_was_vouched_for(bench: &Bench) -> Result<()> {
+    let fleet = &bench.fleet;
+    fleet.vouch_for_key("k2", "c2", KeyProof::Opened).await?;
+    fleet.announce(&status("a", &[("k2", "other")]), LONG).await?;
+
+    assert_eq!(fleet.promote("k2").await?, Promoted::Differs(vec![replica("a")]));
+    assert_eq!(fleet.promoted_key().await?, None);
+    fleet.announce(&status("a", &[("k2", "c2")]), LONG).await?;
+    assert_eq!(fleet.promote("k2").await?, Promoted::Done);
     Ok(())
 }
 

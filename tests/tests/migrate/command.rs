@@ -13,7 +13,7 @@ use tokenvault_tests::harness::redis::unhurried;
 use tokenvault_tests::harness::terminal::Terminal;
 use tokenvault_tests::harness::vault::{binary, tokenvault};
 
-use super::{JOBS, SOON, Stage, fill};
+use super::{JOBS, Keys, SOON, Stage, fill};
 
 /// A configuration with what the command looks at, and with what every configuration must have.
 fn configuration(stage: &Stage) -> Result<PathBuf> {
@@ -69,6 +69,24 @@ fn ends_of_passes(out: &str) -> String {
     lines.dedup_by(|earlier, later| is_on_the_way(earlier) && is_on_the_way(later));
     lines.reverse();
     if lines.is_empty() { String::new() } else { lines.join("\n") + "\n" }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sealed_with_a_wrong_key() -> Result<()> {
+    let stage = Stage::set().await?;
+    let config = configuration(&stage)?.display().to_string();
+    let old = stage.replica("old-1", 1).await?;
+    fill(&old).await?;
+    old.stop().await;
+
+    Keys::fresh(&["k1"]).write(&stage.file, "k1", &["k1"])?;
+
+    for arguments in [&["migrate", "--config", &config][..], &["migrate", "--config", &config, "--dry-run"]] {
+        let said = tokenvault(arguments)?;
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.status.code() == Some(1) && told.contains("the key \"k1\" is a wrong one"), "{told}");
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use crate::ids::ReplicaId;
 use crate::ports::{
-    Census, Event, Filter, Fleet, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus, Resealing,
-    StoreError, event_place,
+    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus,
+    Resealing, StoreError, event_place,
 };
 use crate::time::Timestamp;
 
@@ -20,6 +20,7 @@ const EVENTS: usize = 10_000;
 pub(super) struct FleetState {
     replicas: BTreeMap<ReplicaId, (Timestamp, ReplicaStatus)>,
     promoted: Option<String>,
+    checks: BTreeMap<String, String>,
     pause: Option<Pause>,
     resealing: Option<Resealing>,
     census: Option<(Timestamp, Census)>,
@@ -48,12 +49,23 @@ impl FleetState {
         if !missing.is_empty() || live.is_empty() {
             return Promoted::Missing(missing);
         }
+        checks.extend(self.checks.get(key).cloned());
+        checks.sort();
         checks.dedup();
         if checks.len() > 1 {
             return Promoted::Differs(live);
         }
         self.promoted = Some(key.to_owned());
         Promoted::Done
+    }
+
+    fn vouch(&mut self, id: &str, check: &str, proof: KeyProof, now: Timestamp) -> String {
+        if let Some(standing) = self.checks.get(id) {
+            return standing.clone();
+        }
+        let other = |status: &ReplicaStatus| status.keys.get(id).filter(|held| *held != check).cloned();
+        let held = self.live(now).find_map(other).filter(|_| proof == KeyProof::Unused);
+        held.unwrap_or_else(|| self.checks.entry(id.to_owned()).or_insert_with(|| check.to_owned()).clone())
     }
 
     fn start(&mut self, resealing: &Resealing) -> Resealing {
@@ -128,6 +140,15 @@ impl Fleet for MemoryStore {
 
     async fn promoted_key(&self) -> Result<Option<String>, StoreError> {
         Ok(self.state().0.fleet.promoted.clone())
+    }
+
+    async fn key_checks(&self) -> Result<BTreeMap<String, String>, StoreError> {
+        Ok(self.state().0.fleet.checks.clone())
+    }
+
+    async fn vouch_for_key(&self, id: &str, check: &str, proof: KeyProof) -> Result<String, StoreError> {
+        let (mut state, now) = self.state();
+        Ok(state.fleet.vouch(id, check, proof, now))
     }
 
     async fn promote(&self, key: &str) -> Result<Promoted, StoreError> {

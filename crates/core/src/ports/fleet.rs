@@ -5,7 +5,7 @@
 //! Nothing here holds a token or a key: a key is known by its id, and told from another of that id by a check value.
 //! Time is the store's own, except where a re-sealing is taken up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,9 +30,12 @@ pub struct ReplicaStatus {
     pub seen_at: Timestamp,
     /// The id of the key it seals with.
     pub primary: String,
-    /// The ids of all keys it holds, each with what tells it from another key of the same id
+    /// The ids of the keys it uses, each with what tells it from another key of the same id
     /// ([`Keyring::check`](crate::seal::Keyring::check)).
     pub keys: BTreeMap<String, String>,
+    /// The ids of keys in its file that are not the ones of those ids; it uses none of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub wrong: BTreeSet<String>,
     /// Renewals it has in hand.
     pub renewing: u32,
     /// How far its time is ahead of the store's clock, which it approaches ([`Clock`](super::Clock)).
@@ -62,8 +65,17 @@ pub enum Promoted {
     Already,
     /// These live replicas do not hold the key. None are named where no replica is alive.
     Missing(Vec<ReplicaId>),
-    /// All of these, the live replicas, hold a key of this id, but not all the same one.
+    /// All of these, the live replicas, hold a key of this id, but not all the same one, or not the one the store knows.
     Differs(Vec<ReplicaId>),
+}
+
+/// What a replica goes by when it vouches for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProof {
+    /// The key has opened something that is stored under its id.
+    Opened,
+    /// Nothing is stored under its id.
+    Unused,
 }
 
 /// A re-sealing of all records with the primary key. It can be taken up by any replica where another one left it.
@@ -213,7 +225,16 @@ pub trait Fleet: Send + Sync {
     /// The key that was promoted, if one ever was; before that each replica seals with its file's primary.
     async fn promoted_key(&self) -> Result<Option<String>, StoreError>;
 
-    /// Makes a key the one that seals, if every live replica holds it, and the same one; compares and sets in one step.
+    /// The check value of the key of each id, as far as somebody has vouched for one.
+    async fn key_checks(&self) -> Result<BTreeMap<String, String>, StoreError>;
+
+    /// Vouches for the key of an id, unless somebody has vouched for one before; compares and sets in one step, and never
+    /// changes what is there. A key that was not used yet is not vouched for while a live replica holds another one of its
+    /// id: one of an older version seals without asking. Answers with the check value that stands.
+    async fn vouch_for_key(&self, id: &str, check: &str, proof: KeyProof) -> Result<String, StoreError>;
+
+    /// Makes a key the one that seals, if every live replica holds it, and the same one, and it is the one that was vouched
+    /// for, if any was; compares and sets in one step.
     async fn promote(&self, key: &str) -> Result<Promoted, StoreError>;
 
     /// Stops renewal until the pause's end, or changes the pause there is.

@@ -1,6 +1,6 @@
--- Makes a key the one that seals, if every live replica holds it, and the same one.
+-- Makes a key the one that seals, if every live replica holds it, and the same one, and it is the one that was vouched for.
 --
--- KEYS  1 what replicas told   2 until when each counts as alive   3 the promoted key's id
+-- KEYS  1 what replicas told   2 until when each counts as alive   3 the promoted key's id   4 the check values
 -- ARGV  1 key id
 -- Answers {'done'}, {'already'}, {'missing', replica, ...} or {'differs', replica, ...}.
 if redis.call('GET', KEYS[3]) == ARGV[1] then
@@ -10,7 +10,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local live = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
 table.sort(live)
-local missing, check, differs = {'missing'}, false, false
+local missing, check, differs = {'missing'}, redis.call('HGET', KEYS[4], ARGV[1]), false
 for _, replica in ipairs(live) do
   local told = redis.call('HGET', KEYS[1], replica)
   local own = told and cjson.decode(string.match(told, '^%d+ (.*)$')).keys[ARGV[1]]

@@ -103,6 +103,10 @@ pub struct Held {
     pub replicas: Vec<ReplicaId>,
     /// Those that do not.
     pub missing: Vec<ReplicaId>,
+    /// Those of them that hold another key by this id.
+    pub wrong: Vec<ReplicaId>,
+    /// The check value that was vouched for.
+    pub check: Option<String>,
     /// In how many records something is sealed with it, where they were counted.
     pub records: Option<u64>,
 }

@@ -34,6 +34,13 @@ struct KeyBody {
     replicas: Vec<String>,
     /// Those that do not: it cannot be promoted until they do.
     missing: Vec<String>,
+    /// Those of them that hold another key by this id, and use none; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    wrong: Vec<String>,
+    /// What tells the key from any other by this id; absent until a replica has vouched for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
     /// In how many records something is sealed with it; absent where they were not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     records: Option<u64>,
@@ -67,6 +74,8 @@ pub(super) async fn list(
         primary: primary.as_ref() == Some(&key.id),
         replicas: key.replicas.iter().map(ToString::to_string).collect(),
         missing: key.missing.iter().map(ToString::to_string).collect(),
+        wrong: key.wrong.iter().map(ToString::to_string).collect(),
+        check: key.check,
         records: key.records,
         id: key.id,
     });

@@ -99,7 +99,14 @@ impl Acts for NotedActs {
 
     async fn keys(&self, count: bool) -> Result<Keys, Problem> {
         self.0.note(format!("keys {count}"));
-        let held = Held { id: "k1".to_owned(), replicas: vec![replica()], missing: Vec::new(), records: None };
+        let held = Held {
+            id: "k1".to_owned(),
+            replicas: vec![replica()],
+            missing: Vec::new(),
+            wrong: Vec::new(),
+            check: None,
+            records: None,
+        };
         Ok(Keys { primary: Some("k1".to_owned()), promoted: false, keys: vec![held], counted_at: Some(NOW) })
     }
 

@@ -118,8 +118,11 @@ impl Report {
             Ok(secrets) => secrets,
             Err(error) => return self.findings.extend(error.findings),
         };
-        let keys = secrets.keyring.ids().collect::<Vec<_>>().join(", ");
-        self.facts.push(format!("keyring: {} seals, of {keys}", secrets.keyring.primary()));
+        let ring = &secrets.keyring;
+        // Whether each is the right one, Redis alone can tell: its check value is what `doctor` holds against it.
+        let key = |id: &str| Some(format!("{id} (check value {})", ring.check(id)?));
+        let keys = ring.ids().filter_map(key).collect::<Vec<_>>().join(", ");
+        self.facts.push(format!("keyring: {} seals, of {keys}", ring.primary()));
         let tenants = match reload::tenants(config) {
             Ok(tenants) => Arc::new(tenants),
             Err(error) => return self.findings.extend(error.findings),

@@ -26,11 +26,17 @@ use crate::entropy::OsEntropy;
 /// A further key, to be promoted by `tokenvault admin keys promote` once every
 /// replica has it. Make it once, and append the same line to the keyring of each:
 ///
-///   tokenvault keygen --id k2027-01 >> keyring.toml
+///   tokenvault keygen >> keyring.toml
+///
+/// A key's id is kept with everything it seals, and no other key may ever have
+/// it: the default is the date and a random part. Whoever names a key must take
+/// a name that none of this vault's keys has had. The vault keeps a check value
+/// of each key in Redis and takes no other key of that id.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Args {
-    /// The key's name: 1 to 32 letters, digits, '.', '_' or '-' [default: this month, such as k2026-11]
+    /// The key's name: 1 to 32 letters, digits, '.', '_' or '-' [default: the date and a random part, such as
+    /// k2026-11-30-5f0c9a3e]
     #[arg(long, value_parser = key_id)]
     id: Option<String>,
     /// Print a whole keyring with this key as its primary, instead of an entry to append
@@ -42,7 +48,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let id = args.id.clone().unwrap_or_else(|| default_id(SystemClock::start().now()));
+    let id = args.id.clone().unwrap_or_else(|| default_id(SystemClock::start().now(), &OsEntropy));
     let entry = entry(&id, args.primary, &OsEntropy);
     match &args.output {
         None => Ok(out.write_all(entry.as_bytes())?),
@@ -79,11 +85,13 @@ pub(crate) fn entry(id: &str, primary: bool, entropy: &dyn Entropy) -> Zeroizing
     Zeroizing::new(format!("{head}\"{id}\" = \"{}\"\n", key.as_str()))
 }
 
-/// Named by its month: keys are rotated by the calendar.
-fn default_id(now: Timestamp) -> String {
+/// Named by its day, since keys are rotated by the calendar, and by chance: two keys of one name would be taken for each other.
+fn default_id(now: Timestamp, entropy: &dyn Entropy) -> String {
     let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     let date = jiff::Timestamp::from_millisecond(millis).unwrap_or_default().to_zoned(TimeZone::UTC);
-    format!("k{:04}-{:02}", date.year(), date.month())
+    let mut chance = [0; 4];
+    entropy.fill(&mut chance);
+    format!("k{:04}-{:02}-{:02}-{:08x}", date.year(), date.month(), date.day(), u32::from_be_bytes(chance))
 }
 
 fn key_id(text: &str) -> Result<String, String> {
@@ -118,9 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_named_by_its_month() {
-        assert_eq!(default_id(Timestamp::parse_rfc3339("2026-11-30T23:59:59Z").unwrap()), "k2026-11");
-        assert!(key_id(&default_id(Timestamp::from_millis(0))).is_ok());
+    fn a_key_is_named_by_its_day_and_no_two_alike() {
+        let (late, entropy) = (Timestamp::parse_rfc3339("2026-11-30T23:59:59Z").unwrap(), SeededEntropy::new(1));
+        let (one, other) = (default_id(late, &entropy), default_id(late, &entropy));
+        assert!(one.starts_with("k2026-11-30-") && one.len() == "k2026-11-30-".len() + 8, "{one}");
+        assert_ne!(one, other);
+        assert!(key_id(&one).is_ok());
+        assert!(key_id(&default_id(Timestamp::from_millis(0), &entropy)).is_ok());
     }
 
     #[test]

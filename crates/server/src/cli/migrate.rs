@@ -5,10 +5,12 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::ports::{Entropy as _, Fleet as _};
+use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 
 use super::{ConfigFile, Console, Failure, progress};
 use crate::entropy::OsEntropy;
+use crate::keyring::{self, Known};
 use crate::migrate::{Migration, Word};
 use crate::wiring;
 
@@ -40,6 +42,7 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
                 .ok_or_else(|| failed(&format!("the promoted key {key:?} is not in the keyring")))?,
             None => secrets.keyring.clone(),
         };
+        hold_against(&store, &keyring, args.dry_run).await.map_err(|error| failed(&error))?;
         let migration = Migration {
             store: Arc::new(store),
             keyring: Arc::new(keyring),
@@ -51,6 +54,26 @@ pub(super) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
         bar.finish_and_clear();
         told.map(drop).map_err(|error| failed(&error))
     })
+}
+
+/// Whether the keys are the right ones: what is sealed with a wrong one, no replica could open. Vouches for the key that seals
+/// where nothing is stored under its id yet.
+async fn hold_against(store: &RedisStore, ring: &Keyring, dry_run: bool) -> Result<(), String> {
+    let known = keyring::examine(store, ring).await.map_err(|error| error.to_string())?;
+    if let Some((id, why)) = known.iter().find_map(|(id, known)| match known {
+        Known::Wrong(why) => Some((id, why)),
+        _ => None,
+    }) {
+        return Err(format!("the key {id:?} is a wrong one: {why}; put the right keyring file back"));
+    }
+    let (id, check) = (ring.primary(), ring.check(ring.primary()).unwrap_or_default());
+    if let (Some(Known::Proved(proof)), false) = (known.get(id), dry_run) {
+        let stands = store.vouch_for_key(id, &check, *proof).await.map_err(|error| error.to_string())?;
+        if stands != check {
+            return Err(format!("another replica holds another key by the id {id:?}, with the check value {stands}"));
+        }
+    }
+    Ok(())
 }
 
 /// A step is a line. How far it has come is drawn for whoever watches, and a line for whoever reads it later.

@@ -8,6 +8,7 @@ mod files;
 mod host;
 mod impersonators;
 mod keycloak;
+mod keys;
 mod limits;
 mod own_token;
 mod redis;
@@ -172,6 +173,7 @@ pub async fn examine(config: &Config, options: Options) -> Report {
     let examination =
         Examination { config, clock, entropy: Arc::new(OsEntropy), administrator: administrator.as_ref() };
     let store_time = redis::examine(&examination, &mut report).await;
+    keys::examine(&examination, store_time.is_some(), &mut report).await;
     keycloak::examine(&examination, store_time, &mut report).await;
     report
 }

@@ -5,6 +5,7 @@
 
 mod census;
 mod exchange;
+mod proof;
 mod reseal;
 mod standing;
 
@@ -71,10 +72,11 @@ impl Member {
         self
     }
 
-    /// Follows what was decided. Before anything is sealed it should have been done once.
+    /// Follows what was decided.
     pub async fn hear(&self) -> Result<(), StoreError> {
         let (fleet, now) = (&self.parts.fleet, self.parts.clock.now());
         self.parts.standing.hear_schema(fleet.schema().await?);
+        self.parts.keyring.hear_checks(fleet.key_checks().await?);
         if let Some(key) = fleet.promoted_key().await? {
             self.parts.keyring.follow(&key);
         }
@@ -95,6 +97,7 @@ impl Member {
             seen_at: Timestamp::default(),
             primary: keyring.primary().to_owned(),
             keys: self.parts.keyring.checks(),
+            wrong: self.parts.keyring.wrong().into_keys().collect(),
             renewing: self.parts.standing.renewing(),
             clock_ahead_ms: self.parts.clock.ahead_of_store_ms(),
         };
@@ -107,10 +110,16 @@ impl Member {
             biased;
             () = stop.cancelled() => {}
             () = self.keep_up() => {}
+            () = self.prove_keys() => {}
             () = self.reseal_what_is_asked() => {}
             () = self.count() => {}
         }
         drop(tokio::time::timeout(FAREWELL, self.parts.fleet.depart(&self.id)).await);
+    }
+
+    fn show_keys(&self) {
+        let (ring, wrong) = (self.parts.keyring.current(), self.parts.keyring.wrong());
+        self.metrics.set_wrong_keys(ring.ids().map(|id| (id, wrong.contains_key(id))));
     }
 
     async fn keep_up(&self) {
@@ -130,6 +139,7 @@ impl Member {
             }
             refused = problem;
             let told = self.announce().await;
+            self.show_keys();
             match (&told, silent) {
                 (Err(error), false) => not_done(error, "the other replicas cannot be told of this one"),
                 (Ok(()), true) => tracing::info!("the other replicas are told of this one again"),

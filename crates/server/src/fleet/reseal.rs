@@ -86,7 +86,8 @@ impl Member {
     }
 
     async fn everybody_seals_with(&self, key: &str) -> Result<bool, StoreError> {
-        let here = self.parts.keyring.current().primary() == key;
+        let ring = self.parts.keyring.current();
+        let here = ring.primary() == key && ring.may_seal();
         Ok(here && self.parts.fleet.replicas().await?.iter().all(|replica| replica.primary == key))
     }
 
@@ -142,7 +143,7 @@ impl Member {
             }
         }
         for error in &resealed.failures {
-            parts.observer.seal_failure(*error);
+            let error = parts.seal_failed(*error);
             tracing::error!(%error, tenant = %before.key.tenant, job = %before.key.job, "a sealed token does not open and is left as it is");
         }
         Ok(Some(if resealed.failures.is_empty() { Done::Resealed } else { Done::Failed }))

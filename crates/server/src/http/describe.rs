@@ -94,6 +94,9 @@ fn remedy(code: Code) -> &'static str {
             "The identity provider did not answer. Registrations can be repeated; reads go on from what is stored."
         }
         Code::StoreUnavailable => "Redis did not answer. The request can be repeated.",
+        Code::KeyUnavailable => {
+            "This replica's keyring is not the right one, or was not held against the store yet. Nothing is lost: ask again, or another replica; an operator must put the right key back."
+        }
         Code::AuditUnavailable => {
             "This replica must record what it does, and its audit log cannot be written. Ask again, or another replica; an operator must make room."
         }

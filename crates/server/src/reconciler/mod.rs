@@ -111,9 +111,9 @@ impl Reconciler {
     }
 
     /// Claims what is due in every shard, as far as there are permits, starting anywhere so that no shard comes last.
-    /// A paused fleet claims nothing; what is in hand is finished.
+    /// A paused fleet claims nothing, nor does who has no key to seal with; what is in hand is finished.
     async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) {
-        if !self.parts.clock.is_sure() || self.parts.standing.is_paused(self.parts.clock.now()) {
+        if !self.parts.may_renew() {
             return;
         }
         self.follow_tenants().await;
@@ -164,7 +164,7 @@ impl Reconciler {
         }
         let now = self.parts.clock.now();
         // Asked again for each shard: a pause may be heard of in the middle of a sweep.
-        if permits.is_empty() || self.parts.standing.is_paused(now) {
+        if permits.is_empty() || !self.parts.may_renew() {
             return Ok(Vec::new());
         }
         let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: permits.len() };

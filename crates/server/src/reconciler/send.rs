@@ -164,7 +164,7 @@ impl Renewal<'_> {
     /// this one's again once an operator has put it back. The record comes up again at the lease's end.
     fn open<T>(&self, opened: Result<T, SealError>) -> Result<T, GivenUp> {
         opened.map_err(|error| {
-            self.reconciler.parts.observer.seal_failure(error);
+            let error = self.reconciler.parts.seal_failed(error);
             tracing::error!(%error, "a sealed token does not open");
             GivenUp::Sealed
         })

@@ -178,6 +178,7 @@ pub struct Metrics {
     paused: Gauge,
     store_refuses_writes: Gauge,
     keyring_refused: Gauge,
+    wrong_keys: Family<Vec<(&'static str, String)>, Gauge>,
     tenants: Gauge,
     reload_failures: Count,
     reload_refused: Family<Labels, Gauge>,
@@ -228,6 +229,7 @@ impl Metrics {
             paused: Gauge::default(),
             store_refuses_writes: Gauge::default(),
             keyring_refused: Gauge::default(),
+            wrong_keys: Family::default(),
             tenants: Gauge::default(),
             reload_failures: Count::default(),
             reload_refused: Family::default(),
@@ -374,6 +376,11 @@ impl Metrics {
             "Whether the keyring file cannot be used and an older ring stays in force",
             self.keyring_refused.clone(),
         );
+        r.register(
+            "keyring_wrong_key",
+            "Of each key of the keyring, whether it is another one than that of its id",
+            self.wrong_keys.clone(),
+        );
         r.register("tenants", "Tenants that are served", self.tenants.clone());
         r.register(
             "reload_failures",
@@ -472,6 +479,14 @@ impl Metrics {
     pub fn set_keyring_refused(&self, refused: bool) {
         self.keyring_refused.set(i64::from(refused));
         self.reload(Reloaded::Keyring, refused);
+    }
+
+    /// Of each key of the ring, whether it is another one than that of its id.
+    pub fn set_wrong_keys<'a>(&self, keys: impl Iterator<Item = (&'a str, bool)>) {
+        self.wrong_keys.clear();
+        for (id, wrong) in keys {
+            self.wrong_keys.get_or_create(&vec![("key", id.to_owned())]).set(i64::from(wrong));
+        }
     }
 
     /// How many tenants are served.

@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
 use tokenvault_core::ports::{StoreError, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
+use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -220,12 +221,25 @@ impl Vault {
         self.rules(&key.tenant)?;
         let stored = self.parts.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
-            self.parts.vouch(&stored.record).map_err(|_| {
-                Problem::new(Code::Internal, "The stored record was altered by somebody else than the vault.")
+            self.parts.vouch(&stored.record).map_err(|error| {
+                seal_problem(error, "The stored record was altered by somebody else than the vault.")
             })?;
         }
         Ok(stored)
     }
+}
+
+/// What a caller is told when something sealed does not open. Where the keyring is in doubt, nothing is wrong with the job: another
+/// replica may have the right key, and this one again once it is put back.
+fn seal_problem(error: SealError, altered: &str) -> Problem {
+    match error {
+        SealError::KeyInDoubt => no_key("This replica lacks the key that the job is sealed with."),
+        SealError::UnknownKey | SealError::Forged | SealError::Malformed => Problem::new(Code::Internal, altered),
+    }
+}
+
+fn no_key(detail: &str) -> Problem {
+    Problem::new(Code::KeyUnavailable, detail)
 }
 
 /// What a caller is told when the store fails.

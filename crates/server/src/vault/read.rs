@@ -8,7 +8,7 @@ use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndKind, EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
 
-use super::{Caller, LiveToken, ReadAnswer, ReadRequest, Vault, store_problem};
+use super::{Caller, LiveToken, ReadAnswer, ReadRequest, Vault, seal_problem, store_problem};
 use crate::problem::{Code, Problem};
 
 /// How often a waiting read looks at the store: another replica may be the one that renews.
@@ -134,9 +134,9 @@ impl Vault {
 
     fn token(&self, job: &JobId, record: &Record, left: Duration, request: ReadRequest) -> Result<ReadAnswer, Problem> {
         let access_token = self.parts.sealer(record).open_access(record).map_err(|error| {
-            self.parts.observer.seal_failure(error);
+            let error = self.parts.seal_failed(error);
             tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "a sealed access token does not open");
-            Problem::new(Code::Internal, "The stored token could not be opened.")
+            seal_problem(error, "The stored token could not be opened.")
         })?;
         // Its seal says that it is of this generation; before it opened, nothing had.
         self.parts.standing.note(record);

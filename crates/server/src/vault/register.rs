@@ -17,7 +17,7 @@ use tokenvault_core::time::Timestamp;
 use super::acquire::{Acquired, Evidence, rejected};
 use super::joining::Way;
 use super::read::ended;
-use super::{Caller, ProvenBy, Registered, Registration, Vault, peek, store_problem, view};
+use super::{Caller, ProvenBy, Registered, Registration, Vault, no_key, peek, store_problem, view};
 use crate::entropy::roll;
 use crate::problem::{Code, Problem};
 use crate::tenants::TenantRules;
@@ -72,7 +72,11 @@ impl Vault {
         let rules = self.rules(&caller.tenant)?;
         let terms = terms(&request, &rules, self.parts.clock.now())?;
         for _ in 0..TRIES {
-            match self.standing(caller, &key, &rules, &request).await? {
+            let standing = self.standing(caller, &key, &rules, &request).await?;
+            if !self.parts.keyring.may_seal() {
+                return Err(no_key("This replica has no key that it may seal with."));
+            }
+            match standing {
                 Standing::Ours(record) => {
                     if let Some(answer) = self.amend(caller, &record, &request, &terms).await? {
                         return Ok(answer);

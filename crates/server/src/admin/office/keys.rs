@@ -22,11 +22,12 @@ impl Office {
         let fleet = &self.parts.fleet;
         let replicas = fleet.replicas().await.map_err(store_problem)?;
         let promoted = fleet.promoted_key().await.map_err(store_problem)?;
+        let checks = fleet.key_checks().await.map_err(store_problem)?;
         let count = count || fleet.estimate().await.map_err(store_problem)? <= FEW;
         let now = self.parts.clock.now();
         let records = if count { self.count().await? } else { None };
         let counted_at = records.as_ref().map(|_| now);
-        Ok(Keys { counted_at, ..gather(&replicas, promoted, records.as_ref()) })
+        Ok(Keys { counted_at, ..gather(&replicas, promoted, &checks, records.as_ref()) })
     }
 
     /// How many records have something sealed with each key; `None` if there are too many to count them in time.
@@ -62,12 +63,20 @@ impl Office {
             Promoted::Already => Ok(false),
             Promoted::Missing(missing) => {
                 let live = fleet.replicas().await.map_err(store_problem)?;
-                let nobody = live.iter().all(|replica| !replica.keys.contains_key(key));
-                Err(if nobody { unknown_key() } else { not_held("These replicas do not hold the key yet.", &missing) })
+                let nobody = live.iter().all(|replica| !replica.keys.contains_key(key) && !replica.wrong.contains(key));
+                let wrong = live.iter().any(|replica| replica.wrong.contains(key));
+                Err(match (nobody, wrong) {
+                    (true, _) => unknown_key(),
+                    (_, true) => {
+                        not_held("These replicas do not hold the key yet, or another one of its id.", &missing)
+                    }
+                    (_, false) => not_held("These replicas do not hold the key yet.", &missing),
+                })
             }
-            Promoted::Differs(live) => {
-                Err(not_held("The replicas hold different keys of this id; compare their keyring files.", &live))
-            }
+            Promoted::Differs(live) => Err(not_held(
+                "The replicas hold different keys of this id, or another one than was used; compare their keyring files.",
+                &live,
+            )),
         }
     }
 
@@ -104,8 +113,13 @@ fn primary(replicas: &[ReplicaStatus], promoted: Option<String>) -> Option<Strin
     promoted.or(agreed)
 }
 
-fn gather(replicas: &[ReplicaStatus], promoted: Option<String>, records: Option<&BTreeMap<String, u64>>) -> Keys {
-    let held = replicas.iter().flat_map(|replica| replica.keys.keys());
+fn gather(
+    replicas: &[ReplicaStatus],
+    promoted: Option<String>,
+    checks: &BTreeMap<String, String>,
+    records: Option<&BTreeMap<String, u64>>,
+) -> Keys {
+    let held = replicas.iter().flat_map(|replica| replica.keys.keys().chain(&replica.wrong));
     let needed = records.into_iter().flat_map(BTreeMap::keys);
     let ids: BTreeSet<&String> = held.chain(needed).collect();
     let named = |holds: bool, id: &String| -> Vec<ReplicaId> {
@@ -116,6 +130,8 @@ fn gather(replicas: &[ReplicaStatus], promoted: Option<String>, records: Option<
         id: id.clone(),
         replicas: named(true, id),
         missing: named(false, id),
+        wrong: replicas.iter().filter(|replica| replica.wrong.contains(id)).map(|replica| replica.id.clone()).collect(),
+        check: checks.get(id).cloned(),
         records: records.map(|records| records.get(id).copied().unwrap_or(0)),
     });
     let (keys, was_promoted) = (keys.collect(), promoted.is_some());
@@ -146,6 +162,7 @@ mod tests {
             seen_at: Timestamp::default(),
             primary: primary.to_owned(),
             keys: keys.iter().map(|id| ((*id).to_owned(), "check".to_owned())).collect(),
+            wrong: BTreeSet::new(),
             renewing: 0,
             clock_ahead_ms: 0,
         }
@@ -153,13 +170,17 @@ mod tests {
 
     #[test]
     fn a_key_is_shown_with_who_holds_it_and_who_does_not() {
-        let replicas = [replica("a", "k1", &["k1", "k2"]), replica("b", "k1", &["k1"])];
+        let mut replicas = [replica("a", "k1", &["k1", "k2"]), replica("b", "k1", &["k1"])];
+        replicas[1].wrong.insert("k2".to_owned());
+        let checks = BTreeMap::from([("k1".to_owned(), "c1".to_owned())]);
         let records = BTreeMap::from([("k0".to_owned(), 3), ("k1".to_owned(), 5)]);
-        let keys = gather(&replicas, None, Some(&records));
+        let keys = gather(&replicas, None, &checks, Some(&records));
         let shown = |id: &str| keys.keys.iter().find(|key| key.id == id).unwrap();
         assert_eq!((keys.primary.as_deref(), keys.promoted), (Some("k1"), false));
         assert_eq!((shown("k2").replicas.len(), shown("k2").missing.len(), shown("k2").records), (1, 1, Some(0)));
         assert_eq!((shown("k0").replicas.len(), shown("k0").records), (0, Some(3)), "a key that is needed and gone");
+        assert_eq!((shown("k1").check.as_deref(), shown("k2").check.as_deref()), (Some("c1"), None));
+        assert_eq!((shown("k1").wrong.len(), shown("k2").wrong.as_slice()), (0, [replicas[1].id.clone()].as_slice()));
     }
 
     #[test]

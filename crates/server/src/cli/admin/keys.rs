@@ -77,6 +77,15 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         table.row([text(key, "id").into(), seals, records.into(), text(key, "replicas").into(), missing]);
     }
     desk.table(&table)?;
+    for key in list(&keys, "keys") {
+        let (id, wrong, check) = (text(key, "id"), text(key, "wrong"), text(key, "check"));
+        if !wrong.is_empty() {
+            let right = if check.is_empty() { check } else { format!(", whose check value is {check},") };
+            desk.line(format!(
+                "\nAnother key than {id}{right} goes by that name on {wrong}: put the right file back there."
+            ))?;
+        }
+    }
     if !keys["counted_at"].is_null() {
         desk.line(format!("\nrecords as of {}", eye.of_day(&keys, "counted_at")))?;
     }
