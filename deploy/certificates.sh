@@ -106,7 +106,8 @@ issue() {
   # What a run that was broken off has left is completed.
   if [ -s "$file.key" ] && [ $renew = no ]; then key=$file.key; fi
   [ -s "$ca.key" ] || fail "$ca.key is not here: certificates are made where the CA's key is kept"
-  trap 'rm -f "'"$file"'".{csr,key.new,key.new.unfinished,pem.new}' EXIT
+  unfinished=$file
+  trap 'rm -f "$unfinished".{csr,key.new,key.new.unfinished,pem.new}' EXIT
   [ "$key" = "$file.key" ] || new_key "$key"
   quietly openssl req -new -key "$key" -subj "/CN=$1" -out "$file.csr" \
     -config <(printf '[req]\ndistinguished_name = name\n[name]\n')

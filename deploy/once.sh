@@ -18,13 +18,18 @@ if [ -s "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
   echo "$file: kept, it is there already"
   exit
 fi
+if [ -L "$file" ] && [ ! -e "$file" ]; then
+  echo "once.sh: $file leads to a file that is not there; nothing is made in its place" >&2
+  exit 1
+fi
 umask 077
 mkdir -p "$(dirname "$file")"
 new=$(mktemp "$file.XXXXXX")
 trap 'rm -f "$new"' EXIT
 "$@" >"$new"
 [ -s "$new" ] || { echo "once.sh: $1 printed nothing, so there is no $file" >&2; exit 1; }
-[ -s "$file" ] || rm -f "$file" # an empty one is what a run that failed has left
+# An empty one is what a run that failed has left.
+if [ -e "$file" ] && [ ! -s "$file" ]; then rm -f "$file"; fi
 # Unlike mv, ln puts it over nothing that came in between.
 ln "$new" "$file"
 echo "$file: made"

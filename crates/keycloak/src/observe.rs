@@ -6,8 +6,8 @@ use http::HeaderMap;
 
 /// Hears of every call of Keycloak.
 pub trait CallObserver: Send + Sync {
-    /// `call` is one of [`crate::answer::Call`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
-    fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration);
+    /// `issuer` is the realm's; `call` is one of [`crate::answer::Call`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
+    fn call(&self, issuer: &str, call: &'static str, outcome: &'static str, elapsed: Duration);
 
     /// Puts what a trace needs into the headers of a request that is about to be sent, inside its span.
     fn carry(&self, _headers: &mut HeaderMap) {}
@@ -18,5 +18,5 @@ pub trait CallObserver: Send + Sync {
 pub struct NoObserver;
 
 impl CallObserver for NoObserver {
-    fn call(&self, _: &'static str, _: &'static str, _: Duration) {}
+    fn call(&self, _: &str, _: &'static str, _: &'static str, _: Duration) {}
 }

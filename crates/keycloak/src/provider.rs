@@ -105,7 +105,7 @@ impl KeycloakProvider {
         }
         let elapsed = self.clock.now().since(begun);
         tracing::debug!(call = call.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
-        self.observer.call(call.as_str(), outcome, elapsed);
+        self.observer.call(tenant.issuer(), call.as_str(), outcome, elapsed);
         result
     }
 

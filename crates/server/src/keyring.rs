@@ -183,6 +183,11 @@ impl KeyringState {
         self.seen.lock().missing.clone()
     }
 
+    /// Whether nothing is known to be wrong, and all that is missing is that the store was asked.
+    pub fn waits_for_store(&self) -> bool {
+        self.wrong().is_empty() && self.missing().is_none() && !self.may_seal()
+    }
+
     /// The keys for which nobody has vouched in the store, each with whether nothing at all is known of it.
     pub fn unvouched(&self) -> BTreeMap<String, bool> {
         let seen = self.seen.lock();

@@ -24,6 +24,7 @@ use crate::doors::{Door, Doors};
 use crate::fleet::{Member, Standing};
 use crate::http::{self, App};
 use crate::journal::{AuditLog, Events, Journal, Recorder};
+use crate::keyring::KeyringState;
 use crate::leaving::Leaving;
 use crate::management::{self, Management, ReadyPart};
 use crate::parts::Parts;
@@ -219,7 +220,7 @@ where
     let replica = options.replica.clone();
     tracing::info!(%replica, "leases are taken under this name");
     let ready: Vec<Arc<dyn ReadyPart>> = vec![
-        Arc::clone(&parts.keyring) as Arc<dyn ReadyPart>,
+        Arc::new(KeyringReady(Arc::clone(&parts.keyring), Arc::clone(&parts.store))),
         Arc::new(Loaded("policy")),
         Arc::new(TlsReady(Arc::clone(&tls))),
         Arc::new(StoreReady(Arc::clone(&parts.store))),
@@ -431,6 +432,24 @@ impl ReadyPart for AuditReady {
 
     async fn check(&self) -> Result<(), String> {
         self.0.ready().map_err(|error| error.to_string())
+    }
+}
+
+/// A keyring that could not be held against the store, because that is away, is not what an operator is to look at.
+struct KeyringReady(Arc<KeyringState>, Arc<dyn TokenStore>);
+
+#[async_trait]
+impl ReadyPart for KeyringReady {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    async fn check(&self) -> Result<(), String> {
+        let judged = self.0.check().await;
+        if judged.is_err() && self.0.waits_for_store() && self.1.ready().await.is_err() {
+            return Ok(());
+        }
+        judged
     }
 }
 

@@ -68,9 +68,9 @@ pub fn parts(
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
         Backing::Redis => {
-            both(connect(&redis(&config.redis, secrets.redis_password.clone()), metrics, &clock)?, metrics, &clock)
+            both(connect(&redis(&config.redis, secrets.redis_password.clone()), metrics, &clock)?, metrics)
         }
-        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics, &clock),
+        Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
@@ -111,12 +111,12 @@ fn connect(config: &RedisConfig, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>)
     }))
 }
 
-fn both<S>(store: S, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)
+fn both<S>(store: S, metrics: &Arc<Metrics>) -> (Arc<dyn TokenStore>, Arc<dyn Fleet>)
 where
     S: TokenStore + Fleet + 'static,
 {
     let store = Arc::new(store);
-    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics), Arc::clone(clock));
+    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
     (Arc::new(measured), store)
 }
 
@@ -124,16 +124,16 @@ where
 struct CountCalls {
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
-    said: Repeats<(&'static str, &'static str)>,
+    said: Repeats<(String, &'static str, &'static str)>,
 }
 
 impl CallObserver for CountCalls {
-    fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration) {
+    fn call(&self, issuer: &str, call: &'static str, outcome: &'static str, elapsed: Duration) {
         self.metrics.keycloak_request(call, outcome, elapsed);
         if NO_ANSWER.contains(&outcome)
-            && let Some(before) = self.said.happened((call, outcome), self.clock.now())
+            && let Some(before) = self.said.happened((issuer.to_owned(), call, outcome), self.clock.now())
         {
-            tracing::warn!(call, outcome, before, "Keycloak did not answer as it should");
+            tracing::warn!(issuer, call, outcome, before, "Keycloak did not answer as it should");
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, claims};
+use tokenvault_tests::harness::redis::Redis;
 
 use super::courier::{Courier, hand_over};
 use super::{Stage, are_untouched, configured, dues, ends};
@@ -128,7 +129,9 @@ async fn with_the_store_away_a_logout_is_answered_503_and_taken_when_it_comes_ag
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_section_there_is_no_such_listener_and_on_the_modules_one_no_such_route() -> Result<()> {
     let stage = Stage::set().await?;
-    let mut vault = configured(&stage.realm, &stage.redis)?.start().await?;
+    // A vault with a keyring of its own has a store of its own.
+    let redis = Redis::start().await?;
+    let mut vault = configured(&stage.realm, &redis)?.start().await?;
     let url = vault.replica().idp_url();
     assert!(reqwest::Client::builder().no_proxy().build()?.get(url).send().await.is_err());
     let path = format!("/backchannel-logout/{}", stage.realm.name());

@@ -90,8 +90,6 @@ async fn a_member_that_is_unknown_missing_or_of_another_form_is_refused_and_not_
         with(good.clone(), "acquisition", MARK),
         with(good.clone(), "acquisition", "Exchange"),
         with(good.clone(), "on_logout", MARK),
-        with(good.clone(), "refresh_token", ""),
-        with(with(good.clone(), "acquisition", "adopt"), "refresh_token", ""),
         with(good.clone(), "acquisition", ""),
         with(good.clone(), "on_logout", ""),
         with(good.clone(), "expires_at", ""),

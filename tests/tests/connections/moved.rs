@@ -203,26 +203,55 @@ async fn has(server: &Redis, job: &str) -> Result<bool> {
     Ok(!keys.is_empty())
 }
 
-/// As when a DNS name is given to a new server that was filled from the old one, and the old one is left running.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_is_given_to_another_server_is_followed_though_the_old_one_takes_writes_still() -> Result<()> {
-    let (mut stage, pair) = stage(300).await?;
+/// Closes the connections over which only reads go.
+async fn close_reads(server: &Redis) -> Result<()> {
+    let mut connection = server.connection().await?;
+    let list: String = redis::cmd("CLIENT").arg("LIST").query_async(&mut connection).await?;
+    let of_others = ["cmd=evalsha", "cmd=script", "cmd=client", "cmd=replconf", "cmd=psync"];
+    for client in list.lines().filter(|client| of_others.iter().all(|other| !client.contains(other))) {
+        let id = client.split(' ').find_map(|field| field.strip_prefix("id=")).unwrap_or_default();
+        redis::cmd("CLIENT").arg(&["KILL", "ID", id]).query_async::<u64>(&mut connection).await?;
+    }
+    Ok(())
+}
+
+/// As when a DNS name is given to a new server that was filled from the old one, and the old one is left running. Answers with the
+/// stage when whatever is registered is on the new one.
+async fn given_to_another(closes_reads: bool) -> Result<Stage> {
+    let (stage, pair) = stage(300).await?;
     stage.register(1, Duration::ZERO).await?;
-    let other = &pair.servers[1];
-    wait_until("the other server to have the job", SOON, async || {
-        has(other, &job_id(0)).await.is_ok_and(|there| there)
-    })
-    .await?;
-    redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut other.connection().await?).await?;
-    stage.redis.lead_to(other.address().to_string());
+    let [old, new] = &pair.servers;
+    wait_until("the other server to have the job", SOON, async || has(new, &job_id(0)).await.is_ok_and(|there| there))
+        .await?;
+    redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut new.connection().await?).await?;
+    stage.redis.lead_to(new.address().to_string());
+    if closes_reads {
+        close_reads(old).await?;
+    }
     let moved = Instant::now();
 
-    wait_until("a job that only the new server has", LEFT, async || {
-        let put = async { stage.client()?.put(&job_id(1), &json!({ "access_token": stage.login().await? })).await };
-        put.await.is_ok_and(|answer| answer.status == 201) && has(other, &job_id(1)).await.is_ok_and(|there| there)
+    let mut jobs = 1..;
+    wait_until("a job to be registered with the new server", LEFT, || {
+        let (stage, job) = (&stage, job_id(jobs.next().unwrap_or_default()));
+        async move {
+            let put = async { stage.client()?.put(&job, &json!({ "access_token": stage.login().await? })).await };
+            put.await.is_ok_and(|answer| answer.status == 201) && has(new, &job).await.is_ok_and(|there| there)
+        }
     })
     .await?;
     println!("followed after {:?}", moved.elapsed());
+    Ok(stage)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_given_to_another_server_is_followed_though_the_old_one_takes_writes_still() -> Result<()> {
+    let mut stage = given_to_another(false).await?;
     assert!(stage.said(&["\"level\":\"WARN\"", "the name leads to another Redis server"]));
     Ok(())
+}
+
+/// One connection that is made anew leads to the new server: the others must not stay with the old one.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_follow_a_name_where_only_the_connection_for_reads_was_closed() -> Result<()> {
+    given_to_another(true).await.map(drop)
 }

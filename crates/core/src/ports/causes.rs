@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The causes, each with its words. `docs/runbooks/store-unavailable.md` leads out of each.
-pub const CAUSES: [(&str, &str); 15] = [
+pub const CAUSES: [(&str, &str); 16] = [
     ("refused", "nobody listens at its address"),
     ("connect_timeout", "no connection came about in time"),
     ("timeout", "it did not answer in time"),
@@ -18,6 +18,7 @@ pub const CAUSES: [(&str, &str); 15] = [
     ("out_of_memory", "it is full: its maxmemory is reached"),
     ("cannot_persist", "it cannot write to its disk"),
     ("too_few_replicas", "it has fewer replicas than it is to have before it writes"),
+    ("server", "it refused a command"),
     ("protocol", "what answers does not speak as Redis does"),
 ];
 

@@ -149,7 +149,7 @@ async fn every_request_has_an_assertion_of_its_own_that_lives_at_most_a_minute()
 struct Counter(Mutex<Vec<(&'static str, &'static str, Duration)>>);
 
 impl CallObserver for Counter {
-    fn call(&self, call: &'static str, outcome: &'static str, elapsed: Duration) {
+    fn call(&self, _: &str, call: &'static str, outcome: &'static str, elapsed: Duration) {
         self.0.lock().push((call, outcome, elapsed));
     }
 }

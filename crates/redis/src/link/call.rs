@@ -11,6 +11,8 @@ use redis::{
     ServerErrorKind, Value, from_redis_value,
 };
 
+use super::era::Eras;
+
 /// Something to send.
 #[derive(Clone, Copy)]
 pub(crate) enum Call<'a> {
@@ -59,12 +61,23 @@ impl Call<'_> {
 }
 
 /// A new connection to a server that takes writes.
-pub(super) async fn connect(client: &Client, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+pub(super) async fn connect(
+    client: &Client,
+    config: &AsyncConnectionConfig,
+    eras: &Eras,
+) -> RedisResult<MultiplexedConnection> {
+    if eras.misleads() {
+        return Err(error_of_replica());
+    }
     let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
     let mut all = redis::pipe();
     all.add_command(role());
     let answer = connection.req_packed_commands(&all, 0, all.len()).await?;
-    if answer.first().is_some_and(follows) { Err(error_of_replica()) } else { Ok(connection) }
+    if answer.first().is_some_and(follows) {
+        eras.mislead();
+        return Err(error_of_replica());
+    }
+    Ok(connection)
 }
 
 /// Whether the server that answered takes no writes: nothing was done, and it must not be asked again.

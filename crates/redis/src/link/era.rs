@@ -5,8 +5,14 @@
 //! dead, and each would cost a time-out of its own to find that out. So all that were made before are left together. The
 //! same is done where a server turns out to follow another one by now: the name may lead elsewhere.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// For so long no other connection is made where one has led to a replica.
+const MISLED: Duration = Duration::from_millis(100);
 
 /// Hears each time that the connections are left.
 pub type OnLeft = Arc<dyn Fn() + Send + Sync>;
@@ -20,16 +26,20 @@ pub(super) enum Cause {
     Demoted,
     /// New connections to the same name lead to another server.
     Moved,
+    /// One of them was closed: where the next one leads, all are to lead.
+    Closed,
 }
 
 impl Cause {
-    fn words(self) -> &'static str {
+    /// What is said of it; nothing where the server has said it.
+    fn words(self) -> Option<&'static str> {
         match self {
-            Self::Silent => "Redis did not answer in time: all connections to it are left, and new ones made",
+            Self::Silent => Some("Redis did not answer in time: all connections to it are left, and new ones made"),
             Self::Demoted => {
-                "the Redis server follows another one by now: all connections to it are left, and new ones made"
+                Some("the Redis server follows another one by now: all connections to it are left, and new ones made")
             }
-            Self::Moved => "the name leads to another Redis server: all connections are left, and new ones made",
+            Self::Moved => Some("the name leads to another Redis server: all connections are left, and new ones made"),
+            Self::Closed => None,
         }
     }
 }
@@ -42,6 +52,8 @@ pub(crate) struct Eras {
     /// Whether it was said that they are left, and nobody has answered since.
     said: AtomicBool,
     on_left: Option<OnLeft>,
+    /// When a new connection has last led to a replica.
+    misled: Mutex<Option<Instant>>,
 }
 
 /// The era in which a connection was made.
@@ -50,7 +62,13 @@ pub(crate) struct Era(u64);
 
 impl Eras {
     pub(crate) fn new(address: String, on_left: Option<OnLeft>) -> Arc<Self> {
-        Arc::new(Self { address, now: AtomicU64::new(0), said: AtomicBool::new(false), on_left })
+        Arc::new(Self {
+            address,
+            now: AtomicU64::new(0),
+            said: AtomicBool::new(false),
+            on_left,
+            misled: Mutex::default(),
+        })
     }
 
     /// For a connection that is about to be made.
@@ -61,6 +79,20 @@ impl Eras {
     /// Whether connections of an era may be used.
     pub(super) fn lasts(&self, era: Era) -> bool {
         self.now() == era
+    }
+
+    /// A new connection has led to a replica.
+    pub(super) fn mislead(&self) {
+        *self.misled() = Some(instant());
+    }
+
+    /// Whether one did a moment ago: another one is not worth its handshake.
+    pub(super) fn misleads(&self) -> bool {
+        self.misled().is_some_and(|at| instant().duration_since(at) < MISLED)
+    }
+
+    fn misled(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.misled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A connection of this era was answered.
@@ -75,13 +107,19 @@ impl Eras {
         if self.now.compare_exchange(era.0, era.0 + 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return;
         }
+        let Some(words) = cause.words() else { return };
         if !self.said.swap(true, Ordering::Relaxed) {
-            tracing::warn!(address = self.address, "{}", cause.words());
+            tracing::warn!(address = self.address, "{words}");
         }
         if let Some(told) = &self.on_left {
             told();
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
+fn instant() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]
@@ -103,5 +141,24 @@ mod tests {
         assert_eq!(told.load(Ordering::SeqCst), 1);
         eras.end(eras.now(), Cause::Demoted);
         assert_eq!(told.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn with_one_that_was_closed_the_others_are_left_without_a_word() {
+        let told: OnLeft = Arc::new(|| panic!("nothing is to be told"));
+        let eras = Eras::new("redis:6379".to_owned(), Some(told));
+        let first = eras.now();
+        eras.end(first, Cause::Closed);
+        assert!(!eras.lasts(first));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_leads_to_a_replica_is_left_alone_for_a_moment() {
+        let eras = Eras::new("redis:6379".to_owned(), None);
+        assert!(!eras.misleads());
+        eras.mislead();
+        assert!(eras.misleads());
+        tokio::time::advance(MISLED).await;
+        assert!(!eras.misleads());
     }
 }

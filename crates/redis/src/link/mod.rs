@@ -27,13 +27,14 @@ pub(crate) use reads::Reads;
 pub(crate) use writes::{Acks, Repeat, Writes};
 
 use crate::config::RedisConfig;
-use crate::error::{report, unavailable};
+use crate::error::{report, unavailable, was_closed};
 
 /// Why the other connections are not to be believed either, if that is what an error means.
 fn what_it_means(error: &RedisError) -> Option<era::Cause> {
     match () {
         () if error.is_timeout() => Some(era::Cause::Silent),
         () if call::demoted(error) => Some(era::Cause::Demoted),
+        () if was_closed(error) => Some(era::Cause::Closed),
         () => None,
     }
 }

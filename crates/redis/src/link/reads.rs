@@ -123,7 +123,7 @@ impl Reads {
     }
 
     async fn connected(&self) -> Result<MultiplexedConnection, StoreError> {
-        match timeout(self.connect_timeout, connect(&self.client, &self.config)).await {
+        match timeout(self.connect_timeout, connect(&self.client, &self.config, &self.eras)).await {
             Ok(connected) => connected.map_err(|error| unavailable(&error)),
             Err(_) => Err(report("connect_timeout")),
         }

@@ -53,7 +53,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Link, RedisError> {
         let era = self.eras.now();
-        let connection = connect(&self.client, &self.config).await?;
+        let connection = connect(&self.client, &self.config, &self.eras).await?;
         Ok(Link { connection, era, spoiled: false })
     }
 

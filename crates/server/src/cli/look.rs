@@ -40,7 +40,7 @@ pub(super) enum Tone {
 
 impl Look {
     /// What is behind a stream. Colours follow `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM`, but there are none where
-    /// there is no terminal.
+    /// there is no terminal, or one that has none (also where continuous integration says that it shows them).
     pub fn of(stream: &(impl RawStream + AsFd)) -> Self {
         if !stream.is_terminal() {
             return Self::plain();
@@ -48,7 +48,7 @@ impl Look {
         let width = terminal_size_of(stream).map(|(Width(columns), _)| usize::from(columns));
         Self {
             width: Some(width.filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)),
-            colour: AutoStream::choice(stream) != ColorChoice::Never,
+            colour: AutoStream::choice(stream) != ColorChoice::Never && anstyle_query::term_supports_color(),
             zone: TimeZone::try_system().unwrap_or(TimeZone::UTC),
         }
     }

@@ -20,7 +20,9 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.problem)
+        // A key that nobody knows is quoted, and is shown on a terminal.
+        let said = format!("{}: {}", self.place, self.problem);
+        f.write_str(&said.replace(char::is_control, "·"))
     }
 }
 

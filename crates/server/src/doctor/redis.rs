@@ -56,7 +56,7 @@ fn unreachable(url: &str, error: &StoreError, report: &mut Report) {
             "`redis.username` and the password in `redis.password_file` must be a user's of that server"
         }
         StoreError::Unavailable("no_permission") => {
-            "let the vault's ACL user run its commands on the keys tv:* (and ROLE; for this command INFO, TIME, SCAN)"
+            "let the vault's ACL user run its commands on the keys tv:* (and ROLE, INFO, TIME, SCAN)"
         }
         StoreError::Unavailable(kind) if kind.starts_with("config_") => "correct the section [redis]",
         _ => "start it, or correct `redis.url`; look at what is between. Nothing is served without it",

@@ -153,9 +153,6 @@ impl RegisterBody {
             }
             _ => {}
         }
-        if self.refresh_token.as_ref().is_some_and(|token| token.0.is_empty()) {
-            return Err(invalid("refresh_token is empty."));
-        }
         // An empty list takes all readers out of a job that is there; without one they stay.
         let asked = self.readers.is_some();
         let readers = self.readers.unwrap_or_default();

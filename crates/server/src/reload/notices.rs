@@ -15,6 +15,9 @@ use crate::telemetry::metrics::{Metrics, Reloaded};
 /// An event says no more than so many characters.
 const LONGEST: usize = 600;
 
+/// Neither does a line of the log name more whom something is taken from.
+const MOST_LOSSES: usize = 100;
+
 /// What is not taken up, and why.
 pub(crate) type Refusals = BTreeMap<Reloaded, Refusal>;
 
@@ -92,7 +95,11 @@ impl Notices {
         if losses.is_empty() {
             return;
         }
-        let lost = losses.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let mut lost: Vec<_> = losses.iter().take(MOST_LOSSES).map(ToString::to_string).collect();
+        if let Some(more @ 1..) = losses.len().checked_sub(MOST_LOSSES) {
+            lost.push(format!("and {more} more"));
+        }
+        let lost = lost.join("; ");
         tracing::warn!(file = file.as_str(), lost, "a change takes rights away");
         self.record(entry(file, "rights_removed", &lost));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokenvault_core::ids::TenantId;
@@ -124,15 +125,23 @@ impl TenantsFile {
                 return (self.unsettled > MOST_UNSETTLED).then(|| self.parsed.clone());
             }
             self.taken = print;
-            let parsed = match text {
-                Ok(text) => source.parse(Some(&text)),
-                Err(error) => Err(source.unreadable(&error)),
+            let parsed = match &text {
+                Ok(text) => source.parse(Some(text)),
+                Err(error) => Err(source.unreadable(error)),
             };
-            self.parsed = parsed.map(Arc::new).map_err(|error| error.findings);
+            let parsed = parsed.map(Arc::new).map_err(|error| error.findings);
+            let blank = text.is_ok_and(|text| text.trim().is_empty());
+            self.parsed = if blank && parsed != self.parsed { Err(vec![emptied(file)]) } else { parsed };
         }
         self.unsettled = 0;
         Some(self.parsed.clone())
     }
+}
+
+/// Nobody takes every tenant out by a file with nothing in it; a full disk does.
+fn emptied(file: &Path) -> Finding {
+    let problem = "is empty: write the line [tenants] into it if there are to be none";
+    Finding::new(file.display().to_string(), problem)
 }
 
 fn print(text: &std::io::Result<String>) -> u64 {

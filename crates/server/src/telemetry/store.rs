@@ -1,16 +1,16 @@
 //! The store, with the time each of its operations takes, and with what is said while it is away. Changes nothing else about
 //! it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use tokenvault_core::ids::{
     AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
 };
 use tokenvault_core::ports::{
-    Claim, Claimed, Clock, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore,
-    Write, Written,
+    Claim, Claimed, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore, Write,
+    Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -21,6 +21,9 @@ use super::metrics::Metrics;
 use super::repeats::Repeats;
 use super::traces;
 
+/// What was said of the store, whoever has asked it for something.
+static SAID: LazyLock<Repeats<&'static str>> = LazyLock::new(Repeats::default);
+
 /// What is said when it answers.
 const ANSWERS_AGAIN: &str = "the store answers again";
 
@@ -28,41 +31,60 @@ const ANSWERS_AGAIN: &str = "the store answers again";
 pub struct Measured {
     store: Arc<dyn TokenStore>,
     metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
-    said: Repeats<&'static str>,
     away: AtomicBool,
 }
 
 impl Measured {
     /// Measures a store.
-    pub fn new(store: Arc<dyn TokenStore>, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, metrics, clock, said: Repeats::default(), away: AtomicBool::new(false) }
+    pub fn new(store: Arc<dyn TokenStore>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, away: AtomicBool::new(false) }
     }
 
     /// Says why the store is away, and that it is back. Whoever cannot do something without it need not say so again.
     fn heard<T>(&self, answer: &Result<T, StoreError>) {
         match answer {
             Ok(_) if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) => {
-                if let Some(before) = self.said.happened(ANSWERS_AGAIN, self.clock.now()) {
+                if let Some(before) = SAID.happened(ANSWERS_AGAIN, uptime()) {
                     tracing::info!(before, "{ANSWERS_AGAIN}");
                 }
             }
-            Err(error @ StoreError::Unavailable(cause)) => {
+            Err(error) => {
+                say(error);
                 // What takes no writes may answer reads: an answer is no news of those.
-                if !error.is_refusal_to_write() || *error == StoreError::ELSEWHERE {
+                let refused = error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+                if matches!(error, StoreError::Unavailable(_)) && !refused {
                     self.away.store(true, Ordering::Relaxed);
                 }
-                if let Some(before) = self.said.happened(cause, self.clock.now()) {
-                    tracing::warn!(cause, before, "{error}");
-                }
             }
-            _ => {}
+            Ok(_) => {}
         }
     }
 }
 
-/// What could not be done because of the store. Where it is away, that was said, and what is missing for it is no news.
+/// Why the store is away, once for each cause, and then once a minute.
+pub fn say(error: &StoreError) {
+    if let StoreError::Unavailable(cause) = error
+        && let Some(before) = SAID.happened(cause, uptime())
+    {
+        tracing::warn!(cause, before, "{error}");
+    }
+}
+
+/// How long the process runs, as an instant: what counts here is only the time between two of them.
+fn uptime() -> Timestamp {
+    static START: LazyLock<Instant> = LazyLock::new(instant);
+    let began = *START;
+    Timestamp::from_millis(u64::try_from(instant().duration_since(began).as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+/// What could not be done because of the store. Where it is away, that is said, and what is missing for it is no news.
 pub fn not_done(error: &StoreError, what: &'static str) {
+    say(error);
     if matches!(error, StoreError::Unavailable(_)) {
         tracing::debug!(%error, "{what}");
     } else {
@@ -76,8 +98,7 @@ macro_rules! hand_on {
         #[async_trait]
         impl TokenStore for Measured {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
-                #[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
-                let started = Instant::now();
+                let started = instant();
                 let span = traces::store(stringify!($name));
                 let answer = self.store.$name($($argument),*).instrument(span.clone()).await;
                 self.heard(&answer);

@@ -1,6 +1,6 @@
 //! What other certificates and lists take away, and from whom.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustls_pki_types::CertificateRevocationListDer;
 use x509_parser::extensions::GeneralName;
@@ -55,11 +55,42 @@ fn authorities(material: &Material) -> BTreeSet<String> {
 
 fn revoked(material: &Material) -> BTreeSet<String> {
     let serials = |der: &CertificateRevocationListDer<'_>| {
-        let Ok((_, list)) = CertificateRevocationList::from_der(der) else { return Vec::new() };
+        let Some(list) = list(der) else { return Vec::new() };
         let issuer = plain(&list.issuer().to_string());
         list.iter_revoked_certificates().map(|one| format!("{} of {issuer}", one.raw_serial_as_string())).collect()
     };
     material.lists.iter().flat_map(|lists| lists.iter()).flat_map(serials).collect()
+}
+
+/// The authorities of which there is no list, though there are lists: whoever is of one of them is refused.
+pub(super) fn without_list(material: &Material) -> BTreeSet<String> {
+    let Some(lists) = &material.lists else { return BTreeSet::new() };
+    let issuers: Vec<_> = lists.iter().filter_map(|der| Some(list(der)?.issuer().as_raw().to_vec())).collect();
+    let all = material.authorities.iter().flat_map(|all| all.iter()).filter_map(parsed);
+    let without = all.filter(|authority| !issuers.iter().any(|issuer| issuer == authority.subject().as_raw()));
+    without.map(|authority| plain(&authority.subject().to_string())).collect()
+}
+
+/// A list that an authority published before the one that is in force would give back what that one has taken.
+pub(super) fn older_list(before: &Material, after: &Material) -> Option<String> {
+    let published = |material: &Material| {
+        let mut newest = BTreeMap::new();
+        for list in material.lists.iter().flat_map(|lists| lists.iter()).filter_map(|der| list(der)) {
+            let (at, issuer) = (list.last_update().timestamp(), list.issuer().as_raw().to_vec());
+            let entry = newest.entry(issuer).or_insert((at, plain(&list.issuer().to_string())));
+            entry.0 = entry.0.max(at);
+        }
+        newest
+    };
+    let (before, after) = (published(before), published(after));
+    let older = before.iter().find(|(issuer, (at, _))| after.get(*issuer).is_some_and(|(now, _)| now < at));
+    older.map(|(_, (_, name))| {
+        format!("its list of {name} is older than the one in force, and would let in who was revoked since")
+    })
+}
+
+fn list<'a>(der: &'a CertificateRevocationListDer<'_>) -> Option<CertificateRevocationList<'a>> {
+    CertificateRevocationList::from_der(der).ok().map(|(_, list)| list)
 }
 
 /// What stands in a certificate is shown on a terminal.

@@ -111,10 +111,34 @@ impl TlsSettings {
     /// Reads the files again. Each part is taken up as far as it is right and fits the others, and brings no fault that is
     /// not in force already: half a renewal of the certificate must not hold up a revocation.
     pub(super) fn successor(&self, files: &Files) -> Successor {
+        // Authorities may fit no others than the lists that came with them.
+        let made = self.taking(&[Part::Certificate, Part::Authorities, Part::Lists, Part::Authorities], files);
+        let Some((half, problem)) = self.half(&made) else { return made };
+        let parts: Vec<_> =
+            [Part::Certificate, Part::Authorities, Part::Lists].into_iter().filter(|part| *part != half).collect();
+        let mut made = self.taking(&parts, files);
+        made.refused.insert(half, problem);
+        made
+    }
+
+    /// Authorities whose lists were refused with them, or the other way about: whoever is of an authority that has no list would be
+    /// refused, whatever was in force. Says which part is not to be taken up either.
+    fn half(&self, made: &Successor) -> Option<(Part, String)> {
+        let after = &made.settings.as_ref()?.material;
+        let (half, other) = match (made.refused.get(&Part::Authorities), made.refused.get(&Part::Lists)) {
+            (Some(problem), None) => (Part::Lists, problem),
+            (None, Some(problem)) => (Part::Authorities, problem),
+            _ => return None,
+        };
+        let uncovered = losses::without_list(after).difference(&losses::without_list(&self.material)).next()?.clone();
+        Some((half, format!("does not fit what stays in force: there is no list of {uncovered}, because {other}")))
+    }
+
+    /// The same, of these parts alone.
+    fn taking(&self, parts: &[Part], files: &Files) -> Successor {
         let mut made = Successor { settings: None, refused: BTreeMap::new(), losses: Vec::new() };
         let mut material = self.material.clone();
-        // Authorities may fit no others than the lists that came with them.
-        for part in [Part::Certificate, Part::Authorities, Part::Lists, Part::Authorities] {
+        for part in parts.iter().copied() {
             match self.with(&material, part, files) {
                 Ok(next) => {
                     made.refused.remove(&part);
@@ -138,7 +162,14 @@ impl TlsSettings {
         let known = self.faults(files);
         let is_new = |fault: &Fault| fault.part == part && !known.iter().any(|known| known.der == fault.der);
         let brought: Vec<_> = next.faults(files).into_iter().filter(is_new).map(|fault| fault.problem).collect();
-        if brought.is_empty() { Ok(next) } else { Err(brought.join("; ")) }
+        if !brought.is_empty() {
+            return Err(brought.join("; "));
+        }
+        let older = losses::older_list(&self.material, &next.material).filter(|_| part == Part::Lists);
+        match (older, files.crl_file()) {
+            (Some(problem), Some(file)) => Err(format!("{}: {problem}", file.display())),
+            _ => Ok(next),
+        }
     }
 
     /// For rustls.

@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::parts::Parts;
 use crate::problem::{Code, Problem};
+use crate::telemetry::store::say;
 use crate::tenants::TenantRules;
 use joining::JoinGate;
 
@@ -251,7 +252,10 @@ pub(crate) fn store_problem(error: StoreError) -> Problem {
                 .with("reason", "store_full")
                 .retry_after(Duration::from_secs(30))
         }
-        StoreError::Unavailable(_) => Problem::new(Code::StoreUnavailable, "The store did not answer."),
+        StoreError::Unavailable(_) => {
+            say(&error);
+            Problem::new(Code::StoreUnavailable, "The store did not answer.")
+        }
         StoreError::Corrupt(what) => {
             tracing::error!(what, "the store holds a record that cannot be read");
             Problem::new(Code::Internal, "The stored record cannot be read.")

@@ -31,6 +31,11 @@ pub(super) fn expired() -> Validity {
     Validity(now() - 2 * HOUR, now() - HOUR)
 }
 
+/// The same, and begins earlier.
+pub(super) fn valid_since_longer() -> Validity {
+    Validity(now() - 2 * HOUR, now() + HOUR)
+}
+
 /// Expires after so many seconds; certificates know no smaller unit.
 pub(super) fn ends_in(seconds: u64) -> Validity {
     Validity(now() - HOUR, now() + Duration::from_secs(seconds))

@@ -2,7 +2,7 @@
 
 use tokenvault_core::time::Timestamp;
 
-use super::certificates::{Files, Identity, ends_in, expired, valid};
+use super::certificates::{Authority, Files, Identity, ends_in, expired, valid, valid_since_longer};
 use crate::config::Server;
 use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
 
@@ -111,6 +111,43 @@ fn each_part_is_taken_up_by_itself() {
     files.write("crl.pem", &list(&[]));
     assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
     assert!(state.current().admits(&[gone.leaf()]).is_ok());
+}
+
+#[test]
+fn half_a_change_of_authorities_and_their_lists_locks_nobody_out() {
+    let files = Files::new();
+    let other = Authority::new("other");
+    let (own_list, other_list) = (files.authority.crl(&[], valid()), other.crl(&[], valid()));
+    let state = TlsState::load(&files.config_with_crl(&own_list)).unwrap();
+    let module = files.authority.module(7, valid());
+
+    for (authorities, list) in [("torn", other_list.as_str()), (&other.pem(), "torn")] {
+        files.write("ca.pem", authorities);
+        files.write("crl.pem", list);
+        assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+        assert!(state.problem().unwrap().contains("does not fit what stays in force"), "{:?}", state.problem());
+        assert!(state.current().admits(&[module.leaf()]).is_ok(), "what was in force stays, whole");
+    }
+
+    files.write("crl.pem", &other_list);
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
+    assert!(state.current().admits(&[other.module(8, valid()).leaf()]).is_ok());
+}
+
+#[test]
+fn an_older_list_gives_nobody_back_what_a_newer_one_has_taken() {
+    let files = Files::new();
+    let gone = files.authority.module(7, valid());
+    let state = TlsState::load(&files.config_with_crl(&files.authority.crl(&[&gone], valid()))).unwrap();
+
+    files.write("crl.pem", &files.authority.crl(&[], valid_since_longer()));
+    assert_eq!(state.refresh(&notices()), Refreshed::Refused);
+    assert!(state.problem().unwrap().contains("older than the one in force"), "{:?}", state.problem());
+    assert!(state.current().admits(&[gone.leaf()]).is_err());
+
+    files.write("crl.pem", &files.authority.crl(&[], valid()));
+    assert_eq!(state.refresh(&notices()), Refreshed::Replaced);
+    assert!(state.current().admits(&[gone.leaf()]).is_ok(), "a newer list may say that it was a mistake");
 }
 
 #[test]
