@@ -131,14 +131,15 @@ impl TenantsFile {
             };
             let parsed = parsed.map(Arc::new).map_err(|error| error.findings);
             let blank = text.is_ok_and(|text| text.trim().is_empty());
-            self.parsed = if blank && parsed != self.parsed { Err(vec![emptied(file)]) } else { parsed };
+            let takes_all = parsed != self.parsed && parsed.as_ref().is_ok_and(|tables| tables.is_empty());
+            self.parsed = if blank && takes_all { Err(vec![emptied(file)]) } else { parsed };
         }
         self.unsettled = 0;
         Some(self.parsed.clone())
     }
 }
 
-/// Nobody takes every tenant out by a file with nothing in it; a full disk does.
+/// Nobody takes the last tenants out by a file with nothing in it; a full disk does.
 fn emptied(file: &Path) -> Finding {
     let problem = "is empty: write the line [tenants] into it if there are to be none";
     Finding::new(file.display().to_string(), problem)

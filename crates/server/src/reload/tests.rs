@@ -52,10 +52,14 @@ impl Stage {
     }
 
     fn with(tenants: &str, policy: &str) -> Self {
+        Self::of(MAIN, tenants, policy)
+    }
+
+    fn of(main: &str, tenants: &str, policy: &str) -> Self {
         let (dir, metrics) = (tempfile::tempdir().expect("a directory"), Arc::new(Metrics::new()));
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("a file");
         for (name, text) in [
-            ("tokenvault.toml", MAIN),
+            ("tokenvault.toml", main),
             ("tenants.toml", tenants),
             ("policy.toml", policy),
             ("diku.secret", "one"),
@@ -154,6 +158,18 @@ fn a_tenant_comes_and_goes_and_its_rules_go_with_its_realm() {
     assert_eq!(stage.live.tenants.version(), version + 3);
     assert!(Arc::ptr_eq(&diku, &stage.realm("diku")), "who has not changed keeps connections and keys");
     assert_eq!(stage.refused(), []);
+}
+
+#[test]
+fn a_file_with_nothing_in_it_takes_the_last_tenants_out_for_nobody() {
+    let stage = Stage::of(&MAIN.replace("[tenants.diku]", ""), "[tenants.lib]", &policy(&["['*']"]));
+
+    stage.change("tenants.toml", "\n");
+    assert_eq!((stage.refused(), stage.tenants()), (refusal("tenants", "tenants.toml"), vec!["lib".to_owned()]));
+    assert!(stage.problem(Reloaded::Tenants).contains("write the line [tenants]"));
+
+    stage.change("tenants.toml", "[tenants]");
+    assert_eq!((stage.refused(), stage.tenants()), (vec![], vec![]), "who says so may");
 }
 
 #[test]
