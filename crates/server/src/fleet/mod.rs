@@ -150,7 +150,8 @@ impl Member {
             self.metrics.set_store_refuses_writes(writable.is_err_and(|error| error.is_refusal_to_write()));
             heard |= told.is_ok();
             self.metrics.set_paused(self.parts.standing.is_paused(self.parts.clock.now()));
-            tokio::time::sleep(if heard { self.pace.rhythm } else { IMPATIENT }).await;
+            let untried = self.parts.keyring.unvouched().into_values().any(|untried| untried);
+            tokio::time::sleep(if heard && !untried { self.pace.rhythm } else { IMPATIENT }).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 //! first and tells every other replica which one that is.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokenvault_core::ports::{KeyProof, StoreError};
 use tokenvault_core::time::Timestamp;
@@ -12,6 +13,8 @@ use tokenvault_core::time::Timestamp;
 use super::{IMPATIENT, Member};
 use crate::keyring::{Evidence, Finding, Standing};
 
+/// For so long a start waits for what is known of keys that do not seal.
+const AT_START: Duration = Duration::from_secs(1);
 /// In how many rounds what was not proved is looked at again.
 const SELDOM: u32 = 5;
 
@@ -21,8 +24,11 @@ impl Member {
         self.hear().await?;
         let keyring = &self.parts.keyring;
         let sealing = keyring.current().primary().to_owned();
-        let ids = keyring.unvouched().into_keys().filter(|id| *id == sealing).collect();
-        self.prove(&ids).await
+        let (seals, others): (BTreeSet<_>, _) = keyring.unvouched().into_keys().partition(|id| *id == sealing);
+        self.prove(&seals).await?;
+        // So that the first word to the others has them all, where little is stored. The rest is found out meanwhile.
+        drop(tokio::time::timeout(AT_START, self.prove(&others)).await);
+        Ok(())
     }
 
     /// Proves what nobody has vouched for, as it comes up.
