@@ -235,7 +235,9 @@ impl KeyringState {
             load_keyring(file).map_err(|finding| finding.to_string()).and_then(|ring| seen.successor(&current, ring));
         match read {
             Ok(ring) => {
-                seen.problem = None;
+                if seen.problem.take().is_some() {
+                    tracing::info!("the keyring file is one that can be used again");
+                }
                 if checks(&ring) == checks(&current) && ring.primary() == current.primary() {
                     return Refreshed::Unchanged;
                 }

@@ -148,7 +148,8 @@ impl Parts {
     /// Tells that something sealed did not open, and answers with what that means. A ring in doubt is told of by itself, and says
     /// nothing against what is sealed, nor does a key that is missing from it.
     pub fn seal_failed(&self, error: SealError) -> SealError {
-        if error == SealError::KeyInDoubt || (error == SealError::UnknownKey && !self.keyring.may_seal()) {
+        let lacks = || !self.keyring.may_seal() || self.keyring.missing().is_some();
+        if error == SealError::KeyInDoubt || (error == SealError::UnknownKey && lacks()) {
             return SealError::KeyInDoubt;
         }
         self.observer.seal_failure(error);

@@ -96,11 +96,14 @@ fn replaced(word: &str) -> String {
     let time = stripped.len() >= 20 && stripped.ends_with('Z') && stripped.as_bytes()[10] == b'T';
     let time_of_day = stripped.len() == 8 && stripped.split(':').map(digits).collect::<Vec<_>>() == [true; 3];
     let replica = stripped.strip_prefix("replica-").is_some_and(|id| id.len() == 16);
+    let check = stripped.trim_matches(['"', ',']).len() == 16
+        && stripped.trim_matches(['"', ',']).bytes().all(|b| b.is_ascii_hexdigit());
     let event = stripped.split_once('-').is_some_and(|(at, n)| at.len() == 13 && digits(at) && digits(n));
     let place = match () {
         () if time => "[the-time----------]".to_owned(),
         () if time_of_day => "[time--]".to_owned(),
         () if replica => "[the-replica-----------]".to_owned(),
+        () if check => stripped.replace(|c: char| c.is_ascii_hexdigit(), "-"),
         () if event => "[event]".to_owned(),
         () if stripped == env!("CARGO_PKG_VERSION") => "0.0.0".to_owned(),
         () => return word.to_owned(),

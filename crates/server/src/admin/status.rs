@@ -77,6 +77,9 @@ struct ReplicaBody {
     primary: String,
     /// The ids of all keys it holds.
     keys: Vec<String>,
+    /// The ids of keys in its file that are not the ones of their ids; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    wrong: Vec<String>,
     /// Renewals it has in hand.
     renewing: u32,
 }
@@ -91,6 +94,7 @@ impl From<ReplicaStatus> for ReplicaBody {
             seen_at: replica.seen_at.to_string(),
             primary: replica.primary,
             keys: replica.keys.into_keys().collect(),
+            wrong: replica.wrong.into_iter().collect(),
             renewing: replica.renewing,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokenvault_core::ports::{KeyProof, StoreError};
+use tokenvault_core::ports::{Fleet as _, KeyProof, StoreError};
 use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 
@@ -13,6 +13,7 @@ use crate::wiring;
 
 const CHECK: &str = "keyring";
 const REMEDY: &str = "put the right keyring file back before anything is restarted with this one; a new key takes a new id (docs/runbooks/wrong-key.md)";
+const LACKS: &str = "add its line to the file, from a replica's that has it (`tokenvault admin keys list`)";
 
 /// Holds each key against its check value, and where there is none, against what is stored. Vouches for nothing.
 pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report: &mut Report) {
@@ -23,15 +24,25 @@ pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report
         return unknown(report, "its keys could not be held against what Redis knows of them");
     }
     match known(examination, &ring).await {
-        Ok(known) => known.iter().for_each(|(id, known)| judge(&ring, id, known, report)),
+        Ok((known, promoted)) => {
+            known.iter().for_each(|(id, known)| judge(&ring, id, known, report));
+            if let Some(id) = promoted.filter(|id| ring.check(id).is_none()) {
+                report.hazard(CHECK, &id, "the fleet seals with this key, and the file lacks it", LACKS);
+            }
+        }
         Err(error) => unknown(report, &format!("Redis does not tell what it knows of its keys: {error}")),
     }
 }
 
-async fn known(examination: &Examination<'_>, ring: &Keyring) -> Result<BTreeMap<String, Known>, StoreError> {
+/// What is known of the ring's keys, and the key that was promoted last.
+async fn known(
+    examination: &Examination<'_>,
+    ring: &Keyring,
+) -> Result<(BTreeMap<String, Known>, Option<String>), StoreError> {
     let redis = &examination.config.redis;
     let password = redis.read_password().map_err(|_| StoreError::Unavailable("authentication"))?;
-    keyring::examine(&RedisStore::connect(&wiring::redis(redis, password))?, ring).await
+    let store = RedisStore::connect(&wiring::redis(redis, password))?;
+    Ok((keyring::examine(&store, ring).await?, store.promoted_key().await?))
 }
 
 fn judge(ring: &Keyring, id: &str, known: &Known, report: &mut Report) {

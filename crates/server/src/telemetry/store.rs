@@ -24,8 +24,8 @@ use super::traces;
 /// What was said of the store, whoever has asked it for something.
 static SAID: LazyLock<Repeats<&'static str>> = LazyLock::new(Repeats::default);
 
-/// What is said when it answers.
-const ANSWERS_AGAIN: &str = "the store answers again";
+/// Whether it was said that it is away, and nothing since.
+static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// A store whose operations are measured.
 pub struct Measured {
@@ -44,8 +44,9 @@ impl Measured {
     fn heard<T>(&self, answer: &Result<T, StoreError>) {
         match answer {
             Ok(_) if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) => {
-                if let Some(before) = SAID.happened(ANSWERS_AGAIN, uptime()) {
-                    tracing::info!(before, "{ANSWERS_AGAIN}");
+                // Who was told that it is away is told that it is back.
+                if TOLD.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the store answers again");
                 }
             }
             Err(error) => {
@@ -66,6 +67,7 @@ pub fn say(error: &StoreError) {
     if let StoreError::Unavailable(cause) = error
         && let Some(before) = SAID.happened(cause, uptime())
     {
+        TOLD.store(true, Ordering::Relaxed);
         tracing::warn!(cause, before, "{error}");
     }
 }

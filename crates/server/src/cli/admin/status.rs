@@ -107,9 +107,10 @@ fn replicas(status: &Value, eye: &Eye) -> Table {
         let (state, tone) = match eye.silent_for(replica, "seen_at") {
             silent if silent >= DEAD => ("dead", Tone::Wrong),
             silent if silent >= LATE => ("late", Tone::Doubtful),
+            _ if list(replica, "wrong").next().is_some() => ("wrong key", Tone::Wrong),
             _ => ("alive", Tone::Good),
         };
-        let seen = if state == "alive" { Tone::Plain } else { tone };
+        let seen = if matches!(state, "late" | "dead") { tone } else { Tone::Plain };
         table.row([
             text(replica, "id").into(),
             text(replica, "version").into(),
