@@ -124,7 +124,7 @@ impl Member {
 
     async fn keep_up(&self) {
         let mut heard = false;
-        let (mut silent, mut refuses) = (false, false);
+        let (mut silent, mut full) = (false, false);
         let mut refused: Option<String> = None;
         loop {
             let keyring = Arc::clone(&self.parts.keyring);
@@ -147,11 +147,11 @@ impl Member {
             }
             silent = told.is_err();
             let writable = self.parts.store.ready().await;
-            if refuses && writable.is_ok() {
+            if full && writable.is_ok() {
                 tracing::info!("the store takes writes again");
             }
-            refuses = writable.is_err_and(|error| error.is_refusal_to_write());
-            self.metrics.set_store_refuses_writes(refuses);
+            full = writable.is_err_and(|error| error.is_refusal_to_write());
+            self.metrics.set_store_refuses_writes(full);
             heard |= told.is_ok();
             self.metrics.set_paused(self.parts.standing.is_paused(self.parts.clock.now()));
             let untried = self.parts.keyring.unvouched().into_values().any(|untried| untried);

@@ -107,7 +107,7 @@ fn replicas(status: &Value, eye: &Eye) -> Table {
         let (state, tone) = match eye.silent_for(replica, "seen_at") {
             silent if silent >= DEAD => ("dead", Tone::Wrong),
             silent if silent >= LATE => ("late", Tone::Doubtful),
-            _ if list(replica, "wrong").next().is_some() => ("wrong key", Tone::Wrong),
+            _ if !list(replica, "wrong").is_empty() => ("wrong key", Tone::Wrong),
             _ => ("alive", Tone::Good),
         };
         let seen = if matches!(state, "late" | "dead") { tone } else { Tone::Plain };
