@@ -25,7 +25,9 @@ pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report
     }
     match known(examination, &ring).await {
         Ok((known, promoted)) => {
-            known.iter().for_each(|(id, known)| judge(&ring, id, known, report));
+            for (id, known) in &known {
+                judge(&ring, id, known, report);
+            }
             if let Some(id) = promoted.filter(|id| ring.check(id).is_none()) {
                 report.hazard(CHECK, &id, "the fleet seals with this key, and the file lacks it", LACKS);
             }
