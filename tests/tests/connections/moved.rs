@@ -228,8 +228,6 @@ async fn given_to_another(closes_reads: bool) -> Result<Stage> {
     if closes_reads {
         close_reads(old).await?;
     }
-    let moved = Instant::now();
-
     let mut jobs = 1..;
     wait_until("a job to be registered with the new server", LEFT, || {
         let (stage, job) = (&stage, job_id(jobs.next().unwrap_or_default()));
@@ -239,7 +237,6 @@ async fn given_to_another(closes_reads: bool) -> Result<Stage> {
         }
     })
     .await?;
-    println!("followed after {:?}", moved.elapsed());
     Ok(stage)
 }
 
