@@ -25,6 +25,7 @@ pub mod migrate;
 mod own_session;
 pub mod parts;
 pub mod problem;
+mod readiness;
 pub mod reconciler;
 pub mod reload;
 pub mod runtime;

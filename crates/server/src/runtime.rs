@@ -7,9 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokenvault_core::ids::{ReplicaId, Shard};
-use tokenvault_core::ports::{Clock as _, Fleet, StoreError, TokenStore};
+use tokenvault_core::ports::{Clock as _, Fleet, StoreError};
 use tokenvault_redis::SCHEMA;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,10 +23,10 @@ use crate::doors::{Door, Doors};
 use crate::fleet::{Member, Standing};
 use crate::http::{self, App};
 use crate::journal::{AuditLog, Events, Journal, Recorder};
-use crate::keyring::KeyringState;
 use crate::leaving::Leaving;
-use crate::management::{self, Management, ReadyPart};
+use crate::management::{self, Management};
 use crate::parts::Parts;
+use crate::readiness;
 use crate::reconciler::{self, Reconciler};
 use crate::reload::{Live, Notices};
 use crate::telemetry::metrics::Metrics;
@@ -219,13 +218,7 @@ where
     let (options, journal, standing) = (renewing, Arc::clone(&parts.journal), Arc::clone(&parts.standing));
     let replica = options.replica.clone();
     tracing::info!(%replica, "leases are taken under this name");
-    let ready: Vec<Arc<dyn ReadyPart>> = vec![
-        Arc::new(KeyringReady(Arc::clone(&parts.keyring), Arc::clone(&parts.store))),
-        Arc::new(Loaded("policy")),
-        Arc::new(TlsReady(Arc::clone(&tls))),
-        Arc::new(StoreReady(Arc::clone(&parts.store))),
-        Arc::new(AuditReady(Arc::clone(&parts.journal))),
-    ];
+    let ready = readiness::of(&parts, &tls);
     let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), leaving: leaving.clone() };
     let doors = Doors::here(config);
     let limits = doors.modules.of((&config.server).into());
@@ -391,79 +384,6 @@ async fn due_now(parts: &Parts) -> Result<u64, StoreError> {
         due += parts.store.count_due(shard, now).await?;
     }
     Ok(due)
-}
-
-/// A part without which the process would not have started.
-struct Loaded(&'static str);
-
-#[async_trait]
-impl ReadyPart for Loaded {
-    fn name(&self) -> &'static str {
-        self.0
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// Not ready where no module could get in, so that a balancer sends them elsewhere and an operator sees why.
-struct TlsReady(Arc<TlsState>);
-
-#[async_trait]
-impl ReadyPart for TlsReady {
-    fn name(&self) -> &'static str {
-        "tls"
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        self.0.current().deserted().map_or(Ok(()), |why| Err(why.to_owned()))
-    }
-}
-
-/// Where everything must be recorded and cannot be, callers are better served elsewhere.
-struct AuditReady(Arc<dyn Journal>);
-
-#[async_trait]
-impl ReadyPart for AuditReady {
-    fn name(&self) -> &'static str {
-        "audit"
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        self.0.ready().map_err(|error| error.to_string())
-    }
-}
-
-/// A keyring that could not be held against the store, because that is away, is not what an operator is to look at.
-struct KeyringReady(Arc<KeyringState>, Arc<dyn TokenStore>);
-
-#[async_trait]
-impl ReadyPart for KeyringReady {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        let judged = self.0.check().await;
-        if judged.is_err() && self.0.waits_for_store() && self.1.ready().await.is_err() {
-            return Ok(());
-        }
-        judged
-    }
-}
-
-struct StoreReady(Arc<dyn TokenStore>);
-
-#[async_trait]
-impl ReadyPart for StoreReady {
-    fn name(&self) -> &'static str {
-        "store"
-    }
-
-    async fn check(&self) -> Result<(), String> {
-        self.0.ready().await.map_err(|error| error.to_string())
-    }
 }
 
 #[cfg(test)]

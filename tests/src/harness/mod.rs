@@ -13,6 +13,7 @@
 //! | [`postgres`] | a PostgreSQL of one's own, for a Keycloak that may be killed |
 //! | [`keycloak`], [`admin`] | the Keycloak all tests share, one of one's own, and the admin API |
 //! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
+//! | [`stand_in`] | the embedded stand-in for Keycloak as a tenant, and a user who logs in |
 //! | [`folio`] | a realm exactly as FOLIO makes it, and what its users can do |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
 //! | [`proxy`] | a TCP proxy that delays, cuts and refuses |
@@ -37,6 +38,7 @@ pub mod proxy;
 pub mod realm;
 pub mod redis;
 mod representation;
+pub mod stand_in;
 pub mod terminal;
 pub mod tokens;
 pub mod tools;

@@ -11,7 +11,7 @@ use crate::harness::client::Client;
 use crate::harness::policy::{self, Module};
 use crate::harness::redis::Redis;
 use crate::harness::vault::Vault;
-use crate::harness::{Failure, Result, install_tls_provider};
+use crate::harness::{Failure, Result, install_tls_provider, stand_in};
 
 const REALM: &str = "diku";
 /// The job that everybody reads.
@@ -40,15 +40,9 @@ impl Stage {
         let keycloak = keycloak.map_err(|error| Failure::new(format!("the stand-in: {error}")))?;
         let (redis, secret) = (Redis::start().await?, tempfile::tempdir()?);
         let secret_file = secret.path().join("client-secret");
-        fs::write(&secret_file, "tokenvault-secret")?;
-        let key = |name: &str| format!("tenants.{REALM}.{name}");
-        let vault = Vault::builder()?
-            .redis(&redis)
-            .set(&key("issuer"), format!("{}/realms/{REALM}", keycloak.base_url()))
-            .set(&key("client_id"), "tokenvault")
-            .set(&key("client_secret_file"), secret_file.display().to_string())
-            .set(&key("user_id_claim"), "user_id")
-            .set(&key("accepted_clients"), vec!["login-app"])
+        fs::write(&secret_file, stand_in::SECRET)?;
+        let issuer = format!("{}/realms/{REALM}", keycloak.base_url());
+        let vault = stand_in::tenant(Vault::builder()?.redis(&redis), REALM, &issuer, &secret_file)
             .set("telemetry.log_level", "warn")
             .module(Module::new(MODULE))
             .admin()?
@@ -58,7 +52,8 @@ impl Stage {
             .start()
             .await?;
         let certificate = vault.ca().issue(&policy::subject(&Module::new(MODULE)))?;
-        let proof = login(keycloak.base_url()).await?;
+        let login = stand_in::log_in(keycloak.base_url(), REALM).await?;
+        let proof = login["access_token"].as_str().unwrap_or_default().to_owned();
         let stage = Self { vault, certificate, proof, keycloak, _redis: redis, _secret: secret };
         stage.module()?.put(JOB, &stage.registration()).await?.expect_status(201)?;
         Ok(stage)
@@ -91,19 +86,4 @@ impl Stage {
         let token = self.module()?.get_with(JOB, "wait=10").await?.expect_status(200)?;
         Ok(token.body["generation"].as_u64().unwrap_or_default())
     }
-}
-
-async fn login(keycloak: &str) -> Result<String> {
-    let form = [
-        ("grant_type", "password"),
-        ("client_id", "login-app"),
-        ("client_secret", "login-app-secret"),
-        ("username", "alice"),
-        ("password", "alice-password"),
-        ("scope", "openid"),
-    ];
-    let url = format!("{keycloak}/realms/{REALM}/protocol/openid-connect/token");
-    let http = reqwest::Client::builder().no_proxy().build()?;
-    let login: Value = http.post(url).form(&form).send().await?.error_for_status()?.json().await?;
-    login["access_token"].as_str().map(str::to_owned).ok_or_else(|| Failure::new("no access token"))
 }

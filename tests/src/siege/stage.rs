@@ -19,7 +19,7 @@ use crate::harness::client::Client;
 use crate::harness::policy::{self, Module};
 use crate::harness::redis::Redis;
 use crate::harness::vault::Vault;
-use crate::harness::{Failure, Result};
+use crate::harness::{Failure, Result, stand_in};
 
 const REALM: &str = "diku";
 /// The job that is read.
@@ -79,16 +79,10 @@ impl Stage {
         let (keycloak, keycloak_runs) = start_keycloak(realm).await?;
         let (redis, secret) = (Redis::start().await?, tempfile::tempdir()?);
         let secret_file = secret.path().join("client-secret");
-        fs::write(&secret_file, "tokenvault-secret")?;
-        let key = |name: &str| format!("tenants.{REALM}.{name}");
+        fs::write(&secret_file, stand_in::SECRET)?;
+        let issuer = format!("{}/realms/{REALM}", keycloak.base_url());
         let rogue = |number: usize| Module::new(&format!("mod-rogue-{number}"));
-        let mut vault = Vault::builder()?
-            .redis(&redis)
-            .set(&key("issuer"), format!("{}/realms/{REALM}", keycloak.base_url()))
-            .set(&key("client_id"), "tokenvault")
-            .set(&key("client_secret_file"), secret_file.display().to_string())
-            .set(&key("user_id_claim"), "user_id")
-            .set(&key("accepted_clients"), vec!["login-app"])
+        let mut vault = stand_in::tenant(Vault::builder()?.redis(&redis), REALM, &issuer, &secret_file)
             .set("telemetry.log_level", "warn")
             .module(Module::new("mod-good"))
             .module(member())
@@ -112,18 +106,9 @@ impl Stage {
 
     /// Registers the good caller's jobs, and keeps the user's session for a member that besieges.
     async fn register(&self) -> Result<()> {
-        let token_url = format!("{}/realms/{REALM}/protocol/openid-connect/token", self.keycloak.base_url());
-        let (client_id, client_secret) = ("login-app".to_owned(), "login-app-secret".to_owned());
-        let form = [
-            ("grant_type", "password"),
-            ("client_id", &client_id),
-            ("client_secret", &client_secret),
-            ("username", "alice"),
-            ("password", "alice-password"),
-            ("scope", "openid"),
-        ];
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let login: Value = http.post(&token_url).form(&form).send().await?.error_for_status()?.json().await?;
+        let token_url = stand_in::token_url(self.keycloak.base_url(), REALM);
+        let (client_id, client_secret) = (stand_in::LOGIN_CLIENT.to_owned(), stand_in::LOGIN_SECRET.to_owned());
+        let login = stand_in::log_in(self.keycloak.base_url(), REALM).await?;
         let good = self.good()?;
         for job in &self.jobs {
             good.put(job, &json!({ "access_token": login["access_token"] })).await?.expect_status(201)?;

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::proxy::Fault;
+use tokenvault_tests::harness::stand_in::SECRET;
 
-use crate::stage::{SECRET, Stage};
+use crate::stage::Stage;
 
 const JOBS: usize = 20;
 /// Five seconds, and some more for a machine that is busy; without what is tested here it takes 10 or 18.

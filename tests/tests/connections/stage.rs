@@ -17,15 +17,12 @@ use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::proxy::Proxy;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, VaultBuilder};
-use tokenvault_tests::harness::{Failure, Result, install_tls_provider};
+use tokenvault_tests::harness::{Failure, Result, install_tls_provider, stand_in};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 const REALM: &str = "diku";
-const CLIENT: &str = "tokenvault";
-/// Of the vault's client.
-pub(crate) const SECRET: &str = "tokenvault-secret";
 
 /// Everything a test needs; gone when dropped.
 pub(crate) struct Stage {
@@ -68,17 +65,11 @@ impl Stage {
         let (store, secret) = (Redis::start().await?, tempfile::tempdir()?);
         let redis = Proxy::to(store.address().to_string()).await?;
         let secret_file = secret.path().join("client-secret");
-        fs::write(&secret_file, SECRET)?;
-        let key = |name: &str| format!("tenants.{REALM}.{name}");
-        let vault = Vault::builder()?
-            .redis(&store)
+        fs::write(&secret_file, stand_in::SECRET)?;
+        let issuer = format!("{}/realms/{REALM}", keycloak.url("https"));
+        let vault = stand_in::tenant(Vault::builder()?.redis(&store), REALM, &issuer, &secret_file)
             .set("redis.url", redis.url("redis"))
-            .set(&key("issuer"), format!("{}/realms/{REALM}", keycloak.url("https")))
-            .set(&key("ca_file"), ca.cert_file().display().to_string())
-            .set(&key("client_id"), CLIENT)
-            .set(&key("client_secret_file"), secret_file.display().to_string())
-            .set(&key("user_id_claim"), "user_id")
-            .set(&key("accepted_clients"), vec!["login-app"])
+            .set(&format!("tenants.{REALM}.ca_file"), ca.cert_file().display().to_string())
             .set("telemetry.log_level", "info")
             .module(Module::new("mod-di"));
         let vault = change(vault)?.start().await?;
@@ -91,17 +82,7 @@ impl Stage {
 
     /// A user's access token, had without the proxy.
     pub(crate) async fn login(&self) -> Result<String> {
-        let url = format!("{}/realms/{REALM}/protocol/openid-connect/token", self.double.base_url());
-        let form = [
-            ("grant_type", "password"),
-            ("client_id", "login-app"),
-            ("client_secret", "login-app-secret"),
-            ("username", "alice"),
-            ("password", "alice-password"),
-            ("scope", "openid"),
-        ];
-        let http = reqwest::Client::builder().no_proxy().build()?;
-        let login: Value = http.post(url).form(&form).send().await?.error_for_status()?.json().await?;
+        let login = stand_in::log_in(self.double.base_url(), REALM).await?;
         login["access_token"].as_str().map(str::to_owned).ok_or_else(|| Failure::new("no access token"))
     }
 
@@ -110,7 +91,7 @@ impl Stage {
         let changed = self
             .double
             .handle()
-            .with(|keycloak, _| keycloak.change_client(REALM, CLIENT, |client| client.with_secret(secret)));
+            .with(|keycloak, _| keycloak.change_client(REALM, stand_in::CLIENT, |client| client.with_secret(secret)));
         changed.map_err(|error| Failure::new(format!("{error:?}")))
     }
 
