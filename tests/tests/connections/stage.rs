@@ -8,7 +8,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use keycloak_double::{Double, DoubleConfig, RealmConfig};
 use rustls::pki_types::pem::PemObject as _;
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tokenvault_tests::harness::certs::TestCa;
 use tokenvault_tests::harness::client::Client;
