@@ -6,14 +6,10 @@
 if redis.call('GET', KEYS[3]) == ARGV[1] then
   return {'already'}
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local live = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
-table.sort(live)
+local live = live_replicas(KEYS[2])
 local missing, check, differs = {'missing'}, redis.call('HGET', KEYS[4], ARGV[1]), false
 for _, replica in ipairs(live) do
-  local told = redis.call('HGET', KEYS[1], replica)
-  local own = told and cjson.decode(string.match(told, '^%d+ (.*)$')).keys[ARGV[1]]
+  local own = key_told(KEYS[1], replica, ARGV[1])
   if not own then
     table.insert(missing, replica)
   elseif check and check ~= own then

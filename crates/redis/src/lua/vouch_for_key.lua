@@ -8,12 +8,8 @@ if standing then
   return standing
 end
 if ARGV[3] == 'unused' then
-  local time = redis.call('TIME')
-  local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local live = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', now), '+inf')
-  for _, replica in ipairs(live) do
-    local told = redis.call('HGET', KEYS[1], replica)
-    local own = told and cjson.decode(string.match(told, '^%d+ (.*)$')).keys[ARGV[1]]
+  for _, replica in ipairs(live_replicas(KEYS[2])) do
+    local own = key_told(KEYS[1], replica, ARGV[1])
     if own and own ~= ARGV[2] then
       return own
     end
