@@ -6,6 +6,7 @@
     reason = "tests watch real processes, so they read the real clock and environment"
 )]
 
+pub mod account;
 pub mod chaos;
 pub mod harness;
 pub mod model;

@@ -1,12 +1,12 @@
 //! `rollout`: a rolling restart behind a balancer that lags, under calls that must not fail, and its account as one line of JSON.
 //!
 //! Everything it needs it starts itself, and stops again. It must never be pointed at parts that somebody uses.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its two streams")]
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use tokenvault_tests::account;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::rollout::{Options, run};
 
@@ -38,16 +38,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match rollout(&Args::parse()).await {
-        Ok((line, kept)) => {
-            println!("{line}");
-            ExitCode::from(u8::from(!kept))
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    account::give(rollout(&Args::parse()).await)
 }
 
 async fn rollout(args: &Args) -> Result<(String, bool)> {

@@ -2,7 +2,6 @@
 //! worst, and its account as one line of JSON.
 //!
 //! Everything it needs it starts itself, and stops again. It must never be pointed at parts that somebody uses.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks through its two streams")]
 #![allow(clippy::disallowed_methods, reason = "it drives real processes, so it reads the environment")]
 
 use std::net::SocketAddr;
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokenvault_tests::account;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::siege::attack::{self, Orders};
 use tokenvault_tests::siege::{Kind, Options, member, run};
@@ -88,16 +88,7 @@ async fn main() -> ExitCode {
         Some(command) => besiege(command).await,
         None => siege(&args).await,
     };
-    match outcome {
-        Ok((line, kept)) => {
-            println!("{line}");
-            ExitCode::from(u8::from(!kept))
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    account::give(outcome)
 }
 
 async fn siege(args: &Args) -> Result<(String, bool)> {
