@@ -240,7 +240,8 @@ async fn check_micros(replica: &Replica) -> Result<f64> {
     let stored = replica.parts.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
     let began = Instant::now();
     for _ in 0..TIMES {
-        let well = replica.parts.vouch(&stored.record).is_ok() && !replica.parts.standing.goes_back(&stored.record);
+        let well = replica.parts.vouch(&stored.record).is_ok()
+            && replica.parts.standing.further_than(&stored.record).is_none();
         replica.parts.standing.note(&stored.record);
         if !well {
             return Err(Failure::new("a record is not believed"));

@@ -10,7 +10,7 @@ use tokenvault_core::record::{EndReason, Record, Slot, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
 
-use crate::fleet::Standing;
+use crate::fleet::{Stand, Standing};
 use crate::journal::Journal;
 use crate::keyring::KeyringState;
 use crate::tenants::Tenants;
@@ -165,6 +165,14 @@ impl Parts {
     #[must_use]
     pub fn vouched(&self, record: &Record) -> Record {
         Record { terms: Some(self.sealer(record).seal_terms(record)), ..record.clone() }
+    }
+
+    /// Whether the store has lost writes of a record, or somebody has put an old one back: even now it holds an older one than
+    /// was seen here. A record that was loaded before that was seen may only have been overtaken, so it is asked for once more.
+    pub async fn goes_back(&self, record: &Record) -> Result<bool, StoreError> {
+        let Some(seen) = self.standing.further_than(record) else { return Ok(false) };
+        let stored = self.store.load(&record.key).await?;
+        Ok(stored.is_some_and(|stored| Stand::of(&stored.record) < seen))
     }
 
     /// A fresh attempt id.

@@ -4,6 +4,7 @@ mod children;
 mod doors;
 mod identity;
 mod lists;
+mod overtaken;
 mod repeats;
 mod stage;
 mod taken_out;
@@ -15,15 +16,13 @@ use std::time::Duration;
 use keycloak_double::{ClientConfig, Endpoint, Fault, Moment, RealmConfig, RealmSettings, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
 use tokenvault::keyring::KeyringState;
-use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
 use tokenvault::tenants::TenantRules;
-use tokenvault::vault::{self, ReadAnswer, ReadRequest, Vault};
+use tokenvault::vault::{ReadAnswer, ReadRequest};
 use tokenvault_core::ids::{Fence, Generation, ModuleName};
 use tokenvault_core::ports::TokenStore;
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, State, Suspension};
 use tokenvault_core::seal::Keyring;
-use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(4);
 
@@ -581,9 +580,7 @@ async fn a_replica_without_the_key_ends_nothing() {
     let ui = stage.login().await;
     let key = ("k2".to_owned(), zeroize::Zeroizing::new(vec![8; 32]));
     let keyring = Arc::new(KeyringState::fixed(Keyring::new("k2", [key]).expect("a keyring")));
-    let newer = Parts { keyring, ..stage.parts.clone() };
-    let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-    let vault = Vault::new(newer, options, CancellationToken::new());
+    let vault = stage.vault_with(|parts| parts.keyring = keyring);
     vault.register(&caller("mod-di"), job("a"), request(&ui, Acquisition::Exchange)).await.expect("a job");
     let key = stage.record("a").await.key;
     stage.pass(LIFE * 6 / 10);

@@ -145,6 +145,11 @@ impl Stage {
         self.vault.replica().metric("tokenvault_renewals_total", "step=\"spend\"").await
     }
 
+    /// How often the vault has found that its store had gone back.
+    pub async fn rollbacks(&mut self) -> Result<f64> {
+        self.vault.replica().metric("tokenvault_store_rollbacks_total", "").await
+    }
+
     /// How many keys the store holds, and how much memory it takes, MiB.
     pub async fn stored(&self) -> Result<(u64, f64)> {
         let mut connection = self.redis.connection().await?;

@@ -262,6 +262,7 @@ async fn a_member_of_the_house_that_does_its_worst_takes_nothing_from_another() 
     // No token was late, and it was not told that it does too much.
     assert_eq!((steady.failed, fresh.failed), (0, 0), "{steady:?} {fresh:?} beside {account:?}");
     assert!(stage.spends().await? < 0.5, "no refresh token was spent");
+    assert!(stage.rollbacks().await? < 0.5, "the store has lost nothing");
     let good = stage.good()?;
     for job in &stage.jobs {
         let answer = good.get(job).await?.expect_status(200)?;

@@ -23,7 +23,18 @@ const PARTS: usize = 16;
 /// So many jobs' generations are remembered in each; then it is begun anew.
 const MOST_SEEN: usize = 100_000 / PARTS;
 
-type Seen = HashMap<JobKey, (Timestamp, Generation)>;
+type Seen = HashMap<JobKey, Stand>;
+
+/// How far a job is: which of the jobs of its id it is, by when that one began, and at which generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stand(Timestamp, Generation);
+
+impl Stand {
+    /// Where a record stands.
+    pub fn of(record: &Record) -> Self {
+        Self(record.created_at, record.generation)
+    }
+}
 
 /// Shared by the member of the fleet, which hears, and by the use cases and the reconciler, which ask.
 #[derive(Debug, Default)]
@@ -105,7 +116,7 @@ impl Standing {
 
     /// Remembers at which generation a record stands, unless it was seen at a newer one.
     pub fn note(&self, record: &Record) {
-        let stands = (record.created_at, record.generation);
+        let stands = Stand::of(record);
         let part = self.part(&record.key);
         // Most reads find what the one before them left.
         if part.read().get(&record.key).is_some_and(|newest| *newest >= stands) {
@@ -119,10 +130,10 @@ impl Standing {
         *newest = stands.max(*newest);
     }
 
-    /// Whether a newer record of this job was seen here before.
-    pub fn goes_back(&self, record: &Record) -> bool {
-        let stands = (record.created_at, record.generation);
-        self.part(&record.key).read().get(&record.key).is_some_and(|newest| *newest > stands)
+    /// Where a job stood that was seen here, if that is further than this record of it.
+    pub fn further_than(&self, record: &Record) -> Option<Stand> {
+        let seen = self.part(&record.key).read().get(&record.key).copied();
+        seen.filter(|newest| *newest > Stand::of(record))
     }
 
     fn part(&self, key: &JobKey) -> &RwLock<Seen> {

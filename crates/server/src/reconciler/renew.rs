@@ -95,7 +95,7 @@ impl Reconciler {
 
     /// The claimed record, or the newer one that the store has lost and this replica still has.
     async fn newest(&self, record: Record) -> Result<Record, StoreError> {
-        if self.parts.standing.goes_back(&record) {
+        if self.parts.goes_back(&record).await? {
             self.parts.observer.rolled_back();
             tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "the store has lost writes: a record is older than it was");
         }

@@ -42,11 +42,14 @@ impl Vault {
             let now = self.parts.clock.now();
             let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
             match serve(&owner.record, &ask, now) {
-                Serve::Token(_) if self.goes_back(&owner.record, &mut rolled_back) => {}
-                Serve::Token(left) => return self.token(job, &owner.record, left, request),
+                Serve::Token(left) if self.parts.standing.further_than(&owner.record).is_none() => {
+                    return self.token(job, &owner.record, left, request);
+                }
+                // It was renewed, or read by somebody else, while this record was on its way.
+                Serve::Token(_) if !self.goes_back(&owner.record, &mut rolled_back).await? => continue,
                 Serve::TooDemanding(most) => return Err(too_demanding(most)),
                 Serve::Ended(reason) => return Err(ended(reason)),
-                Serve::Renew => {}
+                Serve::Token(_) | Serve::Renew => {}
             }
             if now >= deadline || self.stop.is_cancelled() {
                 return Err(not_ready(&owner.record, self.available(&owner.record, now)));
@@ -78,24 +81,24 @@ impl Vault {
         }
     }
 
-    /// Whether a newer record was seen here before: the store has lost writes, or somebody has put an old one back. It is
-    /// renewed before it is served. Told once a read.
-    fn goes_back(&self, record: &Record, told: &mut bool) -> bool {
-        if !self.parts.standing.goes_back(record) {
-            return false;
+    /// Whether the store has lost writes, or somebody has put an old record back. It is renewed before it is served. Told once a
+    /// read.
+    async fn goes_back(&self, record: &Record, told: &mut bool) -> Result<bool, Problem> {
+        if !self.parts.goes_back(record).await.map_err(store_problem)? {
+            return Ok(false);
         }
         if !std::mem::replace(told, true) {
             self.parts.observer.rolled_back();
             tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "a record is older than it was; it is renewed before it is served");
         }
-        true
+        Ok(true)
     }
 
     /// What is left of a token that lives, but not for as long as was asked for.
     fn available(&self, record: &Record, now: Timestamp) -> Option<Duration> {
         let least = Ask { min_ttl: Some(Duration::ZERO), default_min_ttl: Duration::ZERO };
         match serve(record, &least, now) {
-            Serve::Token(left) if !self.parts.standing.goes_back(record) => Some(left),
+            Serve::Token(left) if self.parts.standing.further_than(record).is_none() => Some(left),
             _ => None,
         }
     }

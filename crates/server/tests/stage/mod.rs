@@ -2,6 +2,8 @@
 #![expect(clippy::panic, reason = "a test's helpers fail by panicking")]
 #![expect(unreachable_pub, reason = "a test's module is public to that test alone")]
 
+pub mod between;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ use zeroize::Zeroizing;
 
 pub const REALM: &str = "diku";
 pub const LIFE: Duration = Duration::from_mins(1);
+const OPTIONS: vault::Options = vault::Options { default_min_ttl: Duration::from_secs(10) };
 
 struct Time(ShiftedClock);
 
@@ -121,10 +124,16 @@ impl Stage {
         };
         parts.standing.hear_schema(NEWEST_SCHEMA);
         let stop = CancellationToken::new();
-        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-        let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+        let vault = Arc::new(Vault::new(parts.clone(), OPTIONS, stop.clone()));
         tokio::spawn(Reconciler::new(parts.clone(), reconciler_options()).run(stop.clone()));
         Self { keycloak, vault, store, clock, parts, http: http(), stop }
+    }
+
+    /// Another vault, of parts of which some differ.
+    pub fn vault_with(&self, change: impl FnOnce(&mut Parts)) -> Vault {
+        let mut parts = self.parts.clone();
+        change(&mut parts);
+        Vault::new(parts, OPTIONS, self.stop.clone())
     }
 
     pub fn pass(&self, time: Duration) {

@@ -1,21 +1,17 @@
 //! What a registration leaves behind in its session, its user's list and its module's share, however it goes.
 
-mod refusing;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault::parts::Parts;
 use tokenvault::problem::Code;
 use tokenvault::tenants::TenantRules;
-use tokenvault::vault::{self, Registration, Vault};
-use tokenvault_core::ports::{JOINING, TokenStore};
+use tokenvault::vault::Registration;
+use tokenvault_core::ports::{JOINING, StoreError, TokenStore};
 use tokenvault_core::record::{Acquisition, State};
-use tokio_util::sync::CancellationToken;
 
+use super::stage::between::Between;
 use super::stage::{Stage, caller, job, request};
-use refusing::Refusing;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -61,9 +57,13 @@ async fn a_registration_that_the_store_refuses_before_the_record_gives_everythin
     let stage = Stage::with(one_record, |realm| realm).await;
     let ui = stage.login().await;
     let vault = |refused| {
-        let store: Arc<dyn TokenStore> = Arc::new(Refusing { store: Arc::clone(&stage.store), refused });
-        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-        Vault::new(Parts { store, ..stage.parts.clone() }, options, CancellationToken::new())
+        let full = Arc::clone(&stage.store);
+        let store = Between::choosing(
+            move |operation| {
+                if operation == refused { Err(StoreError::FULL) } else { Ok(Arc::clone(&full)) }
+            },
+        );
+        stage.vault_with(|parts| parts.store = store)
     };
     let problem =
         vault("join_session").register(&caller("mod-di"), job("a"), request(&ui, Acquisition::Exchange)).await;

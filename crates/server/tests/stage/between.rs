@@ -1,4 +1,4 @@
-//! A store that is full for one of its operations.
+//! A store that does not do what was asked of it: for some operations it is full, or another one.
 
 use std::sync::Arc;
 
@@ -14,21 +14,25 @@ use tokenvault_core::ports::{
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 
-pub(super) struct Refusing {
-    pub(super) store: Arc<MemoryStore>,
-    /// The operation that is refused.
-    pub(super) refused: &'static str,
+type Choice = dyn Fn(&'static str) -> Result<Arc<MemoryStore>, StoreError> + Send + Sync;
+
+/// Chooses, by an operation's name, the store that carries it out, or why none does.
+pub struct Between(Box<Choice>);
+
+impl Between {
+    pub fn choosing(
+        choose: impl Fn(&'static str) -> Result<Arc<MemoryStore>, StoreError> + Send + Sync + 'static,
+    ) -> Arc<dyn TokenStore> {
+        Arc::new(Self(Box::new(choose)))
+    }
 }
 
 macro_rules! hand_on {
     ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
         #[async_trait]
-        impl TokenStore for Refusing {
+        impl TokenStore for Between {
             $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
-                if self.refused == stringify!($name) {
-                    return Err(StoreError::FULL);
-                }
-                self.store.$name($($argument),*).await
+                (self.0)(stringify!($name))?.$name($($argument),*).await
             })*
         }
     };
