@@ -27,6 +27,7 @@ macro_rules! for_each_store_rule {
             creation::only_an_ended_record_of_the_expected_generation_is_replaced,
             creation::fences_and_attempts_go_on_in_a_replacement,
             writes::a_write_changes_the_fields_it_names_and_no_others,
+            writes::an_intent_that_takes_the_place_of_another_is_written_whole,
             writes::repeating_a_write_changes_nothing,
             writes::the_last_sixteen_attempts_are_remembered,
             writes::a_refused_attempt_may_be_made_again,

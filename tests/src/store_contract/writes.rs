@@ -25,6 +25,20 @@ pub async fn a_write_changes_the_fields_it_names_and_no_others(bench: &Bench) ->
     Ok(())
 }
 
+pub async fn an_intent_that_takes_the_place_of_another_is_written_whole(bench: &Bench) -> Result<()> {
+    let first = record(&key("j"), NOW);
+    bench.create(&first).await?;
+    let (one, other) = (declared(&first, bench.attempt()), declared(&first, bench.attempt()));
+    bench.done(&Write::between(&first, &one, bench.attempt())).await?;
+    bench.done(&Write::between(&one, &first, bench.attempt())).await?;
+
+    // By one who has seen the intent that is no longer there.
+    bench.done(&Write::between(&one, &other, bench.attempt())).await?;
+
+    assert_eq!(bench.load(&key("j")).await?.record, other);
+    Ok(())
+}
+
 pub async fn repeating_a_write_changes_nothing(bench: &Bench) -> Result<()> {
     let before = record(&key("j"), NOW);
     bench.create(&before).await?;

@@ -36,17 +36,23 @@ pub struct FieldsChange {
 /// The fields of the tokens in reserve, with their metadata.
 const RESERVE: [[&str; 2]; MOST_IN_RESERVE] = [["spare2", "spare2_meta"], ["spare3", "spare3_meta"]];
 
+/// The fields of an intent.
+const INTENT: [&str; 2] = ["intent", "intent_meta"];
+
 /// A stored record that cannot be understood: the field, never its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the stored field {0} is missing or malformed")]
 pub struct FieldError(pub &'static str);
 
-/// What turns `before` into `after`.
+/// What turns `before` into `after`. An intent is set whole or not at all: whoever declares one in place of another may have been
+/// preceded by a writer who took that other one out.
 pub fn change(before: &Fields, after: &Fields) -> FieldsChange {
+    let differs = |name: &str| before.get(name) != after.get(name);
+    let intends = INTENT.iter().any(|name| differs(name));
     FieldsChange {
         set: after
             .iter()
-            .filter(|(name, value)| before.get(*name) != Some(value))
+            .filter(|(name, _)| differs(name) || (intends && INTENT.contains(&name.as_str())))
             .map(|(n, v)| (n.clone(), v.clone()))
             .collect(),
         remove: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
