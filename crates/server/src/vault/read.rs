@@ -36,7 +36,7 @@ impl Vault {
         request: ReadRequest,
         deadline: Timestamp,
     ) -> Result<ReadAnswer, Problem> {
-        let (mut waiting, mut rolled_back) = (None, false);
+        let (mut waiting, mut rolled_back, mut overtaken) = (None, false, false);
         loop {
             let owner = self.readable(caller, job).await?;
             let now = self.parts.clock.now();
@@ -45,8 +45,14 @@ impl Vault {
                 Serve::Token(left) if self.parts.standing.further_than(&owner.record).is_none() => {
                     return self.token(job, &owner.record, left, request);
                 }
-                // It was renewed, or read by somebody else, while this record was on its way.
-                Serve::Token(_) if !self.goes_back(&owner.record, &mut rolled_back).await? => continue,
+                // It was renewed while this record was on its way. That happens once; a store that shows now one record and now
+                // another is not asked on at that pace.
+                Serve::Token(_)
+                    if !self.goes_back(&owner.record, &mut rolled_back).await?
+                        && !std::mem::replace(&mut overtaken, true) =>
+                {
+                    continue;
+                }
                 Serve::TooDemanding(most) => return Err(too_demanding(most)),
                 Serve::Ended(reason) => return Err(ended(reason)),
                 Serve::Token(_) | Serve::Renew => {}
