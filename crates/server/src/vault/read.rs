@@ -45,17 +45,17 @@ impl Vault {
                 Serve::Token(left) if self.parts.standing.further_than(&owner.record).is_none() => {
                     return self.token(job, &owner.record, left, request);
                 }
-                // It was renewed while this record was on its way. That happens once; a store that shows now one record and now
-                // another is not asked on at that pace.
-                Serve::Token(_)
-                    if !self.goes_back(&owner.record, &mut rolled_back).await?
-                        && !std::mem::replace(&mut overtaken, true) =>
-                {
-                    continue;
+                Serve::Token(_) => {
+                    let back = self.goes_back(&owner.record, &mut rolled_back).await?;
+                    // Else it was renewed while this record was on its way. That happens once; a store that shows now one record
+                    // and now another is not asked on at that pace.
+                    if !back && !std::mem::replace(&mut overtaken, true) {
+                        continue;
+                    }
                 }
                 Serve::TooDemanding(most) => return Err(too_demanding(most)),
                 Serve::Ended(reason) => return Err(ended(reason)),
-                Serve::Token(_) | Serve::Renew => {}
+                Serve::Renew => {}
             }
             if now >= deadline || self.stop.is_cancelled() {
                 return Err(not_ready(&owner.record, self.available(&owner.record, now)));
