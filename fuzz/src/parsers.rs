@@ -24,14 +24,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use tokenvault::callers::{CertificateNames, Peer, Policy};
-use tokenvault::config::{Config, Environment, Server, parse_keyring};
-use tokenvault::http::{self, Action, App, Call, Callers, Jobs};
-use tokenvault::journal::Unwritten;
-use tokenvault::problem::{Code, Problem};
-use tokenvault::telemetry::metrics::Metrics;
-use tokenvault::tls::{Heads, Sifted};
-use tokenvault::vault::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
 use tokenvault_core::ids::{ClientId, Generation, JobId, JobKey, ModuleName, TenantId, UserId};
 use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Entropy, IdentityProvider, Introspection};
@@ -43,6 +35,14 @@ use tokenvault_keycloak::answer::{self, Call as KeycloakCall};
 use tokenvault_keycloak::{
     Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, TenantConfig, TransportFailure,
 };
+use tokenvault_server::api::{self, App, Call, Callers, Jobs};
+use tokenvault_server::callers::{Action, Policy};
+use tokenvault_server::config::{Config, Environment, Server, parse_keyring};
+use tokenvault_server::telemetry::metrics::Metrics;
+use tokenvault_server::tls::{CertificateNames, Heads, Peer, Sifted};
+use tokenvault_vault::jobs::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
+use tokenvault_vault::journal::Unwritten;
+use tokenvault_vault::problem::{Code, Problem};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::ServiceExt as _;
 
@@ -324,7 +324,7 @@ pub fn module_api(data: &[u8]) {
         journal: Arc::new(Unwritten),
         clock: Arc::new(ManualClock::at(NOON)),
     };
-    let answer = RUNTIME.with(|runtime| runtime.block_on(http::router(app).oneshot(request)));
+    let answer = RUNTIME.with(|runtime| runtime.block_on(api::router(app).oneshot(request)));
     let status = answer.expect("the router never fails").status();
     assert!(!status.is_server_error(), "{method} {path}: {status}");
 }

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tokenvault::entropy::roll;
-use tokenvault::parts::Parts;
-use tokenvault::reconciler::Options;
-use tokenvault::tenants::TenantRules;
 use tokenvault_core::ids::Shard;
 use tokenvault_core::pair::Kind;
 use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
 use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Identity, Lease, Write};
 use tokenvault_core::record::{Record, Slot};
+use tokenvault_vault::jitter::roll;
+use tokenvault_vault::reconciler::Options;
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::TenantRules;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,17 +25,17 @@ use tokio_util::task::TaskTracker;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Renews what is due until it is told to stop.
-pub async fn run(parts: Parts, options: Options, stop: CancellationToken) {
-    let naive = Arc::new(Naive { parts, options });
+pub async fn run(services: Services, options: Options, stop: CancellationToken) {
+    let naive = Arc::new(Naive { services, options });
     let permits = Arc::new(Semaphore::new(naive.options.concurrency));
     let tasks = TaskTracker::new();
     while !stop.is_cancelled() {
         naive.sweep(&permits, &tasks).await;
-        let pause = naive.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*naive.parts.entropy));
+        let pause = naive.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*naive.services.entropy));
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            () = naive.parts.wake.until_due() => {}
+            () = naive.services.wake.until_due() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -44,7 +44,7 @@ pub async fn run(parts: Parts, options: Options, stop: CancellationToken) {
 }
 
 struct Naive {
-    parts: Parts,
+    services: Services,
     options: Options,
 }
 
@@ -65,32 +65,32 @@ impl Naive {
     }
 
     async fn claim(&self, shard: Shard) -> Vec<Claimed> {
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: 8 };
-        self.parts.store.claim(shard, &claim).await.unwrap_or_default()
+        self.services.store.claim(shard, &claim).await.unwrap_or_default()
     }
 
     async fn renew(&self, claimed: Claimed) {
         let Claimed { lease, record, .. } = claimed;
-        let Some(rules) = self.parts.tenants.get(&record.key.tenant) else { return };
+        let Some(rules) = self.services.tenants.get(&record.key.tenant) else { return };
         let before = record.clone();
         let after = self.next(record, &rules).await;
         self.write(&before, &after, &lease).await;
         if before.state.is_live()
             && let Some(reason) = after.state.end()
         {
-            self.parts.observer.ended(reason);
-            self.parts.retire(&before).await;
+            self.services.observer.ended(reason);
+            self.services.retire(&before).await;
         }
-        self.parts.wake.renewed(&before.key);
+        self.services.wake.renewed(&before.key);
     }
 
     /// The record after one attempt.
     async fn next(&self, record: Record, rules: &TenantRules) -> Record {
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         // It believes what it is told first.
         let settings = Settings { doubt: Duration::ZERO, ..rules.renewal.clone() };
-        let moment = Moment { now, roll: roll(&*self.parts.entropy), settings: &settings };
+        let moment = Moment { now, roll: roll(&*self.services.entropy), settings: &settings };
         let mut progress = Progress::begin(record, None);
         match plan(&progress, &moment) {
             step @ (Step::Finish(_) | Step::Rest(_)) => return apply(progress, step, Outcome::Noted, &moment).record,
@@ -98,7 +98,7 @@ impl Naive {
             Step::Revoke => {
                 let (client, token) = (client(&progress.record, rules), self.token(&progress.record));
                 if let Some(token) = token {
-                    let revoked = self.parts.idp.revoke(&client, &token).await;
+                    let revoked = self.services.idp.revoke(&client, &token).await;
                     progress = apply(progress, Step::Revoke, Outcome::Revoked(revoked), &moment);
                 }
             }
@@ -117,9 +117,9 @@ impl Naive {
     async fn refresh(&self, progress: Progress, rules: &TenantRules, moment: &Moment<'_>) -> Progress {
         let record = &progress.record;
         let Some(token) = self.token(record) else { return progress };
-        let outcome = match self.parts.idp.refresh(&client(record, rules), &token).await {
+        let outcome = match self.services.idp.refresh(&client(record, rules), &token).await {
             Ok(grant) => Outcome::Issued(Box::new(Issued {
-                pair: self.parts.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
+                pair: self.services.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
                 expires_in: grant.expires_in,
                 identity: record
                     .session
@@ -136,13 +136,13 @@ impl Naive {
     }
 
     fn token(&self, record: &Record) -> Option<tokenvault_core::secret::RefreshToken> {
-        self.parts.sealer(record).open_refresh(record, Slot::Current).ok()
+        self.services.sealer(record).open_refresh(record, Slot::Current).ok()
     }
 
     async fn write(&self, before: &Record, after: &Record, lease: &Lease) {
-        let write = Write::between(before, after, self.parts.attempt()).under(lease).releasing();
+        let write = Write::between(before, after, self.services.attempt()).under(lease).releasing();
         // What cannot be written is forgotten: the record comes up again.
-        let _ = self.parts.write(&write).await;
+        let _ = self.services.write(&write).await;
     }
 }
 

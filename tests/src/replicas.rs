@@ -8,19 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokenvault::clock::SystemClock;
-use tokenvault::config::load_keyring;
-use tokenvault::entropy::OsEntropy;
-use tokenvault::fleet::{Member, Pace};
-use tokenvault::journal::Unwritten;
-use tokenvault::keyring::KeyringState;
-use tokenvault::parts::{Observer, Parts};
-use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
-use tokenvault::telemetry::metrics::Metrics;
-use tokenvault::tenants::{TenantRules, Tenants};
-use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Vault};
-use tokenvault::wake::Wake;
 use tokenvault_core::ids::{AccountId, ClientId, JobId, ModuleName, ReplicaId, SessionId, TenantId, UserId};
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{
@@ -31,6 +18,19 @@ use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_redis::{RedisStore, SCHEMA};
+use tokenvault_server::clock::SystemClock;
+use tokenvault_server::config::load_keyring;
+use tokenvault_server::config::watched_keyring;
+use tokenvault_server::entropy::OsEntropy;
+use tokenvault_vault::fleet::{Member, Pace};
+use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Vault};
+use tokenvault_vault::journal::Unwritten;
+use tokenvault_vault::observer::Observer;
+use tokenvault_vault::problem::Problem;
+use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::{TenantRules, Tenants};
+use tokenvault_vault::wake::Wake;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -80,9 +80,9 @@ struct Granting(Duration);
 
 impl Granting {
     fn grant(&self, token: &str) -> std::result::Result<Grant, GrantError> {
-        let mut parts = token.split('.').skip(1);
-        let user = parts.next().and_then(|user| UserId::parse(user).ok());
-        let sid = parts.next().and_then(|sid| SessionId::parse(sid).ok());
+        let mut services = token.split('.').skip(1);
+        let user = services.next().and_then(|user| UserId::parse(user).ok());
+        let sid = services.next().and_then(|sid| SessionId::parse(sid).ok());
         let whose = user.zip(sid).ok_or(GrantError::Refused(Refusal::SubjectInvalid))?;
         Ok(grant(&whose.0, &whose.1, self.0, AS_LARGE_AS_KEYCLOAKS))
     }
@@ -152,8 +152,8 @@ pub struct Replica {
     pub id: ReplicaId,
     /// Its use cases.
     pub vault: Arc<Vault>,
-    /// Its parts.
-    pub parts: Parts,
+    /// Its services.
+    pub services: Services,
     /// Its keyring's file.
     pub keyring_file: PathBuf,
     stop: CancellationToken,
@@ -188,12 +188,12 @@ impl Replica {
         store.ready().await?;
         clock.sync(&*store).await;
         let ring = load_keyring(keyring_file).map_err(|finding| Failure::new(finding.to_string()))?;
-        let parts = Parts {
+        let services = Services {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
             fleet: store as Arc<dyn Fleet>,
             idp: Arc::new(Granting(LIFE)),
-            keyring: Arc::new(KeyringState::of_file(keyring_file, ring)),
-            standing: Arc::default(),
+            keyring: Arc::new(watched_keyring(keyring_file, ring)),
+            replica: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(OsEntropy),
             tenants: Arc::new(Tenants::new([rules()])),
@@ -202,16 +202,16 @@ impl Replica {
             journal: Arc::new(Unwritten),
         };
         let stop = CancellationToken::new();
-        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-        let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+        let options = jobs::Options { default_min_ttl: Duration::from_secs(10) };
+        let vault = Arc::new(Vault::new(services.clone(), options, stop.clone()));
         let pace = Pace { rhythm, keep: Duration::from_secs(4), lease: Duration::from_secs(3) };
-        let member = Member::new(parts.clone(), Arc::new(Metrics::new()), id.clone(), schema).at(pace);
+        let member = Member::new(services.clone(), id.clone(), schema).at(pace);
         member.begin().await?;
         let tasks = vec![
-            tokio::spawn(Reconciler::new(parts.clone(), reconciler_options(&id)).run(stop.clone())),
+            tokio::spawn(Reconciler::new(services.clone(), reconciler_options(&id)).run(stop.clone())),
             tokio::spawn(member.run(stop.clone())),
         ];
-        Ok(Self { id, vault, parts, keyring_file: keyring_file.to_owned(), stop, tasks })
+        Ok(Self { id, vault, services, keyring_file: keyring_file.to_owned(), stop, tasks })
     }
 
     /// A live token of a job.

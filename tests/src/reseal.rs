@@ -12,12 +12,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use serde::Serialize;
-use tokenvault::entropy::OsEntropy;
 use tokenvault_core::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, SessionId, Subject, UserId};
 use tokenvault_core::pair::{Kind, Sealer};
 use tokenvault_core::ports::{Created, Entropy as _, Filter, Promoted, Resealing};
 use tokenvault_core::record::{Anchor, Record, SessionRef};
 use tokenvault_core::time::Timestamp;
+use tokenvault_server::entropy::OsEntropy;
 
 use crate::harness::process::{SOON, wait_until};
 use crate::harness::redis::Redis;
@@ -123,7 +123,7 @@ pub fn record(
         client: ClientId::parse("vault").expect("a client"),
         incarnation: Incarnation(0),
     };
-    let keyring = replica.parts.keyring.current();
+    let keyring = replica.services.keyring.current();
     let sealer = Sealer { keyring, entropy: &OsEntropy, key: &key, user: &user, binds: true };
     let seal = |kind, generation| {
         let sid = session(if kind == Kind::Anchor { "anchor" } else { "sid" }).sid;
@@ -145,17 +145,17 @@ pub fn record(
         user: user.clone(),
         ..samples::record(&key, due_at)
     };
-    replica.parts.vouched(&record)
+    replica.services.vouched(&record)
 }
 
 async fn fill(replica: &Replica, records: u64) -> Result<()> {
-    let now = replica.parts.clock.now();
+    let now = replica.services.clock.now();
     let apart = DUE_WITHIN / u32::try_from(records.max(1))?;
     let mut creations = futures::stream::iter(0..records)
         .map(async |number| {
             let due_at = now + apart * u32::try_from(number).unwrap_or(u32::MAX);
             let record = record(replica, number, (now, due_at), (number.is_multiple_of(RICH), AS_LARGE_AS_KEYCLOAKS));
-            replica.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await
+            replica.services.store.create(&record, None, AttemptId::from_bits(number + 1)).await
         })
         .buffer_unordered(AT_ONCE);
     while let Some(created) = creations.next().await {
@@ -195,7 +195,7 @@ async fn keep_reading(replica: &Replica, records: u64, seed: u64, reading: &Read
 
 /// Waits for the end of the re-sealing. The victim, who has the work, is killed when a third of it is done.
 async fn finished(steady: &Replica, victim: Replica, records: u64) -> Result<(Resealing, bool)> {
-    let (fleet, mut victim, mut killed_at_work) = (&steady.parts.fleet, Some(victim), false);
+    let (fleet, mut victim, mut killed_at_work) = (&steady.services.fleet, Some(victim), false);
     let began = Instant::now();
     loop {
         let work = fleet.resealing().await?.ok_or_else(|| Failure::new("the re-sealing is forgotten"))?;
@@ -218,7 +218,7 @@ async fn finished(steady: &Replica, victim: Replica, records: u64) -> Result<(Re
 async fn left_under(key: &str, replica: &Replica) -> Result<u64> {
     let (mut left, mut from) = (0, None);
     loop {
-        let page = replica.parts.fleet.walk(&Filter::default(), from.as_deref(), 500).await?;
+        let page = replica.services.fleet.walk(&Filter::default(), from.as_deref(), 500).await?;
         for stored in &page.records {
             let record = &stored.record;
             let pairs = record.pair.iter().chain(record.anchor.as_ref().map(|anchor| &anchor.pair));
@@ -237,12 +237,12 @@ async fn left_under(key: &str, replica: &Replica) -> Result<u64> {
 async fn check_micros(replica: &Replica) -> Result<f64> {
     const TIMES: u32 = 5_000;
     let key = JobKey::new(samples::tenant(), job(0));
-    let stored = replica.parts.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
+    let stored = replica.services.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
     let began = Instant::now();
     for _ in 0..TIMES {
-        let well = replica.parts.vouch(&stored.record).is_ok()
-            && replica.parts.standing.further_than(&stored.record).is_none();
-        replica.parts.standing.note(&stored.record);
+        let well = replica.services.vouch(&stored.record).is_ok()
+            && replica.services.replica.seen.further_than(&stored.record).is_none();
+        replica.services.replica.seen.note(&stored.record);
         if !well {
             return Err(Failure::new("a record is not believed"));
         }
@@ -265,7 +265,7 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
     fill(&steady, records).await?;
     let victim = Replica::start("victim", &redis.url(), &files[1], Duration::from_millis(100), &noticed).await?;
     let reading = Reading::default();
-    let (fleet, steady) = (Arc::clone(&steady.parts.fleet), &steady);
+    let (fleet, steady) = (Arc::clone(&steady.services.fleet), &steady);
     let work = async {
         keys.write(&files[0], "k1", &["k1", "k2"])?;
         wait_until("the replicas to be heard of", SOON, async || {
@@ -282,7 +282,7 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         tell("sealing anew");
         let asked = Resealing {
             key: "k2".to_owned(),
-            started_at: steady.parts.clock.now(),
+            started_at: steady.services.clock.now(),
             finished_at: None,
             total: fleet.estimate().await?,
             seen: 0,
@@ -297,7 +297,7 @@ pub async fn run(records: u64, tell: impl Fn(&str)) -> Result<Report> {
         tell("taking the old key away");
         let left = left_under("k1", steady).await?;
         keys.write(&files[0], "k2", &["k2"])?;
-        wait_until("the old key to be gone", SOON, async || steady.parts.keyring.checks().len() == 1).await?;
+        wait_until("the old key to be gone", SOON, async || steady.services.keyring.checks().len() == 1).await?;
         reading.over.store(true, Ordering::Relaxed);
         Ok((done, taken_up, left, seconds))
     };

@@ -225,7 +225,7 @@ fn no_command_that_is_written_down_puts_another_file_in_place_of_one_that_is_the
     let mut found = Vec::new();
     let mut texts = documents()?;
     for (folder, extension) in
-        [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/server/src/cli", "rs")]
+        [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/cli/src/commands", "rs")]
     {
         let mut named = Vec::new();
         files(&root().join(folder), extension, &mut named)?;
@@ -272,7 +272,7 @@ fn every_hazard_that_folios_page_explains_is_one_of_doctors() -> Result<()> {
     let named: BTreeSet<&str> =
         rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect();
     let mut sources = Vec::new();
-    files(&root().join("crates/server/src/doctor"), "rs", &mut sources)?;
+    files(&root().join("crates/cli/src/doctor"), "rs", &mut sources)?;
     let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
     let checks = named.iter().filter(|name| name.contains('-') || **name == "lightweight");
     let invented: Vec<&&str> = checks.filter(|name| !code.contains(&format!("\"{name}\""))).collect();
@@ -304,7 +304,7 @@ fn every_refusal_that_the_readme_explains_is_one_of_the_vaults() -> Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let mut sources = Vec::new();
     files(&root().join("crates/core/src/ports"), "rs", &mut sources)?;
-    files(&root().join("crates/server/src/vault"), "rs", &mut sources)?;
+    files(&root().join("crates/vault/src/jobs"), "rs", &mut sources)?;
     let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
     let named = refusals(&readme);
     let invented: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("\"{name}\""))).collect();

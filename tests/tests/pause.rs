@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault::problem::Code;
 use tokenvault_core::ids::AttemptId;
 use tokenvault_core::ports::Pause;
 use tokenvault_tests::harness::Result;
@@ -11,6 +10,7 @@ use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record};
+use tokenvault_vault::problem::Code;
 
 const RHYTHM: Duration = Duration::from_millis(100);
 /// Longer than the reconciler needs to claim what is due, several times over.
@@ -23,12 +23,12 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
     let file = dir.path().join("keyring.toml");
     Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
     let replica = Replica::start("r", &redis.url(), &file, RHYTHM, &Arc::new(Noticed::default())).await?;
-    let parts = &replica.parts;
+    let parts = &replica.services;
     let pause = async |until| -> Result<()> {
         let now = parts.clock.now();
         let (by, reason) = ("alice".to_owned(), "a test".to_owned());
         parts.fleet.pause(&Pause { since: now, until, by, reason }).await?;
-        wait_until("the pause to be heard of", SOON, async || parts.standing.is_paused(parts.clock.now())).await
+        wait_until("the pause to be heard of", SOON, async || parts.replica.pause.is_paused(parts.clock.now())).await
     };
     pause(parts.clock.now() + Duration::from_mins(10)).await?;
     // Half of its token's life is over: it is due, and lives.
@@ -47,7 +47,7 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
     assert!(replica.read_for(REGISTRAR, &job(1), Some(fresh), SOON).await.is_ok(), "it is renewed now");
 
     pause(parts.clock.now() + Duration::from_secs(5)).await?;
-    wait_until("the pause to end by itself", SOON, async || !parts.standing.is_paused(parts.clock.now())).await?;
+    wait_until("the pause to end by itself", SOON, async || !parts.replica.pause.is_paused(parts.clock.now())).await?;
     let now = parts.clock.now();
     parts.store.hasten(&due.key, now, now).await?;
     let before = parts.store.load(&due.key).await?.expect("it is there").record.generation;
@@ -66,7 +66,7 @@ async fn a_replica_that_stops_says_good_bye_and_one_that_is_killed_is_forgotten(
     let noticed = Arc::new(Noticed::default());
     let start = async |name| Replica::start(name, &redis.url(), &file, RHYTHM, &noticed).await;
     let (stays, stops, dies) = (start("stays").await?, start("stops").await?, start("dies").await?);
-    let fleet = &stays.parts.fleet;
+    let fleet = &stays.services.fleet;
     let names = async || -> Vec<String> {
         let all = fleet.replicas().await.unwrap_or_default();
         all.into_iter().map(|status| status.id.to_string()).collect()

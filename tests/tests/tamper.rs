@@ -7,8 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use tokenvault::parts::Parts;
-use tokenvault::problem::Code;
 use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
 use tokenvault_core::pair::{Kind, Sealer};
 use tokenvault_core::policy::{Ask, Serve, serve};
@@ -20,6 +18,8 @@ use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica, grant};
 use tokenvault_tests::reseal::{Keys, job, record};
 use tokenvault_tests::store_contract::samples::tenant;
+use tokenvault_vault::problem::Code;
+use tokenvault_vault::services::Services;
 
 /// The sealed fields of a rich record.
 const SEALED: [&str; 8] = ["at", "rt", "spare", "spare2", "spare3", "anchor_at", "anchor_rt", "terms"];
@@ -71,9 +71,9 @@ impl Stage {
 
     /// A job that is not due for long, with everything a record can have.
     async fn job(&self, number: u64) -> Result<Record> {
-        let now = self.replica.parts.clock.now();
+        let now = self.replica.services.clock.now();
         let record = record(&self.replica, number, (now, now + Duration::from_hours(5)), (true, 8));
-        let created = self.replica.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await?;
+        let created = self.replica.services.store.create(&record, None, AttemptId::from_bits(number + 1)).await?;
         assert_eq!(created, Created::Done);
         Ok(record)
     }
@@ -128,7 +128,7 @@ fn opens(sealer: &Sealer<'_>, fields: &Fields, name: &str) -> bool {
 async fn every_flipped_bit_and_every_truncation_of_every_sealed_field_is_noticed() -> Result<()> {
     let stage = Stage::set().await?;
     let record = stage.job(1).await?;
-    let sealer = stage.replica.parts.sealer(&record);
+    let sealer = stage.replica.services.sealer(&record);
     let fields = encode(&record);
     for name in SEALED {
         assert!(opens(&sealer, &fields, name), "{name} opens untouched");
@@ -162,12 +162,12 @@ struct HandedOut {
 }
 
 /// The same checks as a read makes, on fields as they stand in Redis under this name.
-fn handed_out(parts: &Parts, key: &JobKey, fields: &Fields) -> Option<HandedOut> {
+fn handed_out(services: &Services, key: &JobKey, fields: &Fields) -> Option<HandedOut> {
     let record = decode(fields).ok().filter(|record| record.key == *key)?;
-    parts.vouch(&record).ok()?;
+    services.vouch(&record).ok()?;
     let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
-    let Serve::Token(_) = serve(&record, &ask, parts.clock.now()) else { return None };
-    let token = parts.sealer(&record).open_access(&record).ok()?.expose().to_owned();
+    let Serve::Token(_) = serve(&record, &ask, services.clock.now()) else { return None };
+    let token = services.sealer(&record).open_access(&record).ok()?.expose().to_owned();
     let pair = record.pair?;
     let (expires_at, scope) = (pair.access_expires_at, pair.scope);
     Some(HandedOut { token, expires_at, scope, user: record.user, generation: record.generation })
@@ -178,9 +178,9 @@ async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_sc
 {
     let stage = Stage::set().await?;
     let record = stage.job(1).await?;
-    let parts = &stage.replica.parts;
+    let services = &stage.replica.services;
     let fields = encode(&record);
-    let whole = handed_out(parts, &record.key, &fields).expect("untouched, it is served");
+    let whole = handed_out(services, &record.key, &fields).expect("untouched, it is served");
     let mut borne = BTreeSet::new();
     for (name, value) in &fields {
         let flips = (0..value.len() * 8).map(|bit| {
@@ -190,7 +190,7 @@ async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_sc
         });
         let cuts = (0..value.len()).map(|length| value[..length].to_vec());
         for changed in flips.chain(cuts) {
-            match handed_out(parts, &record.key, &with(&fields, name, changed)) {
+            match handed_out(services, &record.key, &with(&fields, name, changed)) {
                 None => {}
                 Some(told) => {
                     assert_eq!(told, whole, "{name}");
@@ -208,12 +208,12 @@ async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_sc
 async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record() -> Result<()> {
     let stage = Stage::set().await?;
     let record = stage.job(1).await?;
-    let parts = &stage.replica.parts;
+    let services = &stage.replica.services;
     let fields = encode(&record);
     let other_tenant = JobKey::new(TenantId::parse("other")?, record.key.job.clone());
     let other_job = JobKey::new(record.key.tenant.clone(), job(2));
     let other_user = UserId::parse("somebody-else")?;
-    let now = parts.clock.now();
+    let now = services.clock.now();
     let sid = &record.session.as_ref().expect("it has a session").sid;
     let (generation, before, after) =
         (record.generation, Generation(record.generation.0 - 1), record.generation.next());
@@ -224,16 +224,19 @@ async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record(
         ("earlier generation", &record.key, &record.user, before),
         ("later generation", &record.key, &record.user, after),
     ] {
-        let sealer = Sealer { key, user, ..parts.sealer(&record) };
+        let sealer = Sealer { key, user, ..services.sealer(&record) };
         let pair = sealer.seal(&grant(user, sid, LIFE, 8), Kind::Own, generation, now);
         let foreign = encode(&Record { pair: Some(pair), ..record.clone() });
         let mut swapped = fields.clone();
         for name in ["at", "rt", "pair"] {
             swapped.insert(name.to_owned(), foreign[name].clone());
         }
-        assert_eq!(handed_out(parts, &record.key, &swapped), None, "another {what}");
+        assert_eq!(handed_out(services, &record.key, &swapped), None, "another {what}");
         if pair_of_another(what) {
-            assert!(parts.sealer(&record).open_refresh(&decode(&swapped)?, Slot::Current).is_err(), "another {what}");
+            assert!(
+                services.sealer(&record).open_refresh(&decode(&swapped)?, Slot::Current).is_err(),
+                "another {what}"
+            );
         }
     }
     Ok(())
@@ -344,10 +347,10 @@ async fn a_record_or_a_token_that_is_put_in_anothers_place_is_refused() -> Resul
     let copy: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
     redis::cmd("RESTORE").arg(name(2)).arg(0).arg(copy).arg("REPLACE").query_async::<()>(&mut redis).await?;
     assert_eq!(stage.refused(REGISTRAR, 2).await, Some(Code::Internal), "another job's whole record");
-    let loaded = stage.replica.parts.store.load(&JobKey::new(tenant(), job(2))).await;
+    let loaded = stage.replica.services.store.load(&JobKey::new(tenant(), job(2))).await;
     assert!(matches!(loaded, Err(StoreError::Corrupt(_))), "{loaded:?}");
     assert_eq!(stage.refused(REGISTRAR, 1).await, None);
-    assert_eq!(stage.replica.parts.store.load(&first.key).await?.map(|stored| stored.record), Some(first));
+    assert_eq!(stage.replica.services.store.load(&first.key).await?.map(|stored| stored.record), Some(first));
     Ok(())
 }
 
@@ -357,8 +360,8 @@ async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
     let first = stage.job(1).await?;
     let mut redis = stage.connection().await?;
     let old: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
-    let now = stage.replica.parts.clock.now();
-    stage.replica.parts.store.hasten(&first.key, now, now).await?;
+    let now = stage.replica.services.clock.now();
+    stage.replica.services.store.hasten(&first.key, now, now).await?;
     let newest = loop {
         let token = stage.replica.read(&job(1)).await.expect("it is live");
         if token.generation > first.generation {
@@ -366,7 +369,7 @@ async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let written = stage.replica.parts.store.load(&first.key).await?.expect("it is there");
+    let written = stage.replica.services.store.load(&first.key).await?.expect("it is there");
 
     redis::cmd("RESTORE").arg(name(1)).arg(0).arg(old).arg("REPLACE").query_async::<()>(&mut redis).await?;
     assert_eq!(stage.refused(REGISTRAR, 1).await, Some(Code::TokenNotReady), "not before it is renewed");
@@ -376,6 +379,6 @@ async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
     assert!(stage.noticed.rollbacks.load(Ordering::Relaxed) > 0, "it is counted");
     // And what was written meanwhile, by a holder of the newer record, is still a conflict.
     let late = Write::between(&written.record, &written.record, AttemptId::from_bits(99)).unclaimed_since(&written);
-    assert!(!stage.replica.parts.store.write(&late).await?.is_done());
+    assert!(!stage.replica.services.store.write(&late).await?.is_done());
     Ok(())
 }

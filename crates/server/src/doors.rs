@@ -8,7 +8,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::config::Config;
 use crate::tls::Limits;
-use crate::{admin, backchannel, management};
+use crate::{admin, api, backchannel, management};
 
 /// For what is not an accepted connection, beside those to Redis and for renewals: registrations that ask Keycloak, files,
 /// the runtime's own.
@@ -67,7 +67,7 @@ impl Doors {
         let of = |limits: Limits| Door { connections: limits.max_connections, handshakes: limits.max_handshakes };
         let none = Door { connections: 0, handshakes: 0 };
         Self {
-            modules: of((&config.server).into()),
+            modules: of(api::connection_limits(&config.server)),
             admin: config.admin.as_ref().map_or(none, |_| of(admin::limits())),
             // Strangers' connections are counted among the handshakes for as long as they last.
             idp: config.idp.as_ref().map_or(none, |_| Door { connections: 1, ..of(backchannel::limits()) }),
@@ -113,7 +113,7 @@ impl Doors {
 }
 
 /// How many files the process needs to be able to open for all that is configured.
-pub(crate) fn needed(config: &Config) -> u64 {
+pub fn needed(config: &Config) -> u64 {
     (Doors::wanted(config).all() + own(config)) as u64
 }
 

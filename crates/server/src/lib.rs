@@ -1,37 +1,24 @@
-//! The vault as a server: HTTP for modules and operators, TLS, the reconciler and the command line around the core's
-//! decisions.
+//! Where the vault listens: for modules (`api`), operators (`admin`), the identity provider (`backchannel`) and probes
+//! (`management`), over TLS; what it is configured with; what it tells of itself; and how all of it is started and stopped.
+//!
+//! What is done with a job is decided in `tokenvault-core` and carried out in `tokenvault-vault`; nothing here does either.
 
 pub mod admin;
+pub mod api;
+pub mod audit;
 pub mod backchannel;
-pub mod bucket;
 pub mod callers;
-pub mod cli;
 pub mod clock;
 pub mod config;
-#[cfg(feature = "demo")]
-pub mod demo;
-pub mod doctor;
-mod doors;
-pub(crate) mod ending;
+pub mod doors;
 pub mod entropy;
-pub mod fleet;
-pub mod hardening;
-pub mod http;
-pub mod journal;
-pub mod keyring;
-pub mod leaving;
 pub mod management;
-pub mod migrate;
-mod own_session;
-pub mod parts;
-pub mod problem;
+pub mod notices;
 mod readiness;
-pub mod reconciler;
+pub mod realms;
 pub mod reload;
 pub mod runtime;
 pub mod telemetry;
-pub mod tenants;
 pub mod tls;
-pub mod vault;
-pub mod wake;
+pub mod web;
 pub mod wiring;

@@ -1,24 +1,24 @@
-//! The parts that say whether this replica is ready, and why not.
+//! The services that say whether this replica is ready, and why not.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokenvault_core::ports::TokenStore;
+use tokenvault_vault::journal::Journal;
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::services::Services;
 
-use crate::journal::Journal;
-use crate::keyring::KeyringState;
 use crate::management::ReadyPart;
-use crate::parts::Parts;
 use crate::tls::TlsState;
 
 /// All of them, as `/readyz` tells them. Keycloak is none: reads go on without it.
-pub(crate) fn of(parts: &Parts, tls: &Arc<TlsState>) -> Vec<Arc<dyn ReadyPart>> {
+pub(crate) fn of(services: &Services, tls: &Arc<TlsState>) -> Vec<Arc<dyn ReadyPart>> {
     vec![
-        Arc::new(KeyringReady(Arc::clone(&parts.keyring), Arc::clone(&parts.store))),
+        Arc::new(KeyringReady(Arc::clone(&services.keyring), Arc::clone(&services.store))),
         Arc::new(Loaded("policy")),
         Arc::new(TlsReady(Arc::clone(tls))),
-        Arc::new(StoreReady(Arc::clone(&parts.store))),
-        Arc::new(AuditReady(Arc::clone(&parts.journal))),
+        Arc::new(StoreReady(Arc::clone(&services.store))),
+        Arc::new(AuditReady(Arc::clone(&services.journal))),
     ]
 }
 
@@ -70,11 +70,11 @@ struct KeyringReady(Arc<KeyringState>, Arc<dyn TokenStore>);
 #[async_trait]
 impl ReadyPart for KeyringReady {
     fn name(&self) -> &'static str {
-        self.0.name()
+        "keyring"
     }
 
     async fn check(&self) -> Result<(), String> {
-        let judged = self.0.check().await;
+        let judged = self.0.ready();
         if judged.is_err() && self.0.waits_for_store() && self.1.ready().await.is_err() {
             return Ok(());
         }

@@ -10,28 +10,31 @@ use std::time::Duration;
 use tokenvault_core::ids::{ReplicaId, Shard};
 use tokenvault_core::ports::{Clock as _, Fleet, StoreError};
 use tokenvault_redis::SCHEMA;
+use tokenvault_vault::fleet::Member;
+use tokenvault_vault::jobs::{self, Vault};
+use tokenvault_vault::journal::{Events, Journal, Recorder};
+use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::replica::ReplicaState;
+use tokenvault_vault::services::Services;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Office, Operators};
+use crate::api::{self, App};
+use crate::audit::AuditLog;
 use crate::backchannel::{self, BackChannel};
 use crate::callers::PolicyFile;
 use crate::clock::SystemClock;
 use crate::config::{Admin, Config, ConfigError, Secrets};
 use crate::doors::{Door, Doors};
-use crate::fleet::{Member, Standing};
-use crate::http::{self, App};
-use crate::journal::{AuditLog, Events, Journal, Recorder};
-use crate::leaving::Leaving;
 use crate::management::{self, Management};
-use crate::parts::Parts;
+use crate::notices::Notices;
 use crate::readiness;
-use crate::reconciler::{self, Reconciler};
-use crate::reload::{Live, Notices};
+use crate::reload::Live;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
-use crate::vault::{self, Vault};
+use crate::web::leaving::Leaving;
 use crate::wiring::{self, Wired, WiringError};
 
 pub use crate::wiring::Backing;
@@ -42,7 +45,7 @@ pub enum StartError {
     /// The configuration, or a file it names.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Its parts do not fit together.
+    /// Its services do not fit together.
     #[error(transparent)]
     Wiring(#[from] WiringError),
     /// The listener's certificates.
@@ -79,7 +82,7 @@ pub struct Running {
     delay: Duration,
     tasks: Vec<JoinHandle<()>>,
     journal: Arc<dyn Journal>,
-    standing: Arc<Standing>,
+    replica: Arc<ReplicaState>,
     grace: Duration,
 }
 
@@ -123,12 +126,12 @@ impl Running {
     pub async fn finish(self) -> bool {
         self.stop();
         let finished = tokio::time::timeout(self.grace, futures::future::join_all(self.tasks)).await.is_ok();
-        if let spends @ 1.. = self.standing.spends() {
+        if let spends @ 1.. = self.replica.in_flight.spends() {
             tracing::warn!(
                 spends,
                 "refresh tokens were spent and what they brought is not written yet: waiting for the store; a second signal would lose it"
             );
-            self.standing.until_spends_are_written().await;
+            self.replica.in_flight.until_spends_are_written().await;
         }
         self.journal.flush().await;
         finished
@@ -145,7 +148,7 @@ const COUNT_DUE_EVERY: Duration = Duration::from_secs(10);
 
 /// Starts the vault. Redis and Keycloak may be away: readiness tells about the former, registrations about the latter.
 pub async fn start(config: &Config, backing: Backing) -> Result<Running, StartError> {
-    start_with(config, backing, |parts, options, stop| Reconciler::new(parts, options).run(stop)).await
+    start_with(config, backing, |services, options, stop| Reconciler::new(services, options).run(stop)).await
 }
 
 /// Starts the vault with something else in the reconciler's place: tests show with it what the reconciler is good for.
@@ -155,21 +158,21 @@ pub async fn start_with<Renewal, Renewing>(
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Services, reconciler::Options, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     start_on(config, backing, |_| {}, renewal).await
 }
 
-/// The same on parts that were changed: tests make one of them fail as no real one does.
+/// The same on services that were changed: tests make one of them fail as no real one does.
 pub async fn start_on<Renewal, Renewing>(
     config: &Config,
     backing: Backing,
-    change: impl FnOnce(&mut Parts),
+    change: impl FnOnce(&mut Services),
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Services, reconciler::Options, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     let secrets = config.load_secrets()?;
@@ -178,13 +181,13 @@ where
     let notices = Notices::new(Arc::clone(&metrics));
     let live = Live::load(config, Arc::clone(&metrics), Arc::clone(&notices))?;
     let tenants = Arc::clone(live.tenants());
-    let Wired { mut parts, keycloak } = wiring::parts(config, &secrets, tenants, backing, &metrics, &clock)?;
-    change(&mut parts);
-    clock.start_with(&*parts.store, &*parts.fleet).await;
-    let renewing = reconciler_options(config, &parts);
-    let events = recorder(config, &secrets, &mut parts, &renewing.replica, &metrics)?;
-    notices.tell_to(Arc::clone(&parts.journal));
-    let member = Member::new(parts.clone(), Arc::clone(&metrics), renewing.replica.clone(), SCHEMA);
+    let Wired { mut services, keycloak } = wiring::services(config, &secrets, tenants, backing, &metrics, &clock)?;
+    change(&mut services);
+    clock.start_with(&*services.store, &*services.fleet).await;
+    let renewing = reconciler_options(config, &services);
+    let events = recorder(config, &secrets, &mut services, &renewing.replica, &metrics)?;
+    notices.tell_to(Arc::clone(&services.journal));
+    let member = Member::new(services.clone(), renewing.replica.clone(), SCHEMA);
     if let Err(error) = member.begin().await {
         tracing::debug!(%error, "what the fleet has decided, and whether the keys are the right ones, will be heard later");
     }
@@ -204,50 +207,50 @@ where
 
     let leaving = Leaving::default();
     let stop = leaving.stopping().clone();
-    let options = vault::Options { default_min_ttl: config.server.default_min_ttl };
-    let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
-    let callers = Arc::clone(&live) as Arc<dyn http::Callers>;
+    let options = jobs::Options { default_min_ttl: config.server.default_min_ttl };
+    let vault = Arc::new(Vault::new(services.clone(), options, stop.clone()));
+    let callers = Arc::clone(&live) as Arc<dyn api::Callers>;
     let app = App {
-        jobs: Arc::new(http::Recorded::new(vault, Arc::clone(&callers), Arc::clone(&parts.journal))),
+        jobs: Arc::new(api::Recorded::new(vault, Arc::clone(&callers), Arc::clone(&services.journal))),
         callers,
         limits: Arc::new((&config.server).into()),
         metrics: Arc::clone(&metrics),
-        journal: Arc::clone(&parts.journal),
-        clock: Arc::clone(&parts.clock),
+        journal: Arc::clone(&services.journal),
+        clock: Arc::clone(&services.clock),
     };
-    let (options, journal, standing) = (renewing, Arc::clone(&parts.journal), Arc::clone(&parts.standing));
+    let (options, journal, state) = (renewing, Arc::clone(&services.journal), Arc::clone(&services.replica));
     let replica = options.replica.clone();
     tracing::info!(%replica, "leases are taken under this name");
-    let ready = readiness::of(&parts, &tls);
+    let ready = readiness::of(&services, &tls);
     let management = Management { parts: Arc::new(ready), metrics: Arc::clone(&metrics), leaving: leaving.clone() };
     let doors = Doors::here(config);
-    let limits = doors.modules.of((&config.server).into());
+    let limits = doors.modules.of(api::connection_limits(&config.server));
     let mut tasks = vec![
         tokio::spawn(tls::serve(
             modules,
             Arc::clone(&tls),
-            http::router(app),
+            api::router(app),
             limits,
             Arc::clone(&live) as Arc<dyn Holders>,
             Some(Arc::clone(&metrics)),
             leaving.clone(),
         )),
         tokio::spawn(management::serve(managers, management::router(management), doors.management, stop.clone())),
-        tokio::spawn(renewal(parts.clone(), options, stop.clone())),
+        tokio::spawn(renewal(services.clone(), options, stop.clone())),
         tokio::spawn(until(stop.clone(), tls.watch(Arc::clone(&metrics), Arc::clone(&notices)))),
         tokio::spawn(until(stop.clone(), live.watch())),
-        tokio::spawn(until(stop.clone(), follow_store(clock, &parts, &metrics))),
-        tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&parts.fleet)))),
+        tokio::spawn(until(stop.clone(), follow_store(clock, &services, &metrics))),
+        tokio::spawn(until(stop.clone(), publish(events, Arc::clone(&services.fleet)))),
         tokio::spawn(member.run(stop.clone())),
-        tokio::spawn(until(stop.clone(), count_due(parts.clone(), Arc::clone(&metrics)))),
+        tokio::spawn(until(stop.clone(), count_due(services.clone(), Arc::clone(&metrics)))),
     ];
     if let Some(desk) = desk {
-        let office = Office::new(parts.clone(), replica);
+        let office = Office::new(services.clone(), replica);
         tasks.extend(desk.serve(office, doors.admin, (&metrics, &notices), &leaving));
     }
     if let Some((section, listener, tls)) = idp {
         tracing::info!(address = %local(&listener, section.listen), "the identity provider may call");
-        let backchannel = BackChannel::new(section, parts, keycloak, Arc::clone(&metrics), stop.clone());
+        let backchannel = BackChannel::new(section, services, keycloak, Arc::clone(&metrics), stop.clone());
         let (router, limits) = (backchannel.router(), doors.idp.of(backchannel::limits()));
         tasks.push(tokio::spawn(tls::serve(
             listener,
@@ -262,7 +265,7 @@ where
     }
     tracing::info!(%address, %management_address, "the vault is listening");
     let (delay, grace) = (config.server.shutdown_delay, config.server.shutdown_grace);
-    Ok(Running { address, management_address, leaving, delay, tasks, journal, standing, grace })
+    Ok(Running { address, management_address, leaving, delay, tasks, journal, replica: state, grace })
 }
 
 /// Where operators call.
@@ -309,24 +312,25 @@ impl Desk {
     }
 }
 
-/// Gives the parts their journal; what it tells operators is for somebody to publish.
+/// Gives the services their journal; what it tells operators is for somebody to publish.
 fn recorder(
     config: &Config,
     secrets: &Secrets,
-    parts: &mut Parts,
+    services: &mut Services,
     replica: &ReplicaId,
     metrics: &Arc<Metrics>,
 ) -> Result<Events, StartError> {
     let log = match (&config.audit.file, &secrets.audit_hash_key) {
         (Some(file), Some(key)) => {
-            let (clock, metrics) = (Arc::clone(&parts.clock), Arc::clone(metrics));
+            let (clock, metrics) = (Arc::clone(&services.clock), Arc::clone(metrics));
             let log = AuditLog::open(file, &config.audit, key, replica.to_string(), clock, metrics);
-            Some(log.map_err(|problem| StartError::Audit { file: file.clone(), problem })?)
+            let log = log.map_err(|problem| StartError::Audit { file: file.clone(), problem })?;
+            Some(Box::new(log) as Box<dyn Journal>)
         }
         _ => None,
     };
-    let (recorder, events) = Recorder::new(log, replica.clone(), Arc::clone(&parts.clock));
-    parts.journal = Arc::new(recorder);
+    let (recorder, events) = Recorder::new(log, replica.clone(), Arc::clone(&services.clock));
+    services.journal = Arc::new(recorder);
     Ok(events)
 }
 
@@ -349,9 +353,9 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
+fn reconciler_options(config: &Config, services: &Services) -> reconciler::Options {
     let renewal = &config.renewal;
-    let name = format!("replica-{}", parts.attempt());
+    let name = format!("replica-{}", services.attempt());
     reconciler::Options {
         replica: ReplicaId::parse(name).expect("a word, a dash and hexadecimal digits are visible ASCII"),
         lease: renewal.lease,
@@ -361,35 +365,40 @@ fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
     }
 }
 
-fn follow_store(clock: Arc<SystemClock>, parts: &Parts, metrics: &Arc<Metrics>) -> impl Future<Output = ()> + use<> {
+fn follow_store(
+    clock: Arc<SystemClock>,
+    services: &Services,
+    metrics: &Arc<Metrics>,
+) -> impl Future<Output = ()> + use<> {
     let metrics = Arc::clone(metrics);
-    crate::clock::follow(clock, Arc::clone(&parts.store), Arc::clone(&parts.fleet), move |clock| {
+    crate::clock::follow(clock, Arc::clone(&services.store), Arc::clone(&services.fleet), move |clock| {
         metrics.set_clock(clock.machine_ahead_ms(), clock.ahead_of_store_ms());
     })
 }
 
-async fn count_due(parts: Parts, metrics: Arc<Metrics>) {
+async fn count_due(services: Services, metrics: Arc<Metrics>) {
     loop {
         // Half a count is none: what was counted before stays.
-        if let Ok(due) = due_now(&parts).await {
+        if let Ok(due) = due_now(&services).await {
             metrics.set_due(due);
         }
         tokio::time::sleep(COUNT_DUE_EVERY).await;
     }
 }
 
-async fn due_now(parts: &Parts) -> Result<u64, StoreError> {
-    let (now, mut due) = (parts.clock.now(), 0);
+async fn due_now(services: &Services) -> Result<u64, StoreError> {
+    let (now, mut due) = (services.clock.now(), 0);
     for shard in Shard::all() {
-        due += parts.store.count_due(shard, now).await?;
+        due += services.store.count_due(shard, now).await?;
     }
     Ok(due)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokenvault_vault::journal::Unwritten;
+
     use super::*;
-    use crate::journal::Unwritten;
 
     #[tokio::test]
     async fn a_part_that_falls_is_noticed_and_the_others_can_still_be_stopped() {
@@ -403,7 +412,7 @@ mod tests {
             leaving,
             delay: Duration::ZERO,
             journal: Arc::new(Unwritten),
-            standing: Arc::default(),
+            replica: Arc::default(),
             grace: Duration::from_mins(1),
         };
 

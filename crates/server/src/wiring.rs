@@ -1,4 +1,4 @@
-//! From a configuration to the parts: the tenants' rules, the identity provider, the store.
+//! From a configuration to the services: the tenants' rules, the identity provider, the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -14,18 +14,19 @@ use tokenvault_keycloak::{
     TenantDirectory, Trust,
 };
 use tokenvault_redis::{RedisConfig, RedisStore};
+use tokenvault_vault::journal::Unwritten;
+use tokenvault_vault::repeats::Repeats;
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::TenantRules;
+use tokenvault_vault::wake::Wake;
 
 use crate::clock::SystemClock;
+use crate::config::watched_keyring;
 use crate::config::{Config, Finding, Redis, Renewal, Secrets, Tenant, TenantSecrets, VaultCredential};
 use crate::entropy::OsEntropy;
-use crate::journal::Unwritten;
-use crate::keyring::KeyringState;
-use crate::parts::Parts;
+use crate::realms::{RealmTenants, Realms, ServedTenant};
 use crate::telemetry::metrics::{Far, Metrics, MetricsObserver, NO_ANSWER};
-use crate::telemetry::repeats::Repeats;
 use crate::telemetry::store::Measured;
-use crate::tenants::{Served, TenantRules, Tenants};
-use crate::wake::Wake;
 
 /// Which store stands under the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub enum Backing {
     Memory,
 }
 
-/// Why the parts cannot be put together. Says which part, never a secret.
+/// Why the services cannot be put together. Says which part, never a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
     /// No HTTP client can be built.
@@ -47,19 +48,19 @@ pub enum WiringError {
     Store(#[from] tokenvault_core::ports::StoreError),
 }
 
-/// The parts, put together.
+/// The services, put together.
 pub struct Wired {
     /// What everybody shares.
-    pub parts: Parts,
-    /// The same identity provider as in the parts, with its knowledge of logout tokens, and one memory of the realms' keys.
+    pub services: Services,
+    /// The same identity provider as in the services, with its knowledge of logout tokens, and one memory of the realms' keys.
     pub keycloak: Arc<KeycloakProvider>,
 }
 
-/// Puts the parts together. Connects to nothing yet.
-pub fn parts(
+/// Puts the services together. Connects to nothing yet.
+pub fn services(
     config: &Config,
     secrets: &Secrets,
-    tenants: Arc<Tenants>,
+    tenants: Arc<RealmTenants>,
     backing: Backing,
     metrics: &Arc<Metrics>,
     clock: &Arc<SystemClock>,
@@ -72,19 +73,19 @@ pub fn parts(
         }
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
-    let directory = Arc::clone(&tenants) as Arc<dyn TenantDirectory>;
+    let directory = Arc::new(Realms(Arc::clone(&tenants))) as Arc<dyn TenantDirectory>;
     let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
     let keycloak =
         KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy)).observed_by(
             Arc::new(CountCalls { metrics: Arc::clone(metrics), clock: Arc::clone(&clock), said: Repeats::default() }),
         );
     let keycloak = Arc::new(keycloak);
-    let parts = Parts {
+    let services = Services {
         store,
         fleet,
         idp: Arc::clone(&keycloak) as Arc<dyn IdentityProvider>,
-        keyring: Arc::new(KeyringState::of_file(&config.keyring.file, secrets.keyring.clone())),
-        standing: Arc::default(),
+        keyring: Arc::new(watched_keyring(&config.keyring.file, secrets.keyring.clone())),
+        replica: Arc::default(),
         clock: Arc::clone(&clock),
         entropy,
         tenants,
@@ -92,7 +93,7 @@ pub fn parts(
         observer: Arc::new(MetricsObserver { metrics: Arc::clone(metrics), clock }),
         journal: Arc::new(Unwritten),
     };
-    Ok(Wired { parts, keycloak })
+    Ok(Wired { services, keycloak })
 }
 
 fn connect(config: &RedisConfig, metrics: &Arc<Metrics>, clock: &Arc<dyn Clock>) -> Result<RedisStore, WiringError> {
@@ -143,7 +144,7 @@ impl CallObserver for CountCalls {
 }
 
 /// How to connect to Redis.
-pub(crate) fn redis(redis: &Redis, password: Option<ClientSecret>) -> RedisConfig {
+pub fn redis(redis: &Redis, password: Option<ClientSecret>) -> RedisConfig {
     RedisConfig {
         url: redis.url.clone(),
         username: redis.username.clone(),
@@ -178,7 +179,7 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &Renewal) -> TenantRules {
 const ANSWERS: u32 = 15;
 
 /// What holds for jobs of any tenant.
-pub(crate) fn settings(renewal: &Renewal) -> Settings {
+pub fn settings(renewal: &Renewal) -> Settings {
     Settings {
         fraction: renewal.fraction,
         jitter: renewal.jitter,
@@ -224,14 +225,19 @@ impl Maker {
     }
 
     /// A finding says what of the tenant does not work, never a secret.
-    pub(crate) fn make(&mut self, id: &TenantId, tenant: &Tenant, secrets: &TenantSecrets) -> Result<Served, Finding> {
+    pub(crate) fn make(
+        &mut self,
+        id: &TenantId,
+        tenant: &Tenant,
+        secrets: &TenantSecrets,
+    ) -> Result<ServedTenant, Finding> {
         let keycloak = keycloak(tenant, secrets, self.renewal.quarantine, &mut self.pools)?;
-        Ok(Served { rules: Arc::new(rules(id, tenant, &self.renewal)), keycloak: Some(Arc::new(keycloak)) })
+        Ok(ServedTenant { rules: Arc::new(rules(id, tenant, &self.renewal)), realm: Some(Arc::new(keycloak)) })
     }
 }
 
 /// One tenant by itself, for who examines it.
-pub(crate) fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
+pub fn tenant(tenant: &Tenant, secrets: &TenantSecrets, quarantine: Duration) -> Result<TenantConfig, String> {
     keycloak(tenant, secrets, quarantine, &mut Pools::default()).map_err(|finding| finding.to_string())
 }
 

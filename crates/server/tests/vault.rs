@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use keycloak_double::{ClientConfig, Endpoint, Fault, Moment, RealmConfig, RealmSettings, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
-use tokenvault::keyring::KeyringState;
-use tokenvault::problem::Code;
-use tokenvault::tenants::TenantRules;
-use tokenvault::vault::{ReadAnswer, ReadRequest};
 use tokenvault_core::ids::{Fence, Generation, ModuleName};
 use tokenvault_core::ports::TokenStore;
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, State, Suspension};
 use tokenvault_core::seal::Keyring;
+use tokenvault_vault::jobs::{ReadAnswer, ReadRequest};
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::problem::Code;
+use tokenvault_vault::tenants::TenantRules;
 
 const WAIT: Duration = Duration::from_secs(4);
 

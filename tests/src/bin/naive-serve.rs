@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokenvault::config::{Config, Environment};
-use tokenvault::runtime::{self, Backing};
-use tokenvault::telemetry::logs;
+use tokenvault_server::config::{Config, Environment};
+use tokenvault_server::runtime::{self, Backing};
+use tokenvault_server::telemetry::logs;
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::naive;
 

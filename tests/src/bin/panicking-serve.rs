@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use tokenvault::config::{Config, Environment};
-use tokenvault::reconciler::Reconciler;
-use tokenvault::runtime::{self, Backing};
-use tokenvault::telemetry::{logs, panics};
 use tokenvault_core::ids::{AccountId, TenantId};
 use tokenvault_core::ports::{
     CallError, Client, Grant, GrantError, IdentityProvider, Introspection, Proof, ProofError,
 };
 use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_server::config::{Config, Environment};
+use tokenvault_server::runtime::{self, Backing};
+use tokenvault_server::telemetry::{logs, panics};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::realm::claims;
+use tokenvault_vault::reconciler::Reconciler;
 
 /// Registrations for this user panic.
 const UNLUCKY: &str = "bob";
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         }
         // The product's own arguments are what this process was given, so they are wrong; by then it has begun as ever.
         ["after"] => {
-            let _ = tokenvault::cli::main();
+            let _ = tokenvault::main();
             panic_with_what_is_read()
         }
         _ => panic_with_what_is_read(),

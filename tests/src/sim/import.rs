@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokenvault::vault::{ReadAnswer, ReadRequest, Registration, Vault};
 use tokenvault_core::ids::JobId;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::AccessToken;
+use tokenvault_vault::jobs::{ReadAnswer, ReadRequest, Registration, Vault};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::sleep;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
-use tokenvault::problem::{Code, Problem};
-use tokenvault::vault::{Caller, ReadAnswer, ReadRequest, Registration, Vault};
 use tokenvault_core::ids::{JobId, JobKey, ModuleName};
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_vault::jobs::{Caller, ReadAnswer, ReadRequest, Registration, Vault};
+use tokenvault_vault::problem::{Code, Problem};
 use tokio::time::{sleep, timeout};
 
 use super::people::Login;

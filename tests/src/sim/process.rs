@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokenvault::clock::TimeSource;
 use tokenvault_core::ports::Clock;
 use tokenvault_core::time::Timestamp;
+use tokenvault_server::clock::TimeSource;
 use tokio::time::{Instant, sleep};
 
 use super::trouble::UNANSWERED;

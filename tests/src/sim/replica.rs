@@ -4,14 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault::clock::SyncedClock;
-use tokenvault::fleet::Standing;
-use tokenvault::keyring::KeyringState;
-use tokenvault::parts::{Parts, Unobserved};
-use tokenvault::reconciler::{self, Reconciler};
-use tokenvault::tenants::{TenantRules, Tenants};
-use tokenvault::vault::{self, Vault};
-use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
@@ -21,6 +13,15 @@ use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_keycloak::{Credentials, KeycloakProvider, TenantConfig};
+use tokenvault_server::clock::SyncedClock;
+use tokenvault_vault::jobs::{self, Vault};
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::observer::Unobserved;
+use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::replica::ReplicaState;
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::{TenantRules, Tenants};
+use tokenvault_vault::wake::Wake;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -72,10 +73,10 @@ impl Replica {
         };
         world.note(Some(&process), "process", "started", number as u64);
         let clock = Arc::new(SyncedClock::of(MachineTime(Arc::clone(&process))));
-        let parts = parts(world, &process, &clock, setup);
+        let services = services(world, &process, &clock, setup);
         let stop = CancellationToken::new();
-        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-        let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
+        let options = jobs::Options { default_min_ttl: Duration::from_secs(10) };
+        let vault = Arc::new(Vault::new(services.clone(), options, stop.clone()));
         let options = reconciler::Options {
             replica: ReplicaId::parse(format!("replica-{number}")).expect("a replica's name"),
             lease: Duration::from_secs(30),
@@ -83,7 +84,7 @@ impl Replica {
             concurrency: 16,
             spends_per_session: 8,
         };
-        tokio::spawn(work(Arc::clone(&process), clock, parts, options, stop, setup.naive));
+        tokio::spawn(work(Arc::clone(&process), clock, services, options, stop, setup.naive));
         Self { process, vault }
     }
 }
@@ -92,14 +93,14 @@ impl Replica {
 async fn work(
     process: Arc<Process>,
     clock: Arc<SyncedClock<MachineTime>>,
-    parts: Parts,
+    services: Services,
     options: reconciler::Options,
     stop: CancellationToken,
     naive: bool,
 ) {
-    clock.sync(&*parts.store).await;
+    clock.sync(&*services.store).await;
     process.set_ready();
-    let store = Arc::clone(&parts.store);
+    let store = Arc::clone(&services.store);
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(FOLLOW_EVERY).await;
@@ -107,22 +108,27 @@ async fn work(
         }
     });
     if naive {
-        naive::run(parts, options, stop).await;
+        naive::run(services, options, stop).await;
     } else {
-        Reconciler::new(parts, options).run(stop).await;
+        Reconciler::new(services, options).run(stop).await;
     }
 }
 
-fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<MachineTime>>, setup: &Setup) -> Parts {
+fn services(
+    world: &Arc<World>,
+    process: &Arc<Process>,
+    clock: &Arc<SyncedClock<MachineTime>>,
+    setup: &Setup,
+) -> Services {
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     let entropy = Arc::new(SeededEntropy::new(world.state.lock().dice.bits()));
     let http = Arc::new(Wire { world: Arc::clone(world), process: Arc::clone(process) });
     let directory = BTreeMap::from([(tenant(), Arc::new(realm()))]);
     let provider = KeycloakProvider::new(Arc::new(directory), http, Arc::clone(&clock), entropy.clone());
     let key = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
-    let standing = Arc::new(Standing::default());
-    standing.hear_schema(NEWEST_SCHEMA);
-    Parts {
+    let replica = Arc::new(ReplicaState::default());
+    replica.schema.hear(NEWEST_SCHEMA);
+    Services {
         store: Arc::new(FaultyStore {
             world: Arc::clone(world),
             process: Arc::clone(process),
@@ -130,14 +136,14 @@ fn parts(world: &Arc<World>, process: &Arc<Process>, clock: &Arc<SyncedClock<Mac
         }),
         idp: Arc::new(provider),
         keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
-        standing,
+        replica,
         fleet: Arc::new(MemoryStore::new(Arc::clone(&clock))),
         clock,
         entropy,
         tenants: Arc::new(Tenants::new([rules(setup)])),
         wake: Arc::new(Wake::default()),
         observer: Arc::new(Unobserved),
-        journal: Arc::new(tokenvault::journal::Unwritten),
+        journal: Arc::new(tokenvault_vault::journal::Unwritten),
     }
 }
 

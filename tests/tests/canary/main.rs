@@ -60,7 +60,7 @@ async fn assert_search_reaches(stage: &Stage, places: &[(String, Vec<u8>)]) -> R
         ("TRACE", "hyper_util"),
         ("TRACE", "h2::"),
         ("TRACE", "reqwest"),
-        ("DEBUG", "tokenvault::"),
+        ("DEBUG", "tokenvault_server::"),
         ("DEBUG", "tokenvault_redis"),
     ] {
         assert!(logged(level, target), "no {level} of {target} was logged");

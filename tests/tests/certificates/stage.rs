@@ -17,11 +17,12 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokenvault::callers::{Peer, Policy};
-use tokenvault::config::Server;
-use tokenvault::http::Action;
-use tokenvault::leaving::Leaving;
-use tokenvault::tls::{self, Limits, TlsState, serve};
+use tokenvault_server::api::connection_limits;
+use tokenvault_server::callers::Action;
+use tokenvault_server::callers::Policy;
+use tokenvault_server::config::Server;
+use tokenvault_server::tls::{self, Peer, TlsState, serve};
+use tokenvault_server::web::leaving::Leaving;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -109,7 +110,7 @@ impl Listener {
             Ok(state) => {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address");
-                let limits = Limits::from(&config);
+                let limits = connection_limits(&config);
                 tokio::spawn(serve(listener, state, router(), limits, Arc::new(tls::Nobody), None, leaving.clone()));
                 Ok(address)
             }

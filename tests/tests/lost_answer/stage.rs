@@ -1,4 +1,4 @@
-//! A vault's own parts in this process, before the stand-in for Keycloak and behind a proxy, with one clock that all of
+//! A vault's own services in this process, before the stand-in for Keycloak and behind a proxy, with one clock that all of
 //! them share and the test moves.
 #![expect(clippy::panic, reason = "a test's helpers fail by panicking")]
 
@@ -8,14 +8,6 @@ use std::time::Duration;
 
 use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SigningKey, SystemClock};
 use serde_json::Value;
-use tokenvault::entropy::OsEntropy;
-use tokenvault::keyring::KeyringState;
-use tokenvault::parts::{Observer, Parts};
-use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
-use tokenvault::tenants::{TenantRules, Tenants};
-use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registration, Vault};
-use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
@@ -25,8 +17,17 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_server::entropy::OsEntropy;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::proxy::Proxy;
+use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registration, Vault};
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::observer::Observer;
+use tokenvault_vault::problem::Problem;
+use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::{TenantRules, Tenants};
+use tokenvault_vault::wake::Wake;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -112,7 +113,7 @@ impl Stage {
         let proxy = Proxy::to(keycloak.base_url().trim_start_matches("http://")).await?;
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));
         let (store, heard) = (Arc::new(MemoryStore::new(Arc::clone(&time))), Arc::new(Heard::default()));
-        let parts = Parts {
+        let services = Services {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             idp: Arc::new(provider(&keycloak, &proxy, &time)?),
@@ -120,19 +121,19 @@ impl Stage {
                 "k1",
                 [("k1".to_owned(), Zeroizing::new(vec![7; 32]))],
             )?)),
-            standing: Arc::default(),
+            replica: Arc::default(),
             clock: time,
             entropy: Arc::new(OsEntropy),
             tenants: Arc::new(Tenants::new([rules(exchanging)?])),
             wake: Arc::new(Wake::default()),
             observer: Arc::clone(&heard) as Arc<dyn Observer>,
-            journal: Arc::new(tokenvault::journal::Unwritten),
+            journal: Arc::new(tokenvault_vault::journal::Unwritten),
         };
         let stop = CancellationToken::new();
-        let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
-        parts.standing.hear_schema(NEWEST_SCHEMA);
-        let vault = Vault::new(parts.clone(), options, stop.clone());
-        tokio::spawn(Reconciler::new(parts, reconciler_options(concurrency)?).run(stop.clone()));
+        let options = jobs::Options { default_min_ttl: Duration::from_secs(10) };
+        services.replica.schema.hear(NEWEST_SCHEMA);
+        let vault = Vault::new(services.clone(), options, stop.clone());
+        tokio::spawn(Reconciler::new(services, reconciler_options(concurrency)?).run(stop.clone()));
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build()?;
         Ok(Self { keycloak, proxy, heard, vault, store, clock, http, stop })
     }

@@ -96,7 +96,7 @@ async fn the_command_tells_what_there_is_to_do_and_ends_with_one_while_it_cannot
     let old = stage.replica("old-1", 1).await?;
     fill(&old).await?;
     wait_until("the replica is heard of", SOON, async || {
-        old.parts.fleet.replicas().await.is_ok_and(|all| all.len() == 1)
+        old.services.fleet.replicas().await.is_ok_and(|all| all.len() == 1)
     })
     .await?;
     let mut told = Told(String::new());

@@ -10,22 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokenvault::entropy::OsEntropy;
-use tokenvault::migrate::{MigrateError, Migration};
-use tokenvault::problem::Code;
-use tokenvault::vault::{Caller, Registration};
+use tokenvault::migration::{MigrateError, Migration};
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName, ReplicaId};
 use tokenvault_core::pair::Vouched;
 use tokenvault_core::ports::{Created, Fleet as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisStore, SCHEMA};
+use tokenvault_server::entropy::OsEntropy;
 use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::{Redis, unhurried};
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
 use tokenvault_tests::reseal::{Keys, job, record, user};
 use tokenvault_tests::store_contract::samples::tenant;
+use tokenvault_vault::jobs::{Caller, Registration};
+use tokenvault_vault::problem::Code;
 
 const JOBS: u64 = 600;
 const RHYTHM: Duration = Duration::from_millis(100);
@@ -65,7 +65,7 @@ impl Stage {
     fn migration(&self, replica: &Replica, name: &str) -> Result<Migration> {
         Ok(Migration {
             store: Arc::new(RedisStore::connect(&unhurried(self.redis.url()))?),
-            keyring: replica.parts.keyring.current(),
+            keyring: replica.services.keyring.current(),
             entropy: Arc::new(OsEntropy),
             name: name.to_owned(),
         })
@@ -73,11 +73,11 @@ impl Stage {
 }
 
 async fn fill(old: &Replica) -> Result<()> {
-    let now = old.parts.clock.now();
+    let now = old.services.clock.now();
     for number in 0..JOBS {
         let due_at = now + Duration::from_millis(20) * u32::try_from(number)?;
         let record = record(old, number, (now, due_at), (false, 8));
-        assert_eq!(old.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
+        assert_eq!(old.services.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ async fn amend(replica: &Replica, number: u64) {
 
 async fn stored(replica: &Replica, number: u64) -> Result<Record> {
     let key = JobKey::new(tenant(), job(number));
-    Ok(replica.parts.store.load(&key).await?.expect("it is there").record)
+    Ok(replica.services.store.load(&key).await?.expect("it is there").record)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +110,7 @@ async fn two_replicas_of_the_first_schema_serve_while_the_second_is_prepared_and
     let stage = Stage::set().await?;
     let (one, two) = (stage.replica("old-1", 1).await?, stage.replica("old-2", 1).await?);
     fill(&one).await?;
-    wait_until("both are heard of", SOON, async || one.parts.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
+    wait_until("both are heard of", SOON, async || one.services.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
         .await?;
     let (over, reads, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let reading = async {
@@ -156,10 +156,10 @@ async fn two_replicas_of_the_first_schema_serve_while_the_second_is_prepared_and
     two.stop().await;
     assert_eq!(stage.migration(&new, "fourth")?.run(false, |_| {}).await?, SCHEMA);
 
-    wait_until("the second schema to be demanded", SOON, async || new.parts.standing.demands_terms()).await?;
+    wait_until("the second schema to be demanded", SOON, async || new.services.replica.schema.demands_terms()).await?;
     for number in 0..JOBS {
         let record = stored(&new, number).await?;
-        assert_eq!(new.parts.sealer(&record).check_terms(&record), Ok(Vouched::Yes), "job {number}");
+        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(Vouched::Yes), "job {number}");
         assert!(new.read(&job(number)).await.is_ok(), "job {number}");
     }
     assert!(new.read_as(REGISTRAR, &job(3), SOON).await.is_ok());
@@ -183,9 +183,9 @@ async fn accounts(stage: &Stage, replica: &Replica, number: u64) -> Result<(Opti
 async fn renewed(replica: &Replica, number: u64) -> Result<()> {
     let before = stored(replica, number).await?.generation;
     let key = JobKey::new(tenant(), job(number));
-    let now = replica.parts.clock.now();
-    replica.parts.store.hasten(&key, now, now).await?;
-    replica.parts.wake.due();
+    let now = replica.services.clock.now();
+    replica.services.store.hasten(&key, now, now).await?;
+    replica.services.wake.due();
     wait_until("a renewal", SOON, async || stored(replica, number).await.is_ok_and(|record| record.generation > before))
         .await
 }
@@ -194,13 +194,13 @@ async fn renewed(replica: &Replica, number: u64) -> Result<()> {
 async fn accounts_are_learnt_when_no_replica_of_the_second_schema_is_left_and_not_before() -> Result<()> {
     let stage = Stage::set().await?;
     let old = stage.replica("old", 2).await?;
-    let now = old.parts.clock.now();
+    let now = old.services.clock.now();
     for number in 0..2 {
         let record = record(&old, number, (now, now), (false, 8));
-        assert_eq!(old.parts.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
+        assert_eq!(old.services.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
     }
     let new = stage.replica("new", SCHEMA).await?;
-    wait_until("both are heard of", SOON, async || new.parts.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
+    wait_until("both are heard of", SOON, async || new.services.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
         .await?;
 
     // Both serve and renew what the other wrote, and nothing is written that the old one would take for forged.
@@ -215,13 +215,13 @@ async fn accounts_are_learnt_when_no_replica_of_the_second_schema_is_left_and_no
     old.stop().await;
 
     assert_eq!(stage.migration(&new, "late")?.run(false, |_| {}).await?, SCHEMA);
-    wait_until("the third schema to be heard of", SOON, async || new.parts.standing.keeps_accounts()).await?;
+    wait_until("the third schema to be heard of", SOON, async || new.services.replica.schema.keeps_accounts()).await?;
     for number in 0..2 {
         renewed(&new, number).await?;
         let account = Some(format!("account-user-{number}"));
         assert_eq!(accounts(&stage, &new, number).await?, (account.clone(), account));
         let record = stored(&new, number).await?;
-        assert_eq!(new.parts.sealer(&record).check_terms(&record), Ok(Vouched::Yes));
+        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(Vouched::Yes));
         assert!(new.read(&job(number)).await.is_ok());
     }
     assert_eq!(stage.noticed.seal_failures.load(Ordering::Relaxed), 0);

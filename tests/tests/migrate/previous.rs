@@ -53,7 +53,7 @@ async fn what_the_version_before_wrote_is_served_renewed_and_moved_on() -> Resul
     let stage = Stage::set().await?;
     load(&stage).await?;
     let new = stage.replica("new", SCHEMA).await?;
-    wait_until("the second schema to be heard of", SOON, async || new.parts.standing.demands_terms()).await?;
+    wait_until("the second schema to be heard of", SOON, async || new.services.replica.schema.demands_terms()).await?;
 
     // As it is: exchange, impersonate, adopt, and a child of the first.
     for number in 0..4 {
@@ -69,7 +69,7 @@ async fn what_the_version_before_wrote_is_served_renewed_and_moved_on() -> Resul
 
     // On: each learns who its user is to Keycloak, the impersonated one in the session it has.
     assert_eq!(stage.migration(&new, "on")?.run(false, |_| {}).await?, SCHEMA);
-    wait_until("the third schema to be heard of", SOON, async || new.parts.standing.keeps_accounts()).await?;
+    wait_until("the third schema to be heard of", SOON, async || new.services.replica.schema.keeps_accounts()).await?;
     for number in [0, 1, 2, 5] {
         let session = stored(&new, number).await?.session;
         renewed(&new, number).await?;

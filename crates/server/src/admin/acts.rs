@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use tokenvault_core::ids::{JobId, JobKey, ReplicaId, TenantId, UserId};
 use tokenvault_core::ports::{Census, Event, Filter, Pause, ReplicaStatus, Resealing, Stored};
 use tokenvault_core::time::Timestamp;
+use tokenvault_vault::problem::Problem;
 
 use super::Cursor;
-use crate::http::Places;
-use crate::problem::Problem;
+use crate::web::Places;
 
 /// Who acts, and with which request.
 #[derive(Debug, Clone)]

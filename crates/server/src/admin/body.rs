@@ -6,9 +6,9 @@ use serde::Serialize;
 use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
 use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef, State};
+use tokenvault_vault::problem::Problem;
 
-use crate::http::query::invalid;
-use crate::problem::Problem;
+use crate::web::query::invalid;
 
 /// A job in a list.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -1,12 +1,12 @@
 //! What an operator does, as the journal is told of it: a view once it was seen, an act before it is done and after.
 
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
+use tokenvault_vault::journal::{Act, Actor, Entry};
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::App;
 use super::acts::By;
-use crate::http::detached;
-use crate::journal::{Act, Actor, Entry};
-use crate::problem::{Code, Problem};
+use crate::web::detached;
 
 /// The outcome an act is told with before it is done.
 const ASKED: &str = "asked";

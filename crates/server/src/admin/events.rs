@@ -14,14 +14,15 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use serde::Serialize;
 use tokenvault_core::ports::{Event, event_place};
+use tokenvault_vault::problem::{Code, Problem};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::admit::{Admitted, VIEW};
+use super::admit::{Admitted, View};
 use super::deed::Deed;
 use super::{App, Role};
-use crate::callers::Peer;
-use crate::http::query::{self, invalid};
-use crate::problem::{Code, Problem};
+use crate::tls::Peer;
+use crate::web::ProblemResponse;
+use crate::web::query::{self, invalid};
 
 /// Between two looks at the store.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -88,16 +89,16 @@ struct Start {
     ),
     responses(
         (status = 200, description = "A stream of events; the data of each is an `EventBody`", body = String, content_type = "text/event-stream"),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn tail(
     State(app): State<App>,
-    Admitted(by): Admitted<VIEW>,
+    Admitted { by, .. }: Admitted<View>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
+) -> Result<Response, ProblemResponse> {
     let start = parse(&headers, query.as_deref())?;
     let too_many = |_| Problem::new(Code::TooManyRequests, "Too many streams of events are open.");
     let place = app.watchers.clone().try_acquire_owned().map_err(too_many)?;

@@ -6,14 +6,15 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use tokenvault_core::ports::Filter;
 use tokenvault_core::time::Timestamp;
+use tokenvault_vault::problem::Problem;
 
 use super::acts::JobsQuery;
-use super::admit::{Admitted, OPERATE, VIEW};
+use super::admit::{Admitted, Operate, View};
 use super::body::{JobBody, JobDetailBody, job_key, tenant_id, user_id};
 use super::deed::Deed;
 use super::{App, Cursor};
-use crate::http::query::{self, invalid};
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
+use crate::web::query::{self, invalid};
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
@@ -50,14 +51,14 @@ pub(super) struct JobsBody {
     ),
     responses(
         (status = 200, description = "A page", body = JobsBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Admitted(by): Admitted<VIEW>,
+    Admitted { by, .. }: Admitted<View>,
     RawQuery(query): RawQuery,
-) -> Result<Json<JobsBody>, Problem> {
+) -> Result<Json<JobsBody>, ProblemResponse> {
     let query = parse(query.as_deref())?;
     let deed = Deed::new("jobs list").on_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
     let page = app.shown(&by, deed, app.acts.jobs(&query)).await?;
@@ -101,14 +102,14 @@ fn parse(query: Option<&str>) -> Result<JobsQuery, Problem> {
     params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
     responses(
         (status = 200, description = "The job, without its tokens", body = JobDetailBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn show(
     State(app): State<App>,
-    Admitted(by): Admitted<VIEW>,
+    Admitted { by, .. }: Admitted<View>,
     Path(path): Path<(String, String)>,
-) -> Result<Json<JobDetailBody>, Problem> {
+) -> Result<Json<JobDetailBody>, ProblemResponse> {
     let key = job_key(path)?;
     let deed = Deed::new("jobs show").on_job(&key);
     let stored = app.shown(&by, deed, app.acts.job(&key)).await?;
@@ -136,14 +137,14 @@ pub(super) struct RenewalBody {
     params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
     responses(
         (status = 202, description = "It is due now", body = RenewalBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn renew(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
+    Admitted { by, .. }: Admitted<Operate>,
     Path(path): Path<(String, String)>,
-) -> Result<(StatusCode, Json<RenewalBody>), Problem> {
+) -> Result<(StatusCode, Json<RenewalBody>), ProblemResponse> {
     let key = job_key(path)?;
     let deed = Deed::new("jobs renew").on_job(&key);
     let acts = app.acts.clone();
@@ -165,14 +166,14 @@ pub(super) async fn renew(
     params(("tenant" = String, Path, description = "The tenant"), ("job_id" = String, Path, description = "The job")),
     responses(
         (status = 200, description = "What is left of it", body = JobDetailBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
+    Admitted { by, .. }: Admitted<Operate>,
     Path(path): Path<(String, String)>,
-) -> Result<Json<JobDetailBody>, Problem> {
+) -> Result<Json<JobDetailBody>, ProblemResponse> {
     let key = job_key(path)?;
     let deed = Deed::new("jobs revoke").on_job(&key);
     let (acts, on_behalf) = (app.acts.clone(), by.clone());

@@ -5,10 +5,10 @@ use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
 
 use super::App;
-use super::admit::{Admitted, OPERATE, VIEW};
+use super::admit::{Admitted, Operate, View};
 use super::deed::Deed;
-use crate::http::query::{self, invalid};
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
+use crate::web::query::{self, invalid};
 
 /// The keys that tokens are sealed with, by their ids.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -54,19 +54,19 @@ struct KeyBody {
     params(("count" = Option<bool>, Query, description = "Whether to count the records under each key, which means to look at all of them; done without being asked where there are few")),
     responses(
         (status = 200, description = "The keys", body = KeysBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
     State(app): State<App>,
-    Admitted(by): Admitted<VIEW>,
+    Admitted { by, .. }: Admitted<View>,
     RawQuery(query): RawQuery,
-) -> Result<Json<KeysBody>, Problem> {
+) -> Result<Json<KeysBody>, ProblemResponse> {
     let [count] = query::parse(query.as_deref(), ["count"])?;
     let count = match count.as_deref() {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err(invalid("count is true or false.")),
+        Some(_) => return Err(invalid("count is true or false.").into()),
     };
     let keys = app.shown(&by, Deed::new("keys list"), app.acts.keys(count)).await?;
     let (primary, counted_at) = (keys.primary, keys.counted_at.map(|at| at.to_string()));
@@ -99,14 +99,14 @@ pub(super) struct PromotedBody {
     params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 200, description = "It seals from now on; replicas follow within seconds", body = PromotedBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn promote(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
+    Admitted { by, .. }: Admitted<Operate>,
     Path(id): Path<String>,
-) -> Result<Json<PromotedBody>, Problem> {
+) -> Result<Json<PromotedBody>, ProblemResponse> {
     let deed = Deed::new(if is_key_id(&id) { format!("keys promote {id}") } else { "keys promote".to_owned() });
     let (acts, key) = (app.acts.clone(), id.clone());
     let act = async move {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -40,12 +40,13 @@ pub use cursor::Cursor;
 pub use office::Office;
 pub use policy::{Operator, Operators, Role};
 
-use crate::callers::Peer;
-use crate::http::{Places, Unread, frame};
-use crate::journal::Journal;
-use crate::problem::{Code, Problem};
+use tokenvault_vault::journal::Journal;
+use tokenvault_vault::problem::{Code, Problem};
+
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
+use crate::tls::Peer;
+use crate::web::{self, Places, Unread};
 
 /// For a whole request. Acts that change something go on to their end even where nobody waits for it any more.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -108,11 +109,11 @@ impl App {
             .route("/admin/v1/resume", post(pause::resume))
             .route("/admin/v1/events", get(events::tail))
             .route("/openapi.json", get(openapi::document))
-            .route("/problems/{code}", get(crate::http::describe::describe))
-            .fallback(async || Problem::new(Code::NotFound, "No such resource; /openapi.json describes what there is."))
+            .route("/problems/{code}", get(web::describe::describe))
+            .fallback(web::no_such_resource)
             .layer(from_fn_with_state(places, guard))
-            .layer(from_fn(crate::http::catch_panic))
-            .layer(from_fn_with_state(Arc::clone(&self.metrics), frame))
+            .layer(from_fn(web::catch_panic))
+            .layer(from_fn_with_state(Arc::clone(&self.metrics), web::frame))
             .with_state(self)
     }
 }
@@ -168,14 +169,12 @@ async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> 
 /// A place among the requests under way, and no longer than the time-out. The place stays taken beyond that by what goes on.
 async fn admitted(guard: Guard, mut request: Request, next: Next) -> Response {
     let Some(places) = guard.enter(&request) else {
-        return Problem::new(Code::TooManyRequests, "Too many requests are under way.").into_response();
+        return web::answer(Problem::new(Code::TooManyRequests, "Too many requests are under way."));
     };
     request.extensions_mut().insert(places.clone());
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::new(Code::StoreUnavailable, "The request took too long; look how far it came.").into_response()
-        }
+        Err(_) => web::answer(Problem::new(Code::StoreUnavailable, "The request took too long; look how far it came.")),
     }
 }
 

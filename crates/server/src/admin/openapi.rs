@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use crate::http::openapi::ProblemBody;
+use crate::web::openapi::ProblemBody;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,7 +26,7 @@ use crate::http::openapi::ProblemBody;
         super::pause::pause,
         super::pause::resume,
         super::events::tail,
-        crate::http::describe::describe,
+        crate::web::describe::describe,
     ),
     components(schemas(ProblemBody, super::events::EventBody))
 )]
@@ -35,5 +35,5 @@ struct Description;
 /// The description.
 pub(super) async fn document() -> Json<serde_json::Value> {
     let state = serde_json::json!({"enum": ["active", "suspended", "releasing", "ended"]});
-    Json(crate::http::constraints::add(&Description::openapi(), &[("state", state)]))
+    Json(crate::web::openapi::add(&Description::openapi(), &[("state", state)]))
 }

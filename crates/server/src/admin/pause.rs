@@ -8,13 +8,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tokenvault_core::ports::Pause;
+use tokenvault_vault::problem::Problem;
 
-use super::admit::{Admitted, OPERATE};
+use super::admit::{Admitted, Operate};
 use super::deed::Deed;
 use super::{App, BODY_TIMEOUT, MAX_BODY};
-use crate::http::query::invalid;
-use crate::http::{Room, body};
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
+use crate::web::query::invalid;
+use crate::web::{Room, body};
 
 /// The longest pause. Tokens are not renewed meanwhile, and hardly any lives longer.
 const MAX_SECONDS: u64 = 86_400;
@@ -82,15 +83,15 @@ impl PauseRequest {
     request_body = PauseRequest,
     responses(
         (status = 200, description = "The pause; replicas follow within seconds", body = PauseBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn pause(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
+    Admitted { by, .. }: Admitted<Operate>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<PauseBody>, Problem> {
+) -> Result<Json<PauseBody>, ProblemResponse> {
     let request: PauseRequest = body::json(&headers, body, MAX_BODY, BODY_TIMEOUT, &Room::default()).await?;
     let (time, reason) = request.parse()?;
     let deed = Deed::new(format!("pause {}", time.as_secs()));
@@ -113,13 +114,13 @@ pub(super) struct ResumedBody {
     tag = "pause",
     responses(
         (status = 200, description = "Renewal goes on; replicas follow within seconds", body = ResumedBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn resume(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
-) -> Result<Json<ResumedBody>, Problem> {
+    Admitted { by, .. }: Admitted<Operate>,
+) -> Result<Json<ResumedBody>, ProblemResponse> {
     let (acts, on_behalf) = (app.acts.clone(), by.clone());
     let resumed = app.done(by, Deed::new("resume"), async move { acts.resume(&on_behalf).await }).await?;
     Ok(Json(ResumedBody { resumed }))

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use figment::value::Dict;
 use serde::Deserialize;
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::admit::{Admits, Refused};
-use crate::callers::{CertificateKey, CertificateNames, Peer, PolicyFile, Roster, Watched};
+use crate::callers::{CertificateKey, PolicyFile, Roster, Watched};
 use crate::config::{Finding, strict};
-use crate::problem::{Code, Problem};
-use crate::reload::Loss;
+use crate::notices::Loss;
 use crate::telemetry::metrics::Reloaded;
 use crate::tls::Holders;
+use crate::tls::{CertificateNames, Peer};
 
 /// What an operator may do. Each role includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -141,7 +142,7 @@ mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
     use super::*;
-    use crate::reload::Notices;
+    use crate::notices::Notices;
     use crate::telemetry::metrics::Metrics;
 
     const POLICY: &str = r#"

@@ -7,9 +7,9 @@ use serde::Serialize;
 use tokenvault_core::ports::Resealing;
 
 use super::App;
-use super::admit::{Admitted, OPERATE, VIEW};
+use super::admit::{Admitted, Operate, View};
 use super::deed::Deed;
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
 
 /// How far a re-sealing has come.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -67,13 +67,13 @@ impl ResealingBody {
     tag = "keys",
     responses(
         (status = 202, description = "The one that is under way", body = ResealingBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn start(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
-) -> Result<(StatusCode, Json<ResealingBody>), Problem> {
+    Admitted { by, .. }: Admitted<Operate>,
+) -> Result<(StatusCode, Json<ResealingBody>), ProblemResponse> {
     let acts = app.acts.clone();
     let resealing = app.done(by, Deed::new("reseal"), async move { acts.reseal().await }).await?;
     Ok((StatusCode::ACCEPTED, Json(ResealingBody::of(Some(resealing)))))
@@ -86,13 +86,13 @@ pub(super) async fn start(
     tag = "keys",
     responses(
         (status = 200, description = "Its progress", body = ResealingBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn progress(
     State(app): State<App>,
-    Admitted(by): Admitted<VIEW>,
-) -> Result<Json<ResealingBody>, Problem> {
+    Admitted { by, .. }: Admitted<View>,
+) -> Result<Json<ResealingBody>, ProblemResponse> {
     let resealing = app.shown(&by, Deed::new("reseal --status"), app.acts.resealing()).await?;
     Ok(Json(ResealingBody::of(resealing)))
 }

@@ -6,11 +6,11 @@ use serde::Serialize;
 use tokenvault_core::ports::{Census, ReplicaStatus};
 
 use super::App;
-use super::admit::{Admitted, VIEW};
+use super::admit::{Admitted, View};
 use super::deed::Deed;
 use super::pause::PauseBody;
 use super::reseal::ResealingBody;
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
 
 /// How the vault fares.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -107,10 +107,13 @@ impl From<ReplicaStatus> for ReplicaBody {
     tag = "status",
     responses(
         (status = 200, description = "How it fares", body = StatusBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn status(State(app): State<App>, Admitted(by): Admitted<VIEW>) -> Result<Json<StatusBody>, Problem> {
+pub(super) async fn status(
+    State(app): State<App>,
+    Admitted { by, .. }: Admitted<View>,
+) -> Result<Json<StatusBody>, ProblemResponse> {
     let status = app.shown(&by, Deed::new("status"), app.acts.status()).await?;
     Ok(Json(StatusBody {
         replica: status.replica.to_string(),

@@ -18,11 +18,11 @@ use tokenvault_core::record::{Acquisition, OnLogout, Pair, Record, RefreshSlot, 
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::RefreshToken;
 use tokenvault_core::time::Timestamp;
+use tokenvault_vault::journal::{Entry, NotRecorded};
 use tower::ServiceExt;
 
 use super::*;
-use crate::callers::Peer;
-use crate::journal::{Entry, NotRecorded};
+use crate::tls::Peer;
 
 const SECRET: &str = "canary-refresh-token";
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);

@@ -5,10 +5,10 @@ use axum::extract::{Path, State};
 use serde::Serialize;
 
 use super::App;
-use super::admit::{Admitted, OPERATE};
+use super::admit::{Admitted, Operate};
 use super::body::{tenant_id, user_id};
 use super::deed::Deed;
-use crate::problem::Problem;
+use crate::web::ProblemResponse;
 
 /// What became of a user's jobs.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -36,14 +36,14 @@ struct FailedBody {
     params(("tenant" = String, Path, description = "The tenant"), ("user_id" = String, Path, description = "The user")),
     responses(
         (status = 200, description = "What became of them", body = RevokedBody),
-        (status = "default", description = "A problem", body = crate::http::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = "default", description = "A problem", body = crate::web::openapi::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Admitted(by): Admitted<OPERATE>,
+    Admitted { by, .. }: Admitted<Operate>,
     Path((tenant, user)): Path<(String, String)>,
-) -> Result<Json<RevokedBody>, Problem> {
+) -> Result<Json<RevokedBody>, ProblemResponse> {
     let (tenant, user) = (tenant_id(tenant)?, user_id(user)?);
     let deed = Deed::new("users revoke").on_user(Some(&tenant), Some(&user));
     let (acts, on_behalf) = (app.acts.clone(), by.clone());

@@ -22,7 +22,7 @@ use tokenvault_keycloak::LogoutToken;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::parts::Parts;
+use tokenvault_vault::services::Services;
 
 /// From the answer to the first look: Keycloak needs some 20 ms to end the session, and more when it is busy.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
@@ -39,7 +39,7 @@ const PAGE: usize = 500;
 
 /// Follows hints.
 pub(super) struct Hints {
-    parts: Parts,
+    services: Services,
     followed: Arc<Semaphore>,
     stop: CancellationToken,
 }
@@ -56,15 +56,15 @@ enum Meant {
 }
 
 impl Hints {
-    pub(super) fn new(parts: Parts, stop: CancellationToken) -> Self {
-        Self { parts, followed: Arc::new(Semaphore::new(MAX_FOLLOWED)), stop }
+    pub(super) fn new(services: Services, stop: CancellationToken) -> Self {
+        Self { services, followed: Arc::new(Semaphore::new(MAX_FOLLOWED)), stop }
     }
 
     /// Makes the jobs a token means due in a moment, and again later; answers how many there are now. An error says that
     /// not all of them could be reached.
     pub(super) async fn follow(self: &Arc<Self>, tenant: &TenantId, token: &LogoutToken) -> Result<usize, StoreError> {
         let meant = self.meant(tenant, token);
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         let settled = now + SETTLED;
         let jobs = self.announce(tenant, &meant, now, (now + FIRST_LOOK, settled)).await?;
         // A session without jobs may be getting one right now; then the registration's own look at Keycloak decides.
@@ -75,7 +75,7 @@ impl Hints {
     }
 
     fn meant(&self, tenant: &TenantId, token: &LogoutToken) -> Meant {
-        let Some(rules) = self.parts.tenants.get(tenant) else { return Meant::Nothing };
+        let Some(rules) = self.services.tenants.get(tenant) else { return Meant::Nothing };
         if let Some(sid) = &token.sid {
             let clients = std::iter::once(&rules.client.id).chain(&rules.adopt_clients);
             let session = |id: &ClientId| Client { tenant: tenant.clone(), id: id.clone() }.session(sid);
@@ -100,7 +100,7 @@ impl Hints {
         let keys = self.jobs(meant).await?.into_iter().map(|job| JobKey::new(tenant.clone(), job));
         let keys: Vec<JobKey> = keys.collect();
         let count = keys.len();
-        let store = &self.parts.store;
+        let store = &self.services.store;
         let announced = futures::stream::iter(keys).map(|key| async move {
             match meant {
                 // Which of the user's sessions is over is not said: those that live are not to be given up at the first no.
@@ -117,11 +117,11 @@ impl Hints {
         match meant {
             Meant::Sessions(sessions) => {
                 for session in sessions {
-                    jobs.extend(self.parts.store.session(session).await?.into_iter().flat_map(|entry| entry.jobs));
+                    jobs.extend(self.services.store.session(session).await?.into_iter().flat_map(|entry| entry.jobs));
                 }
             }
             Meant::User(tenant, user) => loop {
-                let page = self.parts.store.jobs_of_user(tenant, user, jobs.last(), PAGE).await?;
+                let page = self.services.store.jobs_of_user(tenant, user, jobs.last(), PAGE).await?;
                 let last = page.len() < PAGE;
                 jobs.extend(page);
                 if last {
@@ -150,12 +150,12 @@ impl Hints {
     /// renewed at the moment, or whose session still seemed to live, is met by the next of them.
     async fn looks(&self, tenant: &TenantId, meant: &Meant, heard_at: Timestamp, settled: Timestamp) {
         tokio::time::sleep(FIRST_LOOK).await;
-        self.parts.wake.due();
+        self.services.wake.due();
         for pause in LOOKS {
             tokio::time::sleep(pause).await;
-            match self.announce(tenant, meant, heard_at, (self.parts.clock.now(), settled)).await {
+            match self.announce(tenant, meant, heard_at, (self.services.clock.now(), settled)).await {
                 Ok(0) => return,
-                Ok(_) => self.parts.wake.due(),
+                Ok(_) => self.services.wake.due(),
                 Err(error) => {
                     tracing::warn!(%tenant, %error, "the jobs of a session that may be over were not reached");
                 }

@@ -16,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use answer::{Outcome, Refused};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -26,22 +27,21 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::FutureExt;
+use hints::Hints;
+use rate::Rates;
+use replay::Used;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::ports::ProofError;
 use tokenvault_keycloak::{KeycloakProvider, LogoutError, LogoutToken};
+use tokenvault_vault::services::Services;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::config::Idp;
-use crate::http::Unread;
-use crate::parts::Parts;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
-use answer::{Outcome, Refused};
-use hints::Hints;
-use rate::Rates;
-use replay::Used;
+use crate::web::Unread;
 
 /// For a whole request. Keycloak gives up after some seconds, and its user waits meanwhile.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl LogoutTokens for KeycloakProvider {
 /// What the handler works with.
 #[derive(Clone)]
 pub struct BackChannel {
-    parts: Parts,
+    services: Services,
     tokens: Arc<dyn LogoutTokens>,
     hints: Arc<Hints>,
     rates: Arc<Rates>,
@@ -83,17 +83,17 @@ impl BackChannel {
     /// A back channel. Looks that are still to come when it stops are left out: the next renewal makes up for them.
     pub fn new(
         section: &Idp,
-        parts: Parts,
+        services: Services,
         tokens: Arc<dyn LogoutTokens>,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            hints: Arc::new(Hints::new(parts.clone(), stop)),
+            hints: Arc::new(Hints::new(services.clone(), stop)),
             rates: Arc::new(Rates::new(section)),
             used: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            parts,
+            services,
             tokens,
             metrics,
         }
@@ -142,7 +142,7 @@ async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> 
 /// Nobody is known here. Of those whom the limits let in the rest of a body is thrown away before the answer is given: no more than is
 /// read of anybody who sends a form. Whoever is turned away makes nobody read.
 async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Response {
-    if let Err(wait) = app.rates.request(app.parts.clock.now()) {
+    if let Err(wait) = app.rates.request(app.services.clock.now()) {
         return Refused::TooMany(wait).into_response();
     }
     let Ok(_place) = app.places.try_acquire() else {
@@ -167,12 +167,12 @@ async fn logout(
     body: Body,
 ) -> Result<Outcome, Refused> {
     let tenant = tenant.ok().and_then(|Path(name)| TenantId::parse(name).ok());
-    let tenant = tenant.filter(|tenant| app.parts.tenants.get(tenant).is_some()).ok_or(Refused::NotFound)?;
+    let tenant = tenant.filter(|tenant| app.services.tenants.get(tenant).is_some()).ok_or(Refused::NotFound)?;
     let token = form::logout_token(&headers, body).await?;
     // From here on it may cost a signature check.
-    app.rates.check(&tenant, app.parts.clock.now()).map_err(Refused::TooMany)?;
+    app.rates.check(&tenant, app.services.clock.now()).map_err(Refused::TooMany)?;
     let said = app.tokens.verify(&tenant, &token).await.map_err(refused)?;
-    let claim = app.used.claim(&tenant, &said, app.parts.clock.now()).ok_or(Refused::Token("replayed"))?;
+    let claim = app.used.claim(&tenant, &said, app.services.clock.now()).ok_or(Refused::Token("replayed"))?;
     let jobs = app.hints.follow(&tenant, &said).await.map_err(|error| {
         tracing::warn!(%tenant, %error, "a logout was announced, and the store could not be asked for its jobs");
         Refused::Unavailable

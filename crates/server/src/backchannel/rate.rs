@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::time::Timestamp;
 
-use crate::bucket::Bucket;
 use crate::config::Idp;
+use crate::web::bucket::Bucket;
 
 /// How many seconds' worth may come at once: a mass logout comes in bursts.
 const BURST_SECONDS: u32 = 4;

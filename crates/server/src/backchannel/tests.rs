@@ -18,14 +18,14 @@ use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef, State a
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{HttpSettings, ReqwestClient, Trust};
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::observer::Unobserved;
+use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
+use tokenvault_vault::wake::Wake;
 use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::keyring::KeyringState;
-use crate::parts::Unobserved;
-use crate::tenants::{TenantRules, Tenants};
-use crate::wake::Wake;
 
 const NOON: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// From the answer to the first look.
@@ -115,7 +115,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
     }
 }
 
-fn parts(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Parts {
+fn services(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, tenants: &Arc<Tenants>) -> Services {
     let http = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() });
     let directory = std::collections::BTreeMap::new();
     let idp = KeycloakProvider::new(
@@ -125,18 +125,18 @@ fn parts(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>) -> Parts {
         Arc::new(SeededEntropy::new(1)),
     );
     let sealing = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
-    Parts {
+    Services {
         store: store.clone(),
         fleet: store.clone(),
         idp: Arc::new(idp),
         keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [sealing]).expect("a keyring"))),
-        standing: Arc::default(),
+        replica: Arc::default(),
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(1)),
-        tenants: Arc::new(Tenants::new([rules("diku", "sub"), rules("folio", "user_id")])),
+        tenants: Arc::clone(tenants) as Arc<dyn TenantRegistry>,
         wake: Arc::new(Wake::default()),
         observer: Arc::new(Unobserved),
-        journal: Arc::new(crate::journal::Unwritten),
+        journal: Arc::new(tokenvault_vault::journal::Unwritten),
     }
 }
 
@@ -159,9 +159,9 @@ impl Stage {
         let tokens = Arc::new(ByHeart { known, asked: AtomicUsize::new(0) });
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
-        let parts = parts(&store, &clock);
-        let tenants = Arc::clone(&parts.tenants);
-        let channel = BackChannel::new(section, parts, tokens.clone(), metrics.clone(), stop);
+        let tenants = Arc::new(Tenants::new([rules("diku", "sub"), rules("folio", "user_id")]));
+        let services = services(&store, &clock, &tenants);
+        let channel = BackChannel::new(section, services, tokens.clone(), metrics.clone(), stop);
         Self { router: channel.router(), tenants, store, clock, tokens, metrics }
     }
 
@@ -403,9 +403,9 @@ async fn a_flood_of_tokens_is_not_checked_and_leaves_other_tenants_alone() {
 async fn tenants_are_known_as_they_come_and_go() {
     let stage = Stage::with(&Idp { max_tenant_rate: 1, ..Idp::default() });
     let serve = |names: &[&str]| {
-        let served = names
-            .iter()
-            .map(|name| (tenant(name), crate::tenants::Served { rules: Arc::new(rules(name, "sub")), keycloak: None }));
+        let served = names.iter().map(|name| {
+            (tenant(name), tokenvault_vault::tenants::Served { rules: Arc::new(rules(name, "sub")), realm: None })
+        });
         stage.tenants.replace(served.collect());
     };
     assert_eq!(stage.token("new", "forged").await.status, StatusCode::NOT_FOUND);

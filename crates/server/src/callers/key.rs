@@ -4,7 +4,7 @@ use std::fmt;
 
 use url::Url;
 
-use super::CertificateNames;
+use crate::tls::CertificateNames;
 
 /// A name by which a certificate is recognised; the kinds of name never stand in for each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

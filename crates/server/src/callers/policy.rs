@@ -8,13 +8,13 @@ use figment::value::Dict;
 use serde::Deserialize;
 use tokenvault_core::ids::{ModuleName, TenantId};
 use tokenvault_core::record::Acquisition;
+use tokenvault_vault::jobs::Caller;
+use tokenvault_vault::problem::{Code, Problem};
 
-use super::{CertificateKey, CertificateNames, GrantedTenants, NameError, Roster};
+use super::{Action, CertificateKey, GrantedTenants, Roster};
 use crate::config::strict;
 use crate::config::{ConfigError, Finding};
-use crate::http::Action;
-use crate::problem::{Code, Problem};
-use crate::vault::Caller;
+use crate::tls::{CertificateNames, NameError};
 
 /// A module and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]

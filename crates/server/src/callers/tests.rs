@@ -1,8 +1,8 @@
 use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+use tokenvault_vault::problem::Code;
 
 use super::*;
-use crate::http::Action;
-use crate::problem::Code;
+use crate::tls::{CertificateNames, NameError, Peer};
 
 const POLICY: &str = r#"
 [[module]]

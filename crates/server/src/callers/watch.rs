@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 
 use super::Roster;
 use crate::config::ConfigError;
-use crate::reload::{Loss, Notices, Refusals, refusal};
+use crate::notices::{Loss, Notices, Refusals, refusal};
 use crate::telemetry::metrics::Reloaded;
 
 /// How often the file is looked at.

@@ -6,12 +6,13 @@
 mod check;
 mod environment;
 mod error;
+mod keyring;
 mod named;
 mod seconds;
 mod secrets;
 mod sections;
 mod source;
-pub(crate) mod strict;
+pub mod strict;
 mod tenant;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -28,7 +29,8 @@ use tokenvault_core::ids::TenantId;
 
 pub use environment::{Environment, home};
 pub use error::{ConfigError, Finding};
-pub use secrets::{Secrets, TenantSecrets, VaultCredential, load_keyring, parse_keyring, read_secret};
+pub use keyring::{keyring_entry, load_keyring, parse_keyring, watched_keyring};
+pub use secrets::{Secrets, TenantSecrets, VaultCredential, read_secret};
 pub use sections::{
     Admin, Audit, Idp, KeyringSection, LogFormat, Management, PolicySection, Redis, Renewal, Server, Telemetry,
 };
@@ -40,6 +42,23 @@ use named::PLACEHOLDER;
 
 /// Where the file is looked for when the command line does not say.
 pub const DEFAULT_FILE: &str = "/etc/tokenvault/tokenvault.toml";
+
+/// The sections, and the keys of each.
+pub fn sections() -> [(&'static str, &'static [&'static str]); 11] {
+    [
+        ("server", strict::known_keys::<Server>()),
+        ("admin", strict::known_keys::<Admin>()),
+        ("management", strict::known_keys::<Management>()),
+        ("idp", strict::known_keys::<Idp>()),
+        ("redis", strict::known_keys::<Redis>()),
+        ("keyring", strict::known_keys::<KeyringSection>()),
+        ("policy", strict::known_keys::<PolicySection>()),
+        ("keycloak", strict::known_keys::<tenant::Keys>()),
+        ("renewal", strict::known_keys::<Renewal>()),
+        ("audit", strict::known_keys::<Audit>()),
+        ("telemetry", strict::known_keys::<Telemetry>()),
+    ]
+}
 
 /// The configuration, complete and checked, but for the contents of the files it names.
 #[derive(Debug, Clone, PartialEq)]

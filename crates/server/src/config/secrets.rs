@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use tokenvault_core::ids::{ClientId, TenantId};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
 use zeroize::Zeroizing;
 
+use super::keyring::load_keyring;
 use super::tenant::{Credential, Tenant};
 use super::{Config, ConfigError, Finding, Redis};
 
@@ -107,7 +105,7 @@ fn keep<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> {
     read.map_err(|finding| findings.push(finding)).ok()
 }
 
-fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
+pub(super) fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
     let place = || file.display().to_string();
     std::fs::read_to_string(file)
         .map(Zeroizing::new)
@@ -134,36 +132,4 @@ fn read_hash_key(file: &Path) -> Result<ClientSecret, Finding> {
         return Err(Finding::new(file.display().to_string(), problem));
     }
     Ok(key)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyringFile {
-    primary: String,
-    keys: BTreeMap<String, String>,
-}
-
-/// Reads a keyring: TOML, `primary = "ID"` and under `[keys]` for each id 32 bytes in base64.
-pub fn load_keyring(file: &Path) -> Result<Keyring, Finding> {
-    parse_keyring(&read_text(file)?, &file.display().to_string())
-}
-
-/// Parses a keyring; `place` is what its findings call it.
-pub fn parse_keyring(text: &str, place: &str) -> Result<Keyring, Finding> {
-    // The parser's own message may quote the line, which may hold a key.
-    let parsed: KeyringFile = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-        Finding::new(
-            place,
-            format!("line {line}: is not a keyring: `primary = \"ID\"`, then `[keys]` with `ID = \"BASE64\"`"),
-        )
-    })?;
-    let mut keys = Vec::new();
-    for (id, encoded) in parsed.keys {
-        let encoded = Zeroizing::new(encoded);
-        let key = STANDARD.decode(encoded.as_bytes()).map(Zeroizing::new);
-        let key = key.map_err(|_| Finding::new(place, format!("the key {id:?} is not base64")))?;
-        keys.push((id, key));
-    }
-    Keyring::new(&parsed.primary, keys).map_err(|error| Finding::new(place, error.to_string()))
 }

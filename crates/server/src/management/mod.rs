@@ -18,8 +18,8 @@ use serde_json::{Map, Value, json};
 
 pub use serve::{MAX_CONNECTIONS, serve};
 
-use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
+use crate::web::leaving::Leaving;
 
 /// A part that must work for this replica to be of use.
 #[async_trait]

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::Acquisition;
 
-use super::notices::Loss;
 use super::set::Tables;
 use crate::callers::{CertificateKey, Module, Policy};
+use crate::notices::Loss;
 
 /// What modules lose from the one policy over the one set of tenants to the other.
 pub(super) fn of_modules(before: (&Policy, &Tables), after: (&Policy, &Tables)) -> Vec<Loss> {

@@ -8,7 +8,6 @@
 
 mod judge;
 mod losses;
-mod notices;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -20,23 +19,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use tokenvault_core::ids::{ModuleName, TenantId};
-
-use crate::callers::{Peer, Policy};
-use crate::config::{Config, ConfigError, Finding, TenantSource};
-use crate::http::{Action, Callers};
-use crate::problem::Problem;
-use crate::telemetry::metrics::{Metrics, Reloaded};
-use crate::tenants::Tenants;
-use crate::tls::Holders;
-use crate::vault::Caller;
-use crate::wiring;
 use judge::{Case, Strays, Verdict, strays};
-pub use notices::Loss;
-pub use notices::Notices;
-pub(crate) use notices::{Refusal, Refusals, refused};
+use parking_lot::Mutex;
 use set::{Builder, Built, Difference, Tables, TenantsFile};
+use tokenvault_core::ids::{ModuleName, TenantId};
+use tokenvault_vault::jobs::Caller;
+use tokenvault_vault::problem::Problem;
+use tokenvault_vault::tenants::TenantRegistry as _;
+
+use crate::api::Callers;
+use crate::callers::{Action, Policy};
+use crate::config::{Config, ConfigError, Finding, TenantSource};
+use crate::notices::{Notices, Refusal, Refusals, refusal};
+use crate::realms::RealmTenants;
+use crate::telemetry::metrics::{Metrics, Reloaded};
+use crate::tls::{Holders, Peer};
+use crate::wiring;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,7 +44,7 @@ pub struct Live {
     source: TenantSource,
     policy_file: PathBuf,
     policy: ArcSwap<Policy>,
-    tenants: Arc<Tenants>,
+    tenants: Arc<RealmTenants>,
     state: Mutex<State>,
     metrics: Arc<Metrics>,
     notices: Arc<Notices>,
@@ -71,13 +69,13 @@ fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(Builder, Bu
 }
 
 /// The tenants of a configuration, to be looked at and not to be changed.
-pub(crate) fn tenants(config: &Config) -> Result<Tenants, ConfigError> {
+pub fn tenants(config: &Config) -> Result<RealmTenants, ConfigError> {
     let (_, built) = first(config, None)?;
-    Ok(Tenants::serving(built.served(), wiring::settings(&config.renewal)))
+    Ok(RealmTenants::serving(built.served(), wiring::settings(&config.renewal)))
 }
 
 /// What a policy and the tenants of a configuration do not agree upon.
-pub(crate) fn misfits(policy: &Policy, config: &Config) -> Vec<Finding> {
+pub fn misfits(policy: &Policy, config: &Config) -> Vec<Finding> {
     let strays = strays(policy, &config.tenants);
     strays.iter().map(|stray| Finding::new("tenants", unknown(stray, config.source.place()))).collect()
 }
@@ -113,7 +111,7 @@ impl Live {
         if config.tenants.is_empty() {
             tracing::warn!(file = %config.source.place().display(), "no tenant is configured yet: nobody is served");
         }
-        let tenants = Tenants::serving(built.served(), wiring::settings(&config.renewal));
+        let tenants = RealmTenants::serving(built.served(), wiring::settings(&config.renewal));
         metrics.set_tenants(tenants.count());
         builder.in_force = built.made;
         let tables = Arc::new(config.tenants.clone());
@@ -130,7 +128,7 @@ impl Live {
     }
 
     /// The tenants, as they are at any moment.
-    pub fn tenants(&self) -> &Arc<Tenants> {
+    pub fn tenants(&self) -> &Arc<RealmTenants> {
         &self.tenants
     }
 
@@ -245,17 +243,6 @@ impl Live {
             self.metrics.set_tenants(self.tenants.count());
         }
         builder.in_force = built.made;
-    }
-}
-
-/// What is wrong with a file, in one.
-pub(crate) fn refusal(findings: &[Finding], file: Option<&Path>) -> Refusal {
-    let problem = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let change_first = file.map(|file| file.display().to_string());
-    // What is wrong with a file that a tenant names is found at that file.
-    Refusal {
-        problem,
-        change_first: change_first.or_else(|| Some(findings.first()?.place.clone())).unwrap_or_default(),
     }
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokenvault_core::ids::TenantId;
+use tokenvault_vault::files::fingerprints;
 
 use crate::config::{Finding, Renewal, Tenant, TenantSource};
+use crate::realms::ServedTenant;
 use crate::telemetry::metrics::Metrics;
-use crate::tenants::Served;
-use crate::tls::fingerprints;
 use crate::wiring::Maker;
 
 /// What is configured for each tenant.
@@ -22,7 +22,7 @@ pub(super) struct Made {
     tenant: Tenant,
     /// What tells whether its files have changed since.
     prints: Vec<Option<u64>>,
-    pub(super) served: Served,
+    pub(super) served: ServedTenant,
 }
 
 /// Tenants that can be served together.
@@ -33,7 +33,7 @@ pub(super) struct Built {
 }
 
 impl Built {
-    pub(super) fn served(&self) -> BTreeMap<TenantId, Served> {
+    pub(super) fn served(&self) -> BTreeMap<TenantId, ServedTenant> {
         self.made.iter().map(|(id, made)| (id.clone(), made.served.clone())).collect()
     }
 }
@@ -84,7 +84,7 @@ fn renamed_users(id: &TenantId, before: &Tenant, after: &Tenant) -> Option<Findi
     (before.user_id_claim != after.user_id_claim).then(|| Finding::new(format!("tenants.{id}.user_id_claim"), problem))
 }
 
-fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<Served, Vec<Finding>> {
+fn make(maker: &mut Maker, id: &TenantId, tenant: &Tenant) -> Result<ServedTenant, Vec<Finding>> {
     let secrets = tenant.read_secrets()?;
     maker.make(id, tenant, &secrets).map_err(|found| {
         let problem = format!("{} (tenant {id})", found.problem);

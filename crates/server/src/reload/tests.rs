@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use tokenvault_keycloak::{Credentials, TenantDirectory};
+use tokenvault_keycloak::Credentials;
 
 use super::*;
 use crate::config::Environment;
@@ -102,7 +102,7 @@ impl Stage {
     }
 
     fn realm(&self, tenant: &str) -> Arc<tokenvault_keycloak::TenantConfig> {
-        self.live.tenants.tenant(&id(tenant)).expect("it is served")
+        self.live.tenants.realm(&id(tenant)).expect("it is served")
     }
 
     fn modules(&self) -> usize {
@@ -154,7 +154,7 @@ fn a_tenant_comes_and_goes_and_its_rules_go_with_its_realm() {
 
     stage.change("tenants.toml", "");
     assert_eq!(stage.tenants(), ["diku"]);
-    assert!(stage.live.tenants.tenant(&id("lib")).is_none());
+    assert!(stage.live.tenants.realm(&id("lib")).is_none());
     assert_eq!(stage.live.tenants.version(), version + 3);
     assert!(Arc::ptr_eq(&diku, &stage.realm("diku")), "who has not changed keeps connections and keys");
     assert_eq!(stage.refused(), []);

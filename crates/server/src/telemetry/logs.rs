@@ -7,7 +7,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
-use super::traces::{TARGET, Traces};
+use tokenvault_vault::spans::TARGET;
+
+use super::traces::Traces;
 use crate::config::{LogFormat, Telemetry};
 
 /// Starts logging for the process, without traces. A second call in one process changes nothing.

@@ -18,8 +18,8 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::answer::Call;
 use tokenvault_redis::Unreadable;
 
-use crate::parts::{DoubtOutcome, Observer};
-use crate::problem::Code;
+use tokenvault_vault::observer::{DoubtOutcome, Observer};
+use tokenvault_vault::problem::Code;
 
 type Labels = Vec<(&'static str, &'static str)>;
 type Count = Family<Labels, Counter>;
@@ -617,6 +617,26 @@ impl Observer for MetricsObserver {
 
     fn reconciled(&self) {
         self.metrics.reconciled_at(self.clock.now());
+    }
+
+    fn jobs_counted(&self, census: &Census) {
+        self.metrics.set_jobs(census);
+    }
+
+    fn paused(&self, paused: bool) {
+        self.metrics.set_paused(paused);
+    }
+
+    fn store_refuses_writes(&self, refuses: bool) {
+        self.metrics.set_store_refuses_writes(refuses);
+    }
+
+    fn keyring_refused(&self, refused: bool) {
+        self.metrics.set_keyring_refused(refused);
+    }
+
+    fn keys_judged(&self, keys: &[(&str, bool)]) {
+        self.metrics.set_wrong_keys(keys.iter().copied());
     }
 }
 

@@ -3,6 +3,5 @@
 pub mod logs;
 pub mod metrics;
 pub mod panics;
-pub mod repeats;
 pub mod store;
 pub mod traces;

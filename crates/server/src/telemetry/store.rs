@@ -1,8 +1,8 @@
 //! The store, with the time each of its operations takes, and with what is said while it is away. Changes nothing else about
 //! it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 use tokenvault_core::ids::{
@@ -14,18 +14,11 @@ use tokenvault_core::ports::{
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
-use tokio::time::Instant;
+use tokenvault_vault::store_news::{self, instant};
 use tracing::Instrument;
 
 use super::metrics::Metrics;
-use super::repeats::Repeats;
 use super::traces;
-
-/// What was said of the store, whoever has asked it for something.
-static SAID: LazyLock<Repeats<&'static str>> = LazyLock::new(Repeats::default);
-
-/// Whether it was said that it is away, and nothing since.
-static TOLD: AtomicBool = AtomicBool::new(false);
 
 /// A store whose operations are measured.
 pub struct Measured {
@@ -44,13 +37,10 @@ impl Measured {
     fn heard<T>(&self, answer: &Result<T, StoreError>) {
         match answer {
             Ok(_) if self.away.load(Ordering::Relaxed) && self.away.swap(false, Ordering::Relaxed) => {
-                // Who was told that it is away is told that it is back.
-                if TOLD.swap(false, Ordering::Relaxed) {
-                    tracing::info!("the store answers again");
-                }
+                store_news::answers_again();
             }
             Err(error) => {
-                say(error);
+                store_news::say(error);
                 // What takes no writes may answer reads: an answer is no news of those.
                 let refused = error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
                 if matches!(error, StoreError::Unavailable(_)) && !refused {
@@ -59,38 +49,6 @@ impl Measured {
             }
             Ok(_) => {}
         }
-    }
-}
-
-/// Why the store is away, once for each cause, and then once a minute.
-pub fn say(error: &StoreError) {
-    if let StoreError::Unavailable(cause) = error
-        && let Some(before) = SAID.happened(cause, uptime())
-    {
-        TOLD.store(true, Ordering::Relaxed);
-        tracing::warn!(cause, before, "{error}");
-    }
-}
-
-/// How long the process runs, as an instant: what counts here is only the time between two of them.
-fn uptime() -> Timestamp {
-    static START: LazyLock<Instant> = LazyLock::new(instant);
-    let began = *START;
-    Timestamp::from_millis(u64::try_from(instant().duration_since(began).as_millis()).unwrap_or(u64::MAX))
-}
-
-#[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
-fn instant() -> Instant {
-    Instant::now()
-}
-
-/// What could not be done because of the store. Where it is away, that is said, and what is missing for it is no news.
-pub fn not_done(error: &StoreError, what: &'static str) {
-    say(error);
-    if matches!(error, StoreError::Unavailable(_)) {
-        tracing::debug!(%error, "{what}");
-    } else {
-        tracing::warn!(%error, "{what}");
     }
 }
 

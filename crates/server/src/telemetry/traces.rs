@@ -25,6 +25,7 @@ use opentelemetry_sdk::trace::{
 };
 use parking_lot::Mutex;
 use tokenvault_core::ports::StoreError;
+use tokenvault_vault::spans::TARGET;
 use tokio::runtime::Handle;
 use tracing::field::Empty;
 use tracing::instrument::{Instrument, Instrumented};
@@ -35,9 +36,6 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::{ConfigError, Finding, Telemetry, read_secret};
-
-/// The target of all spans that are told; the log leaves them out.
-pub const TARGET: &str = "tokenvault::trace";
 
 /// How long the collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,7 +113,7 @@ fn signal(endpoint: &str) -> String {
 }
 
 /// Whether the headers' file is as it should be.
-pub(crate) fn check(telemetry: &Telemetry) -> Result<(), ConfigError> {
+pub fn check(telemetry: &Telemetry) -> Result<(), ConfigError> {
     headers(telemetry).map(drop)
 }
 
@@ -273,11 +271,6 @@ pub async fn within<F: Future>(request: &Span, work: F) -> F::Output {
 pub fn along<F: Future>(work: F) -> Instrumented<Instrumented<F>> {
     let request = REQUEST.try_with(Span::clone).unwrap_or_else(|_| Span::none());
     work.in_current_span().instrument(request)
-}
-
-/// A renewal, which begins a trace of its own.
-pub fn renewal() -> Span {
-    tracing::info_span!(target: TARGET, "renewal", otel.kind = "internal", otel.name = "renewal")
 }
 
 /// An operation of the store.

@@ -17,9 +17,8 @@ use super::handshakes::Handshakes;
 use super::heads::Heads;
 use super::reload::TlsState;
 use super::shares::Holders;
-use crate::config::Server;
-use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
+use crate::web::leaving::Leaving;
 
 /// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -52,22 +51,6 @@ pub struct Limits {
     pub answer_timeout: Duration,
     /// What is taken of requests' heads.
     pub heads: Heads,
-}
-
-impl From<&Server> for Limits {
-    fn from(server: &Server) -> Self {
-        Self {
-            max_connections: server.max_connections,
-            max_handshakes: server.max_handshakes,
-            caller_connections: server.caller_connections,
-            handshake_timeout: server.handshake_timeout,
-            header_timeout: server.header_timeout,
-            idle_timeout: server.idle_timeout,
-            write_timeout: WRITE_TIMEOUT,
-            answer_timeout: server.request_timeout + WRITE_TIMEOUT,
-            heads: Heads::Sifted(crate::http::HEADERS),
-        }
-    }
 }
 
 /// Serves until the stop, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted

@@ -36,9 +36,9 @@ use super::heads::{Heads, MAX_HEAD, MAX_PASSED, Sifted};
 use super::reload::TlsState;
 use super::settings::TlsSettings;
 use super::shares::{Holders, Shares};
-use crate::callers::Peer;
-use crate::leaving::Leaving;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Peer;
+use crate::web::leaving::Leaving;
 
 /// How long a closing connection without a request may take to go; a client that does not let it go is cut.
 const LINGER: Duration = Duration::from_secs(5);

@@ -9,24 +9,25 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::files::Part;
+use super::files::FilePart;
 
 /// Something wrong with one certificate or list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) part: Part,
+pub struct CertificateFault {
+    /// In which part of the listener's files.
+    pub part: FilePart,
     /// A sentence that begins with the file.
-    pub(crate) problem: String,
+    pub problem: String,
     /// What it is wrong with: where that is in force already, no reload brings it.
     pub(super) der: Vec<u8>,
 }
 
 /// Of the listener's own certificates. Those who call refuse them all.
-pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>], now: u64) -> Vec<Fault> {
+pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>], now: u64) -> Vec<CertificateFault> {
     let mut faults = Vec::new();
     let mut add = |der: &CertificateDer<'_>, problem: String| {
-        faults.push(Fault {
-            part: Part::Certificate,
+        faults.push(CertificateFault {
+            part: FilePart::Certificate,
             problem: format!("{}{problem}", file.display()),
             der: der.to_vec(),
         });
@@ -53,7 +54,7 @@ pub(super) fn of_chain(file: &Path, chain: &[CertificateDer<'_>], now: u64) -> V
 }
 
 /// Of the clients' authorities. One that begins later may stand beside one that is valid.
-pub(super) fn of_authorities(file: &Path, authorities: &[CertificateDer<'_>], now: u64) -> Vec<Fault> {
+pub(super) fn of_authorities(file: &Path, authorities: &[CertificateDer<'_>], now: u64) -> Vec<CertificateFault> {
     let read: Vec<_> = authorities.iter().filter_map(|der| Some((der, bounds(&parsed(der)?)))).collect();
     let valid = read.iter().any(|(_, [from, until])| *from <= now && *until > now);
     let fault = |(der, [from, until]): &(&CertificateDer<'_>, [u64; 2])| {
@@ -63,13 +64,13 @@ pub(super) fn of_authorities(file: &Path, authorities: &[CertificateDer<'_>], no
             () => return None,
         };
         let problem = format!("{} {problem}", file.display());
-        Some(Fault { part: Part::Authorities, problem, der: der.to_vec() })
+        Some(CertificateFault { part: FilePart::Authorities, problem, der: der.to_vec() })
     };
     read.iter().filter_map(fault).collect()
 }
 
 /// Of revocation lists: where every list of an authority has expired, everybody of that authority is refused.
-pub(super) fn of_lists(file: &Path, lists: &[CertificateRevocationListDer<'_>], now: u64) -> Vec<Fault> {
+pub(super) fn of_lists(file: &Path, lists: &[CertificateRevocationListDer<'_>], now: u64) -> Vec<CertificateFault> {
     let mut newest: BTreeMap<Vec<u8>, (u64, Vec<u8>)> = BTreeMap::new();
     for der in lists {
         let Ok((_, list)) = CertificateRevocationList::from_der(der) else { continue };
@@ -84,7 +85,7 @@ pub(super) fn of_lists(file: &Path, lists: &[CertificateRevocationListDer<'_>], 
         .map(|(until, der)| {
             let (file, end) = (file.display(), Timestamp::from_secs(until));
             let problem = format!("{file} expired on {end}: everybody of its authority would be refused");
-            Fault { part: Part::Lists, problem, der }
+            CertificateFault { part: FilePart::Lists, problem, der }
         })
         .collect()
 }

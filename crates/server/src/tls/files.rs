@@ -7,7 +7,7 @@ use crate::telemetry::metrics::Reloaded;
 
 /// What is read again, and refused or taken up, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
+pub enum FilePart {
     /// The listener's own certificate and its key.
     Certificate,
     /// Who signs its clients' certificates.
@@ -55,32 +55,32 @@ impl Files {
     }
 
     /// The parts there are.
-    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
-        let of_clients = self.clients.as_ref().map(|_| Part::Authorities);
-        let of_lists = self.crl_file().map(|_| Part::Lists);
-        std::iter::once(Part::Certificate).chain(of_clients).chain(of_lists)
+    pub(super) fn parts(&self) -> impl Iterator<Item = FilePart> {
+        let of_clients = self.clients.as_ref().map(|_| FilePart::Authorities);
+        let of_lists = self.crl_file().map(|_| FilePart::Lists);
+        std::iter::once(FilePart::Certificate).chain(of_clients).chain(of_lists)
     }
 
     /// The file of a part, and the key of the configuration that names it.
-    pub(crate) fn file(&self, part: Part) -> (&'static str, PathBuf) {
+    pub fn file(&self, part: FilePart) -> (&'static str, PathBuf) {
         let (key, file) = match (part, &self.clients) {
-            (Part::Authorities, Some(clients)) => ("client_ca_file", &clients.ca_file),
-            (Part::Lists, Some(ClientFiles { crl_file: Some(file), .. })) => ("client_crl_file", file),
+            (FilePart::Authorities, Some(clients)) => ("client_ca_file", &clients.ca_file),
+            (FilePart::Lists, Some(ClientFiles { crl_file: Some(file), .. })) => ("client_crl_file", file),
             _ => ("cert_file", &self.cert_file),
         };
         (key, file.clone())
     }
 
     /// What a part is called where a change of it is refused.
-    pub(super) fn reloaded(&self, part: Part) -> Reloaded {
+    pub(super) fn reloaded(&self, part: FilePart) -> Reloaded {
         match (self.usage, part) {
             ("idp", _) => Reloaded::IdpCertificate,
-            ("admin", Part::Certificate) => Reloaded::AdminCertificate,
-            ("admin", Part::Authorities) => Reloaded::AdminClientCa,
-            ("admin", Part::Lists) => Reloaded::AdminClientCrl,
-            (_, Part::Certificate) => Reloaded::ServerCertificate,
-            (_, Part::Authorities) => Reloaded::ServerClientCa,
-            (_, Part::Lists) => Reloaded::ServerClientCrl,
+            ("admin", FilePart::Certificate) => Reloaded::AdminCertificate,
+            ("admin", FilePart::Authorities) => Reloaded::AdminClientCa,
+            ("admin", FilePart::Lists) => Reloaded::AdminClientCrl,
+            (_, FilePart::Certificate) => Reloaded::ServerCertificate,
+            (_, FilePart::Authorities) => Reloaded::ServerClientCa,
+            (_, FilePart::Lists) => Reloaded::ServerClientCrl,
         }
     }
 }

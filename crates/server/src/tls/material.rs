@@ -11,8 +11,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::faults::{self, Fault};
-use super::files::{Files, Part};
+use super::faults::{self, CertificateFault};
+use super::files::{FilePart, Files};
 use super::settings::TlsError;
 
 /// The parts as they were read at one time.
@@ -35,15 +35,15 @@ impl Material {
     }
 
     /// The same with one part read anew.
-    pub(super) fn with(&self, part: Part, files: &Files, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    pub(super) fn with(&self, part: FilePart, files: &Files, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let mut next = self.clone();
         match part {
-            Part::Certificate => next.identity = identity(files, provider)?,
-            Part::Authorities => {
+            FilePart::Certificate => next.identity = identity(files, provider)?,
+            FilePart::Authorities => {
                 next.authorities =
                     files.clients.as_ref().map(|clients| pem(&clients.ca_file, "certificate")).transpose()?;
             }
-            Part::Lists => next.lists = files.crl_file().map(lists).transpose()?,
+            FilePart::Lists => next.lists = files.crl_file().map(lists).transpose()?,
         }
         Ok(next)
     }
@@ -55,7 +55,7 @@ impl Material {
     }
 
     /// What is wrong with the parts at this time, though they can be read: seconds since the epoch.
-    pub(super) fn faults(&self, files: &Files, now: u64) -> Vec<Fault> {
+    pub(super) fn faults(&self, files: &Files, now: u64) -> Vec<CertificateFault> {
         let mut found = faults::of_chain(&files.cert_file, &self.identity.cert, now);
         if let (Some(clients), Some(authorities)) = (&files.clients, &self.authorities) {
             found.extend(faults::of_authorities(&clients.ca_file, authorities, now));

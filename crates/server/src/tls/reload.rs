@@ -4,67 +4,19 @@
 //! passed over and taken up when the other half is there, and so is what `check-config` refuses, such as a certificate that
 //! has expired. Each part is judged by itself. A start goes on with such a certificate, and says so: it has nothing better.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokenvault_vault::files::{FileWatch, Refreshed};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use super::files::Files;
 use super::settings::{Successor, TlsError, TlsSettings};
-use crate::reload::{Loss, Notices, Refusal, Refusals};
+use crate::notices::{Loss, Notices, Refusal, Refusals};
 use crate::telemetry::metrics::{Metrics, Reloaded};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Tells whether files have changed since the last look, by what is in them: a time stamp stays the same when two writes
-/// follow close on each other. Reads the files; not for a worker of the runtime.
-pub struct FileWatch {
-    files: Vec<PathBuf>,
-    seen: Vec<Option<u64>>,
-}
-
-impl FileWatch {
-    /// Looks for the first time. Do it before the files are read for use, or a change in between is missed.
-    pub fn new(files: impl IntoIterator<Item = PathBuf>) -> Self {
-        let files: Vec<PathBuf> = files.into_iter().collect();
-        let seen = fingerprints(files.iter().map(PathBuf::as_path));
-        Self { files, seen }
-    }
-
-    /// Looks again. A file that appears, or can no longer be read, has changed.
-    pub fn changed(&mut self) -> bool {
-        let now = fingerprints(self.files.iter().map(PathBuf::as_path));
-        let changed = now != self.seen;
-        self.seen = now;
-        changed
-    }
-}
-
-/// What tells whether files have changed: something of each one's content, and nothing of one that cannot be read.
-pub(crate) fn fingerprints<'a>(files: impl Iterator<Item = &'a Path>) -> Vec<Option<u64>> {
-    let fingerprint = |file: &Path| {
-        let content = Zeroizing::new(std::fs::read(file).ok()?);
-        let mut hasher = DefaultHasher::new();
-        content.hash(&mut hasher);
-        Some(hasher.finish())
-    };
-    files.map(fingerprint).collect()
-}
-
-/// What a look at the files brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refreshed {
-    /// They are as they were.
-    Unchanged,
-    /// New settings are in force.
-    Replaced,
-    /// Something of them cannot be used; what was in force stays in its place.
-    Refused,
-}
 
 /// The settings in force.
 pub struct TlsState {

@@ -18,12 +18,12 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
 
-use super::faults::Fault;
-use super::files::{ClientFiles, Files, Part};
+use super::faults::CertificateFault;
+use super::files::{ClientFiles, FilePart, Files};
 use super::losses;
 use super::material::Material;
 use super::verifier::{ClientTrust, Unusable};
-use crate::reload::Loss;
+use crate::notices::Loss;
 
 /// Why the listener's files cannot be used. Names the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +67,8 @@ pub(super) struct Successor {
     /// Nothing where they make no others.
     pub(super) settings: Option<TlsSettings>,
     /// What is not taken up, and stays as it was.
-    pub(super) refused: BTreeMap<Part, String>,
-    pub(super) losses: Vec<(Part, Loss)>,
+    pub(super) refused: BTreeMap<FilePart, String>,
+    pub(super) losses: Vec<(FilePart, Loss)>,
 }
 
 impl TlsSettings {
@@ -104,7 +104,7 @@ impl TlsSettings {
     }
 
     /// What is wrong with the files by now, though they can be read: what `check-config` refuses, and no reload takes up.
-    pub(crate) fn faults(&self, files: &Files) -> Vec<Fault> {
+    pub fn faults(&self, files: &Files) -> Vec<CertificateFault> {
         self.now().map(|now| self.material.faults(files, now.as_secs())).unwrap_or_default()
     }
 
@@ -112,10 +112,13 @@ impl TlsSettings {
     /// not in force already: half a renewal of the certificate must not hold up a revocation.
     pub(super) fn successor(&self, files: &Files) -> Successor {
         // Authorities may fit no others than the lists that came with them.
-        let made = self.taking(&[Part::Certificate, Part::Authorities, Part::Lists, Part::Authorities], files);
+        let made =
+            self.taking(&[FilePart::Certificate, FilePart::Authorities, FilePart::Lists, FilePart::Authorities], files);
         let Some((half, problem)) = self.half(&made) else { return made };
-        let parts: Vec<_> =
-            [Part::Certificate, Part::Authorities, Part::Lists].into_iter().filter(|part| *part != half).collect();
+        let parts: Vec<_> = [FilePart::Certificate, FilePart::Authorities, FilePart::Lists]
+            .into_iter()
+            .filter(|part| *part != half)
+            .collect();
         let mut made = self.taking(&parts, files);
         made.refused.insert(half, problem);
         made
@@ -123,11 +126,11 @@ impl TlsSettings {
 
     /// Authorities whose lists were refused with them, or the other way about: whoever is of an authority that has no list would be
     /// refused, whatever was in force. Says which part is not to be taken up either.
-    fn half(&self, made: &Successor) -> Option<(Part, String)> {
+    fn half(&self, made: &Successor) -> Option<(FilePart, String)> {
         let after = &made.settings.as_ref()?.material;
-        let (half, other) = match (made.refused.get(&Part::Authorities), made.refused.get(&Part::Lists)) {
-            (Some(problem), None) => (Part::Lists, problem),
-            (None, Some(problem)) => (Part::Authorities, problem),
+        let (half, other) = match (made.refused.get(&FilePart::Authorities), made.refused.get(&FilePart::Lists)) {
+            (Some(problem), None) => (FilePart::Lists, problem),
+            (None, Some(problem)) => (FilePart::Authorities, problem),
             _ => return None,
         };
         let uncovered = losses::without_list(after).difference(&losses::without_list(&self.material)).next()?.clone();
@@ -135,7 +138,7 @@ impl TlsSettings {
     }
 
     /// The same, of these parts alone.
-    fn taking(&self, parts: &[Part], files: &Files) -> Successor {
+    fn taking(&self, parts: &[FilePart], files: &Files) -> Successor {
         let mut made = Successor { settings: None, refused: BTreeMap::new(), losses: Vec::new() };
         let mut material = self.material.clone();
         for part in parts.iter().copied() {
@@ -155,17 +158,17 @@ impl TlsSettings {
         made
     }
 
-    fn with(&self, material: &Material, part: Part, files: &Files) -> Result<Self, String> {
+    fn with(&self, material: &Material, part: FilePart, files: &Files) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let material = material.with(part, files, &provider).map_err(|error| error.to_string())?;
         let next = Self::of(files, material, provider).map_err(|error| error.to_string())?;
         let known = self.faults(files);
-        let is_new = |fault: &Fault| fault.part == part && !known.iter().any(|known| known.der == fault.der);
+        let is_new = |fault: &CertificateFault| fault.part == part && !known.iter().any(|known| known.der == fault.der);
         let brought: Vec<_> = next.faults(files).into_iter().filter(is_new).map(|fault| fault.problem).collect();
         if !brought.is_empty() {
             return Err(brought.join("; "));
         }
-        let older = losses::older_list(&self.material, &next.material).filter(|_| part == Part::Lists);
+        let older = losses::older_list(&self.material, &next.material).filter(|_| part == FilePart::Lists);
         match (older, files.crl_file()) {
             (Some(problem), Some(file)) => Err(format!("{}: {problem}", file.display())),
             _ => Ok(next),

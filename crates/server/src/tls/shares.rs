@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::callers::Peer;
+use crate::tls::Peer;
 
 /// Connections of all together whom the policy does not know: enough to be told so.
 const STRANGERS: usize = 16;

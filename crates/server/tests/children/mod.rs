@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keycloak_double::UserConfig;
-use tokenvault::problem::Code;
-use tokenvault::vault::{Caller, ProvenBy, Registered, Registration};
 use tokenvault_core::ids::{ModuleName, UserId};
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::AccessToken;
+use tokenvault_vault::jobs::{Caller, ProvenBy, Registered, Registration};
+use tokenvault_vault::problem::Code;
 
 use super::stage::{self, LIFE, Stage, caller, job, request};
 
@@ -56,9 +56,9 @@ async fn a_child_is_registered_hours_later_without_a_token() {
     let parent = stage.record("parent").await;
     assert_eq!((part.user_id, part.expires_at), (parent.user.clone(), parent.expires_at));
     let token = stage.read("parent", WAIT).await.expect("a token");
-    let request = tokenvault::vault::ReadRequest { min_ttl: None, wait: WAIT, known: None };
+    let request = tokenvault_vault::jobs::ReadRequest { min_ttl: None, wait: WAIT, known: None };
     let read = stage.vault.read(&caller("mod-srm"), &job("part"), request).await.expect("a token");
-    let tokenvault::vault::ReadAnswer::Token(read) = read else { unreachable!("nothing was said to be known") };
+    let tokenvault_vault::jobs::ReadAnswer::Token(read) = read else { unreachable!("nothing was said to be known") };
     assert_eq!(read.access_token.expose(), token.access_token.expose());
 }
 
@@ -126,7 +126,7 @@ async fn a_repetition_is_answered_though_the_parent_has_been_narrowed_since() {
     assert_eq!(refused(&stage, "mod-di", "part", outsider).await, Code::ActionDenied, "another reader");
     let late = Registration { expires_at: Some(end + Duration::from_secs(1)), ..tokenless("parent") };
     assert_eq!(refused(&stage, "mod-di", "plain", late).await, Code::ExpiresAtTooLate, "a later end");
-    let request = tokenvault::vault::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
+    let request = tokenvault_vault::jobs::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
     let read = stage.vault.read(&caller("mod-srm"), &job("part"), request).await;
     assert_eq!(read.expect_err("the parent is not for that reader any more").code, Code::JobNotFound);
 }
@@ -191,7 +191,7 @@ async fn the_end_of_a_child_is_told_to_its_readers_though_its_tombstone_names_no
     stage.vault.release(&caller("mod-di"), &job("part")).await.expect("released");
     assert!(stage.record("part").await.readers.is_empty());
     let read = async |module: &str| {
-        let request = tokenvault::vault::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
+        let request = tokenvault_vault::jobs::ReadRequest { min_ttl: None, wait: Duration::ZERO, known: None };
         stage.vault.read(&caller(module), &job("part"), request).await.expect_err("no token").code
     };
     assert_eq!(read("mod-srm").await, Code::JobEnded);

@@ -10,14 +10,15 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use keycloak_double::{Endpoint, Fault};
 use rustls_pki_types::CertificateDer;
-use tokenvault::callers::Peer;
-use tokenvault::http::{Action, Allowance, App, Callers, Limits, Recorded, router};
-use tokenvault::journal::Unwritten;
-use tokenvault::problem::{Code, Problem};
-use tokenvault::telemetry::metrics::Metrics;
-use tokenvault::vault::Caller;
 use tokenvault_core::ids::ModuleName;
 use tokenvault_core::record::Acquisition;
+use tokenvault_server::api::{Allowance, App, Callers, Limits, Recorded, router};
+use tokenvault_server::callers::Action;
+use tokenvault_server::telemetry::metrics::Metrics;
+use tokenvault_server::tls::Peer;
+use tokenvault_vault::jobs::Caller;
+use tokenvault_vault::journal::Unwritten;
+use tokenvault_vault::problem::{Code, Problem};
 use tower::ServiceExt;
 
 use crate::stage::{LIFE, Login, Stage, caller, request};
@@ -71,7 +72,7 @@ impl Door {
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),
             journal,
-            clock: Arc::clone(&stage.parts.clock),
+            clock: Arc::clone(&stage.services.clock),
         };
         Self { stage, policy, router: router(app) }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use keycloak_double::{ClientConfig, Endpoint, Mapper, RealmConfig, Role, UserConfig};
 use serde_json::Value;
-use tokenvault::problem::{Code, Problem};
-use tokenvault::vault::Registration;
 use tokenvault_core::ids::AccountId;
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
+use tokenvault_vault::jobs::Registration;
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::stage::{LIFE, Login, REALM, Stage, job, request};
 

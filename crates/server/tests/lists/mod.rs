@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault::admin::{Acts, By, Office};
-use tokenvault::parts::Parts;
-use tokenvault::problem::Code;
-use tokenvault::tenants::TenantRules;
-use tokenvault::vault::JobPage;
 use tokenvault_core::ids::{JobId, JobKey, ReplicaId, TenantId, UserId};
 use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Clock, TokenStore};
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
+use tokenvault_server::admin::{Acts, By, Office};
+use tokenvault_vault::jobs::JobPage;
+use tokenvault_vault::problem::Code;
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::TenantRules;
 
 use crate::stage::{REALM, Stage, caller, job, request};
 
@@ -65,9 +65,9 @@ async fn jobs_that_an_operators_act_did_not_come_to_are_told_of_as_not_ended() {
         stage.register(name, request(&ui, Acquisition::Exchange)).await.expect("a job");
     }
     let user = stage.record("a").await.user;
-    let clock = Arc::new(Hasty(ManualClock::at(stage.parts.clock.now())));
-    let parts = Parts { clock, ..stage.parts.clone() };
-    let office = Office::new(parts, ReplicaId::parse("r-1").expect("a replica"));
+    let clock = Arc::new(Hasty(ManualClock::at(stage.services.clock.now())));
+    let services = Services { clock, ..stage.services.clone() };
+    let office = Office::new(services, ReplicaId::parse("r-1").expect("a replica"));
 
     let told = office.revoke_user(&By::new("bob", "1"), &tenant(), &user).await.expect("an answer");
 
@@ -155,7 +155,7 @@ async fn tidying_takes_no_job_away_that_is_registered_at_the_same_moment() {
         while !entered(&stage, &user).await.contains(&job("a")) {
             tokio::task::yield_now().await;
         }
-        stage.parts.leave_user(&user, &key("a"), stage.now() + Duration::from_hours(1)).await;
+        stage.services.leave_user(&user, &key("a"), stage.now() + Duration::from_hours(1)).await;
         assert!(!entered(&stage, &user).await.contains(&job("a")));
     };
     let (registered, ()) = tokio::join!(registering, tidying);
@@ -163,7 +163,7 @@ async fn tidying_takes_no_job_away_that_is_registered_at_the_same_moment() {
     assert!(entered(&stage, &user).await.contains(&job("a")));
 
     // After it.
-    stage.parts.leave_user(&user, &key("a"), stage.now() + Duration::from_hours(1)).await;
+    stage.services.leave_user(&user, &key("a"), stage.now() + Duration::from_hours(1)).await;
     let listed = page(&stage, "mod-di", &user, None, PAGES).await.jobs;
     assert_eq!(listed.iter().map(|job| job.job_id.as_str()).collect::<Vec<_>>(), ["a", "first"]);
 }

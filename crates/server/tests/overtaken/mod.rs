@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokenvault::parts::Observer;
-use tokenvault::problem::Code;
-use tokenvault::vault::{ReadAnswer, ReadRequest};
 use tokenvault_core::ids::Generation;
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::record::Acquisition;
+use tokenvault_vault::jobs::{ReadAnswer, ReadRequest};
+use tokenvault_vault::observer::Observer;
+use tokenvault_vault::problem::Code;
 
 use super::stage::between::Between;
 use super::stage::{LIFE, Stage, caller, job, request};
@@ -31,7 +31,7 @@ async fn a_record_that_was_overtaken_while_it_was_read_is_no_news_and_a_store_th
     let stage = Stage::set().await;
     let ui = stage.login().await;
     stage.register("a", request(&ui, Acquisition::Exchange)).await.expect("a job");
-    let behind = Arc::new(MemoryStore::new(Arc::clone(&stage.parts.clock)));
+    let behind = Arc::new(MemoryStore::new(Arc::clone(&stage.services.clock)));
     behind.restore(stage.store.snapshot());
     stage.pass(LIFE * 6 / 10);
     stage.until("a", |record| record.generation == Generation(2)).await;

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokenvault::problem::{Code, Problem};
-use tokenvault::vault::{Caller, ReadRequest, Registration};
 use tokenvault_core::ids::ModuleName;
 use tokenvault_core::ports::TokenStore;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
+use tokenvault_vault::jobs::{Caller, ReadRequest, Registration};
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::stage::{LIFE, Login, Stage, caller, job, request};
 
@@ -221,7 +221,7 @@ async fn a_refused_registration_leaves_no_trace_in_its_session() {
 
 #[tokio::test]
 async fn what_a_module_registered_and_released_counts_towards_its_share_and_nobody_elses() {
-    let few = |mut rules: tokenvault::tenants::TenantRules| {
+    let few = |mut rules: tokenvault_vault::tenants::TenantRules| {
         rules.max_records_per_module = 4;
         rules
     };

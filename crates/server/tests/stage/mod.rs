@@ -10,14 +10,6 @@ use std::time::Duration;
 
 use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SystemClock};
 use serde_json::Value;
-use tokenvault::entropy::OsEntropy;
-use tokenvault::keyring::KeyringState;
-use tokenvault::parts::{Parts, Unobserved};
-use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
-use tokenvault::tenants::{TenantRules, Tenants};
-use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registered, Registration, Vault};
-use tokenvault::wake::Wake;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
@@ -27,12 +19,21 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_server::entropy::OsEntropy;
+use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registered, Registration, Vault};
+use tokenvault_vault::keyring::KeyringState;
+use tokenvault_vault::observer::Unobserved;
+use tokenvault_vault::problem::Problem;
+use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::services::Services;
+use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
+use tokenvault_vault::wake::Wake;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 pub const REALM: &str = "diku";
 pub const LIFE: Duration = Duration::from_mins(1);
-const OPTIONS: vault::Options = vault::Options { default_min_ttl: Duration::from_secs(10) };
+const OPTIONS: jobs::Options = jobs::Options { default_min_ttl: Duration::from_secs(10) };
 
 struct Time(ShiftedClock);
 
@@ -47,7 +48,8 @@ pub struct Stage {
     pub vault: Arc<Vault>,
     pub store: Arc<MemoryStore>,
     pub clock: ShiftedClock,
-    pub parts: Parts,
+    pub services: Services,
+    pub tenants: Arc<Tenants>,
     http: reqwest::Client,
     stop: CancellationToken,
 }
@@ -109,31 +111,32 @@ impl Stage {
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));
         let store = Arc::new(MemoryStore::new(Arc::clone(&time)));
         let key = ("k1".to_owned(), Zeroizing::new(vec![7; 32]));
-        let parts = Parts {
+        let tenants = Arc::new(Tenants::new([change(rules())]));
+        let services = Services {
             store: Arc::clone(&store) as Arc<dyn TokenStore>,
             fleet: Arc::clone(&store) as Arc<dyn Fleet>,
             idp: Arc::new(provider(&keycloak, &time)),
             keyring: Arc::new(KeyringState::fixed(Keyring::new("k1", [key]).expect("a keyring"))),
-            standing: Arc::default(),
+            replica: Arc::default(),
             clock: time,
             entropy: Arc::new(OsEntropy),
-            tenants: Arc::new(Tenants::new([change(rules())])),
+            tenants: Arc::clone(&tenants) as Arc<dyn TenantRegistry>,
             wake: Arc::new(Wake::default()),
             observer: Arc::new(Unobserved),
-            journal: Arc::new(tokenvault::journal::Unwritten),
+            journal: Arc::new(tokenvault_vault::journal::Unwritten),
         };
-        parts.standing.hear_schema(NEWEST_SCHEMA);
+        services.replica.schema.hear(NEWEST_SCHEMA);
         let stop = CancellationToken::new();
-        let vault = Arc::new(Vault::new(parts.clone(), OPTIONS, stop.clone()));
-        tokio::spawn(Reconciler::new(parts.clone(), reconciler_options()).run(stop.clone()));
-        Self { keycloak, vault, store, clock, parts, http: http(), stop }
+        let vault = Arc::new(Vault::new(services.clone(), OPTIONS, stop.clone()));
+        tokio::spawn(Reconciler::new(services.clone(), reconciler_options()).run(stop.clone()));
+        Self { keycloak, vault, store, clock, services, tenants, http: http(), stop }
     }
 
-    /// Another vault, of parts of which some differ.
-    pub fn vault_with(&self, change: impl FnOnce(&mut Parts)) -> Vault {
-        let mut parts = self.parts.clone();
-        change(&mut parts);
-        Vault::new(parts, OPTIONS, self.stop.clone())
+    /// Another vault, of services of which some differ.
+    pub fn vault_with(&self, change: impl FnOnce(&mut Services)) -> Vault {
+        let mut services = self.services.clone();
+        change(&mut services);
+        Vault::new(services, OPTIONS, self.stop.clone())
     }
 
     pub fn pass(&self, time: Duration) {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault::problem::Code;
-use tokenvault::tenants::{Served, TenantRules};
-use tokenvault::vault::{ReadAnswer, ReadRequest, Registration};
 use tokenvault_core::ids::{Fence, Generation, JobKey, TenantId, UserId};
 use tokenvault_core::ports::TokenStore;
 use tokenvault_core::record::{Acquisition, EndReason, State};
+use tokenvault_vault::jobs::{ReadAnswer, ReadRequest, Registration};
+use tokenvault_vault::problem::Code;
+use tokenvault_vault::tenants::{Served, TenantRules};
 
 use crate::stage::{LIFE, REALM, Stage, caller, job, request};
 
@@ -22,20 +22,20 @@ fn tenant() -> TenantId {
 
 /// Takes the tenant out; what puts it back is answered.
 fn take_out(stage: &Stage) -> Arc<TenantRules> {
-    let rules = stage.parts.tenants.get(&tenant()).expect("it is there");
-    stage.parts.tenants.replace(BTreeMap::new());
+    let rules = stage.services.tenants.get(&tenant()).expect("it is there");
+    stage.tenants.replace(BTreeMap::new());
     rules
 }
 
 fn put_back(stage: &Stage, rules: Arc<TenantRules>) {
-    stage.parts.tenants.replace(BTreeMap::from([(tenant(), Served { rules, keycloak: None })]));
+    stage.tenants.replace(BTreeMap::from([(tenant(), Served { rules, realm: None })]));
 }
 
 async fn fence(stage: &Stage, name: &str) -> Fence {
     stage.store.load(&JobKey::new(tenant(), job(name))).await.expect("the store").expect("a record").fence
 }
 
-fn code<T>(answer: Result<T, tokenvault::problem::Problem>) -> Option<Code> {
+fn code<T>(answer: Result<T, tokenvault_vault::problem::Problem>) -> Option<Code> {
     answer.err().map(|problem| problem.code)
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault::problem::Code;
-use tokenvault::tenants::TenantRules;
-use tokenvault::vault::Registration;
 use tokenvault_core::ports::{JOINING, StoreError, TokenStore};
 use tokenvault_core::record::{Acquisition, State};
+use tokenvault_vault::jobs::Registration;
+use tokenvault_vault::problem::Code;
+use tokenvault_vault::tenants::TenantRules;
 
 use super::stage::between::Between;
 use super::stage::{Stage, caller, job, request};
@@ -92,8 +92,8 @@ async fn a_job_that_came_to_live_in_a_session_meanwhile_is_not_taken_out_with_wh
     let record = stage.record("a").await;
     let key = record.session_key().expect("a session");
     // Whoever tidies has seen an end, and the job was registered anew since.
-    stage.parts.retire(&record).await;
-    stage.parts.leave_session(&key, &record.key, record.keep_until).await.expect("the store");
+    stage.services.retire(&record).await;
+    stage.services.leave_session(&key, &record.key, record.keep_until).await.expect("the store");
     let jobs = async || stage.store.session(&key).await.expect("the store").map(|entry| entry.jobs).unwrap_or_default();
     assert_eq!(jobs().await, [job("a")]);
     stage.vault.release(&caller("mod-di"), &job("a")).await.expect("released");

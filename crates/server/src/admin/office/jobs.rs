@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
 use tokenvault_core::ports::Stored;
 use tokenvault_core::record::State;
+use tokenvault_vault::jobs::store_problem;
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::Office;
 use crate::admin::Cursor;
 use crate::admin::acts::{JobsPage, JobsQuery, Renewal};
-use crate::problem::{Code, Problem};
-use crate::vault::store_problem;
 
 /// How long a page is searched for. What was found by then is shown, and where to go on.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,12 +20,12 @@ const ASK_AGAIN: Duration = Duration::from_millis(300);
 
 impl Office {
     pub(super) async fn load(&self, key: &JobKey) -> Result<Stored, Problem> {
-        let stored = self.parts.store.load(key).await.map_err(store_problem)?;
+        let stored = self.services.store.load(key).await.map_err(store_problem)?;
         stored.ok_or_else(|| self.not_found(key))
     }
 
     pub(super) async fn page(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
-        let known = query.filter.tenant.as_ref().map(|tenant| self.parts.tenants.get(tenant).is_some());
+        let known = query.filter.tenant.as_ref().map(|tenant| self.services.tenants.get(tenant).is_some());
         let page = match (&query.filter.tenant, &query.filter.user, &query.after) {
             (Some(tenant), Some(user), None | Some(Cursor::Job(_))) => self.of_user(tenant, user, query).await,
             (_, _, None | Some(Cursor::Walk(_))) => self.walked(query).await,
@@ -38,7 +38,7 @@ impl Office {
 
     /// There is no such job; nor such a tenant, it may be.
     pub(super) fn not_found(&self, key: &JobKey) -> Problem {
-        let detail = match self.parts.tenants.get(&key.tenant) {
+        let detail = match self.services.tenants.get(&key.tenant) {
             Some(_) => "There is no such job in this tenant.".to_owned(),
             None => format!("The tenant {} is not known here, and no job of that name is left of it.", key.tenant),
         };
@@ -54,7 +54,7 @@ impl Office {
             Cursor::Job(job) => Some(job),
             Cursor::Walk(_) => None,
         });
-        let store = &self.parts.store;
+        let store = &self.services.store;
         let ids = store.jobs_of_user(tenant, user, after, query.limit + 1).await.map_err(store_problem)?;
         let next = (ids.len() > query.limit).then(|| ids.get(query.limit - 1).cloned()).flatten();
         let mut page = JobsPage { next: next.map(Cursor::Job), ..JobsPage::default() };
@@ -67,19 +67,19 @@ impl Office {
     }
 
     async fn walked(&self, query: &JobsQuery) -> Result<JobsPage, Problem> {
-        let started = self.parts.clock.now();
+        let started = self.services.clock.now();
         let mut place = match &query.after {
             Some(Cursor::Walk(place)) => Some(place.clone()),
             _ => None,
         };
         let mut page = JobsPage::default();
         loop {
-            let walked = self.parts.fleet.walk(&query.filter, place.as_deref(), query.limit);
+            let walked = self.services.fleet.walk(&query.filter, place.as_deref(), query.limit);
             let walked = walked.await.map_err(store_problem)?;
             page.jobs.extend(walked.records);
             page.unreadable += walked.unreadable;
             let Some(next) = walked.next else { return Ok(page) };
-            let enough = page.jobs.len() >= query.limit || self.parts.clock.now().since(started) >= PATIENCE;
+            let enough = page.jobs.len() >= query.limit || self.services.clock.now().since(started) >= PATIENCE;
             if enough {
                 page.next = Some(Cursor::Walk(next));
                 return Ok(page);
@@ -97,16 +97,16 @@ impl Office {
             let over = Problem::new(Code::JobEnded, format!("The job {} is over.", owner.record.key.job));
             return Err(over.with("reason", reason.code()));
         }
-        if self.parts.tenants.get(&key.tenant).is_none() {
+        if self.services.tenants.get(&key.tenant).is_none() {
             let why = "The tenant is not configured in this vault; its jobs wait for it and are not renewed.";
             return Err(Problem::new(Code::Unsupported, why));
         }
-        let pause = self.parts.fleet.paused().await.map_err(store_problem)?;
+        let pause = self.services.fleet.paused().await.map_err(store_problem)?;
         let mut leased = owner.leased_until.is_some();
         for _ in 0..ASKED {
-            let now = self.parts.clock.now();
-            self.parts.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
-            self.parts.wake.due();
+            let now = self.services.clock.now();
+            self.services.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
+            self.services.wake.due();
             if !leased {
                 break;
             }

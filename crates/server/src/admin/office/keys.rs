@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{Filter, LARGEST_PAGE, Promoted, ReplicaStatus, Resealing};
+use tokenvault_vault::jobs::store_problem;
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::Office;
 use crate::admin::acts::{Held, Keys};
 use crate::admin::body::sealed_with;
-use crate::problem::{Code, Problem};
-use crate::vault::store_problem;
 
 /// Up to so many records are counted without being asked to.
 const FEW: u64 = 10_000;
@@ -19,12 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 impl Office {
     pub(super) async fn held(&self, count: bool) -> Result<Keys, Problem> {
-        let fleet = &self.parts.fleet;
+        let fleet = &self.services.fleet;
         let replicas = fleet.replicas().await.map_err(store_problem)?;
         let promoted = fleet.promoted_key().await.map_err(store_problem)?;
         let checks = fleet.key_checks().await.map_err(store_problem)?;
         let count = count || fleet.estimate().await.map_err(store_problem)? <= FEW;
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         let records = if count { self.count().await? } else { None };
         let counted_at = records.as_ref().map(|_| now);
         Ok(Keys { counted_at, ..gather(&replicas, promoted, &checks, records.as_ref()) })
@@ -32,11 +32,11 @@ impl Office {
 
     /// How many records have something sealed with each key; `None` if there are too many to count them in time.
     async fn count(&self) -> Result<Option<BTreeMap<String, u64>>, Problem> {
-        let started = self.parts.clock.now();
+        let started = self.services.clock.now();
         let (everything, mut place) = (Filter::default(), None::<String>);
         let mut counts = BTreeMap::new();
         loop {
-            let page = self.parts.fleet.walk(&everything, place.as_deref(), LARGEST_PAGE);
+            let page = self.services.fleet.walk(&everything, place.as_deref(), LARGEST_PAGE);
             let page = page.await.map_err(store_problem)?;
             for stored in &page.records {
                 for id in sealed_with(&stored.record) {
@@ -47,14 +47,14 @@ impl Office {
             if place.is_none() {
                 return Ok(Some(counts));
             }
-            if self.parts.clock.now().since(started) >= PATIENCE {
+            if self.services.clock.now().since(started) >= PATIENCE {
                 return Ok(None);
             }
         }
     }
 
     pub(super) async fn make_primary(&self, key: &str) -> Result<bool, Problem> {
-        let fleet = &self.parts.fleet;
+        let fleet = &self.services.fleet;
         match fleet.promote(key).await.map_err(store_problem)? {
             Promoted::Done => {
                 self.tell("promoted", Some(key.to_owned())).await;
@@ -81,7 +81,7 @@ impl Office {
     }
 
     pub(super) async fn start_resealing(&self) -> Result<Resealing, Problem> {
-        let fleet = &self.parts.fleet;
+        let fleet = &self.services.fleet;
         let replicas = fleet.replicas().await.map_err(store_problem)?;
         let promoted = fleet.promoted_key().await.map_err(store_problem)?;
         let Some(key) = primary(&replicas, promoted) else {
@@ -90,7 +90,7 @@ impl Office {
         };
         let asked = Resealing {
             key: key.clone(),
-            started_at: self.parts.clock.now(),
+            started_at: self.services.clock.now(),
             finished_at: None,
             total: fleet.estimate().await.map_err(store_problem)?,
             seen: 0,

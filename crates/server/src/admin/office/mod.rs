@@ -11,51 +11,51 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokenvault_core::ids::{JobKey, ReplicaId, Shard, TenantId, UserId};
 use tokenvault_core::ports::{Event, Pause, Resealing, Stored};
+use tokenvault_vault::jobs::store_problem;
+use tokenvault_vault::journal::Journal;
+use tokenvault_vault::problem::Problem;
+use tokenvault_vault::services::Services;
 
 use super::acts::{Acts, By, JobsPage, JobsQuery, Keys, Renewal, Revoked, Status};
-use crate::journal::Journal;
-use crate::parts::Parts;
-use crate::problem::Problem;
-use crate::vault::store_problem;
 
-/// The use cases on their parts.
+/// The use cases on their services.
 pub struct Office {
-    parts: Parts,
+    services: Services,
     replica: ReplicaId,
 }
 
 impl Office {
     /// Puts them there; the replica's name is the one it announces.
-    pub fn new(parts: Parts, replica: ReplicaId) -> Self {
-        Self { parts, replica }
+    pub fn new(services: Services, replica: ReplicaId) -> Self {
+        Self { services, replica }
     }
 
     /// Where acts are told.
     pub fn journal(&self) -> Arc<dyn Journal> {
-        Arc::clone(&self.parts.journal)
+        Arc::clone(&self.services.journal)
     }
 
     /// Lets those who watch know. What cannot be told is in the journal all the same.
     async fn tell(&self, kind: &str, reason: Option<String>) {
         let event = Event {
             id: String::new(),
-            at: self.parts.clock.now(),
+            at: self.services.clock.now(),
             kind: kind.to_owned(),
             tenant: None,
             job: None,
             reason,
             replica: self.replica.clone(),
         };
-        if let Err(error) = self.parts.fleet.publish(&event).await {
+        if let Err(error) = self.services.fleet.publish(&event).await {
             tracing::warn!(%error, kind, "an event cannot be told");
         }
     }
 
     async fn due(&self) -> Result<u64, Problem> {
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         let mut due = 0;
         for shard in Shard::all() {
-            due += self.parts.store.count_due(shard, now).await.map_err(store_problem)?;
+            due += self.services.store.count_due(shard, now).await.map_err(store_problem)?;
         }
         Ok(due)
     }
@@ -64,10 +64,10 @@ impl Office {
 #[async_trait]
 impl Acts for Office {
     async fn status(&self) -> Result<Status, Problem> {
-        let fleet = &self.parts.fleet;
+        let fleet = &self.services.fleet;
         Ok(Status {
             replica: self.replica.clone(),
-            now: self.parts.clock.now(),
+            now: self.services.clock.now(),
             replicas: fleet.replicas().await.map_err(store_problem)?,
             records: fleet.estimate().await.map_err(store_problem)?,
             census: fleet.census().await.map_err(store_problem)?,
@@ -111,28 +111,28 @@ impl Acts for Office {
     }
 
     async fn resealing(&self) -> Result<Option<Resealing>, Problem> {
-        self.parts.fleet.resealing().await.map_err(store_problem)
+        self.services.fleet.resealing().await.map_err(store_problem)
     }
 
     async fn pause(&self, by: &By, time: Duration, reason: &str) -> Result<Pause, Problem> {
-        let now = self.parts.clock.now();
+        let now = self.services.clock.now();
         let pause = Pause { since: now, until: now + time, by: by.operator.clone(), reason: reason.to_owned() };
-        self.parts.fleet.pause(&pause).await.map_err(store_problem)?;
+        self.services.fleet.pause(&pause).await.map_err(store_problem)?;
         self.tell("paused", Some(format!("by {} for {}: {reason}", by.operator, in_words(time)))).await;
         Ok(pause)
     }
 
     async fn resume(&self, by: &By) -> Result<bool, Problem> {
-        let resumed = self.parts.fleet.resume().await.map_err(store_problem)?;
+        let resumed = self.services.fleet.resume().await.map_err(store_problem)?;
         if resumed {
             self.tell("resumed", Some(format!("by {}", by.operator))).await;
-            self.parts.wake.due();
+            self.services.wake.due();
         }
         Ok(resumed)
     }
 
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, Problem> {
-        self.parts.fleet.events(after, count).await.map_err(store_problem)
+        self.services.fleet.events(after, count).await.map_err(store_problem)
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
 use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndReason, Record};
+use tokenvault_vault::ending::{Ended, Ending, end};
+use tokenvault_vault::jobs::store_problem;
+use tokenvault_vault::journal::Actor;
+use tokenvault_vault::problem::{Code, Problem};
 
 use super::Office;
 use crate::admin::acts::{By, Revoked};
-use crate::ending::{Ended, Ending, end};
-use crate::journal::Actor;
-use crate::problem::{Code, Problem};
-use crate::vault::store_problem;
 
 /// A user's jobs taken from the store at a time.
 const BATCH: usize = 200;
@@ -27,11 +27,11 @@ impl Office {
     /// Whether it ended now.
     async fn end_if(&self, by: &By, key: &JobKey, may: impl Fn(&Record) -> bool) -> Result<bool, Problem> {
         // The jobs of a tenant that was taken out are still there to be ended.
-        let settings = self.parts.tenants.settings(&key.tenant);
+        let settings = self.services.tenants.settings(&key.tenant);
         let actor = Actor::Operator(by.operator.clone());
         let request_id = Some(by.request_id.clone());
         let ending = Ending { key, reason: EndReason::Revoked, actor, request_id };
-        match end(&self.parts, &settings, ending, may).await.map_err(store_problem)? {
+        match end(&self.services, &settings, ending, may).await.map_err(store_problem)? {
             Ended::Now => Ok(true),
             Ended::Before => Ok(false),
             Ended::NotFound => Err(self.not_found(key)),
@@ -42,16 +42,16 @@ impl Office {
     }
 
     pub(super) async fn end_all(&self, by: &By, tenant: &TenantId, user: &UserId) -> Result<Revoked, Problem> {
-        let started = self.parts.clock.now();
+        let started = self.services.clock.now();
         let mut revoked = Revoked::default();
         let mut after: Option<JobId> = None;
         loop {
             let ids =
-                self.parts.store.jobs_of_user(tenant, user, after.as_ref(), BATCH).await.map_err(store_problem)?;
+                self.services.store.jobs_of_user(tenant, user, after.as_ref(), BATCH).await.map_err(store_problem)?;
             after = ids.last().cloned();
             for job in ids {
                 // What is left is told of as well: nobody may take a job for ended that was not come to.
-                if self.parts.clock.now().since(started) >= PATIENCE {
+                if self.services.clock.now().since(started) >= PATIENCE {
                     revoked.failed.push((job, Code::StoreUnavailable.as_str()));
                     continue;
                 }

@@ -4,14 +4,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokenvault_vault::files::Refreshed;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::certificates::{Files, ends_in, valid};
 use super::stage::{Stage, client, get1, get2, request, soon};
 use crate::config::Server;
+use crate::tls::Limits;
 use crate::tls::connection::{REST, Trust};
-use crate::tls::{Limits, Refreshed};
 
 const SHORT: Duration = Duration::from_millis(500);
 
@@ -81,7 +82,7 @@ async fn answered(limits: Limits, token: usize) -> [Option<u16>; 2] {
 
 #[tokio::test]
 async fn modules_may_send_heads_of_64_kib_and_nobody_else_may() {
-    let modules = || Limits::from(&Server::default());
+    let modules = || crate::api::connection_limits(&Server::default());
     assert_eq!(answered(modules(), 64_000).await, [Some(200); 2]);
     assert_eq!(answered(modules(), 66_000).await, [Some(431); 2]);
     for limits in [crate::admin::limits(), crate::backchannel::limits()] {
@@ -109,7 +110,7 @@ async fn an_idle_connection_is_closed_over_both_protocols() {
 #[tokio::test]
 async fn a_client_that_asks_and_asks_and_reads_no_answer_is_cut() {
     let files = Files::new();
-    let limits = Limits { write_timeout: SHORT, ..Limits::from(&files.config()) };
+    let limits = Limits { write_timeout: SHORT, ..crate::api::connection_limits(&files.config()) };
     let stage = Stage::start_with(&files.config(), limits).await;
     let module = files.authority.module(7, valid());
     let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
@@ -122,7 +123,8 @@ async fn a_client_that_asks_and_asks_and_reads_no_answer_is_cut() {
 #[tokio::test]
 async fn a_client_that_makes_no_room_for_an_answer_is_cut() {
     let files = Files::new();
-    let limits = Limits { idle_timeout: SHORT, answer_timeout: SHORT * 2, ..Limits::from(&files.config()) };
+    let limits =
+        Limits { idle_timeout: SHORT, answer_timeout: SHORT * 2, ..crate::api::connection_limits(&files.config()) };
     let stage = Stage::start_with(&files.config(), limits).await;
     let mut client = client(&files, Some(&files.authority.module(7, valid())));
     client.alpn_protocols = vec![b"h2".to_vec()];

@@ -1,13 +1,14 @@
 //! The listener's files: what is wrong with them, and what happens when they change.
 
 use tokenvault_core::time::Timestamp;
+use tokenvault_vault::files::{FileWatch, Refreshed};
 
 use super::certificates::{Authority, Files, Identity, ends_in, expired, valid, valid_since_longer};
 use crate::config::Server;
-use crate::tls::{FileWatch, Refreshed, TlsSettings, TlsState, not_after};
+use crate::tls::{TlsSettings, TlsState, not_after};
 
-fn notices() -> std::sync::Arc<crate::reload::Notices> {
-    crate::reload::Notices::new(std::sync::Arc::default())
+fn notices() -> std::sync::Arc<crate::notices::Notices> {
+    crate::notices::Notices::new(std::sync::Arc::default())
 }
 
 fn problem(config: &Server) -> String {

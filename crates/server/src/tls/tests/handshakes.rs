@@ -2,11 +2,11 @@
 
 use rustls::version::{TLS12, TLS13};
 use rustls::{AlertDescription, HandshakeKind, ProtocolVersion};
+use tokenvault_vault::files::Refreshed;
 
 use super::certificates::{Authority, Files, expired, valid};
 use super::stage::{Stage, client, client_of, get1, get2};
 use crate::config::{Idp, Server};
-use crate::tls::{Limits, Refreshed};
 
 #[tokio::test]
 async fn a_handler_sees_the_callers_certificate_over_both_protocols() {
@@ -144,7 +144,7 @@ fn for_anybody(files: &Files) -> Idp {
 #[tokio::test]
 async fn without_authorities_for_clients_anybody_is_let_in_and_nobody_is_known() {
     let files = Files::new();
-    let stage = Stage::start_with(&for_anybody(&files), Limits::from(&files.config())).await;
+    let stage = Stage::start_with(&for_anybody(&files), crate::api::connection_limits(&files.config())).await;
     let (module, expired) = (files.authority.module(7, valid()), files.authority.module(8, expired()));
     for client in [client(&files, None), client(&files, Some(&module)), client(&files, Some(&expired))] {
         let mut connection = stage.http1(&client).await;
@@ -158,7 +158,7 @@ async fn without_authorities_for_clients_anybody_is_let_in_and_nobody_is_known()
 #[tokio::test]
 async fn a_listener_for_anybody_takes_up_a_new_certificate_and_keeps_its_connections() {
     let files = Files::new();
-    let stage = Stage::start_with(&for_anybody(&files), Limits::from(&files.config())).await;
+    let stage = Stage::start_with(&for_anybody(&files), crate::api::connection_limits(&files.config())).await;
     let mut before = stage.http1(&client(&files, None)).await;
     assert_eq!(get1(&mut before, "/known").await.unwrap(), b"false");
     let server = files.authority.server();

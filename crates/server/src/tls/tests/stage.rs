@@ -23,12 +23,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificates::{Files, Identity};
-use crate::callers::Peer;
 use crate::config::Server;
-use crate::leaving::Leaving;
-use crate::reload::Notices;
+use crate::notices::Notices;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Peer;
 use crate::tls::{self, Holders, Limits, TlsState, serve};
+use crate::web::leaving::Leaving;
 
 /// Within this time everything happens that happens at all.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start(config: &Server) -> Self {
-        Self::start_with(config, Limits::from(config)).await
+        Self::start_with(config, crate::api::connection_limits(config)).await
     }
 
     pub(super) async fn start_with(files: impl Into<tls::Files>, limits: Limits) -> Self {

@@ -1,0 +1,134 @@
+//! `tokenvault admin keys list|promote`
+
+use std::time::Duration;
+
+use clap::Subcommand;
+
+use super::Desk;
+use super::show::{list, text};
+use super::table::{Cell, Column, Table};
+use crate::failure::Failure;
+use crate::terminal::look::Tone;
+
+/// Between two looks at who holds a key that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+const COLUMNS: [Column; 5] = [
+    Column::new("key"),
+    Column::new("seals"),
+    Column::new("records").rank(1),
+    Column::new("held by").rank(2).flows(),
+    Column::new("missing on").flows(),
+];
+
+/// Look at the keys that tokens are sealed with, and change the one that seals
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    List(ListArgs),
+    Promote(PromoteArgs),
+}
+
+/// Show which replica holds which key, and which one seals
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Count the records under each key, however many there are
+    #[arg(long)]
+    count: bool,
+}
+
+/// Seal with another key from now on
+///
+/// Refused while a live replica does not hold it; with --wait that is waited for, and the replicas that miss it are named
+/// meanwhile. Older tokens stay as they are until they are renewed; `reseal` seals them anew.
+#[derive(Debug, clap::Args)]
+pub(super) struct PromoteArgs {
+    /// The key's id
+    id: String,
+    /// Wait until every live replica holds it, at most so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
+}
+
+pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    match command {
+        Command::List(args) => show(args, desk).await,
+        Command::Promote(args) => promote(args, desk).await,
+    }
+}
+
+async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let query: &[(&str, String)] = if args.count { &[("count", "true".to_owned())] } else { &[] };
+    let keys = desk.client.get(&["keys"], query).await?;
+    if desk.is_json() {
+        return desk.json(&keys);
+    }
+    let eye = desk.eye().at(&keys, "counted_at");
+    let mut table = Table::headed(&COLUMNS);
+    for key in list(&keys, "keys") {
+        let seals = match (key["primary"] == true, keys["promoted"] == true) {
+            (true, true) => "yes, promoted",
+            (true, false) => "yes",
+            _ => "no",
+        };
+        let records = text(key, "records");
+        let records = if records.is_empty() { "not counted".to_owned() } else { records };
+        let seals = Cell::new(seals, if seals == "no" { Tone::Plain } else { Tone::Good });
+        let missing = Cell::new(text(key, "missing"), Tone::Wrong);
+        table.row([text(key, "id").into(), seals, records.into(), text(key, "replicas").into(), missing]);
+    }
+    desk.table(&table)?;
+    for key in list(&keys, "keys") {
+        let (id, wrong, check) = (text(key, "id"), text(key, "wrong"), text(key, "check"));
+        if !wrong.is_empty() {
+            let right = if check.is_empty() { check } else { format!(", whose check value is {check},") };
+            desk.line(format!(
+                "\nAnother key than {id}{right} goes by that name on {wrong}: put the right file back there."
+            ))?;
+        }
+    }
+    if !keys["counted_at"].is_null() {
+        desk.line(format!("\nrecords as of {}", eye.of_day(&keys, "counted_at")))?;
+    }
+    if keys["primary"].is_null() {
+        desk.line("\nThe replicas' keyring files name different primary keys: promote the one that is to seal.")?;
+    }
+    Ok(())
+}
+
+async fn promote(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    if args.wait > 0 {
+        held_by_all(args, desk).await?;
+    }
+    let answer = desk.client.post(&["keys", &args.id, "promote"], None).await?;
+    if desk.is_json() {
+        return desk.json(&answer);
+    }
+    let how = if answer["changed"] == true { "seals from now on" } else { "was promoted before" };
+    desk.line(format!("{} {how}", text(&answer, "primary")))
+}
+
+/// Waits until no live replica misses the key. What else may stand in the way of its promotion, the promotion tells.
+async fn held_by_all(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let (id, mut told) = (&args.id, String::new());
+    let look = async {
+        loop {
+            let keys = desk.client.get(&["keys"], &[]).await?;
+            let key = list(&keys, "keys").iter().find(|key| text(key, "id") == *id);
+            let missing = key.map(|key| text(key, "missing")).unwrap_or_default();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if missing != told {
+                let waits = format!("{id} is missing on {missing}: waiting");
+                writeln!(desk.console.err, "{}", desk.console.err_look.wrap(&waits, 2))?;
+                told = missing;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let looked = tokio::time::timeout(Duration::from_secs(args.wait), look).await;
+    looked.unwrap_or_else(|_| {
+        let remedy = "look at their keyring files";
+        Err(Failure::new(format!("{id} is still missing on {told} after {} s; {remedy}", args.wait)))
+    })
+}

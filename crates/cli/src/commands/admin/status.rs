@@ -1,0 +1,193 @@
+//! `tokenvault admin status`
+
+use serde_json::Value;
+use tokenvault_core::time::Timestamp;
+
+use super::Desk;
+use super::eye::Eye;
+use super::show::{list, text};
+use super::table::{Cell, Column, Table};
+use crate::failure::Failure;
+use crate::terminal::look::Tone;
+
+/// A replica tells of itself every two seconds, and is forgotten after fifteen. One that has missed several turns is late,
+/// and one that has missed more is most likely dead.
+const LATE: u64 = 5;
+const DEAD: u64 = 10;
+
+const REPLICA: [Column; 9] = [
+    Column::new("replica"),
+    Column::new("version").rank(4),
+    Column::new("schema").rank(7),
+    Column::new("started").rank(5),
+    Column::new("seen").rank(1),
+    Column::new("seals with").rank(2),
+    Column::new("keys").rank(3).flows(),
+    Column::new("renewing").rank(6),
+    Column::new("state"),
+];
+
+/// Show how the vault fares: replicas, what is due, pause, sealing key
+#[derive(Debug, clap::Args)]
+pub(super) struct Args;
+
+pub(super) async fn run(_: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+    let status = desk.client.get(&["status"], &[]).await?;
+    if desk.is_json() {
+        return desk.json(&status);
+    }
+    let eye = desk.eye().at(&status, "now");
+    desk.table(&facts(&status, &eye))?;
+    desk.line("")?;
+    desk.table(&replicas(&status, &eye))
+}
+
+fn facts(status: &Value, eye: &Eye) -> Table {
+    let mut table = Table::plain();
+    table.fact("answered by", text(status, "replica"));
+    table.fact("time", eye.clock(status, "now"));
+    table.fact("jobs", jobs(status, eye));
+    table.fact("due", format!("{}, as of {}", text(status, "due"), eye.of_day(status, "now")));
+    table.fact("renewal", renewal(&status["pause"], eye));
+    let promoted = text(status, "promoted_key");
+    let sealing = if promoted.is_empty() { "the primary key of the keyring files".to_owned() } else { promoted };
+    table.fact("sealing key", sealing);
+    table.fact("re-sealing", resealing(&status["reseal"], eye));
+    table
+}
+
+/// How many jobs there are, all figures of one count: the states' where they were counted, or else the estimate of now.
+fn jobs(status: &Value, eye: &Eye) -> String {
+    let count = &status["states"];
+    let Value::Object(_) = count else {
+        return format!("about {}, as of {}", text(status, "jobs"), eye.of_day(status, "now"));
+    };
+    let counts = ["active", "suspended", "releasing"].map(|state| count[state].as_u64().unwrap_or(0));
+    let [active, suspended, releasing] = counts;
+    let figures =
+        format!("{} ({active} active, {suspended} suspended, {releasing} releasing)", counts.iter().sum::<u64>());
+    let moment = |value: &Value, member: &str| Timestamp::parse_rfc3339(value[member].as_str()?);
+    match (moment(count, "counted_at"), moment(status, "now")) {
+        (Some(counted), Some(now)) => {
+            let ago = now.since(counted).as_secs();
+            format!("{figures}, as of {}, {ago} s ago", eye.of_day(count, "counted_at"))
+        }
+        _ => format!("{figures}, as counted within the last minute"),
+    }
+}
+
+fn renewal(pause: &Value, eye: &Eye) -> Cell {
+    if pause.is_null() {
+        return Cell::new("running", Tone::Good);
+    }
+    let (since, until) = (eye.full(pause, "since"), eye.full(pause, "until"));
+    let told = format!("paused since {since} until {until} by {}: {}", text(pause, "by"), text(pause, "reason"));
+    Cell::new(told, Tone::Doubtful)
+}
+
+/// How far a re-sealing has come, in a line.
+pub(super) fn resealing(reseal: &Value, eye: &Eye) -> String {
+    let (key, seen, total) = (text(reseal, "key"), text(reseal, "seen"), text(reseal, "total"));
+    let (resealed, failed) = (text(reseal, "resealed"), text(reseal, "failed"));
+    match text(reseal, "state").as_str() {
+        "running" => {
+            format!("running: {seen} of about {total} records looked at, {resealed} sealed with {key}, {failed} failed")
+        }
+        "finished" => {
+            let at = eye.full(reseal, "finished_at");
+            format!("finished at {at}: {seen} records looked at, {resealed} sealed with {key}, {failed} failed")
+        }
+        _ => "none so far".to_owned(),
+    }
+}
+
+fn replicas(status: &Value, eye: &Eye) -> Table {
+    let mut table = Table::headed(&REPLICA);
+    for replica in list(status, "replicas") {
+        let (state, tone) = match eye.silent_for(replica, "seen_at") {
+            silent if silent >= DEAD => ("dead", Tone::Wrong),
+            silent if silent >= LATE => ("late", Tone::Doubtful),
+            _ if !list(replica, "wrong").is_empty() => ("wrong key", Tone::Wrong),
+            _ => ("alive", Tone::Good),
+        };
+        let seen = if matches!(state, "late" | "dead") { tone } else { Tone::Plain };
+        table.row([
+            text(replica, "id").into(),
+            text(replica, "version").into(),
+            text(replica, "schema").into(),
+            eye.brief(replica, "started_at").into(),
+            Cell::new(eye.brief(replica, "seen_at"), seen),
+            text(replica, "primary").into(),
+            text(replica, "keys").into(),
+            text(replica, "renewing").into(),
+            Cell::new(state, tone),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::terminal::look::Look;
+
+    fn program() -> Eye {
+        Eye::new(Look::plain(), Timestamp::default())
+    }
+
+    #[test]
+    fn the_figures_of_a_line_are_of_one_count_and_say_of_when() {
+        let mut status = json!({
+            "now": "2027-01-31T12:03:12.345Z",
+            "jobs": 5,
+            "due": 2,
+            "states": {"active": 12, "suspended": 1, "releasing": 0, "total": 13, "counted_at": "2027-01-31T12:03:04.1Z"},
+        });
+        let eye = program();
+        assert_eq!(jobs(&status, &eye), "13 (12 active, 1 suspended, 0 releasing), as of 12:03:04, 8 s ago");
+        let told = facts(&status, &eye).shown(&eye.look, false).text;
+        assert!(told.lines().any(|line| line.starts_with("due") && line.ends_with("2, as of 12:03:12")), "{told}");
+
+        status["states"] = json!({"active": 12, "suspended": 1, "releasing": 0});
+        assert_eq!(jobs(&status, &eye), "13 (12 active, 1 suspended, 0 releasing), as counted within the last minute");
+        status["states"] = Value::Null;
+        assert_eq!(jobs(&status, &eye), "about 5, as of 12:03:12");
+    }
+
+    #[test]
+    fn a_replica_that_is_not_heard_of_is_marked() {
+        let seen = |at: &str| json!({"id": at, "seen_at": format!("2027-01-31T12:00:{at}Z"), "keys": ["k1"]});
+        let status = json!({
+            "now": "2027-01-31T12:00:20Z",
+            "replicas": [seen("20"), seen("16"), seen("15"), seen("11"), seen("10"), seen("06")],
+        });
+        let eye = program().at(&status, "now");
+        let told = replicas(&status, &eye).shown(&eye.look, false).text;
+        let told_of: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
+        assert_eq!(told_of, ["alive", "alive", "late", "late", "dead", "dead"], "{told}");
+    }
+
+    #[test]
+    fn a_pause_is_told_with_who_and_why_and_since_when_and_until_when() {
+        let pause = json!({
+            "now": "2027-01-31T12:02:00Z", "since": "2027-01-31T12:00:00Z", "until": "2027-01-31T12:10:00Z",
+            "by": "alice", "reason": "Keycloak is being upgraded",
+        });
+        let told = |look: Look| {
+            let eye = Eye::new(look, Timestamp::default()).at(&pause, "now");
+            let mut table = Table::plain();
+            table.fact("renewal", renewal(&pause, &eye));
+            table.shown(&Look::plain(), false).text
+        };
+        assert_eq!(
+            told(Look::terminal(80)),
+            "renewal  paused since 2027-01-31 12:00:00 UTC (2 m ago) until 2027-01-31 12:10:00 UTC (in 8 m) by alice: \
+             Keycloak is being upgraded"
+        );
+        assert!(
+            told(Look::plain()).contains("since 2027-01-31T12:00:00Z until 2027-01-31T12:10:00Z by alice: Keycloak")
+        );
+    }
+}

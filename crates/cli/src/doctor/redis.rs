@@ -1,0 +1,239 @@
+//! Redis: whether it keeps what it is given, and whether it agrees about the time.
+
+use tokenvault_core::ports::StoreError;
+use tokenvault_core::time::Timestamp;
+use tokenvault_redis::{SCHEMA, ServerFacts, inspect};
+use tokenvault_server::wiring;
+use url::Url;
+
+use super::{Examination, Report};
+
+/// The oldest version with everything the scripts use.
+const OLDEST: (u32, u32) = (6, 2);
+/// Clocks that differ by more are not kept by anybody.
+const MAX_SKEW_MS: u64 = 2_000;
+
+/// What is looked at once it answers.
+const CHECKS: &[&str] = &[
+    "clock-redis",
+    "redis-version",
+    "redis-role",
+    "redis-persistence",
+    "redis-eviction",
+    "redis-schema",
+    "redis-shared",
+];
+
+/// Examines Redis and answers with its clock, which the vault follows.
+pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) -> Option<Timestamp> {
+    let redis = &examination.config.redis;
+    let url = &redis.url;
+    transport(url, report);
+    let Ok(password) = redis.read_password() else {
+        report.unknown("redis", url, "its password could not be read", "see the lines on secrets");
+        report.stopped("redis", url, &[CHECKS]);
+        return None;
+    };
+    let asked = examination.clock.now();
+    match inspect(&wiring::redis(redis, password)).await {
+        Ok(facts) => {
+            report.fine("redis", url, format!("answers; version {}", facts.version));
+            clock(&facts, asked, examination.clock.now(), report);
+            judge(&facts, report);
+            Some(facts.time)
+        }
+        Err(error) => {
+            unreachable(url, &error, report);
+            report.stopped("redis", url, &[CHECKS]);
+            None
+        }
+    }
+}
+
+fn unreachable(url: &str, error: &StoreError, report: &mut Report) {
+    let remedy = match error {
+        StoreError::Unavailable("authentication") => {
+            "`redis.username` and the password in `redis.password_file` must be a user's of that server"
+        }
+        StoreError::Unavailable("no_permission") => {
+            "let the vault's ACL user run its commands on the keys tv:* (and ROLE, INFO, TIME, SCAN)"
+        }
+        StoreError::Unavailable(kind) if kind.starts_with("config_") => "correct the section [redis]",
+        _ => "start it, or correct `redis.url`; look at what is between. Nothing is served without it",
+    };
+    report.hazard("redis", url, format!("cannot be used: {error}"), remedy);
+}
+
+fn transport(url: &str, report: &mut Report) {
+    let Ok(parsed) = Url::parse(url) else { return };
+    let loopback = parsed.host_str().is_some_and(is_loopback);
+    if parsed.scheme() == "rediss" {
+        report.fine("redis-tls", url, "TLS");
+    } else if loopback {
+        report.fine("redis-tls", url, "plain, and within this machine");
+    } else {
+        report.hazard(
+            "redis-tls",
+            url,
+            "goes over the network in plain: the password can be read, and records be altered or rolled back",
+            "use rediss:// with `redis.ca_file`; where a mesh encrypts it already, run with --accept redis-tls",
+        );
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut Report) {
+    let took = heard.since(asked);
+    let early = asked.since(facts.time);
+    let late = facts.time.since(heard);
+    let skew = early.max(late);
+    let (direction, skew_ms) = (if early > late { "behind" } else { "ahead of" }, skew.as_millis());
+    if skew_ms > u128::from(MAX_SKEW_MS) {
+        report.hazard(
+            "clock-redis",
+            "",
+            format!("Redis' clock is {:.1} s {direction} this machine's", skew.as_secs_f64()),
+            "let both follow the same time servers (chrony, timedatectl); the vault goes by Redis' clock",
+        );
+    } else {
+        report.fine(
+            "clock-redis",
+            "",
+            format!("Redis' clock agrees with this machine's (asked within {} ms)", took.as_millis()),
+        );
+    }
+}
+
+fn judge(facts: &ServerFacts, report: &mut Report) {
+    version(&facts.version, report);
+    if facts.replica {
+        report.hazard(
+            "redis-role",
+            "",
+            "the server is a replica and takes no writes",
+            "name the primary in `redis.url`",
+        );
+    } else if !facts.tells_role {
+        report.hazard(
+            "redis-role",
+            "",
+            "the vault's user may not ask for the server's role: one that becomes a replica is left only when it refuses a write",
+            "let the vault's ACL user run ROLE (`+role`)",
+        );
+    } else {
+        report.fine("redis-role", "", format!("a primary with {} replicas", facts.replicas));
+    }
+    persistence(facts, report);
+    if facts.eviction == "noeviction" {
+        report.fine("redis-eviction", "maxmemory-policy", "noeviction");
+    } else {
+        let limit = if facts.max_memory == 0 { " (no maxmemory yet)" } else { "" };
+        report.hazard(
+            "redis-eviction",
+            "maxmemory-policy",
+            format!("{}{limit}: when memory is short, Redis deletes records of live jobs", facts.eviction),
+            "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
+        );
+    }
+    schema(facts.schema.as_deref(), report);
+    if facts.strangers == 0 {
+        report.fine("redis-shared", "", "no keys of others in its database");
+    } else {
+        report.note(
+            "redis-shared",
+            "",
+            format!("the database holds keys of others ({} of those looked at)", facts.strangers),
+            "give the vault a Redis of its own, or at least a database: who fills or flushes it takes the jobs along",
+        );
+    }
+}
+
+fn version(text: &str, report: &mut Report) {
+    let mut numbers = text.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= OLDEST => report.fine("redis-version", "", text),
+        (Some(_), Some(_)) => report.hazard(
+            "redis-version",
+            "",
+            format!("{text} is older than {}.{}", OLDEST.0, OLDEST.1),
+            "upgrade it: the vault's scripts need commands that it lacks",
+        ),
+        _ => report.unknown(
+            "redis-version",
+            "",
+            "the server does not tell its version",
+            "it must be 6.2 or later, or Valkey",
+        ),
+    }
+}
+
+fn persistence(facts: &ServerFacts, report: &mut Report) {
+    let remedy = "CONFIG SET appendonly yes, and in redis.conf `appendonly yes` with `appendfsync everysec` (adopted jobs: `always`)";
+    match (facts.append_only, facts.snapshots) {
+        (true, _) => report.fine("redis-persistence", "", "writes go to the append-only file"),
+        (false, Some(false)) => report.hazard(
+            "redis-persistence",
+            "",
+            "nothing is written to disk: a restart of Redis ends every job",
+            remedy,
+        ),
+        (false, Some(true)) => report.hazard(
+            "redis-persistence",
+            "",
+            "only snapshots are written: a restart of Redis loses the minutes since the last, spent refresh tokens among them",
+            remedy,
+        ),
+        (false, None) => report.unknown(
+            "redis-persistence",
+            "",
+            "no append-only file; whether snapshots are written, the server does not tell",
+            "look at how your provider keeps data, and ask for an append-only file",
+        ),
+    }
+}
+
+fn schema(found: Option<&str>, report: &mut Report) {
+    match found.map(|text| (text, text.parse::<u32>())) {
+        None => report.fine("redis-schema", "tv:schema", "an empty database: the first replica claims it"),
+        Some((_, Ok(found))) if found == SCHEMA => {
+            report.fine("redis-schema", "tv:schema", format!("{found}, as this version writes"));
+        }
+        Some((_, Ok(found))) if found < SCHEMA => report.hazard(
+            "redis-schema",
+            "tv:schema",
+            format!("{found}, and this version writes {SCHEMA}"),
+            "`tokenvault migrate --dry-run`, then `tokenvault migrate`",
+        ),
+        Some((text, _)) => report.hazard(
+            "redis-schema",
+            "tv:schema",
+            format!("{:?} is unknown to this version, which knows {SCHEMA}", text.chars().take(20).collect::<String>()),
+            "run the version that wrote it, or a later one",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_within_the_machine_may_go_without_tls() {
+        for (url, fine) in [
+            ("redis://127.0.0.1:6379/0", true),
+            ("redis://[::1]:6379/0", true),
+            ("redis://localhost:6379", true),
+            ("rediss://redis.example.org:6380", true),
+            ("redis://10.0.0.7:6379", false),
+            ("redis://localhost.example.org", false),
+        ] {
+            let mut report = Report::default();
+            transport(url, &mut report);
+            assert_eq!(report.hazards() == 0, fine, "{url}");
+        }
+    }
+}

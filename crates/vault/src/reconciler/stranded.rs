@@ -1,0 +1,52 @@
+//! Jobs that were in hand when the store went away.
+//!
+//! What came of them could not be written, nor could they be given back; they would come up at the end of their leases,
+//! however soon the store is back. So they are given back as soon as it is.
+
+use parking_lot::Mutex;
+use tokenvault_core::ports::{Lease, StoreError, Write};
+use tokenvault_core::record::Record;
+
+use super::Reconciler;
+
+/// More are not remembered; they come up by themselves.
+const MOST: usize = 1_000;
+
+/// The leases of rounds that the store's absence has ended.
+#[derive(Default)]
+pub(super) struct Stranded(Mutex<Vec<Lease>>);
+
+impl Stranded {
+    pub(super) fn add(&self, lease: Lease) {
+        let mut leases = self.0.lock();
+        if leases.len() < MOST {
+            leases.push(lease);
+        }
+    }
+}
+
+impl Reconciler {
+    /// The store answers: what is stranded is due now.
+    pub(super) async fn free_stranded(&self) {
+        let mut leases = std::mem::take(&mut *self.stranded.0.lock());
+        while let Some(lease) = leases.pop() {
+            // After its end somebody else may have it.
+            if self.services.clock.now() < lease.until
+                && let Err(error) = self.free(&lease).await
+            {
+                tracing::debug!(%error, "a record that was in hand could not be given back yet");
+                leases.push(lease);
+                break;
+            }
+        }
+        self.stranded.0.lock().extend(leases);
+    }
+
+    async fn free(&self, lease: &Lease) -> Result<(), StoreError> {
+        let Some(stored) = self.services.store.load(&lease.key).await? else { return Ok(()) };
+        let after = Record { due_at: Some(self.services.clock.now()), ..stored.record.clone() };
+        let write = Write::between(&stored.record, &after, self.services.attempt()).under(lease).releasing();
+        // A conflict says that it is not in hand any more.
+        self.services.store.write(&write).await.map(drop)
+    }
+}
