@@ -16,7 +16,7 @@ use tokenvault::journal::Unwritten;
 use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Observer, Parts};
 use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
+use tokenvault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault::telemetry::metrics::Metrics;
 use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Vault};
@@ -256,8 +256,8 @@ impl Replica {
     }
 }
 
-fn reconciler_options(replica: &ReplicaId) -> reconciler::Options {
-    reconciler::Options {
+fn reconciler_options(replica: &ReplicaId) -> ReconcilerOptions {
+    ReconcilerOptions {
         replica: replica.clone(),
         lease: Duration::from_secs(5),
         poll_interval: Duration::from_millis(200),

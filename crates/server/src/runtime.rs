@@ -27,7 +27,7 @@ use crate::leaving::Leaving;
 use crate::management::{self, Management};
 use crate::parts::Parts;
 use crate::readiness;
-use crate::reconciler::{self, Reconciler};
+use crate::reconciler::{Reconciler, ReconcilerOptions};
 use crate::reload::{Live, Notices};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{self, Holders, Nobody, TlsError, TlsState};
@@ -155,7 +155,7 @@ pub async fn start_with<Renewal, Renewing>(
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Parts, ReconcilerOptions, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     start_on(config, backing, |_| {}, renewal).await
@@ -169,7 +169,7 @@ pub async fn start_on<Renewal, Renewing>(
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Parts, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Parts, ReconcilerOptions, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     let secrets = config.load_secrets()?;
@@ -349,10 +349,10 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-fn reconciler_options(config: &Config, parts: &Parts) -> reconciler::Options {
+fn reconciler_options(config: &Config, parts: &Parts) -> ReconcilerOptions {
     let renewal = &config.renewal;
     let name = format!("replica-{}", parts.attempt());
-    reconciler::Options {
+    ReconcilerOptions {
         replica: ReplicaId::parse(name).expect("a word, a dash and hexadecimal digits are visible ASCII"),
         lease: renewal.lease,
         poll_interval: renewal.poll_interval,

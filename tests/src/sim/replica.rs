@@ -8,7 +8,7 @@ use tokenvault::clock::SyncedClock;
 use tokenvault::fleet::Standing;
 use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Parts, Unobserved};
-use tokenvault::reconciler::{self, Reconciler};
+use tokenvault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Vault};
 use tokenvault::wake::Wake;
@@ -76,7 +76,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let options = vault::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(parts.clone(), options, stop.clone()));
-        let options = reconciler::Options {
+        let options = ReconcilerOptions {
             replica: ReplicaId::parse(format!("replica-{number}")).expect("a replica's name"),
             lease: Duration::from_secs(30),
             poll_interval: setup.poll,
@@ -93,7 +93,7 @@ async fn work(
     process: Arc<Process>,
     clock: Arc<SyncedClock<MachineTime>>,
     parts: Parts,
-    options: reconciler::Options,
+    options: ReconcilerOptions,
     stop: CancellationToken,
     naive: bool,
 ) {

@@ -12,7 +12,7 @@ use tokenvault::entropy::OsEntropy;
 use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Observer, Parts};
 use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
+use tokenvault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registration, Vault};
 use tokenvault::wake::Wake;
@@ -267,8 +267,8 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
     })
 }
 
-fn reconciler_options(concurrency: usize) -> Result<reconciler::Options> {
-    Ok(reconciler::Options {
+fn reconciler_options(concurrency: usize) -> Result<ReconcilerOptions> {
+    Ok(ReconcilerOptions {
         replica: ReplicaId::parse("stage")?,
         lease: Duration::from_mins(1),
         poll_interval: Duration::from_millis(1),

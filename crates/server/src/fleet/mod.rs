@@ -23,7 +23,7 @@ use crate::telemetry::metrics::{Metrics, Reloaded};
 use crate::telemetry::store::not_done;
 
 pub use exchange::ExchangeRights;
-pub use standing::{InHand, Stand, Standing};
+pub use standing::{InHand, Stand, Standing, Unwritten};
 
 /// How often it asks until it was answered once.
 const IMPATIENT: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Moment, schedule};
+use tokenvault_core::policy::{DecisionInput, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
 use tokenvault_core::secret::AccessToken;
@@ -291,7 +291,7 @@ impl Vault {
         previous: Generation,
     ) -> Record {
         let now = self.parts.clock.now();
-        let at = Moment { now, roll: roll(&*self.parts.entropy), settings: &wanted.way.rules.renewal };
+        let at = DecisionInput { now, roll: roll(&*self.parts.entropy), settings: &wanted.way.rules.renewal };
         let Acquired { own, anchor, spare, account, .. } = acquired;
         let mut record = blank(caller, wanted.way.key, (&proof.user, &proof.subject), now);
         record.account = account.filter(|_| self.parts.standing.keeps_accounts());

@@ -14,7 +14,7 @@ use tokenvault::entropy::OsEntropy;
 use tokenvault::keyring::KeyringState;
 use tokenvault::parts::{Parts, Unobserved};
 use tokenvault::problem::Problem;
-use tokenvault::reconciler::{self, Reconciler};
+use tokenvault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault::tenants::{TenantRules, Tenants};
 use tokenvault::vault::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registered, Registration, Vault};
 use tokenvault::wake::Wake;
@@ -279,8 +279,8 @@ fn rules() -> TenantRules {
     }
 }
 
-fn reconciler_options() -> reconciler::Options {
-    reconciler::Options {
+fn reconciler_options() -> ReconcilerOptions {
+    ReconcilerOptions {
         replica: ReplicaId::parse("stage").expect("a replica"),
         lease: Duration::from_secs(15),
         poll_interval: Duration::from_millis(10),
