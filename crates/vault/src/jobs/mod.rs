@@ -225,7 +225,7 @@ impl Vault {
         self.rules(&key.tenant)?;
         let stored = self.services.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
-            self.services.vouch(&stored.record).map_err(|error| {
+            self.services.verify_terms(&stored.record).map_err(|error| {
                 seal_problem(error, "The stored record was altered by somebody else than the vault.")
             })?;
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Moment, schedule};
+use tokenvault_core::policy::{DecisionInput, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
 use tokenvault_core::secret::AccessToken;
@@ -218,13 +218,13 @@ impl Vault {
                 let (session, job) = (record.session_key_of(session), &record.key.job);
                 let _ = self.services.store.enter_session(&session, job, record.keep_until).await;
             }
-            (Some(_), Some(_)) => self.services.settle(&record, wanted.way.attempt).await,
+            (Some(_), Some(_)) => self.services.finish_join(&record, wanted.way.attempt).await,
             // Another registration of the same job came first.
             (None, Some(session)) if !at_work => self.undo_join(wanted.way, session).await,
             (None, _) | (_, None) => {}
         }
         if created.is_none() && record.owns_session() {
-            self.services.abandon(&record).await;
+            self.services.discard_session(&record).await;
         }
         Ok(created)
     }
@@ -236,7 +236,7 @@ impl Vault {
         replaces: Option<Generation>,
         proven_by: ProvenBy,
     ) -> Result<Option<Registered>, NotCreated> {
-        let (store, record) = (&self.services.store, &self.services.vouched(record));
+        let (store, record) = (&self.services.store, &self.services.with_sealed_terms(record));
         let attempt = self.services.attempt();
         let mut created = store.create(record, replaces, attempt).await;
         if created.is_err() {
@@ -281,7 +281,7 @@ impl Vault {
         previous: Generation,
     ) -> Record {
         let now = self.services.clock.now();
-        let at = Moment { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
+        let at = DecisionInput { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
         let Acquired { own, anchor, spare, account, .. } = acquired;
         let mut record = blank(caller, wanted.way.key, (&proof.user, &proof.subject), now);
         record.account = account.filter(|_| self.services.replica.schema.keeps_accounts());

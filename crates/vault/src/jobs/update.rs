@@ -80,7 +80,7 @@ impl Vault {
         let written = self.write_change(before, &mut change).await;
         if let (Some(attempt), Some(anchor)) = (change.joined, &change.after.anchor) {
             match &written {
-                Ok(true) => self.services.settle(&change.after, attempt).await,
+                Ok(true) => self.services.finish_join(&change.after, attempt).await,
                 Ok(false) => {
                     let session = before.session_key_of(&anchor.session);
                     let _ = self.services.store.withdraw_session(&session, &before.key.job, attempt).await;
@@ -98,12 +98,12 @@ impl Vault {
             return Ok(true);
         }
         if record::terms(&change.after) != record::terms(before) {
-            change.after = self.services.vouched(&change.after);
+            change.after = self.services.with_sealed_terms(&change.after);
         }
         let write = Write::between(before, &change.after, self.services.attempt()).on_terms_of(before);
         let written = self.services.write(&write).await.map_err(store_problem)?;
         if written.is_done() {
-            self.services.recount(before, &change.after).await;
+            self.services.update_share(before, &change.after).await;
         }
         Ok(written.is_done())
     }
