@@ -31,9 +31,9 @@ use tokenvault_core::record::{self, Acquisition, Fields};
 use tokenvault_core::seal::{Field, Keyring, Place, Sealed};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::answer::{self, Call as KeycloakCall};
+use tokenvault_keycloak::answer;
 use tokenvault_keycloak::{
-    Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, TenantConfig, TransportFailure,
+    Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, Operation, TenantConfig, TransportFailure,
 };
 use tokenvault_server::api::{self, App, Call, Callers, Jobs};
 use tokenvault_server::callers::{Action, Policy};
@@ -249,7 +249,7 @@ pub fn keycloak_answer(data: &[u8]) {
         Ok(HttpAnswer { status, content_type, body: Bytes::copy_from_slice(body) })
     };
     let tenant = tenant();
-    for call in [KeycloakCall::Exchange, KeycloakCall::Refresh, KeycloakCall::Impersonate] {
+    for call in [Operation::Exchange, Operation::Refresh, Operation::Impersonate] {
         if let Ok(grant) = answer::grant(call, answer(), &tenant) {
             assert!(status == 200 && !grant.access.expose().is_empty() && !grant.refresh.expose().is_empty());
         }

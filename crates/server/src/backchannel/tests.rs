@@ -17,7 +17,7 @@ use tokenvault_core::ports::{Claim, Client, Clock, TokenStore, Write};
 use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef, State as JobState};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{HttpSettings, ReqwestClient, Trust};
+use tokenvault_keycloak::{HttpSettings, ReqwestClient, TrustAnchors};
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Unobserved;
 use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
@@ -116,7 +116,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
 }
 
 fn services(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, tenants: &Arc<Tenants>) -> Services {
-    let http = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() });
+    let http = ReqwestClient::new(&HttpSettings { trust: TrustAnchors::Nobody, ..HttpSettings::default() });
     let directory = std::collections::BTreeMap::new();
     let idp = KeycloakProvider::new(
         Arc::new(directory),
