@@ -45,7 +45,7 @@ pub enum WiringError {
     Http(#[from] tokenvault_keycloak::ClientBuildError),
     /// The store's settings do not work.
     #[error("redis: {0}")]
-    Store(#[from] tokenvault_core::ports::StoreError),
+    Store(#[from] tokenvault_redis::InvalidRedisConfig),
 }
 
 /// The services, put together.
@@ -117,7 +117,7 @@ where
     S: TokenStore + Fleet + 'static,
 {
     let store = Arc::new(store);
-    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
+    let measured = Measured::around(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
     (Arc::new(measured), store)
 }
 

@@ -1,11 +1,9 @@
 //! The machine, looked at as values: nothing runs.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::ids::{ClientId, Generation, JobId, JobKey, ModuleName, SessionId, Subject, TenantId, UserId};
 use crate::ports::{CallError, Cause, Identity, Refusal};
-use crate::record::{Acquisition, Anchor, EndReason, OnLogout, RefreshSlot, State, Suspension};
+use crate::record::{Acquisition, Anchor, EndReason, RefreshSlot, State, Suspension};
 use crate::seal::Sealed;
 use crate::secret::RefreshToken;
 
@@ -43,35 +41,21 @@ fn pair(token: &str, now: Timestamp, generation: u64) -> Pair {
 
 fn record(acquisition: Acquisition) -> Record {
     Record {
-        key: JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse("job").expect("job")),
-        user: UserId::parse("u").expect("user"),
-        subject: Subject::parse("s").expect("subject"),
-        registrar: ModuleName::parse("mod-di").expect("module"),
-        readers: BTreeSet::new(),
         acquisition,
-        on_logout: OnLogout::Revoke,
-        parent: None,
-        created_at: at(0),
         expires_at: at(100_000),
         keep_until: at(200_000),
-        state: State::Active,
-        generation: Generation(1),
         session: Some(session("sid", 1)),
         pair: Some(pair("r1", at(0), 1)),
-        spare: None,
-        reserve: Vec::new(),
-        anchor: None,
-        intent: None,
         access_life: LIFE,
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
         renew_at: Some(at(30)),
         due_at: Some(at(30)),
+        ..Record::new(
+            JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse("job").expect("job")),
+            UserId::parse("u").expect("user"),
+            Subject::parse("s").expect("subject"),
+            ModuleName::parse("mod-di").expect("module"),
+            at(0),
+        )
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Fleet, NEWEST_SCHEMA, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, JobStore, NEWEST_SCHEMA, TokenStore};
 use tokenvault_core::record::{Acquisition, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};

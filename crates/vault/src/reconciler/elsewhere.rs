@@ -79,7 +79,7 @@ impl Reconciler {
         let found = self.waiting.take(tenants.version(), |tenant| tenants.get(tenant).is_some());
         for job in found {
             let now = self.services.clock.now();
-            if let Err(error) = self.services.store.hasten(&job, now, now).await {
+            if let Err(error) = self.services.store.make_due(&job, now, now).await {
                 return tracing::debug!(%error, "jobs that waited for a change of the tenants come up by themselves");
             }
         }

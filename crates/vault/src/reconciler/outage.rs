@@ -158,7 +158,7 @@ impl Reconciler {
         let late = self.services.store.load(job).await?.is_some_and(|stored| {
             stored.record.due_at.is_some() && stored.record.renew_at.is_none_or(|renew_at| renew_at <= now)
         });
-        if late { self.services.store.hasten(job, now, now).await } else { Ok(()) }
+        if late { self.services.store.make_due(job, now, now).await } else { Ok(()) }
     }
 }
 

@@ -67,7 +67,7 @@ impl Reconciler {
         let result = tracing::Instrument::instrument(logged, crate::spans::renewal()).await;
         let _entered = span.enter();
         // One that takes no writes is there: what it refused would be refused again at once.
-        let refused = |error: &StoreError| error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+        let refused = |error: &StoreError| error.is_refusal_to_write() && !error.is_elsewhere();
         let stranded = matches!(&result, Err(GivenUp::Store(error)) if !refused(error));
         match result {
             Ok(()) => {}
@@ -303,7 +303,7 @@ impl Renewal<'_> {
         if now.on_logout != record.on_logout {
             return Err(GivenUp::Conflict);
         }
-        (record.expires_at, record.readers, record.terms) = (now.expires_at, now.readers, now.terms);
+        record.take_terms_of(now);
         Ok(true)
     }
 

@@ -4,7 +4,7 @@
 //! twice, and nothing is written here.
 
 use tokenvault_core::ids::AccountId;
-use tokenvault_core::pair::Kind;
+use tokenvault_core::pair::PairKind;
 use tokenvault_core::policy::{Issued, Outcome, Step};
 use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Introspection, Refusal};
 use tokenvault_core::record::{Record, SessionRef, Slot};
@@ -100,7 +100,7 @@ impl Renewal<'_> {
     ) -> Issued {
         let services = &self.reconciler.services;
         services.observer.granted(grant.access.expose().len());
-        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
+        let kind = if slot == Slot::Anchor { PairKind::Anchor } else { PairKind::Own };
         let mut pair = services.sealer(record).seal(grant, kind, record.generation.next(), asked_at);
         pair.epoch = *self.reconciler.epoch.lock();
         if let Some(sent) = record.slot(slot).filter(|sent| sent.hash == pair.refresh.hash) {
