@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tokenvault_core::ids::Shard;
-use tokenvault_core::pair::Kind;
+use tokenvault_core::pair::PairKind;
 use tokenvault_core::policy::{DecisionInput, Issued, Round, Settings, Step, StepOutcome, apply, plan};
 use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Identity, Lease, Write};
 use tokenvault_core::record::{Record, Slot};
@@ -119,7 +119,7 @@ impl Naive {
         let Some(token) = self.token(record) else { return round };
         let outcome = match self.services.idp.refresh(&client(record, rules), &token).await {
             Ok(grant) => StepOutcome::Issued(Box::new(Issued {
-                pair: self.services.sealer(record).seal(&grant, Kind::Own, record.generation.next(), input.now),
+                pair: self.services.sealer(record).seal(&grant, PairKind::Own, record.generation.next(), input.now),
                 expires_in: grant.expires_in,
                 identity: record
                     .session

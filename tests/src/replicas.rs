@@ -12,7 +12,7 @@ use tokenvault_core::ids::{AccountId, ClientId, JobId, ModuleName, ReplicaId, Se
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{
     CallError, Client, Clock, Fleet, Grant, GrantError, IdentityProvider, Introspection, Privilege, Proof, ProofError,
-    Refusal, TokenStore,
+    Refusal, ServerStore as _, TokenStore,
 };
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::seal::SealError;

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokenvault_core::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, SessionId, Subject, UserId};
-use tokenvault_core::pair::{Kind, Sealer};
+use tokenvault_core::pair::{PairKind, Sealer};
 use tokenvault_core::ports::{Created, Entropy as _, Filter, Promoted, Resealing};
 use tokenvault_core::record::{Anchor, Record, SessionRef};
 use tokenvault_core::time::Timestamp;
@@ -126,7 +126,7 @@ pub fn record(
     let keyring = replica.services.keyring.current();
     let sealer = Sealer { keyring, entropy: &OsEntropy, key: &key, user: &user, binds: true };
     let seal = |kind, generation| {
-        let sid = session(if kind == Kind::Anchor { "anchor" } else { "sid" }).sid;
+        let sid = session(if kind == PairKind::Anchor { "anchor" } else { "sid" }).sid;
         sealer.seal(&grant(&user, &sid, LIFE, padding), kind, Generation(generation), now)
     };
     let record = Record {
@@ -137,10 +137,10 @@ pub fn record(
         keep_until: now + Duration::from_hours(20),
         generation: Generation(5),
         session: Some(session("sid")),
-        pair: Some(seal(Kind::Own, 5)),
-        spare: rich.then(|| seal(Kind::Own, 4).refresh),
-        reserve: if rich { vec![seal(Kind::Own, 3).refresh, seal(Kind::Own, 2).refresh] } else { Vec::new() },
-        anchor: rich.then(|| Anchor { session: session("anchor"), pair: seal(Kind::Anchor, 4) }),
+        pair: Some(seal(PairKind::Own, 5)),
+        spare: rich.then(|| seal(PairKind::Own, 4).refresh),
+        reserve: if rich { vec![seal(PairKind::Own, 3).refresh, seal(PairKind::Own, 2).refresh] } else { Vec::new() },
+        anchor: rich.then(|| Anchor { session: session("anchor"), pair: seal(PairKind::Anchor, 4) }),
         access_life: LIFE,
         user: user.clone(),
         ..samples::record(&key, due_at)

@@ -10,8 +10,8 @@ use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, TokenStore};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_keycloak::{
-    CallObserver, Credentials, HttpSettings, KeycloakProvider, OnLeft, ReqwestClient, SigningKey, TenantConfig,
-    TenantDirectory, Trust,
+    CallObserver, Credentials, HttpSettings, KeycloakProvider, OnPoolLeft, ReqwestClient, SigningKey, TenantConfig,
+    TenantDirectory, TrustAnchors,
 };
 use tokenvault_redis::{RedisConfig, RedisStore};
 use tokenvault_vault::journal::Unwritten;
@@ -45,7 +45,7 @@ pub enum WiringError {
     Http(#[from] tokenvault_keycloak::ClientBuildError),
     /// The store's settings do not work.
     #[error("redis: {0}")]
-    Store(#[from] tokenvault_core::ports::StoreError),
+    Store(#[from] tokenvault_redis::InvalidRedisConfig),
 }
 
 /// The services, put together.
@@ -74,7 +74,7 @@ pub fn services(
         Backing::Memory => both(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = Arc::new(Realms(Arc::clone(&tenants))) as Arc<dyn TenantDirectory>;
-    let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
+    let fallback = ReqwestClient::new(&HttpSettings { trust: TrustAnchors::Nobody, ..HttpSettings::default() })?;
     let keycloak =
         KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy)).observed_by(
             Arc::new(CountCalls { metrics: Arc::clone(metrics), clock: Arc::clone(&clock), said: Repeats::default() }),
@@ -117,7 +117,7 @@ where
     S: TokenStore + Fleet + 'static,
 {
     let store = Arc::new(store);
-    let measured = Measured::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
+    let measured = Measured::around(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
     (Arc::new(measured), store)
 }
 
@@ -202,13 +202,13 @@ type Way = (Option<Vec<u8>>, bool, Duration, Duration);
 #[derive(Default)]
 struct Pools {
     of: HashMap<Way, Weak<ReqwestClient>>,
-    on_left: Option<OnLeft>,
+    on_left: Option<OnPoolLeft>,
 }
 
 impl Pools {
     fn new(metrics: Option<&Arc<Metrics>>) -> Self {
         let on_left =
-            metrics.cloned().map(|metrics| -> OnLeft { Arc::new(move || metrics.connections_left(Far::Keycloak)) });
+            metrics.cloned().map(|metrics| -> OnPoolLeft { Arc::new(move || metrics.connections_left(Far::Keycloak)) });
         Self { of: HashMap::new(), on_left }
     }
 }
@@ -282,9 +282,9 @@ fn pool(tenant: &Tenant, patience: Duration, pools: &mut Pools) -> Result<Arc<Re
         return Ok(pool);
     }
     let trust = match &way.0 {
-        Some(pem) => Trust::Only(pem.clone()),
-        None if plain => Trust::Nobody,
-        None => Trust::System,
+        Some(pem) => TrustAnchors::Only(pem.clone()),
+        None if plain => TrustAnchors::Nobody,
+        None => TrustAnchors::System,
     };
     let usual = HttpSettings::default();
     let settings = HttpSettings {

@@ -5,7 +5,7 @@
 
 use tokenvault_core::ids::JobKey;
 use tokenvault_core::policy::{DecisionInput, Round, Settings, Step, StepOutcome, apply};
-use tokenvault_core::ports::{StoreError, Write, Written};
+use tokenvault_core::ports::{StoreCause, StoreError, Write, Written};
 use tokenvault_core::record::{EndReason, Record, State};
 
 use crate::journal::{Act, Actor, Entry};
@@ -47,7 +47,7 @@ pub async fn end(
     may: impl Fn(&Record) -> bool,
 ) -> Result<Ended, StoreError> {
     if !services.clock.is_sure() {
-        return Err(StoreError::Unavailable("its clock has not been heard yet"));
+        return Err(StoreError::Unavailable(StoreCause::ClockUnheard));
     }
     for _ in 0..TRIES {
         let stored = services.store.load(ending.key).await?.filter(|stored| may(&stored.record));

@@ -149,7 +149,7 @@ impl Services {
     /// wait a little longer before they exchange.
     pub async fn finish_join(&self, record: &Record, attempt: AttemptId) {
         for session in record.session_keys() {
-            let _ = self.store.settle_session(&session, &record.key.job, attempt).await;
+            let _ = self.store.finish_join(&session, &record.key.job, attempt).await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! One job as the store has it: its record, the lease on it, and who is at work on it.
 //!
-//! The rules of a write are those of `TokenStore::write`, which a suite of its own holds the real stores to.
+//! The rules of a write are those of `JobStore::write`, which a suite of its own holds the real stores to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,36 +193,25 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
     let generation = Generation(FIRST_GENERATION);
     let sends = u32::from(acquisition == Acquisition::Adopt);
     Record {
-        key: JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
-        user: UserId::parse("u").expect(text),
-        subject: Subject::parse("s").expect(text),
-        registrar: ModuleName::parse("m").expect(text),
-        readers: std::collections::BTreeSet::new(),
         acquisition,
         on_logout: if anchor.is_some() { OnLogout::Revoke } else { OnLogout::Continue },
-        parent: None,
-        created_at: at(0),
         expires_at: at(0) + NEVER,
         keep_until: at(0) + NEVER,
-        state: State::Active,
         generation,
         session: Some(session("s", Incarnation::default())),
         pair: Some(pair(own, now, generation, sends)),
-        spare: None,
-        reserve: Vec::new(),
         anchor: anchor
             .map(|id| Anchor { session: session("s", Incarnation::default()), pair: pair(id, now, generation, 0) }),
-        intent: None,
         access_life: LIFE,
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
         renew_at: Some(now + LIFE / 2),
         due_at: Some(now + LIFE / 2),
+        ..Record::new(
+            JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
+            UserId::parse("u").expect(text),
+            Subject::parse("s").expect(text),
+            ModuleName::parse("m").expect(text),
+            at(0),
+        )
     }
 }
 

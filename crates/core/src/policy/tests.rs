@@ -10,7 +10,6 @@ mod restore;
 mod spend;
 mod turn;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -19,9 +18,7 @@ use crate::ids::{
     TenantId, UserId,
 };
 use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
-use crate::record::{
-    Acquisition, Anchor, EndReason, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension,
-};
+use crate::record::{Acquisition, Anchor, EndReason, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension};
 use crate::seal::Sealed;
 use crate::secret::RefreshToken;
 use crate::time::Timestamp;
@@ -60,35 +57,21 @@ fn pair(token: &str, now: Timestamp, generation: u64) -> Pair {
 
 fn record(acquisition: Acquisition) -> Record {
     Record {
-        key: JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse("job").expect("job")),
-        user: UserId::parse("u").expect("user"),
-        subject: Subject::parse("s").expect("subject"),
-        registrar: ModuleName::parse("mod-di").expect("module"),
-        readers: BTreeSet::new(),
         acquisition,
-        on_logout: OnLogout::Revoke,
-        parent: None,
-        created_at: at(0),
         expires_at: at(100_000),
         keep_until: at(200_000),
-        state: State::Active,
-        generation: Generation(1),
         session: Some(session("sid", 1)),
         pair: Some(pair("r1", at(0), 1)),
-        spare: None,
-        reserve: Vec::new(),
-        anchor: None,
-        intent: None,
         access_life: LIFE,
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
         renew_at: Some(at(30)),
         due_at: Some(at(30)),
+        ..Record::new(
+            JobKey::new(TenantId::parse("diku").expect("tenant"), JobId::parse("job").expect("job")),
+            UserId::parse("u").expect("user"),
+            Subject::parse("s").expect("subject"),
+            ModuleName::parse("mod-di").expect("module"),
+            at(0),
+        )
     }
 }
 

@@ -15,7 +15,7 @@ use tokenvault_core::ports::{Census, Refusal};
 use tokenvault_core::record::{EndReason, Slot, Suspension};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::answer::Call;
+use tokenvault_keycloak::Operation;
 use tokenvault_redis::Unreadable;
 
 use tokenvault_vault::observer::{DoubtOutcome, Observer};
@@ -47,15 +47,15 @@ fn size() -> Histogram {
 }
 
 /// Everything that Keycloak is asked.
-const CALLS: [Call; 8] = [
-    Call::Exchange,
-    Call::Refresh,
-    Call::Impersonate,
-    Call::ServiceAccount,
-    Call::Probe,
-    Call::Introspect,
-    Call::Revoke,
-    Call::Jwks,
+const CALLS: [Operation; 8] = [
+    Operation::Exchange,
+    Operation::Refresh,
+    Operation::Impersonate,
+    Operation::ServiceAccount,
+    Operation::Probe,
+    Operation::Introspect,
+    Operation::Revoke,
+    Operation::Jwks,
 ];
 
 /// The words for why Keycloak gave no answer.

@@ -62,7 +62,7 @@ pub fn store(operation: &'static str) -> Span {
 /// What the store said instead of an answer.
 pub fn store_failed(span: &Span, error: &StoreError) {
     let kind = match error {
-        StoreError::Unavailable(kind) => kind,
+        StoreError::Unavailable(cause) => cause.code(),
         _ => "refused",
     };
     span.record("otel.status_code", "ERROR").record("error.type", kind);

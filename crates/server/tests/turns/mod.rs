@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault_core::ports::{JOINING, StoreError, TokenStore};
+use tokenvault_core::ports::{JOINING, SessionStore, StoreCause, StoreError, UserStore};
 use tokenvault_core::record::{Acquisition, State};
 use tokenvault_vault::jobs::Registration;
 use tokenvault_vault::problem::Code;
@@ -58,11 +58,13 @@ async fn a_registration_that_the_store_refuses_before_the_record_gives_everythin
     let ui = stage.login().await;
     let vault = |refused| {
         let full = Arc::clone(&stage.store);
-        let store = Between::choosing(
-            move |operation| {
-                if operation == refused { Err(StoreError::FULL) } else { Ok(Arc::clone(&full)) }
-            },
-        );
+        let store = Between::choosing(move |operation| {
+            if operation == refused {
+                Err(StoreError::Unavailable(StoreCause::OutOfMemory))
+            } else {
+                Ok(Arc::clone(&full))
+            }
+        });
         stage.vault_with(|parts| parts.store = store)
     };
     let problem =

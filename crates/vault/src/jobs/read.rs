@@ -70,7 +70,7 @@ impl Vault {
             let ending = owner.record.standing_doubt().is_some() || logging_out(&owner.record, now).is_some();
             let patient = asked || owner.record.failures > 0 || ending;
             if scheduled && owner.leased_until.is_none() && !patient {
-                self.services.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
+                self.services.store.make_due(&owner.record.key, now, now).await.map_err(store_problem)?;
                 self.services.wake.due();
             }
             // The first to wait looks once more: what was renewed before it waited is not told again.

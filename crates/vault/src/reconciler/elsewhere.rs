@@ -76,7 +76,7 @@ impl WaitingJobs {
         let found = self.take(tenants.version(), |tenant| tenants.get(tenant).is_some());
         for job in found {
             let now = services.clock.now();
-            if let Err(error) = services.store.hasten(&job, now, now).await {
+            if let Err(error) = services.store.make_due(&job, now, now).await {
                 return tracing::debug!(%error, "jobs that waited for a change of the tenants come up by themselves");
             }
         }

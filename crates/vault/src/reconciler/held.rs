@@ -158,7 +158,7 @@ async fn put_back(services: &Services, record: &Record, replaces: Option<Generat
 #[cfg(test)]
 mod tests {
     use tokenvault_core::ids::{ClientId, Incarnation, JobId, ModuleName, SessionId, Subject, UserId};
-    use tokenvault_core::record::{Acquisition, OnLogout, SessionRef, State};
+    use tokenvault_core::record::{Acquisition, SessionRef, State};
 
     use super::*;
 
@@ -167,15 +167,7 @@ mod tests {
     fn record(generation: u64, state: State) -> Record {
         let text = "the names parse";
         Record {
-            key: JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
-            user: UserId::parse("u").expect(text),
-            subject: Subject::parse("s").expect(text),
-            registrar: ModuleName::parse("m").expect(text),
-            readers: std::collections::BTreeSet::new(),
             acquisition: Acquisition::Adopt,
-            on_logout: OnLogout::Revoke,
-            parent: None,
-            created_at: NOW,
             expires_at: NOW + Duration::from_hours(1),
             keep_until: NOW + Duration::from_hours(2),
             state,
@@ -185,21 +177,14 @@ mod tests {
                 client: ClientId::parse("vault").expect(text),
                 incarnation: Incarnation(0),
             }),
-            pair: None,
-            spare: None,
-            reserve: Vec::new(),
-            anchor: None,
-            intent: None,
             access_life: Duration::from_mins(1),
-            session_ends_at: None,
-            failures: 0,
-            account: None,
-            terms: None,
-            lost_since: None,
-            doubt: None,
-            announced_at: None,
-            renew_at: None,
-            due_at: None,
+            ..Record::new(
+                JobKey::new(TenantId::parse("t").expect(text), JobId::parse("j").expect(text)),
+                UserId::parse("u").expect(text),
+                Subject::parse("s").expect(text),
+                ModuleName::parse("m").expect(text),
+                NOW,
+            )
         }
     }
 

@@ -149,7 +149,7 @@ async fn hasten_if_late(services: &Services, job: &JobKey, now: Timestamp) -> Re
     let late = services.store.load(job).await?.is_some_and(|stored| {
         stored.record.due_at.is_some() && stored.record.renew_at.is_none_or(|renew_at| renew_at <= now)
     });
-    if late { services.store.hasten(job, now, now).await } else { Ok(()) }
+    if late { services.store.make_due(job, now, now).await } else { Ok(()) }
 }
 
 #[cfg(test)]

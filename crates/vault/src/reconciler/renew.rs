@@ -69,7 +69,7 @@ fn log(result: &Result<(), GivenUp>) {
 /// Whether the store's absence has ended the round. One that takes no writes is there: what it refused would be refused again
 /// at once.
 fn is_stranded(result: &Result<(), GivenUp>) -> bool {
-    let refused = |error: &StoreError| error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+    let refused = |error: &StoreError| error.is_refusal_to_write() && !error.is_elsewhere();
     matches!(result, Err(GivenUp::Store(error)) if !refused(error))
 }
 

@@ -86,7 +86,7 @@ impl LeasedRound<'_> {
         if now.on_logout != record.on_logout {
             return Err(GivenUp::Conflict);
         }
-        (record.expires_at, record.readers, record.terms) = (now.expires_at, now.readers, now.terms);
+        record.take_terms_of(now);
         Ok(false)
     }
 }

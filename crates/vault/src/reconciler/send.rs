@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::AccountId;
-use tokenvault_core::pair::Kind;
+use tokenvault_core::pair::PairKind;
 use tokenvault_core::policy::{Issued, Request, Step, StepOutcome};
 use tokenvault_core::ports::{Grant, GrantError, Identity, Introspection, Refusal};
 use tokenvault_core::record::{Record, SessionRef, Slot};
@@ -91,7 +91,7 @@ impl LeasedRound<'_> {
     ) -> Issued {
         let services = &self.context.services;
         services.observer.granted(grant.access.expose().len());
-        let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
+        let kind = if slot == Slot::Anchor { PairKind::Anchor } else { PairKind::Own };
         let mut pair = services.sealer(record).seal(grant, kind, record.generation.next(), asked_at);
         pair.epoch = *self.context.epoch.lock();
         if let Some(sent) = record.slot(slot).filter(|sent| sent.hash == pair.refresh.hash) {

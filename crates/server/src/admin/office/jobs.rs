@@ -105,7 +105,7 @@ impl Office {
         let mut leased = owner.leased_until.is_some();
         for _ in 0..ASKED {
             let now = self.services.clock.now();
-            self.services.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
+            self.services.store.make_due(&owner.record.key, now, now).await.map_err(store_problem)?;
             self.services.wake.due();
             if !leased {
                 break;

@@ -1,4 +1,4 @@
-//! Why a job ended or is suspended: stable codes for people, metrics and the store.
+//! Where a job stands in its life, and why: stable codes for people, metrics and the store.
 
 /// What kind of end it is, as a reader is told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,74 @@ codes!(
         ImpersonationRefused = "impersonation_refused",
     }
 );
+
+/// Which of a state's codes is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownState {
+    /// The state's own.
+    Code,
+    /// Its reason's.
+    Reason,
+}
+
+/// Where a record stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Renewed when due.
+    Active,
+    /// Refused for now, for a reason that can pass; asked again until `expires_at`.
+    Suspended(Suspension),
+    /// Ended, but a session of the vault's own is still to be revoked at the identity provider.
+    Releasing(EndReason),
+    /// A tombstone: no secrets, kept so that a late renewal cannot bring the job back.
+    Ended(EndReason),
+}
+
+impl State {
+    /// The stable code that the store's scripts compare.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended(_) => "suspended",
+            Self::Releasing(_) => "releasing",
+            Self::Ended(_) => "ended",
+        }
+    }
+
+    /// Why it stands there: the stable code of its reason.
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Active => None,
+            Self::Suspended(reason) => Some(reason.code()),
+            Self::Releasing(reason) | Self::Ended(reason) => Some(reason.code()),
+        }
+    }
+
+    /// Reads a state back from its code and its reason's.
+    pub fn parse(code: &str, reason: Option<&str>) -> Result<Self, UnknownState> {
+        let end = || reason.and_then(EndReason::parse).ok_or(UnknownState::Reason);
+        match code {
+            "active" => Ok(Self::Active),
+            "suspended" => reason.and_then(Suspension::parse).map(Self::Suspended).ok_or(UnknownState::Reason),
+            "releasing" => end().map(Self::Releasing),
+            "ended" => end().map(Self::Ended),
+            _ => Err(UnknownState::Code),
+        }
+    }
+
+    /// Whether tokens may still be served and renewed.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Active | Self::Suspended(_))
+    }
+
+    /// Why the job ended, once it has.
+    pub fn end(self) -> Option<EndReason> {
+        match self {
+            Self::Releasing(reason) | Self::Ended(reason) => Some(reason),
+            Self::Active | Self::Suspended(_) => None,
+        }
+    }
+}
 
 impl EndReason {
     /// What a reader is told.

@@ -15,7 +15,7 @@ use super::era::Eras;
 
 /// Something to send.
 #[derive(Clone, Copy)]
-pub(crate) enum Call<'a> {
+pub(crate) enum Query<'a> {
     /// A script, by its hash.
     Script(&'a ScriptInvocation<'a>),
     /// A command.
@@ -24,7 +24,7 @@ pub(crate) enum Call<'a> {
     Commands(&'a Pipeline),
 }
 
-impl Call<'_> {
+impl Query<'_> {
     /// Sends it to a server that takes writes; an error that is [`demoted`] where another one answered.
     pub(super) async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
         let answers = self.ask(connection).await;

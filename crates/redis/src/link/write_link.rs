@@ -8,11 +8,11 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult};
 use tokenvault_core::ports::StoreError;
 
-use super::call::{Call, connect, demoted};
+use super::connection::{connection_config, leave_reason};
 use super::era::{Era, Eras};
-use super::{connection_config, what_it_means};
+use super::query::{Query, connect, demoted};
 use crate::config::RedisConfig;
-use crate::error::{no_connection, spoils_connection, unavailable, was_closed};
+use crate::error::{InvalidRedisConfig, pool_error, redis_error, spoils_connection, was_closed};
 
 /// Whether a call whose connection was closed is sent once more.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,13 +64,13 @@ impl managed::Manager for Manager {
 }
 
 /// The connections for whatever changes something.
-pub(crate) struct Writes {
+pub(crate) struct WriteLink {
     pool: Pool<Manager>,
     eras: Arc<Eras>,
 }
 
-impl Writes {
-    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Result<Self, StoreError> {
+impl WriteLink {
+    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Result<Self, InvalidRedisConfig> {
         // The same connection waits for the acknowledgements, and must not be cut while it does.
         let patience = if config.ack_replicas > 0 { config.ack_timeout } else { Duration::ZERO };
         let patience = config.response_timeout.saturating_add(patience);
@@ -82,33 +82,33 @@ impl Writes {
             .recycle_timeout(Some(config.connect_timeout))
             .runtime(deadpool::Runtime::Tokio1)
             .build()
-            .map_err(|_| StoreError::Unavailable("config_pool"))?;
+            .map_err(|_| InvalidRedisConfig::Pool)?;
         Ok(Self { pool, eras })
     }
 
     /// A server that takes no writes has done nothing, whatever it was sent: that is sent once more to whoever takes them.
     pub(crate) async fn call<T: FromRedisValue>(
         &self,
-        call: Call<'_>,
+        query: Query<'_>,
         repeat: Repeat,
         acks: Option<Acks>,
     ) -> Result<Sent<T>, StoreError> {
-        match self.attempt(call, acks).await? {
+        match self.attempt(query, acks).await? {
             Ok(sent) => Ok(sent),
             Err(error) if demoted(&error) || (repeat == Repeat::Once && was_closed(&error)) => {
-                self.attempt(call, acks).await?.map_err(|error| unavailable(&error))
+                self.attempt(query, acks).await?.map_err(|error| redis_error(&error))
             }
-            Err(error) => Err(unavailable(&error)),
+            Err(error) => Err(redis_error(&error)),
         }
     }
 
     async fn attempt<T: FromRedisValue>(
         &self,
-        call: Call<'_>,
+        query: Query<'_>,
         acks: Option<Acks>,
     ) -> Result<RedisResult<Sent<T>>, StoreError> {
-        let mut link = self.pool.get().await.map_err(|error| no_connection(&error))?;
-        match call.send(&mut link.connection).await {
+        let mut link = self.pool.get().await.map_err(|error| pool_error(&error))?;
+        match query.send(&mut link.connection).await {
             Ok(answer) => {
                 self.eras.answered();
                 let acknowledged = match acks {
@@ -121,7 +121,7 @@ impl Writes {
                 if spoils_connection(&error) {
                     link.spoiled = true;
                 }
-                if let Some(cause) = what_it_means(&error) {
+                if let Some(cause) = leave_reason(&error) {
                     self.eras.end(link.era, cause);
                 }
                 if was_closed(&error) {
@@ -152,10 +152,10 @@ impl Writes {
             }
             Err(error) => {
                 link.spoiled = true;
-                if let Some(cause) = what_it_means(&error) {
+                if let Some(cause) = leave_reason(&error) {
                     self.eras.end(link.era, cause);
                 }
-                let _ = unavailable(&error);
+                let _ = redis_error(&error);
                 false
             }
         }

@@ -1,21 +1,15 @@
-//! The entries that gather jobs: by session, by user, by parent. Each expires as a whole.
+//! The lists of jobs by user and by parent, and the counts of records by module.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
-use std::time::Duration;
 
-use super::sessions::Session;
-use crate::ids::{JobId, JobKey, ModuleName, SessionKey, TenantId, UserId};
+use super::expiring::{ExpiringMap, ORPHAN_KEEP};
+use crate::ids::{JobId, JobKey, ModuleName, TenantId, UserId};
 use crate::time::Timestamp;
 
-/// How long an entry is kept whose jobs are not known: longer than a session of Keycloak's is usually allowed to live.
-pub(super) const ORPHAN_KEEP: Duration = Duration::from_hours(7 * 24);
-
 #[derive(Clone, Default)]
-pub(super) struct Entries {
-    pub(super) sessions: Kept<SessionKey, Session>,
-    users: Kept<(TenantId, UserId), BTreeSet<JobId>>,
-    children: Kept<JobKey, BTreeSet<JobId>>,
+pub(super) struct Lists {
+    users: ExpiringMap<(TenantId, UserId), BTreeSet<JobId>>,
+    children: ExpiringMap<JobKey, BTreeSet<JobId>>,
     /// How many records of a module's are kept until which hour.
     shares: HashMap<(TenantId, ModuleName), BTreeMap<u64, usize>>,
 }
@@ -24,7 +18,7 @@ fn hour(at: Timestamp) -> u64 {
     at.as_millis() / 3_600_000
 }
 
-impl Entries {
+impl Lists {
     pub(super) fn add_to_user(&mut self, user: &UserId, key: &JobKey, keep_until: Timestamp, now: Timestamp) {
         self.users.extend(&(key.tenant.clone(), user.clone()), keep_until, now).insert(key.job.clone());
     }
@@ -109,55 +103,5 @@ impl Entries {
 
     pub(super) fn remove_child(&mut self, parent: &JobKey, child: &JobId, now: Timestamp) {
         self.children.remove_member(parent, child, now);
-    }
-}
-
-/// Values that are forgotten at an instant.
-#[derive(Clone)]
-pub(super) struct Kept<K, V>(HashMap<K, (Timestamp, V)>);
-
-impl<K, V> Default for Kept<K, V> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<K: Hash + Eq + Clone, V: Default> Kept<K, V> {
-    pub(super) fn get(&mut self, key: &K, now: Timestamp) -> Option<&mut V> {
-        if self.0.get(key).is_some_and(|(until, _)| *until <= now) {
-            self.0.remove(key);
-        }
-        self.0.get_mut(key).map(|(_, value)| value)
-    }
-
-    /// The value, new if there is none, kept until then at least.
-    pub(super) fn extend(&mut self, key: &K, until: Timestamp, now: Timestamp) -> &mut V {
-        let _ = self.get(key, now);
-        let (kept, value) = self.0.entry(key.clone()).or_default();
-        *kept = until.max(*kept);
-        value
-    }
-
-    /// Forgets the value.
-    pub(super) fn forget(&mut self, key: &K) {
-        self.0.remove(key);
-    }
-
-    /// Keeps the value, if there is one, until exactly then.
-    fn keep(&mut self, key: &K, until: Timestamp) {
-        if let Some((kept, _)) = self.0.get_mut(key) {
-            *kept = until;
-        }
-    }
-}
-
-impl<K: Hash + Eq + Clone> Kept<K, BTreeSet<JobId>> {
-    /// Takes a member out; an empty set is no entry, as in Redis.
-    fn remove_member(&mut self, key: &K, job: &JobId, now: Timestamp) {
-        let Some(members) = self.get(key, now) else { return };
-        members.remove(job);
-        if members.is_empty() {
-            self.0.remove(key);
-        }
     }
 }

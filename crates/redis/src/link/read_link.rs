@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult};
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ports::{StoreCause, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::call::{Call, connect, demoted};
-use super::era::{Cause, Era, Eras};
-use super::name::{ServerId, server_id};
-use super::{connection_config, what_it_means};
+use super::connection::{connection_config, leave_reason};
+use super::era::{Era, Eras, LeaveReason};
+use super::query::{Query, connect, demoted};
+use super::server_id::{ServerId, server_id};
 use crate::config::RedisConfig;
-use crate::error::{report, spoils_connection, unavailable, was_closed};
+use crate::error::{redis_error, spoils_connection, unavailable, was_closed};
 
 /// The connection that all reads share.
-pub(crate) struct Reads {
+pub(crate) struct ReadLink {
     client: Client,
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
@@ -27,19 +27,19 @@ pub(crate) struct Reads {
 
 #[derive(Default)]
 struct Current {
-    open: Option<Open>,
+    open: Option<OpenConnection>,
     /// Counts the connections, so that a late failure does not throw away the next one.
     number: u64,
 }
 
 #[derive(Clone)]
-struct Open {
+struct OpenConnection {
     connection: MultiplexedConnection,
     era: Era,
     number: u64,
 }
 
-impl Reads {
+impl ReadLink {
     pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Self {
         Self {
             client,
@@ -51,12 +51,12 @@ impl Reads {
     }
 
     pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.send(Call::Command(command)).await
+        self.send(Query::Command(command)).await
     }
 
     /// Several commands in one go; answers in their order.
     pub(crate) async fn all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.send(Call::Commands(commands)).await
+        self.send(Query::Commands(commands)).await
     }
 
     /// Looks where a new connection leads, and answers which server that is, unless it is the one that answers now. Where it
@@ -69,27 +69,27 @@ impl Reads {
             return None;
         }
         if before.as_ref() == Some(&new) {
-            self.eras.end(here.era, Cause::Moved);
+            self.eras.end(here.era, LeaveReason::Moved);
             return None;
         }
         Some(new)
     }
 
-    async fn send<T: FromRedisValue>(&self, call: Call<'_>) -> Result<T, StoreError> {
-        match self.attempt(call).await? {
-            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(call).await?,
+    async fn send<T: FromRedisValue>(&self, query: Query<'_>) -> Result<T, StoreError> {
+        match self.attempt(query).await? {
+            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(query).await?,
             answer => answer,
         }
-        .map_err(|error| unavailable(&error))
+        .map_err(|error| redis_error(&error))
     }
 
-    async fn attempt<T: FromRedisValue>(&self, call: Call<'_>) -> Result<RedisResult<T>, StoreError> {
-        let Open { mut connection, era, number } = self.open().await?;
-        let answer = call.send(&mut connection).await;
+    async fn attempt<T: FromRedisValue>(&self, query: Query<'_>) -> Result<RedisResult<T>, StoreError> {
+        let OpenConnection { mut connection, era, number } = self.open().await?;
+        let answer = query.send(&mut connection).await;
         match &answer {
             Ok(_) => self.eras.answered(),
             Err(error) => {
-                if let Some(cause) = what_it_means(error) {
+                if let Some(cause) = leave_reason(error) {
                     self.eras.end(era, cause);
                 }
             }
@@ -105,9 +105,9 @@ impl Reads {
 
     /// The open connection, or a new one. Whoever comes while another connects waits for that, but no longer than
     /// connecting may take, so that callers do not queue up behind an absent server.
-    async fn open(&self) -> Result<Open, StoreError> {
+    async fn open(&self) -> Result<OpenConnection, StoreError> {
         let Ok(mut current) = timeout(self.connect_timeout, self.current.lock()).await else {
-            return Err(report("connect_timeout"));
+            return Err(unavailable(StoreCause::ConnectTimeout));
         };
         if let Some(open) = &current.open
             && self.eras.lasts(open.era)
@@ -117,15 +117,15 @@ impl Reads {
         let era = self.eras.now();
         let connection = self.connected().await?;
         current.number += 1;
-        let open = Open { connection, era, number: current.number };
+        let open = OpenConnection { connection, era, number: current.number };
         current.open = Some(open.clone());
         Ok(open)
     }
 
     async fn connected(&self) -> Result<MultiplexedConnection, StoreError> {
         match timeout(self.connect_timeout, connect(&self.client, &self.config, &self.eras)).await {
-            Ok(connected) => connected.map_err(|error| unavailable(&error)),
-            Err(_) => Err(report("connect_timeout")),
+            Ok(connected) => connected.map_err(|error| redis_error(&error)),
+            Err(_) => Err(unavailable(StoreCause::ConnectTimeout)),
         }
     }
 }

@@ -3,27 +3,27 @@
 //! Adapters implement these traits: the store on Redis and the one in [`crate::memory`], the identity provider on
 //! Keycloak, the machine's clock and randomness. Nothing behind a port decides what to do next.
 
-mod causes;
+mod error;
 mod fleet;
 mod idp;
-mod joining;
 mod store;
 
 use crate::time::Timestamp;
 
-pub use causes::CAUSES;
+pub use error::{CAUSES, StoreCause, StoreError};
 pub use fleet::{
-    Census, Event, Filter, Fleet, KeyProof, LARGEST_PAGE, NEWEST_SCHEMA, Page, Pause, Promoted, ReplicaStatus,
-    Resealing, event_place,
+    Census, Event, EventStore, Filter, Fleet, InventoryStore, KeyProof, KeyStore, LARGEST_PAGE, NEWEST_SCHEMA, Pause,
+    PauseStore, Promoted, RecordPage, ReplicaStatus, ReplicaStore, Resealing, ResealingStore, event_place,
 };
 pub use idp::{
     CallError, Cause, Client, Grant, GrantError, Identity, IdentityProvider, Introspection, Privilege, Proof,
     ProofError, Refusal,
 };
-pub use joining::{
-    HOLD, HOLD_GAP, JOINING, Join, Joined, LONGEST_HOLD, MOST_JOINING, MOST_JOINING_OF_ONE, SessionLook,
+pub use store::{
+    Claim, Claimed, Created, HOLD, HOLD_GAP, JOINING, JobStore, Join, Joined, LONGEST_HOLD, LayeredStore, Lease,
+    MOST_JOINING, MOST_JOINING_OF_ONE, ServerStore, SessionEntry, SessionLook, SessionStore, ShareStore, StoreLayer,
+    Stored, TermsGuard, TokenStore, UserStore, Write, WriteGuard, Written,
 };
-pub use store::{Claim, Claimed, Created, Guard, Lease, SessionEntry, StoreError, Stored, TokenStore, Write, Written};
 
 /// The vault's clock runs slower or faster than time by this part at most (1/n) where it is not what the store's shows.
 pub const CLOCK_SWAY: u32 = 100;

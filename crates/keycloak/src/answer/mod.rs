@@ -14,54 +14,15 @@ use tokenvault_core::ids::{AccountId, SessionId, UserId};
 use tokenvault_core::ports::{CallError, Cause, Grant, GrantError, Introspection, Refusal};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 
-use crate::claims::{self, Claims};
-use crate::http::{HttpAnswer, TransportFailure};
+use crate::claims::{self, JwtClaims};
+use crate::http::{HttpAnswer, HttpResult, TransportFailure};
+use crate::operation::Operation;
 use crate::tenant::TenantConfig;
 use crate::words;
 
 mod token;
 
 use token::{TokenAnswer, Tokens};
-
-/// What was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
-    /// Standard token exchange.
-    Exchange,
-    /// The refresh grant.
-    Refresh,
-    /// The legacy exchange with a requested subject.
-    Impersonate,
-    /// The client credentials grant.
-    ServiceAccount,
-    /// Introspection of a refresh token.
-    Probe,
-    /// Introspection of an access token.
-    Introspect,
-    /// Revocation.
-    Revoke,
-    /// The key set.
-    Jwks,
-}
-
-impl Call {
-    /// The name, for metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exchange => "exchange",
-            Self::Refresh => "refresh",
-            Self::Impersonate => "impersonate",
-            Self::ServiceAccount => "service_account",
-            Self::Probe => "probe",
-            Self::Introspect => "introspect",
-            Self::Revoke => "revoke",
-            Self::Jwks => "jwks",
-        }
-    }
-}
-
-/// An answer, or why there is none.
-pub type Answer = Result<HttpAnswer, TransportFailure>;
 
 /// An access token of the client's own.
 #[derive(Debug, Clone)]
@@ -84,7 +45,7 @@ struct ErrorAnswer {
 struct IntrospectionAnswer {
     active: bool,
     #[serde(flatten)]
-    claims: Claims,
+    claims: JwtClaims,
 }
 
 /// The claim with Keycloak's own id of the user, as `deploy/keycloak/setup.sh` has the vault's client map it (the property
@@ -101,13 +62,13 @@ struct KeysAnswer {
 /// An access token that cannot be read leaves `account`, `user` and `sid` empty: the pair is real, and whoever compares
 /// identities will not find its own. A token that is not for whoever bears it is of no use to a module; where it costs nothing
 /// to do without, it is a refusal.
-pub fn grant(call: Call, answer: Answer, tenant: &TenantConfig) -> Result<Grant, GrantError> {
-    let tokens = tokens(call, answer)?;
+pub fn grant(operation: Operation, answer: HttpResult, tenant: &TenantConfig) -> Result<Grant, GrantError> {
+    let tokens = tokens(operation, answer)?;
     match tokens.refresh.clone() {
-        _ if call != Call::Refresh && !tokens.is_bearer => Err(GrantError::Refused(Refusal::NotBearer)),
+        _ if operation != Operation::Refresh && !tokens.is_bearer => Err(GrantError::Refused(Refusal::NotBearer)),
         Some(refresh) => Ok(pair(tokens, refresh, tenant)),
         // An answer to a refresh without the token that was sent is read by `refreshed`.
-        None if call == Call::Refresh => Err(GrantError::Unknown(Cause::Unintelligible)),
+        None if operation == Operation::Refresh => Err(GrantError::Unknown(Cause::Unintelligible)),
         // It is the server's to decide (RFC 8693 §2.2.1). Nothing was consumed to learn that.
         None => Err(GrantError::Refused(Refusal::NoRefreshToken)),
     }
@@ -116,14 +77,14 @@ pub fn grant(call: Call, answer: Answer, tenant: &TenantConfig) -> Result<Grant,
 /// The pair that a refresh answered. Where it has no new refresh token, the one that was sent is still the one to use (RFC 6749
 /// §6); Keycloak's client policies can have it so (`suppress-refresh-token-rotation`). `token_type` is not looked at: the old
 /// token may be spent, and throwing away a live pair would be worse.
-pub fn refreshed(answer: Answer, sent: &RefreshToken, tenant: &TenantConfig) -> Result<Grant, GrantError> {
-    let tokens = tokens(Call::Refresh, answer)?;
+pub fn refreshed(answer: HttpResult, sent: &RefreshToken, tenant: &TenantConfig) -> Result<Grant, GrantError> {
+    let tokens = tokens(Operation::Refresh, answer)?;
     let refresh = tokens.refresh.clone().unwrap_or_else(|| sent.clone());
     Ok(pair(tokens, refresh, tenant))
 }
 
-fn tokens(call: Call, answer: Answer) -> Result<Tokens, GrantError> {
-    let answer: TokenAnswer = success(call, answer).and_then(|body| json(&body))?;
+fn tokens(operation: Operation, answer: HttpResult) -> Result<Tokens, GrantError> {
+    let answer: TokenAnswer = success(operation, answer).and_then(|body| json(&body))?;
     Ok(answer.into())
 }
 
@@ -145,36 +106,37 @@ fn pair(tokens: Tokens, refresh: RefreshToken, tenant: &TenantConfig) -> Grant {
 
 /// Keycloak's own id of the user: what the vault's client maps as such. Where users are known by `sub`, that is the same
 /// thing unless the realm maps something else onto it, and then only the mapped claim counts.
-fn account(claims: &Claims, tenant: &TenantConfig) -> Option<AccountId> {
+fn account(claims: &JwtClaims, tenant: &TenantConfig) -> Option<AccountId> {
     let mapped = parsed(claims, ACCOUNT_CLAIM, AccountId::parse);
     mapped.or_else(|| parsed(claims, "sub", AccountId::parse).filter(|_| tenant.user_id_claim == "sub"))
 }
 
 /// The client's own access token.
-pub fn service_token(answer: Answer) -> Result<ServiceToken, GrantError> {
-    let tokens = tokens(Call::ServiceAccount, answer)?;
+pub fn service_token(answer: HttpResult) -> Result<ServiceToken, GrantError> {
+    let tokens = tokens(Operation::ServiceAccount, answer)?;
     Ok(ServiceToken { access: tokens.access, expires_in: tokens.expires_in })
 }
 
 /// Whether the introspected token is active.
-pub fn probe(answer: Answer) -> Result<bool, CallError> {
-    introspected(Call::Probe, answer).map(|answer| answer.active)
+pub fn probe(answer: HttpResult) -> Result<bool, CallError> {
+    introspected(Operation::Probe, answer).map(|answer| answer.active)
 }
 
 /// Whether the introspected access token is active, and what its user may do.
-pub fn introspection(answer: Answer, tenant: &TenantConfig) -> Result<Introspection, CallError> {
-    let IntrospectionAnswer { active, claims } = introspected(Call::Introspect, answer)?;
+pub fn introspection(answer: HttpResult, tenant: &TenantConfig) -> Result<Introspection, CallError> {
+    let IntrospectionAnswer { active, claims } = introspected(Operation::Introspect, answer)?;
     let privilege = || claims::privilege(&claims, tenant.is_master());
     Ok(if active { Introspection::Active(privilege()) } else { Introspection::Inactive })
 }
 
-fn introspected(call: Call, answer: Answer) -> Result<IntrospectionAnswer, CallError> {
+fn introspected(operation: Operation, answer: HttpResult) -> Result<IntrospectionAnswer, CallError> {
     let signed = answer.as_ref().is_ok_and(|answer| answer.content_type.as_deref().is_some_and(is_jwt));
-    let answer = success(call, answer).and_then(|body| if signed { signed_introspection(&body) } else { json(&body) });
+    let answer =
+        success(operation, answer).and_then(|body| if signed { signed_introspection(&body) } else { json(&body) });
     match answer {
         Ok(answer) => Ok(answer),
         Err(GrantError::Refused(Refusal::TokenInvalid)) => {
-            Ok(IntrospectionAnswer { active: false, claims: Claims::new() })
+            Ok(IntrospectionAnswer { active: false, claims: JwtClaims::new() })
         }
         Err(error) => Err(no_answer(error)),
     }
@@ -189,21 +151,21 @@ fn signed_introspection(body: &[u8]) -> Result<IntrospectionAnswer, GrantError> 
 
 /// Whether the token was revoked. A token that Keycloak does not know counts as revoked (RFC 7009 §2.2): it then answers
 /// 200 with an error in the body. What is in the body does not matter, but for a page of HTML: that is somebody else's.
-pub fn revoked(answer: Answer) -> Result<(), CallError> {
+pub fn revoked(answer: HttpResult) -> Result<(), CallError> {
     let page = answer.as_ref().is_ok_and(|answer| answer.content_type.as_deref().is_some_and(is_html));
-    let body = success(Call::Revoke, answer).map_err(no_answer)?;
+    let body = success(Operation::Revoke, answer).map_err(no_answer)?;
     let page = page || body.trim_ascii_start().starts_with(b"<");
     if page { Err(CallError::NoAnswer(Cause::Unintelligible)) } else { Ok(()) }
 }
 
 /// The keys of a key set, each still to be judged.
-pub fn keys(answer: Answer) -> Result<Vec<Value>, Cause> {
-    let answer = success(Call::Jwks, answer).and_then(|body| json::<KeysAnswer>(&body));
+pub fn keys(answer: HttpResult) -> Result<Vec<Value>, Cause> {
+    let answer = success(Operation::Jwks, answer).and_then(|body| json::<KeysAnswer>(&body));
     answer.map(|answer| answer.keys).map_err(cause)
 }
 
 /// The body of a 200, or what everything else means.
-fn success(call: Call, answer: Answer) -> Result<Bytes, GrantError> {
+fn success(operation: Operation, answer: HttpResult) -> Result<Bytes, GrantError> {
     let answer = answer.map_err(|failure| match failure {
         TransportFailure::Connect => GrantError::Unsent(Cause::Connect),
         TransportFailure::Timeout => GrantError::Unknown(Cause::Timeout),
@@ -213,25 +175,25 @@ fn success(call: Call, answer: Answer) -> Result<Bytes, GrantError> {
     match answer.status {
         200 => Ok(answer.body),
         // Whoever stands in between may have sent it once and been turned away with its own second try.
-        429 if call == Call::Refresh => Err(GrantError::Unknown(Cause::Throttled)),
+        429 if operation == Operation::Refresh => Err(GrantError::Unknown(Cause::Throttled)),
         429 => Err(GrantError::Unsent(Cause::Throttled)),
         500.. => Err(GrantError::Unknown(Cause::ServerError)),
         // Somebody on the way takes no request of that size, and its size is the token's.
-        413 | 414 | 431 if call == Call::Exchange => Err(GrantError::Refused(Refusal::TokenTooLong)),
-        400 | 401 | 403 => Err(refusal(call, &answer)),
+        413 | 414 | 431 if operation == Operation::Exchange => Err(GrantError::Refused(Refusal::TokenTooLong)),
+        400 | 401 | 403 => Err(refusal(operation, &answer)),
         // Keycloak's 404 says that there is no such realm; a proxy with a wrong route says it too.
         _ => Err(GrantError::Unknown(Cause::Unintelligible)),
     }
 }
 
-fn refusal(call: Call, answer: &HttpAnswer) -> GrantError {
+fn refusal(operation: Operation, answer: &HttpAnswer) -> GrantError {
     let Ok(ErrorAnswer { error, error_description }) = json(&answer.body) else {
         return GrantError::Unknown(Cause::Unintelligible);
     };
     if ["server_error", "temporarily_unavailable", "unknown_error"].contains(&error.as_str()) {
         return GrantError::Unknown(Cause::ServerError);
     }
-    match words::meaning(call, answer.status, &error, error_description.as_str().unwrap_or_default()) {
+    match words::meaning(operation, answer.status, &error, error_description.as_str().unwrap_or_default()) {
         Some(refusal) => GrantError::Refused(refusal),
         None => GrantError::Unknown(Cause::Unintelligible),
     }
@@ -250,7 +212,7 @@ fn is_jwt(content_type: &str) -> bool {
     kind.eq_ignore_ascii_case("application/token-introspection+jwt")
 }
 
-fn parsed<T, E>(claims: &Claims, name: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
+fn parsed<T, E>(claims: &JwtClaims, name: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
     parse(claims::text(claims, name)?.to_owned()).ok()
 }
 
