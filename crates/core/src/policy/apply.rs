@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::doubt;
 use super::input::DecisionInput;
 use super::outcome::{Issued, StepOutcome};
-use super::round::{Findings, Round, is_of_an_earlier_life};
+use super::round::{Round, RoundFindings, is_of_an_earlier_life};
 use super::step::Step;
 use super::token::needless_to_spend;
 use crate::ids::AttemptId;
@@ -111,7 +111,7 @@ fn finish(record: &mut Record, reason: EndReason, at: &DecisionInput<'_>) {
     record.keep_until = at.now + at.settings.tombstone_ttl;
 }
 
-fn fail(record: &mut Record, findings: &mut Findings, at: &DecisionInput<'_>) {
+fn fail(record: &mut Record, findings: &mut RoundFindings, at: &DecisionInput<'_>) {
     let doublings = record.failures.min(16);
     record.failures = record.failures.saturating_add(1);
     let delay = at.settings.retry_min.saturating_mul(1 << doublings).min(at.settings.retry_max);
@@ -126,13 +126,13 @@ pub fn longest_pause(record: &Record, now: Timestamp) -> Option<Duration> {
     (!left.is_zero()).then_some(left / 8)
 }
 
-fn suspend(record: &mut Record, findings: &mut Findings, why: Suspension, at: &DecisionInput<'_>) {
+fn suspend(record: &mut Record, findings: &mut RoundFindings, why: Suspension, at: &DecisionInput<'_>) {
     record.state = State::Suspended(why);
     record.doubt = None;
     findings.rest_until = Some(at.now + at.settings.retry_max);
 }
 
-fn declare(record: &mut Record, findings: &mut Findings, slot: Slot, attempt: AttemptId, at: &DecisionInput<'_>) {
+fn declare(record: &mut Record, findings: &mut RoundFindings, slot: Slot, attempt: AttemptId, at: &DecisionInput<'_>) {
     let Some(token) = record.slot_mut(slot) else { return };
     token.sends += 1;
     let hash = token.hash;
@@ -142,7 +142,7 @@ fn declare(record: &mut Record, findings: &mut Findings, slot: Slot, attempt: At
 }
 
 /// The spare goes to the end of the reserve, for it may be active after all once its deadline has passed.
-fn take_from_reserve(record: &mut Record, findings: &mut Findings) {
+fn take_from_reserve(record: &mut Record, findings: &mut RoundFindings) {
     if record.reserve.is_empty() {
         return;
     }
@@ -165,7 +165,7 @@ fn withdraw(record: &mut Record, slot: Slot) -> Option<Intent> {
 }
 
 /// Takes a declaration back: the token certainly did not arrive, or was certainly not consumed.
-fn retract(record: &mut Record, findings: &mut Findings, slot: Slot) {
+fn retract(record: &mut Record, findings: &mut RoundFindings, slot: Slot) {
     withdraw(record, slot);
     findings.declared = None;
     if let Some(token) = record.slot_mut(slot) {
@@ -173,7 +173,7 @@ fn retract(record: &mut Record, findings: &mut Findings, slot: Slot) {
     }
 }
 
-fn replace_anchor(record: &mut Record, findings: &mut Findings, step: Step, issued: Issued) {
+fn replace_anchor(record: &mut Record, findings: &mut RoundFindings, step: Step, issued: Issued) {
     findings.anchored = true;
     record.intent = None;
     findings.declared = None;
@@ -250,7 +250,7 @@ fn look_at(renew_at: Timestamp, at: &DecisionInput<'_>) -> Timestamp {
 
 fn exchange_failed(
     record: &mut Record,
-    findings: &mut Findings,
+    findings: &mut RoundFindings,
     slot: Slot,
     error: GrantError,
     at: &DecisionInput<'_>,
@@ -271,7 +271,13 @@ fn exchange_failed(
     }
 }
 
-fn spend_failed(record: &mut Record, findings: &mut Findings, slot: Slot, error: GrantError, at: &DecisionInput<'_>) {
+fn spend_failed(
+    record: &mut Record,
+    findings: &mut RoundFindings,
+    slot: Slot,
+    error: GrantError,
+    at: &DecisionInput<'_>,
+) {
     let refusal = match error {
         GrantError::Unsent(_) | GrantError::Refused(Refusal::ClientRejected) => {
             retract(record, findings, slot);
@@ -336,7 +342,7 @@ fn spend_failed(record: &mut Record, findings: &mut Findings, slot: Slot, error:
     }
 }
 
-fn impersonation_failed(record: &mut Record, findings: &mut Findings, error: GrantError, at: &DecisionInput<'_>) {
+fn impersonation_failed(record: &mut Record, findings: &mut RoundFindings, error: GrantError, at: &DecisionInput<'_>) {
     match error {
         GrantError::Unknown(_) | GrantError::Unsent(_) | GrantError::Refused(Refusal::ClientRejected) => {
             fail(record, findings, at);

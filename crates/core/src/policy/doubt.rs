@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::input::{DecisionInput, Settings};
-use super::round::{Findings, Round};
+use super::round::{Round, RoundFindings};
 use super::step::Step;
 use crate::record::{Acquisition, Doubt, EndReason, Record, Slot};
 use crate::time::Timestamp;
@@ -88,7 +88,7 @@ pub(super) fn is_denied(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> bo
 /// What follows from a reason that a refusal gave. Where the token is at fault and not the session, as after the removal of
 /// the key it was signed with, a session of the vault's own is acquired anew; but not where its access token was refused
 /// as well.
-pub(super) fn conclusion(record: &Record, findings: &Findings, slot: Slot, reason: EndReason) -> Step {
+pub(super) fn conclusion(record: &Record, findings: &RoundFindings, slot: Slot, reason: EndReason) -> Step {
     let denied = findings.accessed(slot) == Some(false) || about(record, slot).is_some_and(|doubt| doubt.denied);
     match (reason, record.acquisition) {
         (EndReason::TokenRefused, Acquisition::Impersonate) if slot != Slot::Anchor && !denied => Step::Impersonate,
@@ -98,7 +98,13 @@ pub(super) fn conclusion(record: &Record, findings: &Findings, slot: Slot, reaso
 
 /// Counts a no. The time between two of them is evidence from the one that was counted to when the next was heard, however
 /// late whoever heard it comes to count it.
-pub(super) fn count(record: &mut Record, findings: &mut Findings, slot: Slot, unspent: bool, at: &DecisionInput<'_>) {
+pub(super) fn count(
+    record: &mut Record,
+    findings: &mut RoundFindings,
+    slot: Slot,
+    unspent: bool,
+    at: &DecisionInput<'_>,
+) {
     findings.doubted = true;
     let why = findings.refused.map(|(_, reason)| reason);
     let denied = findings.accessed(slot) == Some(false);

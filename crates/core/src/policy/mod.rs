@@ -54,7 +54,7 @@ pub use obligation::{Durability, KeycloakReply, Obligations};
 pub use outcome::{Issued, StepOutcome};
 pub use plan::plan;
 pub use restore::{Comparison, compare};
-pub use round::{Findings, Round};
+pub use round::{Round, RoundFindings};
 pub use serve::{Ask, Serve, least_left, serve};
 pub use step::{Request, Requirement, Step};
 pub use turn::{JobEvent, Turn, conclude, intent_is_timely};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::doubt::{self, unless_in_doubt};
 use super::input::DecisionInput;
-use super::round::{Findings, Round, is_of_an_earlier_life};
+use super::round::{Round, RoundFindings, is_of_an_earlier_life};
 use super::step::Step;
 use super::token::{EXCHANGE_MARGIN, half_over, is_exchangeable, is_pressed, lapsed, needless_to_spend, unsent};
 use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
@@ -365,7 +365,7 @@ fn may_exchange_anchor(round: &Round, at: &DecisionInput<'_>) -> bool {
     may && record.anchor.as_ref().is_some_and(|anchor| is_exchangeable(&anchor.pair, at))
 }
 
-fn anchor_is_of_this_life(record: &Record, findings: &Findings) -> bool {
+fn anchor_is_of_this_life(record: &Record, findings: &RoundFindings) -> bool {
     let ours = record.anchor.as_ref().map(|anchor| anchor.session.incarnation);
     findings.anchor_incarnation.is_none_or(|known| ours.is_some_and(|ours| known <= ours))
 }

@@ -7,7 +7,7 @@ use crate::time::Timestamp;
 /// What was found out since the record was claimed. Forgotten with the lease: the next claim finds out anew.
 #[derive(Debug, Clone, Default, PartialEq, Hash)]
 #[expect(clippy::struct_excessive_bools, reason = "independent findings, not the stages of one state")]
-pub struct Findings {
+pub struct RoundFindings {
     pub(super) current: Option<bool>,
     pub(super) spare: Option<bool>,
     pub(super) anchor: Option<bool>,
@@ -45,7 +45,7 @@ pub struct Findings {
     pub anchor_joining: bool,
 }
 
-impl Findings {
+impl RoundFindings {
     pub(super) fn probed(&self, slot: Slot) -> Option<bool> {
         match slot {
             Slot::Current => self.current,
@@ -104,18 +104,18 @@ pub struct Round {
     /// The record.
     pub record: Record,
     /// What this round has found out.
-    pub findings: Findings,
+    pub findings: RoundFindings,
 }
 
 impl Round {
     /// The start of a round.
     pub fn begin(record: Record) -> Self {
-        Self { record, findings: Findings::default() }
+        Self { record, findings: RoundFindings::default() }
     }
 }
 
 /// Whether the pair may be of an earlier life of its client session than the one known by now.
-pub(super) fn is_of_an_earlier_life(record: &Record, findings: &Findings) -> bool {
+pub(super) fn is_of_an_earlier_life(record: &Record, findings: &RoundFindings) -> bool {
     match (&record.session, findings.incarnation) {
         (Some(session), Some(known)) => known > session.incarnation,
         _ => false,

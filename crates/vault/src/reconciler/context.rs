@@ -4,11 +4,11 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::{ClientId, StoreEpoch, TenantId};
 use tokenvault_core::ports::Client;
 
-use super::elsewhere::WaitingJobs;
-use super::held::HeldPairs;
-use super::outage::Outages;
-use super::spends::SpendGate;
-use super::stranded::StrandedLeases;
+use super::held_pairs::HeldPairs;
+use super::outages::Outages;
+use super::spend_gate::SpendGate;
+use super::stranded_leases::StrandedLeases;
+use super::waiting_jobs::WaitingJobs;
 use crate::repeats::Repeats;
 use crate::services::Services;
 

@@ -10,8 +10,8 @@ use tokenvault_core::record::Record;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::context::RenewalContext;
-use super::neighbours::SessionPeers;
-use super::traffic::TenantPermit;
+use super::session_peers::SessionPeers;
+use super::tenant_limiter::TenantPermit;
 use crate::jitter::roll;
 use crate::replica::SpendInFlight;
 use crate::tenants::TenantRules;

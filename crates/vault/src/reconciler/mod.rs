@@ -5,18 +5,18 @@
 
 mod commit;
 mod context;
-mod elsewhere;
 mod follow_up;
-mod held;
+mod held_pairs;
 mod leased_round;
-mod neighbours;
-mod outage;
+mod outages;
 mod renew;
 mod requirements;
 mod send;
-mod spends;
-mod stranded;
-mod traffic;
+mod session_peers;
+mod spend_gate;
+mod stranded_leases;
+mod tenant_limiter;
+mod waiting_jobs;
 mod watch;
 
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use std::time::Duration;
 
 use context::RenewalContext;
 use futures::StreamExt;
+use tenant_limiter::TenantLimiter;
 use tokenvault_core::ids::{ReplicaId, Shard};
 use tokenvault_core::ports::{Claim, Claimed, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use traffic::TenantLimiter;
 
 use crate::jitter::roll;
 use crate::services::Services;

@@ -9,7 +9,7 @@ use tokenvault_core::record::Record;
 
 use super::context::RenewalContext;
 use super::leased_round::{GivenUp, LeasedRound};
-use super::traffic::TenantLimiter;
+use super::tenant_limiter::TenantLimiter;
 use crate::jitter::roll;
 use crate::store_news::not_done;
 

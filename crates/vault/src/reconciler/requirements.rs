@@ -5,7 +5,7 @@ use tokenvault_core::ports::StoreError;
 use tokenvault_core::record::Record;
 
 use super::leased_round::{GivenUp, LeasedRound};
-use super::neighbours::SessionPeers;
+use super::session_peers::SessionPeers;
 
 /// The part of the quarantine within which a declared token is sent, a little less than a third: Keycloak may take two, and
 /// the vault's clock may run faster than time.

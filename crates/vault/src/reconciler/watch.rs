@@ -4,7 +4,7 @@ use tokenvault_core::ids::TenantId;
 use tokio_util::sync::CancellationToken;
 
 use super::context::RenewalContext;
-use super::held::LOOK_EVERY;
+use super::held_pairs::LOOK_EVERY;
 
 /// Looks every second, until told to stop.
 pub(super) async fn watch(context: &RenewalContext, stop: CancellationToken) {

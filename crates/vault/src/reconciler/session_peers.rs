@@ -6,7 +6,7 @@
 //! answer is not believed, and while somebody is joining, nothing is exchanged. A renewal that is kept waiting by that holds the
 //! session, so that it does not wait for ever (`tokenvault_core::ports::HOLD`).
 
-use tokenvault_core::policy::Findings;
+use tokenvault_core::policy::RoundFindings;
 use tokenvault_core::ports::{SessionLook, StoreError};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -35,7 +35,7 @@ impl SessionPeers {
     }
 
     /// Notes what was seen in a round's findings.
-    pub(super) fn note_in(&self, findings: &mut Findings) {
+    pub(super) fn note_in(&self, findings: &mut RoundFindings) {
         let incarnation = |look: &Option<SessionLook>| look.as_ref().map(|look| look.incarnation);
         let joining = |look: &Option<SessionLook>| look.as_ref().is_some_and(|look| look.joining);
         let [own, anchor] = &self.0;

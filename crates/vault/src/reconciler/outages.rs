@@ -2,7 +2,7 @@
 //!
 //! Each of them asks again by itself, more and more seldom. So that they are not late when Keycloak has been well for long,
 //! one of them is made due every other second while it is away, and all of them with its first good answer. Whoever is made
-//! due still enters the lane ([`super::traffic`]), and what this replica has forgotten comes up by itself.
+//! due still enters the lane ([`super::tenant_limiter`]), and what this replica has forgotten comes up by itself.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
