@@ -1,6 +1,5 @@
 //! A laboratory around the pure machine: one realm, time that stands still until it is moved, and short words for the
 //! requests of a holder of tokens.
-#![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::sync::OnceLock;

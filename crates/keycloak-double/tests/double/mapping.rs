@@ -1,9 +1,9 @@
 //! What tokens say of their user, and what they hide.
 
-mod lab;
 use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, ServiceAccount, UserConfig};
-use lab::{ACCESS_TOKEN, INVALID, Lab, REFRESH_TOKEN, claims, pair, says};
 use serde_json::{Value, json};
+
+use super::lab::{self, ACCESS_TOKEN, INVALID, Lab, REFRESH_TOKEN, claims, pair, says};
 
 const DENIED: &str = "403 access_denied: Client not allowed to exchange";
 

@@ -1,8 +1,8 @@
 //! Token exchange: what it gives, what it does not consume, and the one way it destroys something.
 
-mod lab;
 use keycloak_double::Features;
-use lab::{ACCESS_TOKEN, EXCHANGE, INVALID, Lab, NO_SESSION, REFRESH_TOKEN, claims, pair, says};
+
+use super::lab::{self, ACCESS_TOKEN, EXCHANGE, INVALID, Lab, NO_SESSION, REFRESH_TOKEN, claims, pair, says};
 
 #[test]
 fn an_exchanged_pair_lives_beside_the_ui_in_the_same_session() {

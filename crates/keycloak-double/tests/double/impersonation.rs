@@ -1,8 +1,8 @@
 //! Sessions of the vault's own, by the legacy exchange.
 
-mod lab;
 use keycloak_double::{ServiceAccount, UserConfig};
-use lab::{DETACHED, INVALID, Lab, NO_SESSION, SPENT, claims, pair, says};
+
+use super::lab::{DETACHED, INVALID, Lab, NO_SESSION, SPENT, claims, pair, says};
 
 const DENIED: &str = "403 access_denied: Client not allowed to exchange";
 

@@ -1,8 +1,8 @@
 //! How sessions end, and what is said then.
 
-mod lab;
 use keycloak_double::{Endpoint, Request};
-use lab::{DETACHED, INVALID, Lab, NO_SESSION, STALE, claims, key, pair, says};
+
+use super::lab::{DETACHED, INVALID, Lab, NO_SESSION, STALE, claims, key, pair, says};
 
 #[test]
 fn logout_with_any_token_of_the_session_ends_it_for_everybody() {

@@ -1,7 +1,6 @@
 //! Rotation and the detection of reuse.
 
-mod lab;
-use lab::{DETACHED, Lab, SPENT, STALE, pair, says};
+use super::lab::{DETACHED, Lab, SPENT, STALE, pair, says};
 
 #[test]
 fn a_refresh_leaves_the_old_access_token_valid() {

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-mod lab;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, ManualClock, Moment, RealmConfig};
 use serde_json::Value;
+
+use super::lab;
 
 async fn start() -> Double {
     let realm = RealmConfig::lab("lab").signing_key(lab::key());
