@@ -1,5 +1,6 @@
 //! Something in front of Keycloak that answers in its place: an outage page, an error, nonsense, or whatever a test thinks of.
-//! What it does not answer it passes on, and everything while it is told to; it remembers the tokens and secrets that went by.
+//! What it does not answer it passes on, and everything while it is told to; it remembers the
+//! tokens and secrets that went by, and the traces they belong to.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,6 +36,7 @@ struct Shared {
     passes: AtomicBool,
     asked: AtomicUsize,
     secrets: Mutex<Vec<(String, String)>>,
+    traceparents: Mutex<Vec<String>>,
     http: reqwest::Client,
 }
 
@@ -72,7 +74,12 @@ impl FakeKeycloak {
         .await
     }
 
-    /// The same, with the answers that a test thinks of.
+    /// In front of the Keycloak at `upstream`: passes everything on.
+    pub async fn passing(upstream: &str) -> Result<Self> {
+        Self::answering(upstream, |_, _, _| None).await
+    }
+
+    /// In front of the Keycloak at `upstream`, with the answers that a test thinks of.
     pub async fn answering(
         upstream: &str,
         instead: impl Fn(&Method, &str, &[u8]) -> Option<Response> + Send + Sync + 'static,
@@ -85,6 +92,7 @@ impl FakeKeycloak {
             passes: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             secrets: Mutex::default(),
+            traceparents: Mutex::default(),
             http: reqwest::Client::builder().no_proxy().build()?,
         });
         let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
@@ -112,6 +120,11 @@ impl FakeKeycloak {
         self.shared.secrets.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The `traceparent` of each call that was passed on and had one.
+    pub fn traceparents(&self) -> Vec<String> {
+        self.shared.traceparents.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// How often it answered in Keycloak's place.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
@@ -136,6 +149,9 @@ async fn answer(
     {
         shared.asked.fetch_add(1, Ordering::SeqCst);
         return response;
+    }
+    if let Some(trace) = headers.get("traceparent").and_then(|value| value.to_str().ok()) {
+        shared.traceparents.lock().unwrap_or_else(PoisonError::into_inner).push(trace.to_owned());
     }
     shared.note(url::form_urlencoded::parse(&body).map(|(name, value)| (name.into_owned(), value.into_owned())));
     let mut request = shared.http.request(method, format!("{}{uri}", shared.upstream)).body(body);

@@ -16,6 +16,7 @@
 //! | [`stand_in`] | the embedded stand-in for Keycloak as a tenant, and a user who logs in |
 //! | [`folio`] | a realm exactly as FOLIO makes it, and what its users can do |
 //! | [`certs`] | a certificate authority with good and bad certificates, and revocation lists |
+//! | [`shared`] | what tests share while one of them uses it |
 //! | [`setup_script`] | `deploy/keycloak/setup.sh`, run as an operator runs it |
 //! | [`keyspace`] | everything a Redis holds, as bytes |
 //! | [`fake_keycloak`] | a proxy before Keycloak that answers in its place |
@@ -26,6 +27,8 @@
 //! | [`vault`], [`policy`] | `tokenvault serve` as real processes, with configuration, keyring and policy |
 //! | [`tools`], [`tree`] | the programs that check what is shipped beside the binary; what a directory holds |
 //! | [`client`] | HTTP with a client certificate, as modules and operators call |
+
+use std::path::{Path, PathBuf};
 
 pub mod admin;
 pub mod balancer;
@@ -48,6 +51,7 @@ pub mod realm;
 pub mod redis;
 mod representation;
 pub mod setup_script;
+pub mod shared;
 pub mod stand_in;
 pub mod terminal;
 #[cfg(test)]
@@ -58,6 +62,11 @@ pub mod tree;
 pub mod vault;
 
 pub use failure::{Failure, Result};
+
+/// The root of the repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// Makes aws-lc-rs the process's TLS provider. Every client below does so by itself; call it before using rustls directly.
 pub fn install_tls_provider() {

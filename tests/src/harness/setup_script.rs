@@ -1,20 +1,20 @@
 //! `deploy/keycloak/setup.sh`, run as an operator would run it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use super::Result;
 use super::keycloak::Keycloak;
 use super::realm::{LabRealm, VAULT};
+use super::{Result, root};
 
 /// What FOLIO's operators give it, beside the realm.
 pub const FOLIO: &[&str] = &["--ui-client", "{realm}-login-application", "--user-id-claim", "user_id"];
 
 /// A file of deploy/keycloak.
 pub fn deploy(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/keycloak").join(file)
+    root().join("deploy/keycloak").join(file)
 }
 
 /// The script on this Keycloak; who the administrator is has to be added.

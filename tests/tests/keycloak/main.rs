@@ -2,6 +2,7 @@
 
 mod backchannel_logout;
 mod doubt;
+mod end_reasons;
 mod folio;
 mod max_reuse;
 mod policies;
@@ -9,4 +10,3 @@ mod private_key_jwt;
 mod provider;
 mod scenarios;
 mod setup;
-mod told_apart;

@@ -5,7 +5,6 @@
 //! detaches the client session. So the retries help whoever lost an answer, and nobody else: they make no second holder safe.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -56,15 +55,13 @@ impl Lab {
             .create()
             .await?;
         let proxy = Proxy::to(keycloak().await?.address()).await?;
-        let secret = redis.password_file().with_file_name("login-app.secret");
-        fs::write(&secret, realm.secret(LOGIN_APP))?;
         let tenant = format!("tenants.{}", realm.name());
         let mut vault = Vault::builder()?
             .redis(&redis)
             .tenant_at(&realm, &proxy.url("http"))?
             .module(Module::new(REGISTRAR).register(&["adopt"]))
             .set(&format!("{tenant}.refresh_token_max_reuse"), i64::from(max_reuse))
-            .set(&format!("{tenant}.adopt_clients.{LOGIN_APP}"), secret.display().to_string())
+            .adopt_from(&realm, LOGIN_APP)?
             .set(&format!("{tenant}.request_timeout"), 4)
             .set("renewal.quarantine", 7)
             .set("renewal.lease", 8)

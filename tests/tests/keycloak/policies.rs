@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use tempfile::TempDir;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::client::Client;
 use tokenvault_tests::harness::policy::Module;
@@ -17,7 +16,6 @@ use tokenvault_tests::harness::process::poll;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::Vault;
-use toml::Table;
 
 const MODULE: &str = "mod-di";
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,24 +25,20 @@ struct Stage {
     realm: LabRealm,
     vault: Vault,
     _redis: Redis,
-    _dir: TempDir,
 }
 
 impl Stage {
     async fn start(realm: LabRealm) -> Result<Self> {
-        let (redis, dir) = (Redis::start().await?, tempfile::tempdir()?);
-        let secret = dir.path().join("login-app.secret");
-        std::fs::write(&secret, realm.secret(LOGIN_APP))?;
-        let secrets: Table = [(LOGIN_APP.to_owned(), secret.display().to_string().into())].into_iter().collect();
+        let redis = Redis::start().await?;
         let vault = Vault::builder()?
             .redis(&redis)
             .tenant(&realm)?
-            .set(&format!("tenants.{}.adopt_clients", realm.name()), secrets)
+            .adopt_from(&realm, LOGIN_APP)?
             .set("renewal.retry_max", 2)
             .module(Module::new(MODULE).register(&["adopt", "exchange"]))
             .start()
             .await?;
-        Ok(Self { realm, vault, _redis: redis, _dir: dir })
+        Ok(Self { realm, vault, _redis: redis })
     }
 
     async fn deposit(&self, tokens: &Tokens) -> Result<String> {

@@ -4,14 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tokenvault_tests::harness::Result;
+use tokenvault_tests::harness::{Result, root};
 
 /// Where a document may be, and sources are.
 const FOLDERS: &[&str] = &["crates", "deploy", "docs", "migrations", "tests"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// All files with this extension in and below a directory.
 fn files(dir: &Path, extension: &str, found: &mut Vec<PathBuf>) -> Result<()> {

@@ -9,7 +9,7 @@ use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica};
-use tokenvault_tests::reseal::{Keys, job, record};
+use tokenvault_tests::reseal::{job, keyring_file, record};
 use tokenvault_vault::problem::Code;
 
 const RHYTHM: Duration = Duration::from_millis(100);
@@ -19,9 +19,7 @@ const A_WHILE: Duration = Duration::from_secs(1);
 #[tokio::test]
 async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards() -> Result<()> {
     let redis = Redis::start().await?;
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("keyring.toml");
-    Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+    let (_dir, file) = keyring_file()?;
     let replica = Replica::start("r", &redis.url(), &file, RHYTHM, &Arc::new(Noticed::default())).await?;
     let parts = &replica.services;
     let pause = async |until| -> Result<()> {
@@ -60,9 +58,7 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
 #[tokio::test]
 async fn a_replica_that_stops_says_good_bye_and_one_that_is_killed_is_forgotten() -> Result<()> {
     let redis = Redis::start().await?;
-    let dir = tempfile::tempdir()?;
-    let file = dir.path().join("keyring.toml");
-    Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+    let (_dir, file) = keyring_file()?;
     let noticed = Arc::new(Noticed::default());
     let start = async |name| Replica::start(name, &redis.url(), &file, RHYTHM, &noticed).await;
     let (stays, stops, dies) = (start("stays").await?, start("stops").await?, start("dies").await?);

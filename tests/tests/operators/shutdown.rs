@@ -20,13 +20,11 @@ async fn a_spend_that_was_answered_while_redis_was_away_outlives_the_shutdown() 
     let mut redis = Redis::options().append_only().start().await?;
     let realm = LabRealm::builder().at_ttl(8).create().await?;
     let proxy = Proxy::to(keycloak().await?.address()).await?;
-    let secret = redis.password_file().with_file_name("login-app.secret");
-    std::fs::write(&secret, realm.secret(LOGIN_APP))?;
     let mut vault = Vault::builder()?
         .redis(&redis)
         .tenant_at(&realm, &proxy.url("http"))?
         .module(Module::new("mod-di").register(&["adopt"]))
-        .set(&format!("tenants.{}.adopt_clients.{LOGIN_APP}", realm.name()), secret.display().to_string())
+        .adopt_from(&realm, LOGIN_APP)?
         .set("server.shutdown_grace", 1)
         .start()
         .await?;

@@ -4,7 +4,7 @@ mod canary;
 mod certificates;
 mod hardening;
 mod hostile;
-mod neighbours;
+mod isolation;
 mod parsers;
 mod tamper;
 mod wrong_key;

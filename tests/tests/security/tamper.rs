@@ -16,7 +16,7 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::replicas::{LIFE, Noticed, REGISTRAR, Replica, grant};
-use tokenvault_tests::reseal::{Keys, job, record};
+use tokenvault_tests::reseal::{job, keyring_file, record};
 use tokenvault_tests::store_contract::samples::tenant;
 use tokenvault_vault::problem::Code;
 use tokenvault_vault::services::Services;
@@ -61,9 +61,7 @@ struct Stage {
 impl Stage {
     async fn set() -> Result<Self> {
         let redis = Redis::start().await?;
-        let dir = tempfile::tempdir()?;
-        let file = dir.path().join("keyring.toml");
-        Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+        let (dir, file) = keyring_file()?;
         let noticed = Arc::new(Noticed::default());
         let replica = Replica::start("r", &redis.url(), &file, Duration::from_millis(100), &noticed).await?;
         Ok(Self { replica, redis, noticed, _dir: dir })
@@ -174,8 +172,7 @@ fn handed_out(services: &Services, key: &JobKey, fields: &Fields) -> Option<Hand
 }
 
 #[tokio::test]
-async fn whatever_is_flipped_or_cut_in_a_whole_record_another_token_expiry_or_scope_is_never_handed_out() -> Result<()>
-{
+async fn no_flipped_or_cut_field_of_a_record_makes_it_hand_out_another_token_expiry_or_scope() -> Result<()> {
     let stage = Stage::set().await?;
     let record = stage.job(1).await?;
     let services = &stage.replica.services;

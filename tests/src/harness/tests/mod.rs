@@ -6,13 +6,13 @@ mod vault;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::harness::Result;
 use crate::harness::certs::{Subject, TestCa, Validity};
 use crate::harness::keycloak::{FEATURES, Keycloak, VERSION, keycloak};
 use crate::harness::process::{Process, SOON, wait_until};
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::realm::{LOGIN_APP, LabRealm, TokenError, VAULT, claims};
 use crate::harness::redis::{Redis, patient};
+use crate::harness::{Result, root};
 use serde_json::json;
 
 fn runs(id: u32) -> bool {
@@ -256,8 +256,7 @@ async fn a_keycloak_of_ones_own_freezes_and_keeps_what_it_has_answered_over_a_ki
 
 #[test]
 fn the_test_command_starts_the_keycloak_the_harness_wants() -> Result<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let command = std::fs::read_to_string(root.join("test"))?;
+    let command = std::fs::read_to_string(root().join("test"))?;
 
     for line in [format!("keycloak_version={VERSION} "), format!("keycloak_features={FEATURES}\n")] {
         assert!(command.contains(&line), "./test lacks {line:?}");

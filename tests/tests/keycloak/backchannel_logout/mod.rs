@@ -2,7 +2,6 @@
 
 mod hostile;
 
-use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -30,15 +29,12 @@ struct Stage {
 }
 
 fn configured(realm: &LabRealm, redis: &Redis) -> Result<VaultBuilder> {
-    let secret = redis.password_file().with_file_name("login-app.secret");
-    fs::write(&secret, realm.secret(LOGIN_APP))?;
-    let tenant = format!("tenants.{}", realm.name());
-    Ok(Vault::builder()?
+    Vault::builder()?
         .redis(redis)
         .tenant(realm)?
         .module(Module::new(MODULE).register(&["exchange", "impersonate", "adopt"]))
-        .set(&format!("{tenant}.on_logout"), "continue")
-        .set(&format!("{tenant}.adopt_clients.{LOGIN_APP}"), secret.display().to_string()))
+        .set(&format!("tenants.{}.on_logout", realm.name()), "continue")
+        .adopt_from(realm, LOGIN_APP)
 }
 
 impl Stage {

@@ -8,7 +8,6 @@ mod errs;
 mod keys;
 mod liar;
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,15 +22,12 @@ const MODULE: &str = "mod-data-import";
 
 /// A vault over a realm, reached at an address of the test's choice.
 fn configured(realm: &LabRealm, redis: &Redis, base_url: &str) -> Result<VaultBuilder> {
-    let secret = redis.password_file().with_file_name("login-app.secret");
-    fs::write(&secret, realm.secret(LOGIN_APP))?;
-    let tenant = format!("tenants.{}", realm.name());
-    Ok(Vault::builder()?
+    Vault::builder()?
         .redis(redis)
         .tenant_at(realm, base_url)?
         .module(Module::new(MODULE).register(&["exchange", "impersonate", "adopt"]))
-        .set(&format!("{tenant}.on_logout"), "continue")
-        .set(&format!("{tenant}.adopt_clients.{LOGIN_APP}"), secret.display().to_string()))
+        .set(&format!("tenants.{}.on_logout", realm.name()), "continue")
+        .adopt_from(realm, LOGIN_APP)
 }
 
 async fn register(module: &Client, job: &str, proof: &Tokens, more: Value) -> Result<()> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,9 +17,9 @@ use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::{LabUser, Tokens, VAULT, claims};
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::setup_script::{FOLIO, said, setup};
+use tokenvault_tests::harness::shared::SharedWhileUsed;
 use tokenvault_tests::harness::vault::{Vault, VaultBuilder};
 use tokenvault_tests::harness::{Failure, Result};
-use tokio::sync::Mutex;
 use toml::{Table, Value as Toml};
 
 /// The module that registers jobs.
@@ -58,14 +58,8 @@ pub(crate) struct Stage {
 
 /// The stage that is up, or a new one.
 pub(crate) async fn stage() -> Result<Arc<Stage>> {
-    static UP: Mutex<Weak<Stage>> = Mutex::const_new(Weak::new());
-    let mut up = UP.lock().await;
-    if let Some(stage) = up.upgrade() {
-        return Ok(stage);
-    }
-    let stage = Arc::new(Stage::start().await?);
-    *up = Arc::downgrade(&stage);
-    Ok(stage)
+    static UP: SharedWhileUsed<Stage> = SharedWhileUsed::new();
+    UP.get(Stage::start).await
 }
 
 impl Stage {

@@ -1,27 +1,21 @@
 //! The harness' realm is FOLIO's, as far as a vault can notice.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::folio::{ADMIN_ROLE, FolioRealm, Holding, IMPERSONATION_CLIENT};
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::realm::{LabRealm, Tokens, claims, unique_name};
-use tokio::sync::Mutex;
+use tokenvault_tests::harness::shared::SharedWhileUsed;
 
 /// A client that may introspect: it is named in `aud` as soon as the UI's client has the mapper that set-up gives it.
 const ASKER: &str = "asker";
 
 /// The realm that is up, or a new one. Nobody has set anything up in it.
 async fn untouched() -> Result<Arc<FolioRealm>> {
-    static UP: Mutex<Weak<FolioRealm>> = Mutex::const_new(Weak::new());
-    let mut up = UP.lock().await;
-    if let Some(realm) = up.upgrade() {
-        return Ok(realm);
-    }
-    let realm = Arc::new(FolioRealm::builder().create().await?);
-    *up = Arc::downgrade(&realm);
-    Ok(realm)
+    static UP: SharedWhileUsed<FolioRealm> = SharedWhileUsed::new();
+    UP.get(async || FolioRealm::builder().create().await).await
 }
 
 /// What introspection shows of a token whose client names [`ASKER`] in `aud`.

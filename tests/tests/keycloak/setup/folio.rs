@@ -188,7 +188,7 @@ async fn users_can_be_kept_from_writing_their_own_user_id() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_will_not_do_is_warned_of() -> Result<()> {
+async fn options_that_will_not_work_in_the_realm_are_warned_of() -> Result<()> {
     let (keycloak, realm) = (keycloak().await?, FolioRealm::builder().create().await?);
     let by_name = setup(keycloak, &["--realm", realm.name(), "--ui-client", realm.login_client()], &[])?;
     assert!(

@@ -194,7 +194,7 @@ async fn a_token_of_a_client_that_is_not_accepted_proves_nothing() -> Result<()>
 }
 
 #[tokio::test]
-async fn only_an_access_token_is_one() -> Result<()> {
+async fn no_other_token_than_an_access_token_is_a_proof() -> Result<()> {
     let stage = stage().await?;
     let tokens = stage.realm.login("alice").await?;
     assert_refused(&stage, tokens.refresh(), "algorithm_not_allowed").await?;

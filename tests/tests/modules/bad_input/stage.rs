@@ -1,7 +1,7 @@
 //! What the cases share: one `tokenvault serve` over a Redis and two realms, for as long as any of them runs. The cases are
 //! kept apart by their job ids.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,8 +11,8 @@ use tokenvault_tests::harness::keyspace::Keyspace;
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, Tokens, VAULT};
 use tokenvault_tests::harness::redis::Redis;
+use tokenvault_tests::harness::shared::SharedWhileUsed;
 use tokenvault_tests::harness::vault::Vault;
-use tokio::sync::Mutex;
 use toml::Table;
 
 /// A client of the first realm whose access tokens live two seconds.
@@ -38,14 +38,8 @@ pub(crate) struct Stage {
 
 /// The stage that is up, or a new one.
 pub(crate) async fn stage() -> Result<Arc<Stage>> {
-    static UP: Mutex<Weak<Stage>> = Mutex::const_new(Weak::new());
-    let mut up = UP.lock().await;
-    if let Some(stage) = up.upgrade() {
-        return Ok(stage);
-    }
-    let stage = Arc::new(Stage::start().await?);
-    *up = Arc::downgrade(&stage);
-    Ok(stage)
+    static UP: SharedWhileUsed<Stage> = SharedWhileUsed::new();
+    UP.get(Stage::start).await
 }
 
 impl Stage {

@@ -56,7 +56,7 @@ async fn after_forty_seconds_without_keycloak_every_job_is_ready_within_five() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_does_it_take_longer_where_nothing_came_back_from_keycloak() -> Result<()> {
+async fn after_forty_seconds_without_an_answer_from_keycloak_every_job_is_ready_within_five() -> Result<()> {
     keycloak_is_away(Fault::SwallowAnswer).await
 }
 

@@ -40,7 +40,7 @@ async fn what_touches_many_is_done_after_a_yes_and_not_after_anything_else() -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_far_a_resealing_has_come_is_drawn() -> Result<()> {
+async fn the_progress_of_a_resealing_is_drawn() -> Result<()> {
     let mut stage = Stage::set(600, 1).await?;
     let proof = stage.login("alice").await?;
     stage.register("job", &proof, json!({})).await?;

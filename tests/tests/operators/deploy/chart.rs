@@ -254,7 +254,7 @@ fn the_example_for_folio_is_what_kubernetes_and_the_vault_accept() -> Result<()>
 }
 
 #[test]
-fn what_cannot_be_is_refused_by_name() {
+fn impossible_values_are_refused_by_name() {
     for (values, named) in [
         ("--set=replicaCount=0", "replicaCount"),
         ("--set=idpPort=8445", "no section [idp]"),

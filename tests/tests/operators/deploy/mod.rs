@@ -11,17 +11,13 @@ mod twice;
 mod values;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tokenvault_tests::harness::tools::{said, tool};
 use tokenvault_tests::harness::vault::tokenvault;
-use tokenvault_tests::harness::{Failure, Result};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use tokenvault_tests::harness::{Failure, Result, root};
 
 fn temporary() -> Result<tempfile::TempDir> {
     Ok(tempfile::Builder::new().prefix("tokenvault-test-deploy-").tempdir()?)

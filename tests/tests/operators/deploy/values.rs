@@ -196,7 +196,7 @@ fn descend(path: &str, schema: &Value, values: &Value, found: &mut BTreeMap<Stri
 }
 
 #[test]
-fn each_value_does_something() -> Result<()> {
+fn each_value_changes_what_is_rendered() -> Result<()> {
     let cases = CASES.iter().map(|case| (PARTS, case)).chain(BESIDE.iter().map(|(beside, case)| (*beside, case)));
     let mut rendered: BTreeMap<&[&str], String> = BTreeMap::new();
     let mut idle = Vec::new();

@@ -9,10 +9,10 @@ use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
-use stage::{Monitored, root};
+use stage::Monitored;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
 use tokenvault_tests::harness::tools::{said, tool};
-use tokenvault_tests::harness::{Failure, Result};
+use tokenvault_tests::harness::{Failure, Result, root};
 
 /// One alert, as alerts.yaml has it: its name, its expression, its page.
 struct Alert {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,11 +12,7 @@ use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::tools::tool;
 use tokenvault_tests::harness::vault::Vault;
-use tokenvault_tests::harness::{Failure, Result, ports};
-
-pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use tokenvault_tests::harness::{Failure, Result, ports, root};
 
 pub(crate) struct Monitored {
     pub(crate) vault: Vault,

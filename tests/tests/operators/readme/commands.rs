@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::vault::tokenvault;
-
-use super::operator::root;
+use tokenvault_tests::harness::{Result, root};
 
 /// Pages for people who type what stands there.
 fn pages() -> Result<Vec<PathBuf>> {

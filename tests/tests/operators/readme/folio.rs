@@ -1,10 +1,10 @@
 //! docs/folio.md, followed to the letter.
 
 use serde_json::json;
-use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::realm::VAULT;
+use tokenvault_tests::harness::{Result, root};
 
-use super::operator::{Operator, Page, answer, root, run};
+use super::operator::{Operator, Page, answer, run};
 
 pub(super) const FOLIO: Page = Page {
     file: "docs/folio.md",

@@ -8,9 +8,7 @@ use tokenvault_tests::harness::process::{SOON, poll};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Replica, Vault, tokenvault};
-use tokenvault_tests::harness::{Failure, Result};
-
-use super::operator::root;
+use tokenvault_tests::harness::{Failure, Result, root};
 
 /// The names in the first column of docs/metrics.md.
 fn documented_metrics() -> Result<BTreeSet<String>> {

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use tokenvault_tests::harness::process::{Process, SOON, poll};
 use tokenvault_tests::harness::realm::VAULT;
 use tokenvault_tests::harness::tree::{Tree, edit};
-use tokenvault_tests::harness::{Failure, Result};
+use tokenvault_tests::harness::{Failure, Result, root};
 
-use operator::{Operator, Page, answer, root, run};
+use operator::{Operator, Page, answer, run};
 
 /// The README's blocks as an operator meets them. All from `try` to `release` are typed into one terminal.
 const README: Page = Page {

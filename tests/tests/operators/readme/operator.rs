@@ -14,11 +14,7 @@ use tokenvault_tests::harness::realm::VAULT;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::tools::tool;
 use tokenvault_tests::harness::vault::binary;
-use tokenvault_tests::harness::{Failure, Result, ports};
-
-pub(super) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use tokenvault_tests::harness::{Failure, Result, ports, root};
 
 /// A page with blocks for operators.
 pub(super) struct Page {

@@ -1,22 +1,19 @@
 //! Traces over OTLP: a request is followed through the store to Keycloak, nothing secret or personal is told, and a
 //! collector that is away is nobody's trouble.
 
-mod traceparent_proxy;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use serde_json::json;
 use tokenvault_tests::harness::collector::{Collector, ReceivedTraces};
+use tokenvault_tests::harness::fake_keycloak::FakeKeycloak;
 use tokenvault_tests::harness::policy::Module;
 use tokenvault_tests::harness::process::SOON;
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Vault, VaultBuilder};
 use tokenvault_tests::harness::{Failure, Result, ports};
-
-use traceparent_proxy::TraceparentProxy;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -74,15 +71,15 @@ async fn a_callers_trace_goes_on_through_the_store_to_keycloak() -> Result<()> {
 async fn keycloak_is_told_which_trace_a_call_belongs_to() -> Result<()> {
     let collector = Collector::start().await?;
     let (realm, _redis, builder) = stage(&collector.url()).await?;
-    let before = TraceparentProxy::before(realm.base_url()).await?;
-    let vault = builder.tenant_at(&realm, &before.url())?.start().await?;
+    let proxy = FakeKeycloak::passing(realm.base_url()).await?;
+    let vault = builder.tenant_at(&realm, &proxy.url())?.start().await?;
     let proof = realm.login("alice").await?;
 
     let body = json!({ "access_token": proof.access_token });
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
     vault.client("mod-di")?.with_header("traceparent", &traceparent)?.put("job", &body).await?.expect_status(201)?;
 
-    let heard = before.traceparents();
+    let heard = proxy.traceparents();
     let ours: Vec<_> = heard.iter().filter(|heard| heard.starts_with(&format!("00-{TRACE}-"))).collect();
     assert!(!ours.is_empty() && ours.iter().all(|heard| !heard.contains(PARENT)), "{heard:?}");
     Ok(())

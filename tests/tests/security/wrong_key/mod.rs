@@ -24,7 +24,7 @@ fn primary(keyring: &str) -> Result<String> {
 }
 
 #[test]
-fn two_keys_of_one_day_have_two_names() -> Result<()> {
+fn two_keys_made_on_one_day_have_different_names() -> Result<()> {
     let (one, other) = (primary(&keygen(&["--primary"])?)?, primary(&keygen(&["--primary"])?)?);
     assert_ne!(one, other);
     Ok(())

@@ -12,8 +12,9 @@ use tokenvault_tests::harness::process::wait_until;
 use tokenvault_tests::harness::redis::unhurried;
 use tokenvault_tests::harness::terminal::Terminal;
 use tokenvault_tests::harness::vault::{binary, tokenvault};
+use tokenvault_tests::reseal::Keys;
 
-use super::{JOBS, Keys, SOON, Stage, fill};
+use super::{JOBS, SOON, Stage, fill};
 
 /// A configuration with what the command looks at, and with what every configuration must have.
 fn configuration(stage: &Stage) -> Result<PathBuf> {
@@ -122,7 +123,7 @@ async fn the_command_tells_what_there_is_to_do_and_ends_with_one_while_it_cannot
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_a_terminal_it_is_drawn_how_far_it_has_come() -> Result<()> {
+async fn on_a_terminal_the_progress_of_a_migration_is_drawn() -> Result<()> {
     let stage = Stage::set().await?;
     let config = configuration(&stage)?;
     let old = stage.replica("old-1", 1).await?;

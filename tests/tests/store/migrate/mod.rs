@@ -22,7 +22,7 @@ use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::redis::{Redis, unhurried};
 use tokenvault_tests::harness::{Failure, Result};
 use tokenvault_tests::replicas::{Noticed, REGISTRAR, Replica};
-use tokenvault_tests::reseal::{Keys, job, record, user};
+use tokenvault_tests::reseal::{job, keyring_file, record, user};
 use tokenvault_tests::store_contract::samples::tenant;
 use tokenvault_vault::jobs::{Caller, Registration};
 use tokenvault_vault::problem::Code;
@@ -40,9 +40,7 @@ struct Stage {
 impl Stage {
     async fn set() -> Result<Self> {
         let redis = Redis::start().await?;
-        let dir = tempfile::tempdir()?;
-        let file = dir.path().join("keyring.toml");
-        Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+        let (dir, file) = keyring_file()?;
         Ok(Self { redis, file, noticed: Arc::new(Noticed::default()), dir })
     }
 

@@ -4,7 +4,7 @@ use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keyspace::Keyspace;
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm};
 
-use crate::neighbours::stage::{Stage, body};
+use crate::isolation::stage::{Stage, body};
 
 #[tokio::test]
 async fn refused_registrations_leave_nothing_behind() -> Result<()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokenvault_tests::harness::realm::{LabRealm, Tokens};
 use tokenvault_tests::harness::{Failure, Result};
 
-use crate::neighbours::stage::{Stage, body};
+use crate::isolation::stage::{Stage, body};
 
 const LIFE: u64 = 24;
 /// Long enough for three renewals.

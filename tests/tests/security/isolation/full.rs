@@ -9,7 +9,7 @@ use tokenvault_tests::harness::process::{SOON, wait_until};
 use tokenvault_tests::harness::realm::LabRealm;
 use tokenvault_tests::harness::redis::Redis;
 
-use crate::neighbours::stage::{Stage, body};
+use crate::isolation::stage::{Stage, body};
 
 const LIFE: u64 = 10;
 
