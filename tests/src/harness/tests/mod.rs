@@ -1,6 +1,7 @@
 //! The harness itself: what it starts is real, does what its name says, and is gone afterwards.
 
 mod proxy;
+mod suite;
 mod vault;
 
 use std::process::Command;
