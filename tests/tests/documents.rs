@@ -174,7 +174,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_that_is_named_is_one_that_the_vault_serves() -> Result<()> {
-    let listed = fs::read_to_string(root().join("docs/metrics.md"))?;
+    let listed = fs::read_to_string(root().join("docs/reference/metrics.md"))?;
     let rows = listed.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let served: BTreeSet<&str> = rows.collect();
     let mut texts = documents()?;
@@ -291,24 +291,24 @@ fn the_runbook_has_a_way_out_of_each_cause_for_which_the_store_is_unavailable() 
     Ok(())
 }
 
-/// The codes in the first column of the README's tables on refused registrations.
-fn refusals(readme: &str) -> BTreeSet<&str> {
-    let section = readme.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);
+/// The codes in the first column of the page's tables on refused registrations.
+fn refusals(page: &str) -> BTreeSet<&str> {
+    let section = page.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect()
 }
 
 #[test]
-fn every_refusal_that_the_readme_explains_is_one_of_the_vaults() -> Result<()> {
-    let readme = fs::read_to_string(root().join("README.md"))?;
+fn every_refusal_that_the_page_for_modules_explains_is_one_of_the_vaults() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/modules.md"))?;
     let mut sources = Vec::new();
     files(&root().join("crates/core/src/ports"), "rs", &mut sources)?;
     files(&root().join("crates/vault/src/jobs"), "rs", &mut sources)?;
     let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    let named = refusals(&readme);
+    let named = refusals(&page);
     let invented: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("\"{name}\""))).collect();
     assert!(named.len() > 12, "{named:?}");
-    assert!(invented.is_empty(), "README.md explains what no answer says: {invented:?}");
+    assert!(invented.is_empty(), "docs/modules.md explains what no answer says: {invented:?}");
     Ok(())
 }
