@@ -3,7 +3,9 @@
 //! three things that nobody would wait for or that two tests at once cannot share: ports, how often Prometheus looks, and
 //! how long an alert is `pending`.
 
+mod blocks;
 mod commands;
+mod example;
 mod folio;
 mod metrics;
 mod operator;
