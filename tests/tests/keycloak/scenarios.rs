@@ -125,7 +125,7 @@ fn trap() -> keycloak_double::RealmConfig {
 /// The page that strangers read names every scenario, and no scenario that is not there.
 #[test]
 fn the_page_about_keycloak_names_every_scenario() {
-    let page = include_str!("../../../docs/keycloak.md");
+    let page = include_str!("../../../docs/explain/keycloak.md");
     let (_, rest) = include_str!("scenarios.rs").split_once("\nscenarios! {").expect("the list is above");
     let (list, _) = rest.split_once("\n}").expect("the list ends");
     let listed: Vec<&str> = list

@@ -85,6 +85,128 @@ fn every_link_leads_somewhere() -> Result<()> {
     Ok(())
 }
 
+/// The documents that a reader comes to by following links from a document, itself included.
+fn reached_from(start: &Path) -> BTreeSet<PathBuf> {
+    let (mut reached, mut open) = (BTreeSet::new(), vec![start.to_owned()]);
+    while let Some(file) = open.pop() {
+        let Ok(file) = file.canonicalize() else { continue };
+        if !reached.insert(file.clone()) || file.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let text = prose(&text);
+        let targets = links(&text).into_iter().filter(|link| !link.contains("://"));
+        open.extend(targets.filter_map(|link| Some(file.with_file_name("").join(link.split('#').next()?))));
+    }
+    reached
+}
+
+#[test]
+fn every_document_is_reached_from_the_index() -> Result<()> {
+    let reached = reached_from(&root().join("docs/README.md"));
+    let mut all = Vec::new();
+    for extension in ["md", "json"] {
+        files(&root().join("docs"), extension, &mut all)?;
+    }
+    let mut lost = Vec::new();
+    for file in &all {
+        if !reached.contains(&file.canonicalize()?) {
+            lost.push(file.display().to_string());
+        }
+    }
+    assert!(all.len() > 80, "{} documents", all.len());
+    assert!(lost.is_empty(), "no way leads from docs/README.md to {lost:#?}");
+    Ok(())
+}
+
+#[test]
+fn the_readme_is_short() -> Result<()> {
+    let lines = fs::read_to_string(root().join("README.md"))?.lines().count();
+    assert!(lines <= 120, "{lines} lines: what is more belongs to a page of docs/");
+    Ok(())
+}
+
+/// The lines of a document's Mermaid diagrams.
+fn diagrams(text: &str) -> Vec<Vec<&str>> {
+    let blocks = text.split("```mermaid\n").skip(1);
+    blocks.filter_map(|rest| rest.split("\n```").next()).map(|block| block.lines().map(str::trim).collect()).collect()
+}
+
+/// Whether a line of a sequence diagram is one that Mermaid reads. A semicolon would end it, and a number sign begin an escape.
+fn is_drawn(line: &str, parties: &BTreeSet<&str>) -> bool {
+    let known = |names: &str| names.split(',').all(|name| parties.contains(name.trim()));
+    let message = ["-->>", "->>", "--x", "-x"].iter().find_map(|arrow| {
+        let (from, rest) = line.split_once(arrow)?;
+        let (to, text) = rest.split_once(':')?;
+        Some(known(from) && known(to) && !text.trim().is_empty())
+    });
+    let note = line.strip_prefix("Note over ").and_then(|rest| rest.split_once(':')).map(|(over, _)| known(over));
+    let frame = line == "end"
+        || ["actor ", "participant ", "loop ", "alt ", "else "].iter().any(|begin| line.starts_with(begin));
+    !line.contains([';', '#']) && (frame || note.or(message).unwrap_or_default())
+}
+
+#[test]
+fn every_sequence_diagram_has_only_lines_that_are_drawn() -> Result<()> {
+    let (mut drawn, mut wrong) = (0, Vec::new());
+    for (file, text) in documents()? {
+        for lines in diagrams(&text).into_iter().filter(|lines| lines.first() == Some(&"sequenceDiagram")) {
+            drawn += 1;
+            let declared =
+                lines.iter().filter_map(|line| line.strip_prefix("actor ").or(line.strip_prefix("participant ")));
+            let parties: BTreeSet<&str> = declared.filter_map(|party| party.split(' ').next()).collect();
+            let frames = lines.iter().filter(|line| line.starts_with("loop ") || line.starts_with("alt ")).count();
+            let ends = lines.iter().filter(|line| **line == "end").count();
+            if frames != ends {
+                wrong.push(format!("{}: {lines:?}", file.display()));
+            }
+            let unread = lines.iter().skip(1).filter(|line| !is_drawn(line, &parties));
+            wrong.extend(unread.map(|line| format!("{}: {line}", file.display())));
+        }
+    }
+    assert!(drawn >= 4, "{drawn} diagrams");
+    assert!(wrong.is_empty(), "not drawn: {wrong:#?}");
+    Ok(())
+}
+
+/// Where this repository is published.
+const PUBLISHED: &str = "https://github.com/folio-org/tokenvault/blob/main/";
+
+/// The documents that a source, a script or a configuration names: by their path, or by their published address.
+fn documents_named_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !"/._-#:".contains(c));
+    let words = words.map(|word| word.strip_prefix(PUBLISHED).unwrap_or(word).trim_end_matches(['.', ':', '#']));
+    let is_page = |file: &str| Path::new(file).extension().is_some_and(|extension| extension == "md");
+    let is_document = |word: &&str| word.starts_with("docs/") && word.split('#').next().is_some_and(is_page);
+    words.filter(is_document).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_document_that_a_source_a_script_or_a_configuration_names_is_there() -> Result<()> {
+    let (mut named, mut dead) = (0, Vec::new());
+    for folder in FOLDERS {
+        for extension in ["json", "py", "rs", "service", "sh", "toml", "tpl", "txt", "yaml"] {
+            let mut found = Vec::new();
+            files(&root().join(folder), extension, &mut found)?;
+            for file in found {
+                let text = fs::read_to_string(&file)?;
+                for document in documents_named_in(&text) {
+                    named += 1;
+                    let (path, anchor) = document.split_once('#').unwrap_or((&document, ""));
+                    let target = fs::read_to_string(root().join(path)).ok();
+                    let there = target.is_some_and(|text| anchor.is_empty() || anchors(&text).contains(anchor));
+                    if !there && !path.contains("NNNN") {
+                        dead.push(format!("{}: {document}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(named > 40, "{named} documents are named");
+    assert!(dead.is_empty(), "not in docs/: {dead:#?}");
+    Ok(())
+}
+
 /// Whether what is quoted is meant as a path in the repository.
 fn is_path(quoted: &str) -> bool {
     let plain = quoted.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
@@ -155,12 +277,23 @@ fn every_test_that_the_spikes_rows_name_exists() -> Result<()> {
     Ok(())
 }
 
+/// Crates have names that begin as metrics do.
+const CRATES: &[&str] = &[
+    "tokenvault_core",
+    "tokenvault_keycloak",
+    "tokenvault_redis",
+    "tokenvault_server",
+    "tokenvault_tests",
+    "tokenvault_vault",
+];
+
 /// The metrics that a text names: in full anywhere, and without the prefix where they are quoted and end as metrics do.
 fn metrics(text: &str) -> BTreeSet<String> {
     // A colon belongs to the word: `module::tokenvault_does_this` is a test's name.
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '_' | ':'));
     let words = words.map(|word| word.trim_end_matches(':'));
     let full = words.filter(|word| word.starts_with("tokenvault_") && word.len() > "tokenvault_".len());
+    let full = full.filter(|word| !CRATES.contains(word));
     let short = quoted(text).into_iter().filter(|word| {
         let plain = word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
         plain && !word.starts_with("tokenvault_") && (word.ends_with("_total") || word.ends_with("_timestamp_seconds"))
@@ -170,7 +303,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_that_is_named_is_one_that_the_vault_serves() -> Result<()> {
-    let listed = fs::read_to_string(root().join("docs/metrics.md"))?;
+    let listed = fs::read_to_string(root().join("docs/reference/metrics.md"))?;
     let rows = listed.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let served: BTreeSet<&str> = rows.collect();
     let mut texts = documents()?;
@@ -287,24 +420,24 @@ fn the_runbook_has_a_way_out_of_each_cause_for_which_the_store_is_unavailable() 
     Ok(())
 }
 
-/// The codes in the first column of the README's tables on refused registrations.
-fn refusals(readme: &str) -> BTreeSet<&str> {
-    let section = readme.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);
+/// The codes in the first column of the page's tables on refused registrations.
+fn refusals(page: &str) -> BTreeSet<&str> {
+    let section = page.split_once("### A registration that is refused").map_or("", |(_, rest)| rest);
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()).flat_map(quoted).collect()
 }
 
 #[test]
-fn every_refusal_that_the_readme_explains_is_one_of_the_vaults() -> Result<()> {
-    let readme = fs::read_to_string(root().join("README.md"))?;
+fn every_refusal_that_the_page_for_modules_explains_is_one_of_the_vaults() -> Result<()> {
+    let page = fs::read_to_string(root().join("docs/modules.md"))?;
     let mut sources = Vec::new();
     files(&root().join("crates/core/src/ports"), "rs", &mut sources)?;
     files(&root().join("crates/vault/src/jobs"), "rs", &mut sources)?;
     let code: String = sources.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    let named = refusals(&readme);
+    let named = refusals(&page);
     let invented: Vec<&&str> = named.iter().filter(|name| !code.contains(&format!("\"{name}\""))).collect();
     assert!(named.len() > 12, "{named:?}");
-    assert!(invented.is_empty(), "README.md explains what no answer says: {invented:?}");
+    assert!(invented.is_empty(), "docs/modules.md explains what no answer says: {invented:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The metrics, in Prometheus' words. Every name and label is listed in `docs/metrics.md`, and a test holds the two
+//! The metrics, in Prometheus' words. Every name and label is listed in `docs/reference/metrics.md`, and a test holds the two
 //! together.
 
 use std::sync::atomic::AtomicU64;

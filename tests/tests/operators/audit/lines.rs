@@ -10,7 +10,7 @@ use tokenvault_tests::harness::realm::VAULT;
 
 use crate::audit::stage::{HASH_KEY, Stage};
 
-/// As docs/audit.md tells how to find a user's lines.
+/// As docs/reference/audit.md tells how to find a user's lines.
 fn name_of(kind: &str, tenant: &str, id: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, HASH_KEY.as_bytes());
     let tag = hmac::sign(&key, format!("{kind}\0{tenant}\0{id}").as_bytes());

@@ -8,9 +8,18 @@ use tokenvault_tests::harness::vault::tokenvault;
 use tokenvault_tests::harness::{Result, root};
 
 /// Pages for people who type what stands there.
-fn pages() -> Result<Vec<PathBuf>> {
+pub(super) fn pages() -> Result<Vec<PathBuf>> {
     let mut found = vec![root().join("README.md")];
-    for folder in ["docs", "docs/runbooks", "deploy/compose", "deploy/keycloak", "deploy/helm/tokenvault"] {
+    for folder in [
+        "docs",
+        "docs/explain",
+        "docs/howto",
+        "docs/reference",
+        "docs/runbooks",
+        "deploy/compose",
+        "deploy/keycloak",
+        "deploy/helm/tokenvault",
+    ] {
         for entry in fs::read_dir(root().join(folder))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "md") {
@@ -26,7 +35,7 @@ fn commands(page: &Path) -> Result<BTreeSet<Vec<String>>> {
     let text = fs::read_to_string(page)?;
     let (mut fenced, mut found) = (false, BTreeSet::new());
     for line in text.lines() {
-        let fence = line.starts_with("```");
+        let fence = line.trim_start().starts_with("```");
         fenced ^= fence;
         if fenced && !fence || line.starts_with("    ") {
             found.extend(words(line));

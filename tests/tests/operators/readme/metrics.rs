@@ -1,6 +1,6 @@
 //! The list of metrics and the list of commands are whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use tokenvault_tests::harness::policy::Module;
@@ -10,23 +10,44 @@ use tokenvault_tests::harness::redis::Redis;
 use tokenvault_tests::harness::vault::{Replica, Vault, tokenvault};
 use tokenvault_tests::harness::{Failure, Result, root};
 
-/// The names in the first column of docs/metrics.md.
-fn documented_metrics() -> Result<BTreeSet<String>> {
-    let text = fs::read_to_string(root().join("docs/metrics.md"))?;
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
-    Ok(rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned())).collect())
+/// A family: its name as a query would say it (a histogram's without a suffix), its type, and its labels.
+type Families = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// The rows of docs/reference/metrics.md.
+fn documented_metrics() -> Result<Families> {
+    let text = fs::read_to_string(root().join("docs/reference/metrics.md"))?;
+    let rows = text.lines().filter(|line| line.starts_with("| `")).map(|row| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let labels = cells[3].split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        (cells[1].trim_matches('`').to_owned(), (cells[2].to_owned(), labels))
+    });
+    Ok(rows.collect())
 }
 
-/// The names that series have, as a query would name them; a histogram by its family.
-async fn served_metrics(replica: &Replica) -> Result<BTreeSet<String>> {
+/// The labels of a series' line. Whether a histogram's bucket is one is no label of the vault's.
+fn labels(series: &str) -> BTreeSet<String> {
+    let listed = series.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map_or("", |(listed, _)| listed);
+    let names = listed.split("\",").filter_map(|pair| Some(pair.split_once('=')?.0.to_owned()));
+    names.filter(|name| name != "le").collect()
+}
+
+/// What is served, in the same form.
+async fn served_metrics(replica: &Replica) -> Result<Families> {
     let text = replica.metrics().await?;
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let named = families.map(|(name, kind)| match kind {
-        "counter" => format!("{name}_total"),
-        "info" => format!("{name}_info"),
-        _ => name.to_owned(),
+    let families = families.map(|(name, kind)| {
+        let written = match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        };
+        let series = text.lines().filter(|line| {
+            let rest = line.strip_prefix(written.as_str()).map(|rest| rest.trim_start_matches("_bucket"));
+            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        (written.clone(), (kind.to_owned(), series.flat_map(labels).collect()))
     });
-    Ok(named.collect())
+    Ok(families.collect())
 }
 
 /// Damages a job's sealed access token, as somebody with access to Redis could.
@@ -74,10 +95,13 @@ fn every_command_is_written_about() -> Result<()> {
     let commands: Vec<&str> =
         list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next()).collect();
     let mut written = fs::read_to_string(root().join("README.md"))?;
-    for entry in fs::read_dir(root().join("docs"))? {
-        let file = entry?.path();
-        if file.extension().is_some_and(|extension| extension == "md") {
-            written.push_str(&fs::read_to_string(file)?);
+    // The reference is made from the commands themselves, and would name them all.
+    for folder in ["docs", "docs/howto"] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "md") {
+                written.push_str(&fs::read_to_string(file)?);
+            }
         }
     }
 

@@ -1,12 +1,15 @@
-//! README.md and docs/folio.md keep their word: an operator's blocks are run as they stand there, on real Keycloak, in a realm as
+//! README.md, docs/install.md and docs/folio.md keep their word: an operator's blocks are run as they stand there, on real Keycloak, in a realm as
 //! FOLIO's tenant manager makes it, and on real Redis. Nothing is changed but what the page says is the reader's own, and
 //! three things that nobody would wait for or that two tests at once cannot share: ports, how often Prometheus looks, and
 //! how long an alert is `pending`.
 
+mod blocks;
 mod commands;
+mod example;
 mod folio;
 mod metrics;
 mod operator;
+mod reference;
 
 use std::fs;
 
@@ -18,9 +21,9 @@ use tokenvault_tests::harness::{Failure, Result, root};
 
 use operator::{Operator, Page, answer, run};
 
-/// The README's blocks as an operator meets them. All from `try` to `release` are typed into one terminal.
-const README: Page = Page {
-    file: "README.md",
+/// The blocks of docs/install.md as an operator meets them. All from `try` to `release` are typed into one terminal.
+const INSTALL: Page = Page {
+    file: "docs/install.md",
     order: &["yours", "prepare", "serve", "try", "admin", "release", "watch", "firing"],
     own: &[
         "DIR",
@@ -35,7 +38,7 @@ const README: Page = Page {
     ],
 };
 
-/// The README's Prometheus with impatient copies of its files.
+/// The page's Prometheus with impatient copies of its files.
 fn watch(operator: &Operator) -> Result<Process> {
     let dir = operator.dir();
     let (shipped, own) = ("deploy/prometheus/prometheus.yaml", dir.join("prometheus.yaml"));
@@ -48,16 +51,16 @@ fn watch(operator: &Operator) -> Result<Process> {
     Process::spawn("prometheus", operator.script(&block), dir)
 }
 
-/// Asks as the README does until the answer is as wanted.
+/// Asks as the page does until the answer is as wanted.
 async fn told(operator: &Operator, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let (block, wanted) = (&operator.block("firing")?.replace("9090", operator.prometheus()), &wanted);
     poll(what, SOON, || async move { run(operator.script(block)).is_ok_and(|said| wanted(&said)).then_some(()) }).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job_and_sees_an_alert_fire_and_clear()
+async fn an_operator_who_follows_the_install_page_has_a_vault_that_serves_a_job_and_sees_an_alert_fire_and_clear()
 -> Result<()> {
-    let mut operator = Operator::new(&README).await?;
+    let mut operator = Operator::new(&INSTALL).await?;
     let prepared = run(operator.script(&operator.block("prepare")?))?;
     assert!(prepared.contains("ok       keyring") && !prepared.contains("problem"), "{prepared}");
     assert!(prepared.contains(" checks: 0 hazards, "), "{prepared}");
@@ -71,7 +74,7 @@ async fn an_operator_who_follows_the_readme_has_a_vault_that_serves_a_job_and_se
 
     let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
     let [_, registered, read, looked @ .., released] = &lines[..] else {
-        return Err(Failure::new("the README's commands print a line for each of healthcheck, registration and read"));
+        return Err(Failure::new("the page's commands print a line for each of healthcheck, registration and read"));
     };
     let ((_, registered), (token, read), (_, released)) = (answer(registered)?, answer(read)?, answer(released)?);
     assert_eq!((registered, read, released), ("201", "200", "204"));
@@ -131,7 +134,7 @@ async fn prepared_twice(page: &Page, blocks: &[&str]) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn preparing_twice_changes_nothing_that_is_there() -> Result<()> {
-    for (page, blocks) in [(&README, &["prepare"][..]), (&folio::FOLIO, &["keycloak", "files"])] {
+    for (page, blocks) in [(&INSTALL, &["prepare"][..]), (&folio::FOLIO, &["keycloak", "files"])] {
         let said = prepared_twice(page, blocks).await?;
         for kept in ["tokenvault.toml: kept", "policy.toml: kept", "keyring.toml: kept", "server.pem: kept"] {
             assert!(said.contains(kept), "{}: {kept}: {said}", page.file);

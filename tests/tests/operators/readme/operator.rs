@@ -98,7 +98,7 @@ impl Operator {
         let mut command = Command::new("bash");
         command.args(["-euo", "pipefail", "-c", &format!("{}\n{commands}", self.exports)]);
         command.current_dir(root()).env("PATH", &self.path).stdin(Stdio::null());
-        // Two tests at once cannot share the sample's ports; the README names this way of changing them.
+        // Two tests at once cannot share the sample's ports; the page names this way of changing them.
         command.env("TOKENVAULT_SERVER__LISTEN", &self.listen[0]);
         command.env("TOKENVAULT_MANAGEMENT__LISTEN", &self.listen[1]);
         if self.administers {
