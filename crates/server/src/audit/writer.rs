@@ -14,7 +14,7 @@ use tokenvault_vault::journal::{Entry, NotRecorded};
 use tokio::sync::oneshot;
 
 use super::file::LogFile;
-use super::line::Scribe;
+use super::line::LineFormatter;
 use crate::telemetry::metrics::Metrics;
 
 /// Entries that are written with one call.
@@ -27,7 +27,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// What the writer is told.
 pub(super) enum Message {
     /// To be written.
-    Entry(Box<Told>),
+    Entry(Box<PendingEntry>),
     /// All that came before has been dealt with.
     Flush(oneshot::Sender<()>),
     /// The file was moved away.
@@ -35,7 +35,7 @@ pub(super) enum Message {
 }
 
 /// An entry on its way.
-pub(super) struct Told {
+pub(super) struct PendingEntry {
     pub(super) entry: Entry,
     pub(super) at: Timestamp,
     /// Who waits for it; nobody, where it has happened already.
@@ -97,9 +97,9 @@ impl Health {
 }
 
 /// The thread's state.
-pub(super) struct Writer {
+pub(super) struct AuditWriter {
     pub(super) file: LogFile,
-    pub(super) scribe: Scribe,
+    pub(super) scribe: LineFormatter,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Arc<Health>,
     pub(super) messages: Receiver<Message>,
@@ -110,11 +110,11 @@ pub(super) struct Writer {
 
 /// The file cannot be written.
 pub(super) struct Trouble {
-    kept: Vec<Told>,
+    kept: Vec<PendingEntry>,
     tried_at: Timestamp,
 }
 
-impl Writer {
+impl AuditWriter {
     /// Works until nobody can tell it anything any more.
     pub(super) fn run(mut self) {
         loop {
@@ -158,7 +158,7 @@ impl Writer {
         self.health.moves();
     }
 
-    fn write(&mut self, mut batch: Vec<Told>) {
+    fn write(&mut self, mut batch: Vec<PendingEntry>) {
         // Who has stopped waiting has handed nothing out.
         batch.retain(|told| told.waiting.as_ref().is_none_or(|waiting| !waiting.is_closed()));
         if self.trouble.as_ref().is_some_and(|trouble| self.clock.now().since(trouble.tried_at) >= TRY_AGAIN) {
@@ -183,7 +183,7 @@ impl Writer {
     }
 
     /// Writes entries, after the line about a gap where there was one.
-    fn append(&mut self, batch: &[Told], resumed: bool) -> std::io::Result<()> {
+    fn append(&mut self, batch: &[PendingEntry], resumed: bool) -> std::io::Result<()> {
         let mut lines = Vec::with_capacity(batch.len() * 320);
         let mut seq = self.seq;
         let lost = self.health.lost.load(Ordering::Acquire);
@@ -206,7 +206,7 @@ impl Writer {
     }
 
     /// Nothing can be written: what has happened is kept, who waits is refused.
-    fn keep(&mut self, batch: Vec<Told>) {
+    fn keep(&mut self, batch: Vec<PendingEntry>) {
         let Some(trouble) = &mut self.trouble else { return };
         for told in batch {
             match told.waiting {

@@ -22,8 +22,8 @@ use tokenvault_vault::observer::{DoubtOutcome, Observer};
 use tokenvault_vault::problem::Code;
 
 type Labels = Vec<(&'static str, &'static str)>;
-type Count = Family<Labels, Counter>;
-type Spread = Family<Labels, Histogram, fn() -> Histogram>;
+type CounterFamily = Family<Labels, Counter>;
+type HistogramFamily = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// 0.1 ms to 52 s: the store and HTTP. A read may wait for 30 s, and a refresh is waited for as long as two thirds of the
 /// quarantine.
@@ -64,7 +64,7 @@ pub(crate) const NO_ANSWER: [&str; 6] =
 
 /// What is read again when its file changes, and may be refused then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reloaded {
+pub enum ReloadedFile {
     /// Which module may do what.
     Policy,
     /// Which tenants there are.
@@ -91,7 +91,7 @@ pub enum Reloaded {
     IdpCertificate,
 }
 
-impl Reloaded {
+impl ReloadedFile {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Policy,
@@ -129,14 +129,14 @@ impl Reloaded {
 
 /// Whom the vault keeps connections to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Far {
+pub enum Backend {
     /// An address of Keycloak's.
     Keycloak,
     /// The store.
     Redis,
 }
 
-impl Far {
+impl Backend {
     const ALL: [Self; 2] = [Self::Keycloak, Self::Redis];
 
     fn as_str(self) -> &'static str {
@@ -150,29 +150,29 @@ impl Far {
 /// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
-    reads: Count,
+    reads: CounterFamily,
     read_duration: Histogram,
     token_ttl: Histogram,
     token_bytes: Histogram,
-    renewals: Count,
-    renewal_duration: Spread,
+    renewals: CounterFamily,
+    renewal_duration: HistogramFamily,
     renewal_lag: Histogram,
     renewals_due: Gauge,
-    ended: Count,
-    suspended: Count,
+    ended: CounterFamily,
+    suspended: CounterFamily,
     rollbacks: Counter,
     short_acks: Counter,
-    connections_left: Count,
+    connections_left: CounterFamily,
     clock_skew: Gauge<f64, AtomicU64>,
     clock_ahead: Gauge<f64, AtomicU64>,
     ambiguous_spends: Counter,
-    doubts: Count,
+    doubts: CounterFamily,
     leases_lost: Counter,
-    seal_failures: Count,
-    keycloak_requests: Count,
-    keycloak_duration: Spread,
-    rejections: Count,
-    store_duration: Spread,
+    seal_failures: CounterFamily,
+    keycloak_requests: CounterFamily,
+    keycloak_duration: HistogramFamily,
+    rejections: CounterFamily,
+    store_duration: HistogramFamily,
     jobs: Family<Labels, Gauge>,
     jobs_counted: Gauge<f64, AtomicU64>,
     paused: Gauge,
@@ -180,11 +180,11 @@ pub struct Metrics {
     keyring_refused: Gauge,
     wrong_keys: Family<Vec<(&'static str, String)>, Gauge>,
     tenants: Gauge,
-    reload_failures: Count,
+    reload_failures: CounterFamily,
     reload_refused: Family<Labels, Gauge>,
-    audit_entries: Count,
+    audit_entries: CounterFamily,
     audit_up: Gauge,
-    backchannel_logouts: Count,
+    backchannel_logouts: CounterFamily,
     connections: Gauge,
     last_success: Gauge<f64, AtomicU64>,
     certificate_not_after: Family<Labels, Gauge>,
@@ -201,29 +201,29 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("tokenvault"),
-            reads: Count::default(),
+            reads: CounterFamily::default(),
             read_duration: latency(),
             token_ttl: life(),
             token_bytes: size(),
-            renewals: Count::default(),
-            renewal_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
+            renewals: CounterFamily::default(),
+            renewal_duration: HistogramFamily::new_with_constructor(latency as fn() -> Histogram),
             renewal_lag: lateness(),
             renewals_due: Gauge::default(),
-            ended: Count::default(),
-            suspended: Count::default(),
+            ended: CounterFamily::default(),
+            suspended: CounterFamily::default(),
             rollbacks: Counter::default(),
             short_acks: Counter::default(),
-            connections_left: Count::default(),
+            connections_left: CounterFamily::default(),
             clock_skew: Gauge::default(),
             clock_ahead: Gauge::default(),
             ambiguous_spends: Counter::default(),
-            doubts: Count::default(),
+            doubts: CounterFamily::default(),
             leases_lost: Counter::default(),
-            seal_failures: Count::default(),
-            keycloak_requests: Count::default(),
-            keycloak_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
-            rejections: Count::default(),
-            store_duration: Spread::new_with_constructor(latency as fn() -> Histogram),
+            seal_failures: CounterFamily::default(),
+            keycloak_requests: CounterFamily::default(),
+            keycloak_duration: HistogramFamily::new_with_constructor(latency as fn() -> Histogram),
+            rejections: CounterFamily::default(),
+            store_duration: HistogramFamily::new_with_constructor(latency as fn() -> Histogram),
             jobs: Family::default(),
             jobs_counted: Gauge::default(),
             paused: Gauge::default(),
@@ -231,11 +231,11 @@ impl Metrics {
             keyring_refused: Gauge::default(),
             wrong_keys: Family::default(),
             tenants: Gauge::default(),
-            reload_failures: Count::default(),
+            reload_failures: CounterFamily::default(),
             reload_refused: Family::default(),
-            audit_entries: Count::default(),
+            audit_entries: CounterFamily::default(),
             audit_up: Gauge::default(),
-            backchannel_logouts: Count::default(),
+            backchannel_logouts: CounterFamily::default(),
             connections: Gauge::default(),
             last_success: Gauge::default(),
             certificate_not_after: Family::default(),
@@ -269,10 +269,10 @@ impl Metrics {
         for outcome in ["token", Code::TokenNotReady.as_str()] {
             drop(self.reads.get_or_create(&vec![("outcome", outcome)]));
         }
-        for to in Far::ALL {
+        for to in Backend::ALL {
             drop(self.connections_left.get_or_create(&vec![("to", to.as_str())]));
         }
-        for what in Reloaded::ALL {
+        for what in ReloadedFile::ALL {
             drop(self.reload_failures.get_or_create(&vec![("file", what.as_str())]));
             drop(self.reload_refused.get_or_create(&vec![("file", what.as_str())]));
         }
@@ -435,7 +435,7 @@ impl Metrics {
     }
 
     /// All connections to a part were left because nobody answered over them.
-    pub fn connections_left(&self, to: Far) {
+    pub fn connections_left(&self, to: Backend) {
         self.connections_left.get_or_create(&vec![("to", to.as_str())]).inc();
     }
 
@@ -478,7 +478,7 @@ impl Metrics {
     /// Whether the keyring file is such that an older ring stays in force.
     pub fn set_keyring_refused(&self, refused: bool) {
         self.keyring_refused.set(i64::from(refused));
-        self.reload(Reloaded::Keyring, refused);
+        self.reload(ReloadedFile::Keyring, refused);
     }
 
     /// Of each key of the ring, whether it is another one than that of its id.
@@ -495,7 +495,7 @@ impl Metrics {
     }
 
     /// A file was looked at, and what it says now is refused or is not.
-    pub fn reload(&self, what: Reloaded, refused: bool) {
+    pub fn reload(&self, what: ReloadedFile, refused: bool) {
         self.reload_refused.get_or_create(&vec![("file", what.as_str())]).set(i64::from(refused));
         if refused {
             self.reload_failures.get_or_create(&vec![("file", what.as_str())]).inc();

@@ -1,7 +1,7 @@
 //! What operators see: metrics, logs and traces. No user, job or token ever becomes a label.
 
 pub mod logs;
+pub mod measured_store;
 pub mod metrics;
 pub mod panics;
-pub mod store;
 pub mod traces;

@@ -14,24 +14,24 @@ use tokio_util::sync::CancellationToken;
 /// The handshakes under way.
 pub(crate) struct Handshakes {
     most: usize,
-    table: Mutex<Table>,
+    table: Mutex<HandshakeTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct HandshakeTable {
     begun: u64,
     under_way: usize,
     /// Those whose greeting (`ClientHello`) is not there yet.
-    silent: Queues,
+    silent: AddressQueues,
     /// Those who wait for the vault.
-    greeted: Queues,
+    greeted: AddressQueues,
 }
 
 /// The oldest of each address first.
 #[derive(Default)]
-struct Queues(HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>);
+struct AddressQueues(HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>);
 
-impl Queues {
+impl AddressQueues {
     fn push(&mut self, address: IpAddr, number: u64, cut: CancellationToken) {
         let queue = self.0.entry(address).or_default();
         // Numbers grow, but a greeting may come out of turn.
@@ -86,7 +86,7 @@ impl Handshakes {
     }
 }
 
-impl Table {
+impl HandshakeTable {
     fn cut_one(&mut self) {
         if let Some(cut) = self.silent.take_oldest().or_else(|| self.greeted.take_oldest()) {
             cut.cancel();
@@ -113,7 +113,7 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         let mut table = self.all.table.lock();
-        let Table { silent, greeted, .. } = &mut *table;
+        let HandshakeTable { silent, greeted, .. } = &mut *table;
         let held = silent.take(self.address, self.number).or_else(|| greeted.take(self.address, self.number));
         table.under_way -= usize::from(held.is_some());
     }

@@ -7,33 +7,37 @@
 
 mod accept;
 mod activity;
-mod blank;
+mod caller_connections;
 mod connection;
-mod doorkeeper;
+mod error;
 mod faults;
 mod files;
+mod handshake_executor;
 mod handshakes;
 mod heads;
+mod limits;
 mod losses;
 mod material;
 mod names;
-mod patience;
 mod peer;
 mod reload;
 mod settings;
-mod shares;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod write_timeout;
+mod zeroized;
 
-pub use accept::{Limits, WRITE_TIMEOUT, serve};
+pub use accept::serve;
+pub use caller_connections::{CallerLookup, NoCallers};
+pub use error::TlsError;
 pub use faults::CertificateFault;
-pub use files::{ClientFiles, FilePart, Files};
+pub use files::{ClientFiles, FilePart, ListenerFiles};
 pub(crate) use handshakes::{Handshake, Handshakes};
 pub use heads::{Heads, Sifted};
+pub use limits::{ConnectionLimits, WRITE_TIMEOUT};
 pub use names::{CertificateNames, NameError};
-pub(crate) use patience::Patient;
 pub use peer::Peer;
 pub use reload::TlsState;
-pub use settings::{TlsError, TlsSettings, next_update, not_after};
-pub use shares::{Holders, Nobody};
+pub use settings::{TlsSettings, next_update, not_after};
+pub(crate) use write_timeout::WriteTimeout;

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
-use super::answer::{problem_of, write};
+use super::problem_response::{problem_of, write};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces;
 
