@@ -26,7 +26,7 @@ pub(crate) async fn watch(services: Services, metrics: Arc<Metrics>) {
     loop {
         // Half a count is none: what was counted before stays.
         if let Ok(due) = count_due(&services).await {
-            metrics.set_due(due);
+            metrics.jobs.set_due(due);
         }
         tokio::time::sleep(COUNT_EVERY).await;
     }

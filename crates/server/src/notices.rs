@@ -80,7 +80,7 @@ impl Notices {
     pub(crate) fn report_reload(&self, files: &[ReloadedFile], now: &ReloadRefusals) {
         let mut refused = self.refused.lock();
         for &file in files {
-            self.metrics.reload(file, now.contains_key(&file));
+            self.metrics.process.reload(file, now.contains_key(&file));
             let Some(refusal) = now.get(&file) else {
                 if refused.remove(&file).is_some() {
                     tracing::info!(file = file.as_str(), "nothing is refused any more");

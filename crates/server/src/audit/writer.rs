@@ -72,27 +72,27 @@ impl Health {
                 "the audit file does not take what is written; nothing that needs a line is done meanwhile"
             );
         }
-        self.metrics.audit_well(false);
+        self.metrics.process.audit_well(false);
     }
 
     /// The writer has come back from its file.
     fn moves(&self) {
         if self.hangs.swap(false, Ordering::AcqRel) {
             tracing::info!("the audit file takes what is written again");
-            self.metrics.audit_well(self.is_well());
+            self.metrics.process.audit_well(self.is_well());
         }
     }
 
     /// An entry will never be written. Nothing more is promised until a line has told so.
     pub(super) fn lose(&self) {
         self.lost.fetch_add(1, Ordering::AcqRel);
-        self.metrics.audit_entries("lost", 1);
+        self.metrics.process.audit_entries("lost", 1);
         self.set(false);
     }
 
     fn set(&self, well: bool) {
         self.well.store(well, Ordering::Release);
-        self.metrics.audit_well(self.is_well());
+        self.metrics.process.audit_well(self.is_well());
     }
 }
 
@@ -201,7 +201,7 @@ impl AuditWriter {
             self.health.lost.fetch_sub(lost, Ordering::AcqRel);
             self.health.set(true);
         }
-        self.health.metrics.audit_entries("written", batch.len());
+        self.health.metrics.process.audit_entries("written", batch.len());
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl AuditWriter {
         for told in batch {
             match told.waiting {
                 Some(waiting) => {
-                    self.health.metrics.audit_entries("refused", 1);
+                    self.health.metrics.process.audit_entries("refused", 1);
                     let _ = waiting.send(Err(NotRecorded));
                 }
                 None if trouble.kept.len() < KEPT => trouble.kept.push(told),

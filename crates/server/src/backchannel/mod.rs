@@ -131,7 +131,7 @@ async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> 
         tracing::info_span!("request", http.request.method = %request.method(), http.route = route, listener = "idp");
     let mut response = admitted(&app, request, next).instrument(span.clone()).await;
     let outcome = response.extensions().get::<LogoutOutcome>().map_or("internal", LogoutOutcome::code);
-    app.metrics.backchannel_logout(outcome);
+    app.metrics.process.backchannel_logout(outcome);
     let status = response.status().as_u16();
     // Strangers are counted; they do not fill the log.
     span.in_scope(|| tracing::debug!(http.response.status_code = status, outcome, "answered a back-channel logout"));

@@ -111,7 +111,7 @@ impl LiveSettings {
             tracing::warn!(file = %config.source.place().display(), "no tenant is configured yet: nobody is served");
         }
         let tenants = RealmTenants::serving(built.served(), wiring::settings(&config.renewal));
-        metrics.set_tenants(tenants.count());
+        metrics.process.set_tenants(tenants.count());
         builder.in_force = built.made;
         let tables = Arc::new(config.tenants.clone());
         let file = TenantsFile::new(Arc::clone(&tables));
@@ -242,7 +242,7 @@ impl LiveSettings {
         }
         if others || !reread.is_empty() {
             self.tenants.replace(built.served());
-            self.metrics.set_tenants(self.tenants.count());
+            self.metrics.process.set_tenants(self.tenants.count());
         }
         builder.in_force = built.made;
     }

@@ -161,6 +161,6 @@ fn follow_store(
 ) -> impl Future<Output = ()> + use<> {
     let metrics = Arc::clone(metrics);
     clock::follow(clock, Arc::clone(&services.store), Arc::clone(&services.fleet), move |clock| {
-        metrics.set_clock(clock.machine_ahead_ms(), clock.ahead_of_store_ms());
+        metrics.parts.set_clock(clock.machine_ahead_ms(), clock.ahead_of_store_ms());
     })
 }

@@ -65,7 +65,7 @@ macro_rules! hand_on {
                 if let Err(error) = &answer {
                     traces::store_failed(&span, error);
                 }
-                self.metrics.store_operation(stringify!($name), started.elapsed());
+                self.metrics.parts.store_operation(stringify!($name), started.elapsed());
                 answer
             })*
         }

@@ -70,7 +70,7 @@ pub(super) struct Connections {
     metrics: Option<Arc<Metrics>>,
     shutdown: Shutdown,
     http: Builder<TokioExecutor>,
-    caller_connections: Arc<CallerConnections>,
+    by_caller: Arc<CallerConnections>,
     handshake_executor: HandshakeExecutor,
 }
 
@@ -83,7 +83,7 @@ impl Connections {
         metrics: Option<Arc<Metrics>>,
         shutdown: Shutdown,
     ) -> Self {
-        let (http, caller_connections) =
+        let (http, by_caller) =
             (http(limits.header_timeout, limits.heads), CallerConnections::new(limits.caller_connections, callers));
         Self {
             state,
@@ -92,7 +92,7 @@ impl Connections {
             metrics,
             shutdown,
             http,
-            caller_connections,
+            by_caller,
             handshake_executor: HandshakeExecutor::start(),
         }
     }
@@ -128,7 +128,7 @@ impl Connections {
                 () = handshake.cut() => self.refused("handshake_cut"),
             };
         }
-        let share = peer.as_ref().map(|peer| self.caller_connections.take(peer));
+        let share = peer.as_ref().map(|peer| self.by_caller.take(peer));
         if matches!(share, Some(None)) {
             return self.refused("too_many_connections");
         }
@@ -145,7 +145,7 @@ impl Connections {
 
     fn refused(&self, reason: &'static str) {
         if let Some(metrics) = &self.metrics {
-            metrics.rejected(reason);
+            metrics.process.rejected(reason);
         }
     }
 
@@ -347,13 +347,13 @@ struct OpenConnection<'a>(&'a Metrics);
 
 impl<'a> OpenConnection<'a> {
     fn count(metrics: &'a Metrics) -> Self {
-        metrics.connection_opened();
+        metrics.process.connection_opened();
         Self(metrics)
     }
 }
 
 impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.connection_closed();
+        self.0.process.connection_closed();
     }
 }

@@ -88,7 +88,7 @@ impl TlsState {
         }
         loop {
             for (usage, at) in self.current().expiries() {
-                metrics.certificate(usage, *at);
+                metrics.process.certificate(usage, *at);
             }
             tokio::time::sleep(LOOK_EVERY).await;
             let (state, notices) = (Arc::clone(&self), Arc::clone(&notices));

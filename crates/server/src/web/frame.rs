@@ -72,7 +72,7 @@ pub async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, ne
     traces::answered(&trace, response.status().as_u16());
     let problem = problem_of(&mut response);
     if let Some(problem) = &problem {
-        metrics.rejected(problem.code.as_str());
+        metrics.process.rejected(problem.code.as_str());
         response = write(problem, &id.0, response);
     }
     let code = problem.as_ref().map(|problem| problem.code.as_str());

@@ -102,7 +102,7 @@ struct CallMetrics {
 
 impl CallObserver for CallMetrics {
     fn call(&self, issuer: &str, call: &'static str, outcome: &'static str, elapsed: Duration) {
-        self.metrics.keycloak_request(call, outcome, elapsed);
+        self.metrics.parts.keycloak_request(call, outcome, elapsed);
         if NO_ANSWER.contains(&outcome)
             && let Some(before) = self.said.happened((issuer.to_owned(), call, outcome), self.clock.now())
         {

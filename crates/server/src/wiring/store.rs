@@ -33,11 +33,12 @@ pub(super) fn connect(
     clock: &Arc<dyn Clock>,
 ) -> Result<RedisStore, StoreError> {
     let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
-    let store = RedisStore::connect_telling(config, Some(Arc::new(move || left.connections_left(Backend::Redis))))?;
-    let store = store.following_its_name().telling(Arc::new(move |why| unreadable.unreadable(why)));
+    let store =
+        RedisStore::connect_telling(config, Some(Arc::new(move || left.parts.connections_left(Backend::Redis))))?;
+    let store = store.following_its_name().telling(Arc::new(move |why| unreadable.parts.unreadable(why)));
     let (clock, said) = (Arc::clone(clock), Repeats::default());
     Ok(store.on_short_ack(move || {
-        short.short_ack();
+        short.parts.short_ack();
         if let Some(before) = said.happened((), clock.now()) {
             tracing::warn!(
                 before,

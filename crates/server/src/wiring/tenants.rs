@@ -64,8 +64,9 @@ struct ClientPools {
 
 impl ClientPools {
     fn new(metrics: Option<&Arc<Metrics>>) -> Self {
-        let on_left =
-            metrics.cloned().map(|metrics| -> OnLeft { Arc::new(move || metrics.connections_left(Backend::Keycloak)) });
+        let on_left = metrics
+            .cloned()
+            .map(|metrics| -> OnLeft { Arc::new(move || metrics.parts.connections_left(Backend::Keycloak)) });
         Self { of: HashMap::new(), on_left }
     }
 }
