@@ -1,8 +1,7 @@
 //! How many connections each listener may hold, of the files that the process may have open.
 //!
-//! Modules come first: what others may open at most is counted before, and what the process needs for itself stays free. So
-//! whoever fills the listener for health, for operators or for the identity provider, or all of them, takes no file that a
-//! module's connection would need.
+//! Modules come first. The connections of the other listeners are bounded, and so are the files that the process needs for
+//! itself. So a caller who fills any other listener takes no file that a module's connection would need.
 
 use rustix::process::{Resource, getrlimit};
 

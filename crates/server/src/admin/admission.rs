@@ -53,7 +53,7 @@ impl<R: RequiredRole> FromRequestParts<AdminContext> for AdmittedOperator<R> {
         };
         match admitted {
             Ok(operator) => {
-                let by = OperatorCall { operator, request_id, places: RequestPermits::of(&parts.extensions) };
+                let by = OperatorCall { operator, request_id, permits: RequestPermits::of(&parts.extensions) };
                 Ok(Self { by, role: PhantomData })
             }
             Err(refused) => {

@@ -1,4 +1,4 @@
-//! What an operator does, as the journal is told of it: a view once it was seen, an act before it is done and after.
+//! The journal's entries about what operators do: about a view once it was made, about a change before it is made and after.
 
 use tokenvault_core::ids::{JobKey, TenantId, UserId};
 use tokenvault_vault::journal::{Act, Actor, Entry};
@@ -74,7 +74,7 @@ impl AdminContext {
     ) -> Result<T, Problem> {
         self.note(action.entry(&by, ASKED)).await?;
         let context = self.clone();
-        detached(by.places.clone(), async move {
+        detached(by.permits.clone(), async move {
             let done = act.await;
             let outcome = outcome(&done);
             tracing::info!(operator = by.operator, command = action.command, outcome, "an operator acted");

@@ -19,13 +19,13 @@ pub struct OperatorCall {
     /// The request's id.
     pub request_id: String,
     /// What the request holds, for as long as anything of it is under way.
-    pub(super) places: RequestPermits,
+    pub(super) permits: RequestPermits,
 }
 
 impl OperatorCall {
     /// An operator with a request that holds nothing.
     pub fn new(operator: impl Into<String>, request_id: impl Into<String>) -> Self {
-        Self { operator: operator.into(), request_id: request_id.into(), places: RequestPermits::default() }
+        Self { operator: operator.into(), request_id: request_id.into(), permits: RequestPermits::default() }
     }
 }
 

@@ -35,8 +35,8 @@ pub(super) struct OperatorGuard {
 
 impl OperatorGuard {
     pub(super) fn new(operators: Arc<dyn OperatorPolicy>) -> Self {
-        let places = |most| Arc::new(Semaphore::new(most));
-        Self { operators, all: places(MAX_REQUESTS), views: places(MAX_VIEWS), lingering: places(MAX_REQUESTS) }
+        let permits = |most| Arc::new(Semaphore::new(most));
+        Self { operators, all: permits(MAX_REQUESTS), views: permits(MAX_VIEWS), lingering: permits(MAX_REQUESTS) }
     }
 
     /// Whether an operator calls, whatever they may do.
@@ -52,12 +52,12 @@ impl OperatorGuard {
     pub(super) fn enter(&self, request: &Request) -> Option<RequestPermits> {
         let may = |peer| self.operators.admit(peer, Role::Operate).is_ok();
         let operates = !request.method().is_safe() && request.extensions().get::<Peer>().is_some_and(may);
-        let mut places = Vec::new();
+        let mut permits = Vec::new();
         if !operates {
-            places.push(Arc::clone(&self.views).try_acquire_owned().ok()?);
+            permits.push(Arc::clone(&self.views).try_acquire_owned().ok()?);
         }
-        places.push(Arc::clone(&self.all).try_acquire_owned().ok()?);
-        Some(RequestPermits::new(places))
+        permits.push(Arc::clone(&self.all).try_acquire_owned().ok()?);
+        Some(RequestPermits::new(permits))
     }
 }
 
@@ -74,10 +74,10 @@ pub(super) async fn guard(State(guard): State<OperatorGuard>, mut request: Reque
 
 /// A place among the requests under way, and no longer than the time-out. The place stays taken beyond that by what goes on.
 async fn admitted(guard: OperatorGuard, mut request: Request, next: Next) -> Response {
-    let Some(places) = guard.enter(&request) else {
+    let Some(permits) = guard.enter(&request) else {
         return web::answer(Problem::new(Code::TooManyRequests, "Too many requests are under way."));
     };
-    request.extensions_mut().insert(places.clone());
+    request.extensions_mut().insert(permits.clone());
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => web::answer(Problem::new(Code::StoreUnavailable, "The request took too long; look how far it came.")),

@@ -69,8 +69,8 @@ impl<A: RequiredAction> FromRequestParts<ApiContext> for AdmittedModule<A> {
         tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
         let reached = parts.extensions.get::<ReachedUseCase>().cloned().unwrap_or_default();
         let request_id = parts.extensions.get::<RequestId>().map_or_else(|| "".into(), RequestId::shared);
-        let (places, room) = (RequestPermits::of(&parts.extensions), BodyBudget::of(&parts.extensions));
-        let call = ModuleCall { caller, peer: peer.clone(), request_id, reached, places, room };
+        let (permits, body_budget) = (RequestPermits::of(&parts.extensions), BodyBudget::of(&parts.extensions));
+        let call = ModuleCall { caller, peer: peer.clone(), request_id, reached, permits, body_budget };
         Ok(Self { call, action: PhantomData })
     }
 }

@@ -51,7 +51,7 @@ impl Jobs for AuditedJobs {
         self.journal.ready().map_err(unavailable)?;
         let entry = call.entry(Act::Register).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         let (vault, journal) = (Arc::clone(&self.vault), Arc::clone(&self.journal));
-        detached(call.places.clone(), async move {
+        detached(call.permits.clone(), async move {
             let answer = vault.register(&call.caller, job, request).await;
             journal.record(match &answer {
                 Ok(registered) => registration(entry, registered),
@@ -83,7 +83,7 @@ impl Jobs for AuditedJobs {
     async fn release(&self, call: ModuleCall, job: JobId) -> Result<(), Problem> {
         let entry = call.entry(Act::Release).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         let (vault, journal) = (Arc::clone(&self.vault), Arc::clone(&self.journal));
-        detached(call.places.clone(), async move {
+        detached(call.permits.clone(), async move {
             let answer = vault.release(&call.caller, &job).await;
             journal.record(match &answer {
                 Ok(()) => entry,

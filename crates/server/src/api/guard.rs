@@ -22,14 +22,14 @@ use crate::web::{RequestPermits, UnreadBody, answer};
 pub(super) struct RequestGuard {
     context: ApiContext,
     callers: Arc<CallerLimits>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl RequestGuard {
     pub(super) fn new(context: ApiContext) -> Self {
         Self {
             callers: Arc::new(CallerLimits::new(context.limits.caller)),
-            places: Arc::new(Semaphore::new(context.limits.max_concurrent_requests)),
+            permits: Arc::new(Semaphore::new(context.limits.max_concurrent_requests)),
             context,
         }
     }
@@ -52,16 +52,16 @@ pub(super) async fn guard(State(guard): State<RequestGuard>, mut request: Reques
 /// A place among the caller's requests and among all that are under way, and no longer than the time-out. The places stay
 /// taken beyond that by work that goes on.
 async fn admitted(guard: RequestGuard, quota: &CallerQuota, mut request: Request, next: Next) -> Response {
-    let RequestGuard { context, places, .. } = guard;
+    let RequestGuard { context, permits, .. } = guard;
     let held = match quota.enter(*request.method() == Method::PUT, context.clock.now()) {
         Ok(held) => held,
         Err(problem) => return answer(problem),
     };
-    let Ok(place) = places.try_acquire_owned() else {
+    let Ok(place) = permits.try_acquire_owned() else {
         return answer(Problem::new(Code::TooManyRequests, "Too many requests are under way."));
     };
-    let places = RequestPermits::new(vec![held, place]);
-    request.extensions_mut().insert(places.clone());
+    let permits = RequestPermits::new(vec![held, place]);
+    request.extensions_mut().insert(permits.clone());
     request.extensions_mut().insert(quota.body_budget());
     let code = match *request.method() {
         Method::PUT => Code::IdpUnavailable,

@@ -21,8 +21,8 @@ pub struct ModuleCall {
     /// The certificate that the caller is known by.
     pub(super) peer: Peer,
     pub(super) reached: ReachedUseCase,
-    pub(super) places: RequestPermits,
-    pub(super) room: BodyBudget,
+    pub(super) permits: RequestPermits,
+    pub(super) body_budget: BodyBudget,
 }
 
 /// What modules can ask for.

@@ -62,7 +62,7 @@ pub(super) struct CallerQuota {
     bucket: Bucket,
     /// What is registered stays, also what has ended for a while: it has a rate of its own, and leaves reads theirs.
     registrations: Bucket,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     turns: Semaphore,
     lists: Arc<Semaphore>,
     body_budget: BodyBudget,
@@ -74,7 +74,7 @@ impl CallerQuota {
         Self {
             bucket: Bucket::new(allowance.rate, allowance.burst),
             registrations: Bucket::new(allowance.register_rate, allowance.register_burst),
-            places: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
             turns: Semaphore::new(*TURNS),
             lists: Arc::new(Semaphore::new(LISTS)),
             body_budget: BodyBudget::default(),
@@ -90,7 +90,7 @@ impl CallerQuota {
             taken.map_err(|wait| many("The caller registers too many jobs.", whole_seconds(wait)))?;
         }
         self.bucket.take(now).map_err(|wait| many("The caller sends too many requests.", whole_seconds(wait)))?;
-        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = Arc::clone(&self.permits).try_acquire_owned();
         place.map_err(|_| many("The caller has too many requests under way.", Duration::from_secs(1)))
     }
 

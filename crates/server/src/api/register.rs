@@ -125,7 +125,7 @@ pub(super) async fn register(
 ) -> Result<Response, ProblemResponse> {
     let job = job_id(&path)?;
     let RequestLimits { max_body, body_timeout, .. } = *context.limits;
-    let parsed: RegisterBody = body::json(&headers, body, max_body, body_timeout, &call.room).await?;
+    let parsed: RegisterBody = body::json(&headers, body, max_body, body_timeout, &call.body_budget).await?;
     let registered = context.jobs.register(call, job, parsed.parse()?).await?;
     let status = if registered.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(JobBody::from(registered.job))).into_response())

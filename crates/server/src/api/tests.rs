@@ -503,14 +503,14 @@ fn counted(pieces: usize) -> (Body, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_callers_body_is_taken_to_its_end_before_a_refusal_and_a_strangers_is_not_begun_with() {
-    let places = |concurrency| Allowance { rate: 9, burst: 9, register_rate: 9, register_burst: 9, concurrency };
+    let permits = |concurrency| Allowance { rate: 9, burst: 9, register_rate: 9, register_burst: 9, concurrency };
     for (concurrency, path, kind, status) in [
         (9, "/tokens/a", "text/plain", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (9, "/nothing", "application/json", StatusCode::NOT_FOUND),
         (9, "/tokens", "application/json", StatusCode::METHOD_NOT_ALLOWED),
         (0, "/tokens/a", "application/json", StatusCode::TOO_MANY_REQUESTS),
     ] {
-        let stage = stage_with(places(concurrency));
+        let stage = stage_with(permits(concurrency));
         let refused = |body| call("PUT", path).header(header::CONTENT_TYPE, kind).body(body).expect("a request");
         let (body, taken) = counted(50);
         assert_eq!(send(&stage, refused(body)).await.0, status);

@@ -1,7 +1,8 @@
-//! The audit log: entries are told to a thread that writes them, so that no disk holds up the runtime.
+//! The audit log. Entries go to a thread that writes them, so that no disk holds up the runtime.
 //!
-//! Where recording is required, whoever is about to hand something out waits for its line; what has happened already is
-//! told without waiting, and is written as soon as it can be. A renewal is never held up or lost for the sake of its line.
+//! Where recording is required, an answer that hands something out waits for its line. The line about something that has
+//! happened already is not waited for: it is written as soon as it can be. A renewal must never be held up or lost for the
+//! sake of its line.
 
 mod file;
 mod line;

@@ -1,9 +1,10 @@
-//! Back-channel logout (`OpenID` Connect Back-Channel Logout 1.0): the identity provider tells that a session is over.
+//! Back-channel logout (`OpenID` Connect Back-Channel Logout 1.0): the identity provider says that a session is over.
 //!
-//! Whoever reaches the listener may call, so everything is bounded: bytes, time, requests, and above all signature checks.
-//! A logout token that passes every check is still only a hint: it makes the jobs of its session due, and what becomes of
-//! them is decided where it always is, after a look at the session. Nothing here ends a job, asks about one or knows the
-//! reconciler; and nothing of a token is ever answered or logged.
+//! Anybody who reaches the listener may call. So everything is bounded: bytes, time, requests, and above all signature checks.
+//!
+//! A logout token that passes every check is still only a hint. It makes the jobs of its session due, and the reconciler
+//! decides about them after it has asked about the session. Nothing here may end a job or ask about one, and no part of a
+//! token may be answered or logged.
 
 mod form;
 mod hints;
@@ -125,13 +126,13 @@ pub fn connection_limits() -> tls::ConnectionLimits {
 }
 
 /// Around every request: the limits that cost nothing, a time-out, a net under a panic; then it is counted and told.
-async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> Response {
+async fn frame(State(channel): State<BackChannel>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span =
         tracing::info_span!("request", http.request.method = %request.method(), http.route = route, listener = "idp");
-    let mut response = admitted(&app, request, next).instrument(span.clone()).await;
+    let mut response = admitted(&channel, request, next).instrument(span.clone()).await;
     let outcome = response.extensions().get::<LogoutOutcome>().map_or("internal", LogoutOutcome::code);
-    app.metrics.process.backchannel_logout(outcome);
+    channel.metrics.process.backchannel_logout(outcome);
     let status = response.status().as_u16();
     // Strangers are counted; they do not fill the log.
     span.in_scope(|| tracing::debug!(http.response.status_code = status, outcome, "answered a back-channel logout"));
@@ -141,11 +142,11 @@ async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> 
 
 /// Nobody is known here. Of those whom the limits let in the rest of a body is thrown away before the answer is given: no more than is
 /// read of anybody who sends a form. Whoever is turned away makes nobody read.
-async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Response {
-    if let Err(wait) = app.rates.request(app.services.clock.now()) {
+async fn admitted(channel: &BackChannel, mut request: Request, next: Next) -> Response {
+    if let Err(wait) = channel.rates.request(channel.services.clock.now()) {
         return LogoutRefusal::TooMany(wait).into_response();
     }
-    let Ok(_place) = app.places.try_acquire() else {
+    let Ok(_place) = channel.places.try_acquire() else {
         return LogoutRefusal::TooMany(Duration::from_secs(1)).into_response();
     };
     let unread = UnreadBody::of(&mut request);
@@ -161,19 +162,21 @@ async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Respon
 
 /// `POST /backchannel-logout/{tenant}`
 async fn logout(
-    State(app): State<BackChannel>,
+    State(channel): State<BackChannel>,
     tenant: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<LogoutOutcome, LogoutRefusal> {
     let tenant = tenant.ok().and_then(|Path(name)| TenantId::parse(name).ok());
-    let tenant = tenant.filter(|tenant| app.services.tenants.get(tenant).is_some()).ok_or(LogoutRefusal::NotFound)?;
+    let tenant =
+        tenant.filter(|tenant| channel.services.tenants.get(tenant).is_some()).ok_or(LogoutRefusal::NotFound)?;
     let token = form::logout_token(&headers, body).await?;
     // From here on it may cost a signature check.
-    app.rates.check(&tenant, app.services.clock.now()).map_err(LogoutRefusal::TooMany)?;
-    let said = app.tokens.verify(&tenant, &token).await.map_err(refused)?;
-    let claim = app.used.claim(&tenant, &said, app.services.clock.now()).ok_or(LogoutRefusal::Token("replayed"))?;
-    let jobs = app.hints.follow(&tenant, &said).await.map_err(|error| {
+    channel.rates.check(&tenant, channel.services.clock.now()).map_err(LogoutRefusal::TooMany)?;
+    let said = channel.tokens.verify(&tenant, &token).await.map_err(refused)?;
+    let claim =
+        channel.used.claim(&tenant, &said, channel.services.clock.now()).ok_or(LogoutRefusal::Token("replayed"))?;
+    let jobs = channel.hints.follow(&tenant, &said).await.map_err(|error| {
         tracing::warn!(%tenant, %error, "a logout was announced, and the store could not be asked for its jobs");
         LogoutRefusal::Unavailable
     })?;

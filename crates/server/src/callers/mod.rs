@@ -1,7 +1,9 @@
-//! Which certificate is which module, and what it may do.
+//! Which certificate is which module, and what the module may do.
 //!
-//! A certificate is matched by exact URI SAN, exact DNS SAN, or, only where it has no SAN at all, exact common name. What
-//! the policy does not grant is denied. Nothing here trusts a name that the TLS layer has not verified first.
+//! A certificate is matched by its exact URI SAN or its exact DNS SAN. Only a certificate without any SAN is matched by its
+//! exact common name. What the policy does not grant is denied.
+//!
+//! Nothing here may trust a name that the TLS layer has not verified first, and nothing here knows a listener's handlers.
 
 mod action;
 mod caller_policy;

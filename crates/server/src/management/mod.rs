@@ -1,7 +1,7 @@
 //! Health and metrics for the machinery around the vault: plain HTTP, on loopback unless configured otherwise.
 //!
-//! `/healthz` speaks for the process alone. `/readyz` says which part is not ready; Keycloak is never one of them, or all
-//! replicas would leave while reads still work. Nothing here shows a job, a user or a token.
+//! `/healthz` speaks for the process alone. `/readyz` says which part is not ready. Keycloak must never be such a part: all
+//! replicas would leave while reads still work. Nothing here may show a job, a user or a token.
 
 mod serve;
 

@@ -1,10 +1,12 @@
 //! What may change while the vault runs: which tenants there are, what their clients prove themselves with, and which
 //! module may do what where.
 //!
-//! The tenants' file, the files that tenants name and the policy are looked at every second and judged together. Each is
-//! taken up as soon as it is right and fits the others; what is wrong or does not fit is refused, said once, and counted,
-//! and the last good one stays in force. So nobody is ever admitted to a tenant that is not there, and no slip of the pen
-//! takes away what works. What is checked here is checked at the start and by `check-config` as well.
+//! The tenants' file, the files that tenants name and the policy are looked at every second and judged together. A change is
+//! taken up as soon as it is right and fits the rest. Any other change is refused, reported once and counted, and the last
+//! good version stays in force.
+//!
+//! So no module may ever be admitted to a tenant that is not there, and no slip of the pen takes away what works. The start and
+//! `check-config` check the same.
 
 mod judge;
 mod losses;

@@ -1,4 +1,4 @@
-//! What everything that runs has in common.
+//! What the listeners and the tasks beside them share.
 
 use std::sync::Arc;
 

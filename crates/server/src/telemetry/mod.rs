@@ -1,4 +1,4 @@
-//! What operators see: metrics, logs and traces. No user, job or token ever becomes a label.
+//! What operators see: metrics, logs and traces. No user, job or token may ever become a label.
 
 pub mod logs;
 pub mod measured_store;

@@ -1,8 +1,7 @@
-//! How many connections one caller may have at a time, so that none takes all there are.
+//! How many connections one caller may have at a time, so that no caller takes all of them.
 //!
-//! A caller is whom the policy knows: all the names of a module's certificates are that module, and certificates that the
-//! policy does not know are one caller together. By their own names, each of which somebody's authority may hand out at
-//! will, they would have as many shares as they have names.
+//! A caller is one name in the policy, whatever certificates it uses. All certificates that the policy does not know are one
+//! caller together: an authority may hand out any number of names, and each would have a share of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;

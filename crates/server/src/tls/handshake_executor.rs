@@ -1,5 +1,5 @@
-//! Where handshakes are computed: on a thread of their own with less priority than those that serve requests, so that what
-//! strangers ask for never delays what known callers ask for.
+//! Where handshakes are computed: on a thread of their own, with less priority than the threads that serve requests. So
+//! the work for unknown clients never delays the work for known callers.
 
 use std::io;
 use std::sync::Arc;

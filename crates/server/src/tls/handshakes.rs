@@ -1,8 +1,8 @@
-//! Connections that have not shown who they are yet: so many and no more, and none of them in another's way.
+//! Connections that have not shown yet who they are: a bounded number, and none of them in the way of another.
 //!
-//! Where there is no room for one more, the one that has waited longest of the address with the most is cut, and first of all
-//! one that has not even greeted: a client that means it does so within milliseconds, and what comes after is for the vault to
-//! do. So slow strangers cut each other, and a flood from one place leaves all other places alone.
+//! Where there is no room for one more, a connection is cut: the oldest of the address with the most. Connections that have not
+//! sent their greeting go first. An honest client sends it within milliseconds, and what follows is the vault's work. So slow
+//! clients cut each other, and a flood from one address leaves all other addresses alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};

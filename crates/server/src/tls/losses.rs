@@ -1,4 +1,4 @@
-//! What other certificates and lists take away, and from whom.
+//! What a change of certificates and lists takes away, and from whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,9 +1,10 @@
 //! TLS: who may open a connection, how long it may do nothing, and how it ends.
 //!
-//! Where a listener has authorities for its clients, a handler is reached only over a connection whose client certificate
-//! was verified, and finds that certificate as a [`Peer`](crate::tls::Peer); where it has none, no certificate is asked
-//! for and there is no such peer. What a caller may do is decided elsewhere. Private keys, and what is inside of a
-//! broken file, are never told.
+//! Where a listener has authorities for its clients, each client shows a certificate. A handler is reached only after that
+//! certificate was verified, and finds it as a [`Peer`](crate::tls::Peer). A listener without authorities asks for no
+//! certificate and has no peers.
+//!
+//! What a caller may do is decided elsewhere. No message here may show a private key, or the content of a broken file.
 
 mod accept;
 mod activity;

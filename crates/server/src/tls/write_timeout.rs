@@ -1,6 +1,6 @@
 //! A connection that ends when the other side takes nothing for too long.
 //!
-//! An answer that nobody reads fills the system's buffers and then waits, and its connection with it: for ever, if it may.
+//! An answer that nobody reads fills the system's buffers and then waits. Without a limit its connection would wait for ever.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
-//! A connection that is read into blank room only.
+//! A connection that is read into zeroized memory only.
 //!
-//! TLS decrypts where it was read to, and what it has decrypted stays there until something is read over it: on a connection
-//! whose request waits, that is the request. So the room is wiped with every look for more, and there is one as soon as hyper
-//! has taken the request.
+//! TLS decrypts in the buffer that it reads into, and what it decrypted stays there until the next read. On a connection whose
+//! request waits, that is the request. So the buffer is zeroized before every read, and hyper reads again as soon as it has
+//! taken the request.
 
 use std::io;
 use std::pin::Pin;

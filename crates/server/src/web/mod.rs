@@ -1,5 +1,5 @@
-//! The frame that all listeners share: what surrounds a request before a handler sees it and after, and how a problem
-//! becomes an answer. Nothing here knows a job, a caller or an operator.
+//! The frame that all listeners share: what surrounds a request before its handler and after it, and how a problem becomes
+//! an answer. Nothing here may know a job, a caller or an operator.
 
 pub mod body;
 pub mod bucket;

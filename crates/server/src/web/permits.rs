@@ -1,4 +1,4 @@
-//! What a request holds while it is under way: its places among all requests, and room for a large body.
+//! What a request holds while it is under way: its permits among all requests, and a budget for a large body.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// was read. It is for sixty-four of the largest, which a caller that sends them whole is far from.
 const BODIES: usize = 4 * 1024;
 
-/// The places a request holds; given back with the last copy. Work that outlives its request takes a copy along, or a
-/// caller that hangs up would have more under way than it may.
+/// The permits that a request holds; given back with the last copy. Work that outlives its request takes a copy along:
+/// without it a caller that hangs up would have more under way than it may.
 #[derive(Debug, Clone, Default)]
 pub struct RequestPermits {
     _held: Arc<Vec<OwnedSemaphorePermit>>,
@@ -29,7 +29,7 @@ impl RequestPermits {
     }
 }
 
-/// Room for a caller's large bodies.
+/// How much memory a caller's large bodies may take.
 #[derive(Debug, Clone)]
 pub struct BodyBudget(Arc<Semaphore>);
 

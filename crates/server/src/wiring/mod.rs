@@ -1,4 +1,5 @@
-//! From a configuration to the services: the tenants' rules, the identity provider, the store.
+//! From a configuration to the services: the tenants' rules, the identity provider, the store. Nothing here may connect to
+//! anything yet.
 
 mod store;
 mod tenants;

@@ -203,7 +203,7 @@ async fn one_holders_connections_are_bounded_and_anothers_are_not_its_own() {
     let module = client(&files, Some(&files.authority.module(7, valid())));
     let mut first = stage.http1(&module).await;
     assert!(get1(&mut first, "/whoami").await.is_ok());
-    assert!(get1(&mut stage.http1(&module).await, "/whoami").await.is_err(), "one more of the same caller_name's");
+    assert!(get1(&mut stage.http1(&module).await, "/whoami").await.is_err(), "one more of the same holder's");
     assert!(get1(&mut first, "/whoami").await.is_ok());
     drop(first);
     stage.until_open(0).await;
