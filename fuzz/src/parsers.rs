@@ -28,12 +28,12 @@ use tokenvault_core::ids::{ClientId, Generation, JobId, JobKey, ModuleName, Tena
 use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Entropy, IdentityProvider, Introspection};
 use tokenvault_core::record::{self, Acquisition, Fields};
-use tokenvault_core::seal::{Field, Keyring, Place, Sealed};
+use tokenvault_core::seal::{Keyring, SealContext, Sealed, SealedField};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::answer::{self, Call as KeycloakCall};
+use tokenvault_keycloak::answer;
 use tokenvault_keycloak::{
-    Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, TenantConfig, TransportFailure,
+    Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, Operation, TenantConfig, TransportFailure,
 };
 use tokenvault_server::api::{self, ApiContext, Jobs, ModuleCall};
 use tokenvault_server::callers::{Action, CallerPolicy, Policy};
@@ -124,16 +124,22 @@ pub fn sealed(data: &[u8]) {
         LazyLock::new(|| known(Keyring::new("k1", [("k1".to_owned(), vec![7; 32].into())])));
     let key = JobKey::new(known(TenantId::parse("diku")), known(JobId::parse("job")));
     let user = known(UserId::parse("user"));
-    for beside in [None, Some(b"until noon".as_slice())] {
-        let place = Place { key: &key, user: &user, generation: Generation(3), field: Field::Access, beside };
-        let good = RING.seal(place, "an access token", &Counting);
+    for associated_data in [None, Some(b"until noon".as_slice())] {
+        let context = SealContext {
+            key: &key,
+            user: &user,
+            generation: Some(Generation(3)),
+            field: SealedField::Access,
+            associated_data,
+        };
+        let good = RING.seal(context, "an access token", &Counting);
         let mut changed = good.as_bytes().to_vec();
         for change in data.chunks_exact(2) {
             let at = usize::from(change[0]) % changed.len();
             changed[at] ^= change[1];
         }
         for bytes in [data, &changed, &good.as_bytes()[..data.len().min(good.as_bytes().len())]] {
-            let opened = RING.open(place, &Sealed::from_bytes(bytes.to_vec()));
+            let opened = RING.open(context, &Sealed::from_bytes(bytes.to_vec()));
             assert_eq!(opened.is_ok(), bytes == good.as_bytes(), "{bytes:02x?}");
         }
     }
@@ -249,7 +255,7 @@ pub fn keycloak_answer(data: &[u8]) {
         Ok(HttpAnswer { status, content_type, body: Bytes::copy_from_slice(body) })
     };
     let tenant = tenant();
-    for call in [KeycloakCall::Exchange, KeycloakCall::Refresh, KeycloakCall::Impersonate] {
+    for call in [Operation::Exchange, Operation::Refresh, Operation::Impersonate] {
         if let Ok(grant) = answer::grant(call, answer(), &tenant) {
             assert!(status == 200 && !grant.access.expose().is_empty() && !grant.refresh.expose().is_empty());
         }

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokenvault_core::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, SessionId, Subject, UserId};
-use tokenvault_core::pair::{Kind, Sealer};
+use tokenvault_core::pair::{PairKind, Sealer};
 use tokenvault_core::ports::{Created, Entropy as _, Filter, Promoted, Resealing};
 use tokenvault_core::record::{Anchor, Record, SessionRef};
 use tokenvault_core::time::Timestamp;
@@ -126,7 +126,7 @@ pub fn record(
     let keyring = replica.services.keyring.current();
     let sealer = Sealer { keyring, entropy: &OsEntropy, key: &key, user: &user, binds: true };
     let seal = |kind, generation| {
-        let sid = session(if kind == Kind::Anchor { "anchor" } else { "sid" }).sid;
+        let sid = session(if kind == PairKind::Anchor { "anchor" } else { "sid" }).sid;
         sealer.seal(&grant(&user, &sid, LIFE, padding), kind, Generation(generation), now)
     };
     let record = Record {
@@ -137,15 +137,15 @@ pub fn record(
         keep_until: now + Duration::from_hours(20),
         generation: Generation(5),
         session: Some(session("sid")),
-        pair: Some(seal(Kind::Own, 5)),
-        spare: rich.then(|| seal(Kind::Own, 4).refresh),
-        reserve: if rich { vec![seal(Kind::Own, 3).refresh, seal(Kind::Own, 2).refresh] } else { Vec::new() },
-        anchor: rich.then(|| Anchor { session: session("anchor"), pair: seal(Kind::Anchor, 4) }),
+        pair: Some(seal(PairKind::Own, 5)),
+        spare: rich.then(|| seal(PairKind::Own, 4).refresh),
+        reserve: if rich { vec![seal(PairKind::Own, 3).refresh, seal(PairKind::Own, 2).refresh] } else { Vec::new() },
+        anchor: rich.then(|| Anchor { session: session("anchor"), pair: seal(PairKind::Anchor, 4) }),
         access_life: LIFE,
         user: user.clone(),
         ..samples::record(&key, due_at)
     };
-    replica.services.vouched(&record)
+    replica.services.with_sealed_terms(&record)
 }
 
 async fn fill(replica: &Replica, records: u64) -> Result<()> {
@@ -240,7 +240,7 @@ async fn check_micros(replica: &Replica) -> Result<f64> {
     let stored = replica.services.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
     let began = Instant::now();
     for _ in 0..TIMES {
-        let well = replica.services.vouch(&stored.record).is_ok()
+        let well = replica.services.verify_terms(&stored.record).is_ok()
             && replica.services.replica.seen.further_than(&stored.record).is_none();
         replica.services.replica.seen.note(&stored.record);
         if !well {

@@ -49,7 +49,7 @@ async fn a_paused_fleet_claims_nothing_serves_what_it_has_and_goes_on_afterwards
     pause(parts.clock.now() + Duration::from_secs(5)).await?;
     wait_until("the pause to end by itself", SOON, async || !parts.replica.pause.is_paused(parts.clock.now())).await?;
     let now = parts.clock.now();
-    parts.store.hasten(&due.key, now, now).await?;
+    parts.store.make_due(&due.key, now, now).await?;
     let before = parts.store.load(&due.key).await?.expect("it is there").record.generation;
     wait_until("the job to be renewed", SOON, async || {
         parts.store.load(&due.key).await.is_ok_and(|stored| stored.is_some_and(|now| now.record.generation > before))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
-use tokenvault_core::ports::{StoreError, TokenStore};
+use tokenvault_core::ports::{ServerStore, StoreCause, StoreError};
 use tokenvault_redis::RedisStore;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::process::{SOON, poll, wait_until};
@@ -44,7 +44,11 @@ async fn a_replica_that_takes_over_begins_another_epoch_of_the_store() -> Result
     wait_until("the replica to follow", SOON, following).await?;
     let of_primary = RedisStore::connect(&unhurried(primary.url()))?.epoch().await?;
     let store = RedisStore::connect(&unhurried(replica.url()))?;
-    assert_eq!(store.epoch().await, Err(StoreError::ELSEWHERE), "a replica is not asked for anything");
+    assert_eq!(
+        store.epoch().await,
+        Err(StoreError::Unavailable(StoreCause::ReadOnly)),
+        "a replica is not asked for anything"
+    );
 
     // The process stays the same: only the id of its history tells.
     ask("REPLICAOF", &["NO", "ONE"]).await?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{AttemptId, Incarnation, ModuleName};
-use tokenvault_core::ports::{Join, Pause, StoreError, Write, Written};
+use tokenvault_core::ports::{Join, Pause, StoreCause, StoreError, Write, Written};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
 use tokenvault_tests::harness::Result;
@@ -14,7 +14,7 @@ use tokenvault_tests::store_contract::samples::{
     NOW, after, ended, job, key, record, releasing, rotated, session, user,
 };
 
-const FULL: StoreError = StoreError::Unavailable("out_of_memory");
+const FULL: StoreError = StoreError::Unavailable(StoreCause::OutOfMemory);
 
 async fn fill(redis: &Redis) -> Result<()> {
     let mut connection = redis.connection().await?;
@@ -52,7 +52,7 @@ async fn a_full_redis_refuses_what_is_new_and_lets_jobs_be_renewed_and_ended() -
     assert!(store.look_at_session(&s1, &job("renewed"), true).await?.is_some());
     let renewal = Write::between(&claimed.record, &rotated(&claimed.record, after(9)), bench.attempt());
     bench.done(&renewal.under(&claimed.lease).releasing()).await?;
-    store.hasten(&key("renewed"), after(2), after(2)).await?;
+    store.make_due(&key("renewed"), after(2), after(2)).await?;
     store.leave_session(&s1, &job("released")).await?;
     store.remove_from_user(&user(), &key("released")).await?;
     store.remove_child(&key("renewed"), &job("child")).await?;

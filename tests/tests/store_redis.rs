@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokenvault_core::ids::{AttemptId, Incarnation, ReplicaId};
-use tokenvault_core::ports::{Claim, Created, ReplicaStatus, StoreError, TokenStore, Write, Written};
+use tokenvault_core::ports::{Claim, Created, JobStore, ReplicaStatus, ServerStore, StoreError, Write, Written};
 use tokenvault_core::record::{Intent, Record, Slot};
 use tokenvault_core::secret::ClientSecret;
 use tokenvault_redis::{RedisConfig, RedisStore, SCHEMA, Unreadable};
@@ -35,7 +35,7 @@ async fn durable() -> Result<Bench> {
 
 fn kind(error: Option<StoreError>) -> &'static str {
     match error {
-        Some(StoreError::Unavailable(kind)) => kind,
+        Some(StoreError::Unavailable(cause)) => cause.code(),
         other => panic!("expected the store to be unavailable, got {other:?}"),
     }
 }
@@ -77,7 +77,7 @@ async fn while_redis_is_away_everything_is_unavailable_and_fails_fast() -> Resul
         store.write(&write).await.err(),
         bench.store.count_due(key("j").shard(), NOW).await.err(),
         store.holds(&lease).await.err(),
-        store.hasten(&key("j"), NOW, NOW).await.err(),
+        store.make_due(&key("j"), NOW, NOW).await.err(),
         store.enter_session(&session, &job("j"), NOW).await.err(),
         store.leave_session(&session, &job("j")).await.err(),
         store.look_at_session(&session, &job("j"), true).await.err(),
@@ -181,7 +181,7 @@ async fn a_frozen_redis_is_given_up_in_time_and_used_again_when_it_thaws() -> Re
     let record = record(&key("j"), NOW);
     let attempt = AttemptId::from_bits(1);
     store.ready().await?;
-    store.hasten(&key("j"), NOW, NOW).await?;
+    store.make_due(&key("j"), NOW, NOW).await?;
     redis.pause().await?;
 
     let began = Instant::now();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
-use tokenvault_core::pair::{Kind, Sealer};
+use tokenvault_core::pair::{PairKind, Sealer};
 use tokenvault_core::policy::{Ask, Serve, serve};
 use tokenvault_core::ports::{Created, StoreError, Write};
 use tokenvault_core::record::{Fields, Record, RefreshSlot, Slot, decode, encode};
@@ -164,7 +164,7 @@ struct HandedOut {
 /// The same checks as a read makes, on fields as they stand in Redis under this name.
 fn handed_out(services: &Services, key: &JobKey, fields: &Fields) -> Option<HandedOut> {
     let record = decode(fields).ok().filter(|record| record.key == *key)?;
-    services.vouch(&record).ok()?;
+    services.verify_terms(&record).ok()?;
     let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
     let Serve::Token(_) = serve(&record, &ask, services.clock.now()) else { return None };
     let token = services.sealer(&record).open_access(&record).ok()?.expose().to_owned();
@@ -225,7 +225,7 @@ async fn a_token_is_served_in_no_other_tenants_users_jobs_or_generations_record(
         ("later generation", &record.key, &record.user, after),
     ] {
         let sealer = Sealer { key, user, ..services.sealer(&record) };
-        let pair = sealer.seal(&grant(user, sid, LIFE, 8), Kind::Own, generation, now);
+        let pair = sealer.seal(&grant(user, sid, LIFE, 8), PairKind::Own, generation, now);
         let foreign = encode(&Record { pair: Some(pair), ..record.clone() });
         let mut swapped = fields.clone();
         for name in ["at", "rt", "pair"] {
@@ -361,7 +361,7 @@ async fn an_old_record_put_back_is_renewed_before_it_is_served() -> Result<()> {
     let mut redis = stage.connection().await?;
     let old: Vec<u8> = redis::cmd("DUMP").arg(name(1)).query_async(&mut redis).await?;
     let now = stage.replica.services.clock.now();
-    stage.replica.services.store.hasten(&first.key, now, now).await?;
+    stage.replica.services.store.make_due(&first.key, now, now).await?;
     let newest = loop {
         let token = stage.replica.read(&job(1)).await.expect("it is live");
         if token.generation > first.generation {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokenvault_core::ids::{AttemptId, ReplicaId};
 use tokenvault_core::pair::{Sealer, Vouched};
-use tokenvault_core::ports::{Entropy, Filter, Fleet, StoreError, Stored, TokenStore, Write};
+use tokenvault_core::ports::{Entropy, Filter, InventoryStore, JobStore, ReplicaStore, StoreError, Stored, Write};
 use tokenvault_core::record::{Record, State};
 use tokenvault_core::seal::Keyring;
 use tokenvault_redis::{RedisStore, SCHEMA};

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::{Entropy, Grant};
 use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot, State, terms};
-use crate::seal::{Field, Keyring, Place, SealError, Sealed};
+use crate::seal::{Keyring, SealContext, SealError, Sealed, SealedField};
 use crate::secret::{AccessToken, RefreshToken, TokenHash};
 use crate::time::Timestamp;
 
@@ -34,24 +34,24 @@ pub struct Sealer<'a> {
 
 /// Which of a record's two pairs is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PairKind {
     /// The one reads are served from.
     Own,
     /// The watched one in the user's session.
     Anchor,
 }
 
-impl Kind {
-    fn fields(self) -> (Field, Field) {
+impl PairKind {
+    fn fields(self) -> (SealedField, SealedField) {
         match self {
-            Self::Own => (Field::Access, Field::Refresh),
-            Self::Anchor => (Field::AnchorAccess, Field::AnchorRefresh),
+            Self::Own => (SealedField::Access, SealedField::Refresh),
+            Self::Anchor => (SealedField::AnchorAccess, SealedField::AnchorRefresh),
         }
     }
 }
 
 /// What is said of an access token in the clear: from when and until when it lives, and for what it is good.
-fn beside_access(pair: &Pair) -> Vec<u8> {
+fn access_metadata(pair: &Pair) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + pair.scope.len());
     out.extend_from_slice(&pair.issued_at.as_millis().to_be_bytes());
     out.extend_from_slice(&pair.access_expires_at.as_millis().to_be_bytes());
@@ -60,13 +60,10 @@ fn beside_access(pair: &Pair) -> Vec<u8> {
 }
 
 /// What is said of a refresh token in the clear and stays as it is: its hash and its end. How often it was sent does not.
-fn beside_refresh(hash: TokenHash, expires_at: Option<Timestamp>) -> Vec<u8> {
+fn refresh_metadata(hash: TokenHash, expires_at: Option<Timestamp>) -> Vec<u8> {
     let end = expires_at.map_or(u64::MAX, Timestamp::as_millis);
     [hash.to_string().as_bytes(), &end.to_be_bytes()].concat()
 }
-
-/// Terms stay the same from one pair to the next.
-const NO_GENERATION: Generation = Generation(0);
 
 /// Whether the vault vouched for a record's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,26 +92,26 @@ pub struct Resealed {
 }
 
 /// Comes by everything that is sealed in a record, with what stands beside it.
-fn each_seal(record: &mut Record, mut visit: impl FnMut(Generation, Field, &mut Sealed, Option<&[u8]>)) {
+fn each_seal(record: &mut Record, mut visit: impl FnMut(Option<Generation>, SealedField, &mut Sealed, Option<&[u8]>)) {
     let own = record.generation;
     if let Some(terms) = &mut record.terms {
-        visit(NO_GENERATION, Field::Terms, terms, None);
+        visit(None, SealedField::Terms, terms, None);
     }
     if let Some(pair) = &mut record.pair {
-        let beside = beside_access(pair);
-        visit(own, Field::Access, &mut pair.access, Some(&beside));
+        let associated_data = access_metadata(pair);
+        visit(Some(own), SealedField::Access, &mut pair.access, Some(&associated_data));
     }
     if let Some(Anchor { pair, .. }) = &mut record.anchor {
-        let beside = beside_access(pair);
-        visit(pair.refresh.generation, Field::AnchorAccess, &mut pair.access, Some(&beside));
+        let associated_data = access_metadata(pair);
+        visit(Some(pair.refresh.generation), SealedField::AnchorAccess, &mut pair.access, Some(&associated_data));
         let token = &mut pair.refresh;
-        let beside = beside_refresh(token.hash, token.expires_at);
-        visit(token.generation, Field::AnchorRefresh, &mut token.sealed, Some(&beside));
+        let associated_data = refresh_metadata(token.hash, token.expires_at);
+        visit(Some(token.generation), SealedField::AnchorRefresh, &mut token.sealed, Some(&associated_data));
     }
     let own = record.pair.as_mut().map(|pair| &mut pair.refresh);
     for token in own.into_iter().chain(&mut record.spare).chain(&mut record.reserve) {
-        let beside = beside_refresh(token.hash, token.expires_at);
-        visit(token.generation, Field::Refresh, &mut token.sealed, Some(&beside));
+        let associated_data = refresh_metadata(token.hash, token.expires_at);
+        visit(Some(token.generation), SealedField::Refresh, &mut token.sealed, Some(&associated_data));
     }
 }
 
@@ -122,41 +119,50 @@ fn each_seal(record: &mut Record, mut visit: impl FnMut(Generation, Field, &mut 
 pub fn openings(keyring: &Keyring, record: &Record) -> Vec<(String, bool)> {
     let mut all = Vec::new();
     let (key, user) = (&record.key, &record.user);
-    each_seal(&mut record.clone(), |generation, field, sealed, beside| {
-        let opens = keyring.open(Place { key, user, generation, field, beside }, sealed).is_ok();
+    each_seal(&mut record.clone(), |generation, field, sealed, associated_data| {
+        let opens = keyring.open(SealContext { key, user, generation, field, associated_data }, sealed).is_ok();
         all.extend(sealed.key_id().map(|id| (id.to_owned(), opens)));
     });
     all
 }
 
 impl Sealer<'_> {
-    fn place(&self, generation: Generation, field: Field) -> Place<'_> {
-        Place { key: self.key, user: self.user, generation, field, beside: None }
+    fn context(&self, generation: Option<Generation>, field: SealedField) -> SealContext<'_> {
+        SealContext { key: self.key, user: self.user, generation, field, associated_data: None }
     }
 
     /// Seals a token together with what stands beside it.
-    fn seal_beside(&self, place: Place<'_>, text: &str, beside: &[u8]) -> Sealed {
-        self.keyring.seal(Place { beside: self.binds.then_some(beside), ..place }, text, self.entropy)
+    fn seal_with(&self, context: SealContext<'_>, text: &str, associated_data: &[u8]) -> Sealed {
+        self.keyring.seal(
+            SealContext { associated_data: self.binds.then_some(associated_data), ..context },
+            text,
+            self.entropy,
+        )
     }
 
-    fn open_beside(&self, place: Place<'_>, sealed: &Sealed, beside: &[u8]) -> Result<Zeroizing<String>, SealError> {
-        self.keyring.open(Place { beside: Some(beside), ..place }, sealed)
+    fn open_with(
+        &self,
+        context: SealContext<'_>,
+        sealed: &Sealed,
+        associated_data: &[u8],
+    ) -> Result<Zeroizing<String>, SealError> {
+        self.keyring.open(SealContext { associated_data: Some(associated_data), ..context }, sealed)
     }
 
-    fn open_of_pair(&self, pair: &Pair, generation: Generation, field: Field) -> Result<AccessToken, SealError> {
-        self.open_beside(self.place(generation, field), &pair.access, &beside_access(pair))
+    fn open_of_pair(&self, pair: &Pair, generation: Generation, field: SealedField) -> Result<AccessToken, SealError> {
+        self.open_with(self.context(Some(generation), field), &pair.access, &access_metadata(pair))
             .map(|text| AccessToken::new(text.as_str()))
     }
 
     /// Seals what was granted. `asked_at` is the instant before the request was sent: lives are counted from there, and
     /// the access token's from the beginning of that second, since Keycloak counts in whole seconds and rounds down. So
     /// the vault believes a token dead a little before Keycloak does, never after.
-    pub fn seal(&self, grant: &Grant, kind: Kind, generation: Generation, asked_at: Timestamp) -> Pair {
+    pub fn seal(&self, grant: &Grant, kind: PairKind, generation: Generation, asked_at: Timestamp) -> Pair {
         let (access, refresh) = kind.fields();
         let hash = grant.refresh.hash();
         let expires_at = grant.refresh_expires_in.map(|life: Duration| asked_at + life);
-        let beside = beside_refresh(hash, expires_at);
-        let sealed = self.seal_beside(self.place(generation, refresh), grant.refresh.expose(), &beside);
+        let associated_data = refresh_metadata(hash, expires_at);
+        let sealed = self.seal_with(self.context(Some(generation), refresh), grant.refresh.expose(), &associated_data);
         let mut pair = Pair {
             access: Sealed::from_bytes(Vec::new()),
             access_expires_at: Timestamp::from_secs(asked_at.as_secs()) + grant.expires_in,
@@ -166,13 +172,14 @@ impl Sealer<'_> {
             epoch: None,
             refresh: RefreshSlot { sealed, hash, generation, expires_at, sends: 0 },
         };
-        pair.access = self.seal_beside(self.place(generation, access), grant.access.expose(), &beside_access(&pair));
+        pair.access =
+            self.seal_with(self.context(Some(generation), access), grant.access.expose(), &access_metadata(&pair));
         pair
     }
 
     /// Vouches for what a record says about whose it is and who may have it.
     pub fn seal_terms(&self, record: &Record) -> Sealed {
-        self.keyring.seal(self.place(NO_GENERATION, Field::Terms), &digest(record), self.entropy)
+        self.keyring.seal(self.context(None, SealedField::Terms), &digest(record), self.entropy)
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. A tombstone needs nobody to
@@ -182,7 +189,7 @@ impl Sealer<'_> {
             _ if matches!(record.state, State::Ended(_)) => Ok(Vouched::Yes),
             None => Ok(Vouched::Nobody),
             Some(sealed) => {
-                let sealed = self.keyring.open(self.place(NO_GENERATION, Field::Terms), sealed)?;
+                let sealed = self.keyring.open(self.context(None, SealedField::Terms), sealed)?;
                 if *sealed == digest(record) { Ok(Vouched::Yes) } else { Err(SealError::Forged) }
             }
         }
@@ -192,7 +199,7 @@ impl Sealer<'_> {
     /// under a newer record does not open.
     pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
         let pair = record.pair.as_ref().ok_or(SealError::Malformed)?;
-        self.open_of_pair(pair, record.generation, Field::Access)
+        self.open_of_pair(pair, record.generation, SealedField::Access)
     }
 
     /// Opens the access token that belongs to a slot, to be exchanged.
@@ -200,22 +207,23 @@ impl Sealer<'_> {
         let Some(anchor) = record.anchor.as_ref().filter(|_| slot == Slot::Anchor) else {
             return self.open_access(record);
         };
-        self.open_of_pair(&anchor.pair, anchor.pair.refresh.generation, Field::AnchorAccess)
+        self.open_of_pair(&anchor.pair, anchor.pair.refresh.generation, SealedField::AnchorAccess)
     }
 
     /// Seals every token of a record anew for the place it has, unless the key that seals now has sealed it.
     pub fn reseal(&self, record: &Record) -> Resealed {
         let mut after = record.clone();
         let mut failures = Vec::new();
-        each_seal(&mut after, |generation, field, sealed, beside| {
+        each_seal(&mut after, |generation, field, sealed, associated_data| {
             if sealed.key_id() == Some(self.keyring.primary()) {
                 return;
             }
-            let place = Place { beside, ..self.place(generation, field) };
-            match self.keyring.open(place, sealed) {
+            let context = SealContext { associated_data, ..self.context(generation, field) };
+            match self.keyring.open(context, sealed) {
                 Ok(text) => {
-                    let place = Place { beside: place.beside.filter(|_| self.binds), ..place };
-                    *sealed = self.keyring.seal(place, &text, self.entropy);
+                    let context =
+                        SealContext { associated_data: context.associated_data.filter(|_| self.binds), ..context };
+                    *sealed = self.keyring.seal(context, &text, self.entropy);
                 }
                 Err(error) => failures.push(error),
             }
@@ -226,9 +234,9 @@ impl Sealer<'_> {
     /// Opens the refresh token of a slot.
     pub fn open_refresh(&self, record: &Record, slot: Slot) -> Result<RefreshToken, SealError> {
         let token = record.slot(slot).ok_or(SealError::Malformed)?;
-        let field = if slot == Slot::Anchor { Field::AnchorRefresh } else { Field::Refresh };
-        let beside = beside_refresh(token.hash, token.expires_at);
-        self.open_beside(self.place(token.generation, field), &token.sealed, &beside)
+        let field = if slot == Slot::Anchor { SealedField::AnchorRefresh } else { SealedField::Refresh };
+        let associated_data = refresh_metadata(token.hash, token.expires_at);
+        self.open_with(self.context(Some(token.generation), field), &token.sealed, &associated_data)
             .map(|text| RefreshToken::new(text.as_str()))
     }
 }

@@ -9,7 +9,7 @@
 //! what stands beside the value, format 1 does not.
 //!
 //! A seal is opened with the key that its header names and no other; keys are never tried in turn. That a key of the right
-//! name is the right key is another matter: a ring may hold keys in doubt ([`Doubt`]).
+//! name is the right key is another matter: a ring may hold keys in doubt ([`KeyDoubt`]).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,9 +25,9 @@ use crate::ports::Entropy;
 
 const MAGIC: &[u8; 2] = b"TV";
 /// Bound to its place.
-const PLACED: u8 = 1;
+const FORMAT_CONTEXT: u8 = 1;
 /// Bound to its place and to what stands beside it.
-const BESIDE: u8 = 2;
+const FORMAT_DATA: u8 = 2;
 /// The magic, the format and the length of the key id.
 const FIXED: usize = MAGIC.len() + 2;
 const SALT: usize = 32;
@@ -64,7 +64,7 @@ impl fmt::Debug for Sealed {
 
 /// The field a token is sealed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum SealedField {
     /// The access token that reads are served from.
     Access,
     /// A refresh token, current or spare: a spare is the current one of an earlier generation, sealed once.
@@ -77,7 +77,7 @@ pub enum Field {
     Terms,
 }
 
-impl Field {
+impl SealedField {
     fn name(self) -> &'static str {
         match self {
             Self::Access => "access_token",
@@ -91,17 +91,17 @@ impl Field {
 
 /// The place a sealed token belongs to.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct SealContext<'a> {
     /// Tenant and job.
     pub key: &'a JobKey,
     /// The job's user.
     pub user: &'a UserId,
-    /// The generation of the pair.
-    pub generation: Generation,
+    /// The generation of the pair; `None` for what stays the same from one pair to the next.
+    pub generation: Option<Generation>,
     /// The field.
-    pub field: Field,
+    pub field: SealedField,
     /// What stands beside it in the clear and is to be believed only if this opens. With `None` format 1 is sealed.
-    pub beside: Option<&'a [u8]>,
+    pub associated_data: Option<&'a [u8]>,
 }
 
 /// Why something could not be opened (or sealed).
@@ -135,7 +135,7 @@ impl SealError {
 
 /// Why a key is not trusted to be the one of its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
+pub enum KeyDoubt {
     /// Nothing is known for it or against it. What it opens, it has sealed; what it does not open says nothing.
     Untried,
     /// It is another one.
@@ -166,7 +166,7 @@ pub enum KeyringError {
 pub struct Keyring {
     primary: String,
     keys: BTreeMap<String, Zeroizing<[u8; KEY]>>,
-    doubts: BTreeMap<String, Doubt>,
+    doubts: BTreeMap<String, KeyDoubt>,
 }
 
 impl fmt::Debug for Keyring {
@@ -231,7 +231,7 @@ impl Keyring {
 
     /// The same keys, with these of them in doubt and no others.
     #[must_use]
-    pub fn doubting(&self, doubts: BTreeMap<String, Doubt>) -> Self {
+    pub fn doubting(&self, doubts: BTreeMap<String, KeyDoubt>) -> Self {
         Self { doubts, ..self.clone() }
     }
 
@@ -244,19 +244,19 @@ impl Keyring {
     ///
     /// # Panics
     /// Only on texts of more than 64 GiB, which AES-GCM cannot take.
-    pub fn seal(&self, place: Place<'_>, text: &str, entropy: &dyn Entropy) -> Sealed {
+    pub fn seal(&self, context: SealContext<'_>, text: &str, entropy: &dyn Entropy) -> Sealed {
         let id = self.primary.as_bytes();
         let key = self.keys.get(&self.primary).expect("the constructor checked that the primary is present");
         let mut out = Vec::with_capacity(FIXED + id.len() + SALT + text.len() + TAG);
         out.extend_from_slice(MAGIC);
-        out.push(if place.beside.is_some() { BESIDE } else { PLACED });
+        out.push(if context.associated_data.is_some() { FORMAT_DATA } else { FORMAT_CONTEXT });
         out.push(u8::try_from(id.len()).expect("the constructor limits key ids to 32 bytes"));
         out.extend_from_slice(id);
         let header = out.len();
         let mut salt = [0; SALT];
         entropy.fill(&mut salt);
         out.extend_from_slice(&salt);
-        let aad = associated_data(&out[..header], place);
+        let aad = encode_context(&out[..header], context);
         let (cipher, nonce) = derive(key, &salt);
         let sealed = cipher
             .encrypt(&Nonce::from(*nonce), Payload { msg: text.as_bytes(), aad: &aad })
@@ -266,19 +266,19 @@ impl Keyring {
     }
 
     /// Opens what was sealed for this place.
-    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Zeroizing<String>, SealError> {
+    pub fn open(&self, context: SealContext<'_>, sealed: &Sealed) -> Result<Zeroizing<String>, SealError> {
         let parts = split(&sealed.0)?;
         let key = self.keys.get(parts.key_id).ok_or(SealError::UnknownKey)?;
         let does_not_open = match self.doubts.get(parts.key_id) {
             None => SealError::Forged,
-            Some(Doubt::Untried) => SealError::KeyInDoubt,
-            Some(Doubt::Wrong) => return Err(SealError::KeyInDoubt),
+            Some(KeyDoubt::Untried) => SealError::KeyInDoubt,
+            Some(KeyDoubt::Wrong) => return Err(SealError::KeyInDoubt),
         };
-        let beside = match parts.format {
-            BESIDE => Some(place.beside.ok_or(does_not_open)?),
+        let associated_data = match parts.format {
+            FORMAT_DATA => Some(context.associated_data.ok_or(does_not_open)?),
             _ => None,
         };
-        let aad = associated_data(parts.header, Place { beside, ..place });
+        let aad = encode_context(parts.header, SealContext { associated_data, ..context });
         let (cipher, nonce) = derive(key, parts.salt);
         let bytes = cipher
             .decrypt(&Nonce::from(*nonce), Payload { msg: parts.ciphertext, aad: &aad })
@@ -290,7 +290,7 @@ impl Keyring {
     }
 }
 
-struct Parts<'a> {
+struct SealLayout<'a> {
     header: &'a [u8],
     format: u8,
     key_id: &'a str,
@@ -298,10 +298,10 @@ struct Parts<'a> {
     ciphertext: &'a [u8],
 }
 
-fn split(bytes: &[u8]) -> Result<Parts<'_>, SealError> {
+fn split(bytes: &[u8]) -> Result<SealLayout<'_>, SealError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(SealError::Malformed)?;
     let (&format, rest) = rest.split_first().ok_or(SealError::Malformed)?;
-    if !matches!(format, PLACED | BESIDE) {
+    if !matches!(format, FORMAT_CONTEXT | FORMAT_DATA) {
         return Err(SealError::Malformed);
     }
     let (&id_length, rest) = rest.split_first().ok_or(SealError::Malformed)?;
@@ -310,7 +310,7 @@ fn split(bytes: &[u8]) -> Result<Parts<'_>, SealError> {
     if ciphertext.len() < TAG {
         return Err(SealError::Malformed);
     }
-    Ok(Parts {
+    Ok(SealLayout {
         header: &bytes[..FIXED + id.len()],
         format,
         key_id: std::str::from_utf8(id).map_err(|_| SealError::Malformed)?,
@@ -331,17 +331,17 @@ fn derive(key: &[u8; KEY], salt: &[u8]) -> (Aes256Gcm, Zeroizing<[u8; NONCE]>) {
     (Aes256Gcm::new(&Key::<Aes256Gcm>::from(*derived)), nonce)
 }
 
-fn associated_data(header: &[u8], place: Place<'_>) -> Vec<u8> {
-    let generation = place.generation.0.to_be_bytes();
+fn encode_context(header: &[u8], context: SealContext<'_>) -> Vec<u8> {
+    let generation = context.generation.unwrap_or(Generation(0)).0.to_be_bytes();
     let parts: [&[u8]; 6] = [
         header,
-        place.key.tenant.as_str().as_bytes(),
-        place.user.as_str().as_bytes(),
-        place.key.job.as_str().as_bytes(),
+        context.key.tenant.as_str().as_bytes(),
+        context.user.as_str().as_bytes(),
+        context.key.job.as_str().as_bytes(),
         &generation,
-        place.field.name().as_bytes(),
+        context.field.name().as_bytes(),
     ];
-    let all = || parts.into_iter().chain(place.beside);
+    let all = || parts.into_iter().chain(context.associated_data);
     let mut out = Vec::with_capacity(all().map(|part| part.len() + 4).sum());
     for part in all() {
         let length = u32::try_from(part.len()).expect("ids are at most 255 bytes, and no scope is 4 GiB long");
@@ -380,17 +380,23 @@ mod tests {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(1));
         let (here, there, abroad) = (key("a"), key("b"), key_in("other", "a"));
         let (alice, bob) = (UserId::parse("alice").expect("user"), UserId::parse("bob").expect("user"));
-        for beside in formats() {
-            let place = Place { key: &here, user: &alice, generation: Generation(3), field: Field::Access, beside };
-            let sealed = ring.seal(place, "token", &entropy);
-            assert_eq!(ring.open(place, &sealed).as_deref().map(String::as_str), Ok("token"));
+        for associated_data in formats() {
+            let context = SealContext {
+                key: &here,
+                user: &alice,
+                generation: Some(Generation(3)),
+                field: SealedField::Access,
+                associated_data,
+            };
+            let sealed = ring.seal(context, "token", &entropy);
+            assert_eq!(ring.open(context, &sealed).as_deref().map(String::as_str), Ok("token"));
             for elsewhere in [
-                Place { key: &there, ..place },
-                Place { key: &abroad, ..place },
-                Place { user: &bob, ..place },
-                Place { generation: Generation(2), ..place },
-                Place { generation: Generation(4), ..place },
-                Place { field: Field::Refresh, ..place },
+                SealContext { key: &there, ..context },
+                SealContext { key: &abroad, ..context },
+                SealContext { user: &bob, ..context },
+                SealContext { generation: Some(Generation(2)), ..context },
+                SealContext { generation: Some(Generation(4)), ..context },
+                SealContext { field: SealedField::Refresh, ..context },
             ] {
                 assert_eq!(ring.open(elsewhere, &sealed).err(), Some(SealError::Forged), "{elsewhere:?}");
             }
@@ -401,12 +407,12 @@ mod tests {
     fn what_stands_beside_a_token_cannot_be_rewritten_under_it() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(5));
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let until = |beside: Option<&'static [u8]>| Place {
+        let until = |associated_data: Option<&'static [u8]>| SealContext {
             key: &here,
             user: &alice,
-            generation: Generation(3),
-            field: Field::Access,
-            beside,
+            generation: Some(Generation(3)),
+            field: SealedField::Access,
+            associated_data,
         };
         let sealed = ring.seal(until(Some(b"until noon")), "token", &entropy);
         assert!(ring.open(until(Some(b"until noon")), &sealed).is_ok());
@@ -422,16 +428,22 @@ mod tests {
     fn every_flipped_bit_and_every_truncation_is_noticed() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(2));
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        for beside in formats() {
-            let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside };
-            let sealed = ring.seal(place, "a token", &entropy);
+        for associated_data in formats() {
+            let context = SealContext {
+                key: &here,
+                user: &alice,
+                generation: Some(Generation(1)),
+                field: SealedField::Access,
+                associated_data,
+            };
+            let sealed = ring.seal(context, "a token", &entropy);
             for bit in 0..sealed.0.len() * 8 {
                 let mut flipped = sealed.clone();
                 flipped.0[bit / 8] ^= 1 << (bit % 8);
-                assert!(ring.open(place, &flipped).is_err(), "bit {bit}");
+                assert!(ring.open(context, &flipped).is_err(), "bit {bit}");
             }
             for length in 0..sealed.0.len() {
-                assert!(ring.open(place, &Sealed(sealed.0[..length].to_vec())).is_err(), "{length} bytes");
+                assert!(ring.open(context, &Sealed(sealed.0[..length].to_vec())).is_err(), "{length} bytes");
             }
         }
     }
@@ -440,35 +452,47 @@ mod tests {
     fn a_new_primary_seals_and_the_old_key_still_opens() {
         let entropy = SeededEntropy::new(3);
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Refresh, beside: None };
-        let old = ring("k1").seal(place, "old", &entropy);
-        let new = ring("k2").seal(place, "new", &entropy);
+        let context = SealContext {
+            key: &here,
+            user: &alice,
+            generation: Some(Generation(1)),
+            field: SealedField::Refresh,
+            associated_data: None,
+        };
+        let old = ring("k1").seal(context, "old", &entropy);
+        let new = ring("k2").seal(context, "new", &entropy);
         assert_eq!((old.key_id(), new.key_id()), (Some("k1"), Some("k2")));
-        assert!(ring("k2").open(place, &old).is_ok());
+        assert!(ring("k2").open(context, &old).is_ok());
         let only_k2 = Keyring::new("k2", [("k2".to_owned(), Zeroizing::new(vec![2; KEY]))]).expect("a keyring");
-        assert_eq!(only_k2.open(place, &old).err(), Some(SealError::UnknownKey));
+        assert_eq!(only_k2.open(context, &old).err(), Some(SealError::UnknownKey));
     }
 
     #[test]
     fn a_key_in_doubt_calls_nothing_forged_and_a_wrong_one_opens_nothing() {
         let entropy = SeededEntropy::new(6);
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside: None };
-        let sealed = ring("k1").seal(place, "token", &entropy);
+        let context = SealContext {
+            key: &here,
+            user: &alice,
+            generation: Some(Generation(1)),
+            field: SealedField::Access,
+            associated_data: None,
+        };
+        let sealed = ring("k1").seal(context, "token", &entropy);
         let other = Keyring::new("k1", [("k1".to_owned(), Zeroizing::new(vec![9; KEY]))]).expect("a keyring");
         let doubting = |ring: &Keyring, doubt| ring.doubting(BTreeMap::from([("k1".to_owned(), doubt)]));
 
-        assert_eq!(other.open(place, &sealed).err(), Some(SealError::Forged), "one that is trusted says so");
-        for doubt in [Doubt::Untried, Doubt::Wrong] {
+        assert_eq!(other.open(context, &sealed).err(), Some(SealError::Forged), "one that is trusted says so");
+        for doubt in [KeyDoubt::Untried, KeyDoubt::Wrong] {
             let other = doubting(&other, doubt);
-            assert_eq!(other.open(place, &sealed).err(), Some(SealError::KeyInDoubt));
+            assert_eq!(other.open(context, &sealed).err(), Some(SealError::KeyInDoubt));
             assert!(!other.may_seal());
         }
 
         // What opens vouches for itself; what is known to be wrong is not tried.
-        assert!(doubting(&ring("k1"), Doubt::Untried).open(place, &sealed).is_ok());
-        assert_eq!(doubting(&ring("k1"), Doubt::Wrong).open(place, &sealed).err(), Some(SealError::KeyInDoubt));
-        let beside = doubting(&ring("k1"), Doubt::Wrong).with_primary("k2").expect("it is there");
+        assert!(doubting(&ring("k1"), KeyDoubt::Untried).open(context, &sealed).is_ok());
+        assert_eq!(doubting(&ring("k1"), KeyDoubt::Wrong).open(context, &sealed).err(), Some(SealError::KeyInDoubt));
+        let beside = doubting(&ring("k1"), KeyDoubt::Wrong).with_primary("k2").expect("it is there");
         assert!(beside.may_seal(), "the other key is not in doubt");
         assert!(ring("k1").may_seal());
     }
@@ -477,8 +501,14 @@ mod tests {
     fn two_seals_of_the_same_text_differ() {
         let (ring, entropy) = (ring("k1"), SeededEntropy::new(4));
         let (here, alice) = (key("a"), UserId::parse("alice").expect("user"));
-        let place = Place { key: &here, user: &alice, generation: Generation(1), field: Field::Access, beside: None };
-        assert_ne!(ring.seal(place, "x", &entropy), ring.seal(place, "x", &entropy));
+        let context = SealContext {
+            key: &here,
+            user: &alice,
+            generation: Some(Generation(1)),
+            field: SealedField::Access,
+            associated_data: None,
+        };
+        assert_ne!(ring.seal(context, "x", &entropy), ring.seal(context, "x", &entropy));
     }
 
     #[test]

@@ -33,9 +33,9 @@ pub enum InvalidKey {
 
 /// A client's private key with the algorithm it signs with. `Debug` does not show it.
 #[derive(Clone)]
-pub struct SigningKey(Arc<Parts>);
+pub struct SigningKey(Arc<SigningKeyParts>);
 
-struct Parts {
+struct SigningKeyParts {
     key: EncodingKey,
     algorithm: Algorithm,
     kid: Option<String>,
@@ -62,7 +62,7 @@ impl SigningKey {
             named.is_none_or(|named| named == **algorithm) && signature::sign("trial", &key, **algorithm).is_some()
         };
         let algorithm = *possible.iter().find(fits).ok_or(InvalidKey::Mismatch)?;
-        Ok(Self(Arc::new(Parts { key, algorithm, kid })))
+        Ok(Self(Arc::new(SigningKeyParts { key, algorithm, kid })))
     }
 
     /// The algorithm's name (RFC 7518 §3.1).

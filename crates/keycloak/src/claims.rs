@@ -6,35 +6,35 @@ use serde_json::{Map, Value};
 use tokenvault_core::ports::Privilege;
 
 /// A JWT's claims.
-pub(crate) type Claims = Map<String, Value>;
+pub(crate) type JwtClaims = Map<String, Value>;
 
 /// The claims of a JWT without looking at its signature. Only for a token that the token endpoint itself has just
 /// answered over a connection that proved its identity (`OpenID` Connect Core §3.1.3.7, point 6). `None` if it is no JWT.
-pub(crate) fn unverified(token: &str) -> Option<Claims> {
+pub(crate) fn unverified(token: &str) -> Option<JwtClaims> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     decode(payload).filter(|_| parts.next().is_none())
 }
 
 /// A part of a JWT that is a JSON object.
-pub(crate) fn decode(part: &str) -> Option<Claims> {
+pub(crate) fn decode(part: &str) -> Option<JwtClaims> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
 
 /// A claim that is a text.
-pub(crate) fn text<'a>(claims: &'a Claims, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(claims: &'a JwtClaims, name: &str) -> Option<&'a str> {
     claims.get(name)?.as_str()
 }
 
 /// Whether a token shows that impersonating its user is out of the question: a service account, or somebody who may
 /// administer the realm (in the master realm: any realm). Errs on the side of yes.
-pub(crate) fn privileged(claims: &Claims, master: bool) -> bool {
+pub(crate) fn privileged(claims: &JwtClaims, master: bool) -> bool {
     claims.contains_key("client_id") || is_service_account(claims) || administers(claims, master)
 }
 
 /// The same of an answer to introspection, which shows the roles that a lightweight token hides. It always has a
 /// `client_id`: there it is a member of the answer (RFC 7662 §2.2) and no claim.
-pub(crate) fn privilege(answer: &Claims, master: bool) -> Privilege {
+pub(crate) fn privilege(answer: &JwtClaims, master: bool) -> Privilege {
     if is_service_account(answer) || administers(answer, master) {
         Privilege::Privileged
     } else if answer.get("realm_access").is_some_and(shows_roles)
@@ -47,14 +47,14 @@ pub(crate) fn privilege(answer: &Claims, master: bool) -> Privilege {
 }
 
 /// Keycloak puts these claims into a service account's tokens. A user may choose such a name, and is refused then.
-fn is_service_account(claims: &Claims) -> bool {
+fn is_service_account(claims: &JwtClaims) -> bool {
     let named = |claim: &str| text(claims, claim).is_some_and(|name| name.starts_with("service-account-"));
     ["clientId", "clientHost", "clientAddress"].iter().any(|claim| claims.contains_key(*claim))
         || named("preferred_username")
         || named("username")
 }
 
-fn administers(claims: &Claims, master: bool) -> bool {
+fn administers(claims: &JwtClaims, master: bool) -> bool {
     let of_realms = |client: &str| client == "realm-management" || (master && client.ends_with("-realm"));
     let manager = client_access(claims).any(|(client, roles)| of_realms(client) && has_roles(roles));
     let realm_admin = master
@@ -66,7 +66,7 @@ fn administers(claims: &Claims, master: bool) -> bool {
     manager || realm_admin
 }
 
-fn client_access(claims: &Claims) -> impl Iterator<Item = (&str, &Value)> {
+fn client_access(claims: &JwtClaims) -> impl Iterator<Item = (&str, &Value)> {
     let access = claims.get("resource_access").and_then(Value::as_object);
     access.into_iter().flatten().map(|(client, roles)| (client.as_str(), roles))
 }

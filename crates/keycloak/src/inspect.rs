@@ -17,10 +17,10 @@ use tokenvault_core::time::Timestamp;
 use url::Url;
 
 use crate::answer::ACCOUNT_CLAIM;
-use crate::claims::{self, Claims};
-use crate::http::{HttpClient, TransportFailure};
+use crate::claims::{self, JwtClaims};
+use crate::http::{HttpClient, HttpRequest, TransportFailure};
 use crate::jwks::RealmKey;
-use crate::request::{Caller, ClientAuth, HttpRequest};
+use crate::request::{ClientAuth, RequestBuilder};
 use crate::tenant::{Credentials, TenantConfig};
 
 /// Why something was not learnt.
@@ -202,7 +202,7 @@ impl<'a> Inspector<'a> {
         Url::parse(&path(realm)).map_err(|_| Unlearnt::Unintelligible)
     }
 
-    async fn as_client(&self, build: impl FnOnce(Caller<'_>) -> HttpRequest) -> Result<Value, Unlearnt> {
+    async fn as_client(&self, build: impl FnOnce(RequestBuilder<'_>) -> HttpRequest) -> Result<Value, Unlearnt> {
         let (tenant, now) = (self.tenant, self.clock.now());
         let auth = match &tenant.credentials {
             Credentials::Secret(secret) => ClientAuth::Secret(secret.clone()),
@@ -211,7 +211,7 @@ impl<'a> Inspector<'a> {
                 ClientAuth::Assertion(assertion.map_err(|_| Unlearnt::Unintelligible)?)
             }
         };
-        let caller = Caller { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
+        let caller = RequestBuilder { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
         self.ask(build(caller)).await
     }
 
@@ -261,7 +261,7 @@ pub fn audience(claim: Option<&Value>) -> Vec<String> {
     }
 }
 
-fn impersonates(claims: &Claims) -> bool {
+fn impersonates(claims: &JwtClaims) -> bool {
     let management = claims.get("resource_access").and_then(|access| access.get("realm-management"));
     roles(management).iter().any(|role| role == "impersonation")
 }

@@ -106,18 +106,16 @@ fn declared_among(declared: Option<&str>, possible: &'static [Algorithm]) -> Opt
     Some(&possible[at..=at])
 }
 
-type Keys = Arc<Vec<Arc<RealmKey>>>;
-
 #[derive(Default)]
-struct Known {
-    keys: Keys,
+struct FetchedKeys {
+    keys: Arc<Vec<Arc<RealmKey>>>,
     fetched_at: Option<Timestamp>,
     tried: Option<(Timestamp, Result<(), Cause>)>,
 }
 
 #[derive(Default)]
 struct KeySet {
-    known: Mutex<Known>,
+    known: Mutex<FetchedKeys>,
     flight: Flight<Result<(), Cause>>,
 }
 

@@ -12,7 +12,7 @@ use tokenvault_core::ids::{SessionId, Subject};
 use tokenvault_core::ports::ProofError;
 use tokenvault_core::time::Timestamp;
 
-use crate::claims::{self, Claims};
+use crate::claims::{self, JwtClaims};
 use crate::proof::{self, Unverified};
 use crate::tenant::TenantConfig;
 
@@ -93,7 +93,7 @@ pub(crate) fn check(
 /// The type in the header tells a logout token from an ID token and an access token. `application/` may stand before it
 /// (RFC 7515 §4.1.9). It is recommended and need not be there (§2.4): of a token that is just a JWT the claim `typ` tells, in
 /// which Keycloak names each kind of its tokens.
-fn is_logout(typ: Option<&str>, claims: &Claims) -> bool {
+fn is_logout(typ: Option<&str>, claims: &JwtClaims) -> bool {
     let typ = typ.unwrap_or("JWT").to_ascii_lowercase();
     match typ.strip_prefix("application/").unwrap_or(&typ) {
         "logout+jwt" => true,
@@ -102,7 +102,7 @@ fn is_logout(typ: Option<&str>, claims: &Claims) -> bool {
     }
 }
 
-fn check_claims(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<LogoutToken, LogoutError> {
+fn check_claims(claims: &JwtClaims, tenant: &TenantConfig, now: Timestamp) -> Result<LogoutToken, LogoutError> {
     if claims::text(claims, "iss") != Some(tenant.issuer()) {
         return Err(ProofError::Issuer.into());
     }
@@ -139,7 +139,7 @@ fn names_ours(audience: &Value, tenant: &TenantConfig) -> bool {
 }
 
 /// Answers with the moment from which on these checks fail.
-fn check_times(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<Timestamp, ProofError> {
+fn check_times(claims: &JwtClaims, tenant: &TenantConfig, now: Timestamp) -> Result<Timestamp, ProofError> {
     let expires_at = proof::time(claims, "exp")?.ok_or(ProofError::ClaimMissing)? + tenant.expiry_leeway;
     if now >= expires_at {
         return Err(ProofError::Expired);
@@ -153,7 +153,7 @@ fn check_times(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result
 
 /// A name that may be absent, but not be something else than a name.
 fn optional<T, E>(
-    claims: &Claims,
+    claims: &JwtClaims,
     claim: &str,
     parse: impl FnOnce(String) -> Result<T, E>,
 ) -> Result<Option<T>, ProofError> {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 /// Hears of every call of Keycloak.
 pub trait CallObserver: Send + Sync {
-    /// `issuer` is the realm's; `call` is one of [`crate::answer::Call`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
+    /// `issuer` is the realm's; `call` is one of [`crate::operation::Operation`]'s names; `outcome` is `ok`, a refusal's code or a cause's word.
     fn call(&self, issuer: &str, call: &'static str, outcome: &'static str, elapsed: Duration);
 
     /// Puts what a trace needs into the headers of a request that is about to be sent, inside its span.

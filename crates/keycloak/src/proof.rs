@@ -9,7 +9,7 @@ use tokenvault_core::ids::{ClientId, SessionId, Subject, UserId};
 use tokenvault_core::ports::{Proof, ProofError};
 use tokenvault_core::time::Timestamp;
 
-use crate::claims::{self, Claims};
+use crate::claims::{self, JwtClaims};
 use crate::jwks::RealmKey;
 use crate::signature::Algorithm;
 use crate::tenant::TenantConfig;
@@ -45,12 +45,12 @@ impl<'a> Unverified<'a> {
     }
 
     /// What it claims, which anybody could have written.
-    pub(crate) fn claims(&self) -> Result<Claims, ProofError> {
+    pub(crate) fn claims(&self) -> Result<JwtClaims, ProofError> {
         claims::decode(self.payload).ok_or(ProofError::Malformed)
     }
 
     /// The claims, if this key signed them and may sign with this algorithm.
-    pub(crate) fn verify(&self, key: &RealmKey) -> Result<Claims, ProofError> {
+    pub(crate) fn verify(&self, key: &RealmKey) -> Result<JwtClaims, ProofError> {
         let key = key.verifying.as_ref().ok_or(ProofError::Key)?;
         if !key.verifies(self.algorithm, self.signed, self.signature) {
             return Err(ProofError::Signature);
@@ -60,7 +60,7 @@ impl<'a> Unverified<'a> {
 }
 
 /// Checks verified claims.
-pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<Proof, ProofError> {
+pub(crate) fn check(claims: &JwtClaims, tenant: &TenantConfig, now: Timestamp) -> Result<Proof, ProofError> {
     if claims::text(claims, "iss") != Some(tenant.issuer()) {
         return Err(ProofError::Issuer);
     }
@@ -95,7 +95,7 @@ pub(crate) fn check(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
 }
 
 /// When the token was issued (`iat`), if it counts already: neither that nor `nbf` lies ahead further than clocks may differ.
-pub(crate) fn begun(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> Result<Timestamp, ProofError> {
+pub(crate) fn begun(claims: &JwtClaims, tenant: &TenantConfig, now: Timestamp) -> Result<Timestamp, ProofError> {
     let issued_at = time(claims, "iat")?.ok_or(ProofError::ClaimMissing)?;
     let not_before = time(claims, "nbf")?.unwrap_or(issued_at);
     if issued_at.max(not_before) > now + tenant.clock_skew { Err(ProofError::NotYetValid) } else { Ok(issued_at) }
@@ -103,17 +103,17 @@ pub(crate) fn begun(claims: &Claims, tenant: &TenantConfig, now: Timestamp) -> R
 
 /// The `sub` claim. Where users are known by another one it may be a name, which has any characters and decides nothing: what
 /// is no [`Subject`] gives way to the user id.
-fn subject(claims: &Claims, user: &UserId) -> Result<Subject, ProofError> {
+fn subject(claims: &JwtClaims, user: &UserId) -> Result<Subject, ProofError> {
     let text = claims::text(claims, "sub").filter(|text| !text.is_empty()).ok_or(ProofError::ClaimMissing)?;
     Subject::parse(text).or_else(|_| Subject::parse(user.as_str())).map_err(|_| ProofError::ClaimMissing)
 }
 
-fn name<T, E>(claims: &Claims, claim: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
+fn name<T, E>(claims: &JwtClaims, claim: &str, parse: impl FnOnce(String) -> Result<T, E>) -> Option<T> {
     parse(claims::text(claims, claim)?.to_owned()).ok()
 }
 
 /// A `NumericDate` (RFC 7519 §2); fractions of a second are cut off.
-pub(crate) fn time(claims: &Claims, name: &str) -> Result<Option<Timestamp>, ProofError> {
+pub(crate) fn time(claims: &JwtClaims, name: &str) -> Result<Option<Timestamp>, ProofError> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let seconds = value.as_u64().or_else(|| {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to lie within the range")]

@@ -12,14 +12,15 @@ use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tracing::Instrument;
 use tracing::field::Empty;
 
-use crate::answer::{self, Answer, Call, cause_code};
-use crate::claims::Claims;
-use crate::http::HttpClient;
+use crate::answer::{self, cause_code};
+use crate::claims::JwtClaims;
+use crate::http::{HttpClient, HttpRequest, HttpResult};
 use crate::jwks::KeyCache;
 use crate::logout::{self, LogoutError, LogoutToken};
 use crate::observe::{CallObserver, NoObserver};
+use crate::operation::Operation;
 use crate::proof::{self, Unverified};
-use crate::request::{self, Caller, ClientAuth, HttpRequest};
+use crate::request::{self, ClientAuth, RequestBuilder};
 use crate::service_account::ServiceAccounts;
 use crate::tenant::{Credentials, TenantConfig, TenantDirectory};
 
@@ -70,10 +71,10 @@ impl KeycloakProvider {
         Ok(said)
     }
 
-    async fn signed_claims(&self, tenant: &TenantConfig, unverified: &Unverified<'_>) -> Result<Claims, ProofError> {
+    async fn signed_claims(&self, tenant: &TenantConfig, unverified: &Unverified<'_>) -> Result<JwtClaims, ProofError> {
         let fetch = || async {
             let request = request::jwks(tenant.endpoints());
-            self.call(tenant, Call::Jwks, request, answer::keys, cause_code).await
+            self.call(tenant, Operation::Jwks, request, answer::keys, cause_code).await
         };
         let found = self.keys.find(&tenant.endpoints().jwks, &unverified.kid, self.clock.now(), fetch).await;
         let key = found.map_err(|_| ProofError::KeysUnavailable)?.ok_or(ProofError::Signature)?;
@@ -84,9 +85,9 @@ impl KeycloakProvider {
     async fn call<T, E: Copy>(
         &self,
         tenant: &TenantConfig,
-        call: Call,
+        operation: Operation,
         mut request: HttpRequest,
-        classify: impl FnOnce(Answer) -> Result<T, E>,
+        classify: impl FnOnce(HttpResult) -> Result<T, E>,
         code: impl FnOnce(E) -> &'static str,
     ) -> Result<T, E> {
         let begun = self.clock.now();
@@ -104,19 +105,24 @@ impl KeycloakProvider {
             span.record("otel.status_code", "ERROR").record("error.type", outcome);
         }
         let elapsed = self.clock.now().since(begun);
-        tracing::debug!(call = call.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
-        self.observer.call(tenant.issuer(), call.as_str(), outcome, elapsed);
+        tracing::debug!(call = operation.as_str(), outcome, elapsed_ms = elapsed.as_millis(), "asked Keycloak");
+        self.observer.call(tenant.issuer(), operation.as_str(), outcome, elapsed);
         result
     }
 
-    async fn token_call(&self, place: &Place, call: Call, request: HttpRequest) -> Result<Grant, GrantError> {
-        let classify = |answer| answer::grant(call, answer, &place.tenant);
-        self.call(&place.tenant, call, request, classify, grant_code).await
+    async fn token_call(
+        &self,
+        context: &ClientContext,
+        operation: Operation,
+        request: HttpRequest,
+    ) -> Result<Grant, GrantError> {
+        let classify = |answer| answer::grant(operation, answer, &context.tenant);
+        self.call(&context.tenant, operation, request, classify, grant_code).await
     }
 
     /// The tenant and the proof for the client's next request. A tenant or client that is not configured (any more) is a
     /// refusal of the client, which says nothing about any token.
-    fn place(&self, client: &Client) -> Result<Place, Refusal> {
+    fn client_context(&self, client: &Client) -> Result<ClientContext, Refusal> {
         let tenant = self.directory.tenant(&client.tenant).ok_or(Refusal::ClientRejected)?;
         let auth = match tenant.credentials_of(&client.id).ok_or(Refusal::ClientRejected)? {
             Credentials::Secret(secret) => ClientAuth::Secret(secret.clone()),
@@ -125,15 +131,15 @@ impl KeycloakProvider {
                 ClientAuth::Assertion(assertion.map_err(|_| Refusal::ClientRejected)?)
             }
         };
-        Ok(Place { tenant, client: client.id.clone(), auth })
+        Ok(ClientContext { tenant, client: client.id.clone(), auth })
     }
 
     async fn service_token(&self, client: &Client) -> Result<AccessToken, GrantError> {
         let tenant = self.directory.tenant(&client.tenant).ok_or(GrantError::Refused(Refusal::ClientRejected))?;
         let fetch = || async {
-            let place = self.place(client).map_err(GrantError::Refused)?;
-            let request = place.caller().service_account();
-            self.call(&place.tenant, Call::ServiceAccount, request, answer::service_token, grant_code).await
+            let context = self.client_context(client).map_err(GrantError::Refused)?;
+            let request = context.caller().service_account();
+            self.call(&context.tenant, Operation::ServiceAccount, request, answer::service_token, grant_code).await
         };
         let endpoint = &tenant.endpoints().token;
         let token = self.accounts.token(endpoint, &client.id, &*self.clock, fetch).await;
@@ -158,15 +164,15 @@ fn span(request: &HttpRequest) -> tracing::Span {
 }
 
 /// Where a client stands: its tenant, and its proof for one request.
-struct Place {
+struct ClientContext {
     tenant: Arc<TenantConfig>,
     client: ClientId,
     auth: ClientAuth,
 }
 
-impl Place {
-    fn caller(&self) -> Caller<'_> {
-        Caller { endpoints: self.tenant.endpoints(), client: &self.client, auth: &self.auth }
+impl ClientContext {
+    fn caller(&self) -> RequestBuilder<'_> {
+        RequestBuilder { endpoints: self.tenant.endpoints(), client: &self.client, auth: &self.auth }
     }
 }
 
@@ -179,50 +185,50 @@ impl IdentityProvider for KeycloakProvider {
     }
 
     async fn exchange(&self, client: &Client, subject: &AccessToken) -> Result<Grant, GrantError> {
-        let place = self.place(client).map_err(GrantError::Refused)?;
-        let request = place.caller().exchange(subject, place.tenant.exchange_scope.as_deref());
-        self.token_call(&place, Call::Exchange, request).await
+        let context = self.client_context(client).map_err(GrantError::Refused)?;
+        let request = context.caller().exchange(subject, context.tenant.exchange_scope.as_deref());
+        self.token_call(&context, Operation::Exchange, request).await
     }
 
     async fn refresh(&self, client: &Client, token: &RefreshToken) -> Result<Grant, GrantError> {
-        let place = self.place(client).map_err(GrantError::Refused)?;
-        let mut request = place.caller().refresh(token);
+        let context = self.client_context(client).map_err(GrantError::Refused)?;
+        let mut request = context.caller().refresh(token);
         // Who hangs up early on a slow Keycloak loses the only copy of the next token.
-        request.patience = place.tenant.refresh_patience;
-        let classify = |answer| answer::refreshed(answer, token, &place.tenant);
-        self.call(&place.tenant, Call::Refresh, request, classify, grant_code).await
+        request.patience = context.tenant.refresh_patience;
+        let classify = |answer| answer::refreshed(answer, token, &context.tenant);
+        self.call(&context.tenant, Operation::Refresh, request, classify, grant_code).await
     }
 
     async fn impersonate(&self, client: &Client, account: &AccountId) -> Result<Grant, GrantError> {
         let service = self.service_token(client).await?;
         // A new proof: an assertion is good for one request.
-        let place = self.place(client).map_err(GrantError::Refused)?;
-        let request = place.caller().impersonate(&service, account, place.tenant.exchange_scope.as_deref());
-        let result = self.token_call(&place, Call::Impersonate, request).await;
+        let context = self.client_context(client).map_err(GrantError::Refused)?;
+        let request = context.caller().impersonate(&service, account, context.tenant.exchange_scope.as_deref());
+        let result = self.token_call(&context, Operation::Impersonate, request).await;
         // A role granted a moment ago is found in a new token only.
         if let Err(GrantError::Refused(Refusal::ClientRejected | Refusal::NotAllowed)) = result {
-            self.accounts.forget(&place.tenant.endpoints().token, &client.id, &service);
+            self.accounts.forget(&context.tenant.endpoints().token, &client.id, &service);
         }
         result
     }
 
     async fn probe(&self, client: &Client, token: &RefreshToken) -> Result<bool, CallError> {
-        let place = self.place(client).map_err(CallError::Refused)?;
-        let request = place.caller().probe(token);
-        self.call(&place.tenant, Call::Probe, request, answer::probe, call_code).await
+        let context = self.client_context(client).map_err(CallError::Refused)?;
+        let request = context.caller().probe(token);
+        self.call(&context.tenant, Operation::Probe, request, answer::probe, call_code).await
     }
 
     async fn introspect(&self, client: &Client, token: &AccessToken) -> Result<Introspection, CallError> {
-        let place = self.place(client).map_err(CallError::Refused)?;
-        let request = place.caller().introspect(token);
-        let classify = |answer| answer::introspection(answer, &place.tenant);
-        self.call(&place.tenant, Call::Introspect, request, classify, call_code).await
+        let context = self.client_context(client).map_err(CallError::Refused)?;
+        let request = context.caller().introspect(token);
+        let classify = |answer| answer::introspection(answer, &context.tenant);
+        self.call(&context.tenant, Operation::Introspect, request, classify, call_code).await
     }
 
     async fn revoke(&self, client: &Client, token: &RefreshToken) -> Result<(), CallError> {
-        let place = self.place(client).map_err(CallError::Refused)?;
-        let request = place.caller().revoke(token);
-        self.call(&place.tenant, Call::Revoke, request, answer::revoked, call_code).await
+        let context = self.client_context(client).map_err(CallError::Refused)?;
+        let request = context.caller().revoke(token);
+        self.call(&context.tenant, Operation::Revoke, request, answer::revoked, call_code).await
     }
 }
 

@@ -2,86 +2,18 @@
 //!
 //! Secrets and tokens go into the form and nowhere else: never into a URL, which proxies and servers log.
 
-use std::fmt;
-use std::time::Duration;
-
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::Method;
 use tokenvault_core::ids::{AccountId, ClientId};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
-use url::{Url, form_urlencoded};
-use zeroize::Zeroizing;
+use url::Url;
 
+use crate::http::{HttpRequest, Param};
 use crate::tenant::Endpoints;
 
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:access_token";
 const REFRESH_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:refresh_token";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// A form's member. `Debug` shows the value only where it is no secret by its name.
-#[derive(Clone)]
-pub struct Param {
-    /// The name.
-    pub name: &'static str,
-    value: Zeroizing<String>,
-}
-
-impl Param {
-    fn new(name: &'static str, value: &str) -> Self {
-        Self { name, value: Zeroizing::new(value.to_owned()) }
-    }
-
-    /// The value: for whoever sends it.
-    pub fn expose(&self) -> &str {
-        &self.value
-    }
-}
-
-impl fmt::Debug for Param {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A list of what may be shown, not of what must be hidden: a new member is hidden until someone decides.
-        let open =
-            ["grant_type", "client_id", "scope", "requested_token_type", "subject_token_type", "token_type_hint"];
-        let shown = if open.contains(&self.name) { self.value.as_str() } else { "[redacted]" };
-        write!(f, "{}={shown}", self.name)
-    }
-}
-
-/// One request. `Debug` shows no secret.
-#[derive(Debug, Clone)]
-pub struct HttpRequest {
-    /// GET or POST.
-    pub method: Method,
-    /// Where to.
-    pub url: Url,
-    /// The form of a POST.
-    pub form: Vec<Param>,
-    /// Headers beyond those that HTTP itself needs. One that is secret is marked as sensitive.
-    pub headers: HeaderMap,
-    /// How long the answer is waited for, where that is not the client's usual time.
-    pub patience: Option<Duration>,
-}
-
-impl HttpRequest {
-    fn new(method: Method, url: &Url, form: Vec<Param>) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        if method == Method::POST {
-            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-            headers.insert(header::CONTENT_TYPE, form_type);
-        }
-        Self { method, url: url.clone(), form, headers, patience: None }
-    }
-
-    /// The form as it goes over the wire; empty for a GET.
-    pub fn body(&self) -> Zeroizing<Vec<u8>> {
-        // Room for the worst case, so that growing leaves no copies of secrets behind.
-        let room = self.form.iter().map(|param| param.name.len() + 3 * param.value.len() + 2).sum();
-        let pairs = self.form.iter().map(|param| (param.name, param.expose()));
-        let text = form_urlencoded::Serializer::new(String::with_capacity(room)).extend_pairs(pairs).finish();
-        Zeroizing::new(text.into_bytes())
-    }
-}
 
 /// How a client proves itself in one request.
 #[derive(Debug, Clone)]
@@ -94,7 +26,7 @@ pub enum ClientAuth {
 
 /// A client at a realm's endpoints, with what proves it in the next request.
 #[derive(Debug, Clone, Copy)]
-pub struct Caller<'a> {
+pub struct RequestBuilder<'a> {
     /// The realm's endpoints.
     pub endpoints: &'a Endpoints,
     /// The client.
@@ -103,7 +35,7 @@ pub struct Caller<'a> {
     pub auth: &'a ClientAuth,
 }
 
-impl Caller<'_> {
+impl RequestBuilder<'_> {
     /// Standard token exchange (RFC 8693 §2.1): an access token for a pair in the same user session.
     pub fn exchange(&self, subject: &AccessToken, scope: Option<&str>) -> HttpRequest {
         self.post(
@@ -188,13 +120,6 @@ impl Caller<'_> {
     }
 }
 
-impl HttpRequest {
-    /// Asks for a document.
-    pub(crate) fn get(url: &Url) -> Self {
-        Self::new(Method::GET, url, Vec::new())
-    }
-}
-
 /// The realm's key set (RFC 7517).
 pub fn jwks(endpoints: &Endpoints) -> HttpRequest {
     HttpRequest::get(&endpoints.jwks)
@@ -205,9 +130,9 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn form(build: impl FnOnce(Caller<'_>) -> HttpRequest) -> (String, String) {
+    fn form(build: impl FnOnce(RequestBuilder<'_>) -> HttpRequest) -> (String, String) {
         let (tenant, auth) = (testing::tenant(), ClientAuth::Secret(ClientSecret::new("s&=ü")));
-        let caller = Caller { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
+        let caller = RequestBuilder { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
         let request = build(caller);
         assert!(request.url.query().is_none(), "nothing goes into the URL");
         (request.url.path().to_owned(), String::from_utf8(request.body().to_vec()).unwrap())
@@ -266,7 +191,7 @@ mod tests {
     #[test]
     fn an_assertion_takes_the_secrets_place() {
         let (tenant, auth) = (testing::tenant(), ClientAuth::Assertion(ClientSecret::new("a.b.c")));
-        let caller = Caller { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
+        let caller = RequestBuilder { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
         let names: Vec<_> = caller.service_account().form.iter().map(|param| param.name).collect();
         assert_eq!(names, ["client_id", "client_assertion_type", "client_assertion", "grant_type"]);
     }
@@ -274,7 +199,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let (tenant, auth) = (testing::tenant(), ClientAuth::Secret(ClientSecret::new("canary-1")));
-        let caller = Caller { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
+        let caller = RequestBuilder { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
         let requests = [
             caller.refresh(&RefreshToken::new("canary-2")),
             caller.exchange(&AccessToken::new("canary-3"), None),

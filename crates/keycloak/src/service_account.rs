@@ -14,14 +14,14 @@ use crate::answer::ServiceToken;
 use crate::flight::Flight;
 
 #[derive(Clone)]
-struct Kept {
+struct CachedToken {
     token: AccessToken,
     good_until: Timestamp,
 }
 
 #[derive(Default)]
 struct Account {
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<CachedToken>>,
     flight: Flight<Result<AccessToken, GrantError>>,
 }
 
@@ -53,7 +53,7 @@ impl ServiceAccounts {
             let asked_at = clock.now();
             let ServiceToken { access, expires_in } = fetch().await?;
             let good_until = asked_at + expires_in.mul_f64(0.8);
-            *account.kept.lock() = Some(Kept { token: access.clone(), good_until });
+            *account.kept.lock() = Some(CachedToken { token: access.clone(), good_until });
             Ok(access)
         };
         account.flight.board(ticket, fly).await

@@ -18,10 +18,8 @@ use tokenvault_core::ports::{Client, IdentityProvider, Proof, ProofError};
 use tokenvault_core::secret::{AccessToken, ClientSecret};
 use tokenvault_core::time::Timestamp;
 
-use crate::answer::Answer;
-use crate::http::{HttpAnswer, HttpClient, TransportFailure};
+use crate::http::{HttpAnswer, HttpClient, HttpRequest, HttpResult, TransportFailure};
 use crate::provider::KeycloakProvider;
-use crate::request::HttpRequest;
 use crate::signature::{self, Algorithm};
 use crate::tenant::{Credentials, TenantConfig};
 
@@ -44,13 +42,13 @@ pub(crate) fn rsa_pem() -> String {
 }
 
 /// A realm's signing key.
-pub(crate) struct RealmKey {
+pub(crate) struct TestKey {
     pub(crate) kid: &'static str,
     pub(crate) key: EncodingKey,
     pub(crate) algorithm: Algorithm,
 }
 
-impl RealmKey {
+impl TestKey {
     fn rsa(kid: &'static str) -> Self {
         let key = EncodingKey::from_rsa_pem(rsa_pem().as_bytes()).unwrap();
         Self { kid, key, algorithm: Algorithm::Common(Common::RS256) }
@@ -111,9 +109,9 @@ impl RealmKey {
 }
 
 /// The realm's key.
-pub(crate) static KEY: LazyLock<RealmKey> = LazyLock::new(|| RealmKey::rsa("k1"));
+pub(crate) static KEY: LazyLock<TestKey> = LazyLock::new(|| TestKey::rsa("k1"));
 /// Another one.
-pub(crate) static OTHER_KEY: LazyLock<RealmKey> = LazyLock::new(|| RealmKey::rsa("k2"));
+pub(crate) static OTHER_KEY: LazyLock<TestKey> = LazyLock::new(|| TestKey::rsa("k2"));
 
 /// A JWT with any header and a signature that is none.
 pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
@@ -122,7 +120,7 @@ pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
 }
 
 #[allow(clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "so that scripts read well")]
-pub(crate) fn answer(status: u16, body: impl ToString) -> Answer {
+pub(crate) fn answer(status: u16, body: impl ToString) -> HttpResult {
     let body = Bytes::from(body.to_string());
     Ok(HttpAnswer { status, content_type: Some("application/json".to_owned()), body })
 }
@@ -130,12 +128,12 @@ pub(crate) fn answer(status: u16, body: impl ToString) -> Answer {
 /// Answers from a script, and remembers what it was asked. Without a line left, the connection fails.
 #[derive(Default)]
 pub(crate) struct Script {
-    answers: Mutex<VecDeque<Answer>>,
+    answers: Mutex<VecDeque<HttpResult>>,
     pub(crate) asked: Mutex<Vec<HttpRequest>>,
 }
 
 impl Script {
-    pub(crate) fn of(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn of(answers: impl IntoIterator<Item = HttpResult>) -> Self {
         Self { answers: Mutex::new(answers.into_iter().collect()), asked: Mutex::default() }
     }
 }
@@ -163,11 +161,11 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn new(answers: impl IntoIterator<Item = HttpResult>) -> Self {
         Self::with(tenant(), answers)
     }
 
-    pub(crate) fn with(tenant: TenantConfig, answers: impl IntoIterator<Item = Answer>) -> Self {
+    pub(crate) fn with(tenant: TenantConfig, answers: impl IntoIterator<Item = HttpResult>) -> Self {
         let lab = TenantId::parse("lab").unwrap();
         let client = Client { tenant: lab.clone(), id: tenant.client_id.clone() };
         let (script, clock) = (Arc::new(Script::of(answers)), Arc::new(ManualClock::at(NOON)));
@@ -187,7 +185,7 @@ impl Bench {
 }
 
 /// The answer of the key set's endpoint.
-pub(crate) fn key_set(keys: impl IntoIterator<Item = Value>) -> Answer {
+pub(crate) fn key_set(keys: impl IntoIterator<Item = Value>) -> HttpResult {
     answer(200, json!({ "keys": keys.into_iter().collect::<Vec<_>>() }))
 }
 

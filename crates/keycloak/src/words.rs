@@ -6,7 +6,7 @@
 
 use tokenvault_core::ports::Refusal;
 
-use crate::answer::Call;
+use crate::operation::Operation;
 
 /// What a refusal's description must be like.
 enum Says {
@@ -18,33 +18,39 @@ enum Says {
     Starts(&'static str),
 }
 
-struct Word {
-    calls: &'static [Call],
+struct ErrorRule {
+    operations: &'static [Operation],
     status: u16,
     error: &'static str,
     says: Says,
     means: Refusal,
 }
 
-const fn word(calls: &'static [Call], status: u16, error: &'static str, says: Says, means: Refusal) -> Word {
-    Word { calls, status, error, says, means }
+const fn rule(
+    operations: &'static [Operation],
+    status: u16,
+    error: &'static str,
+    says: Says,
+    means: Refusal,
+) -> ErrorRule {
+    ErrorRule { operations, status, error, says, means }
 }
 
-const ALL: &[Call] = &[
-    Call::Exchange,
-    Call::Refresh,
-    Call::Impersonate,
-    Call::ServiceAccount,
-    Call::Probe,
-    Call::Introspect,
-    Call::Revoke,
+const ALL: &[Operation] = &[
+    Operation::Exchange,
+    Operation::Refresh,
+    Operation::Impersonate,
+    Operation::ServiceAccount,
+    Operation::Probe,
+    Operation::Introspect,
+    Operation::Revoke,
 ];
-const REFRESH: &[Call] = &[Call::Refresh];
-const EXCHANGE: &[Call] = &[Call::Exchange];
-const IMPERSONATE: &[Call] = &[Call::Impersonate];
-const EITHER_EXCHANGE: &[Call] = &[Call::Exchange, Call::Impersonate];
-const INTROSPECTION: &[Call] = &[Call::Probe, Call::Introspect];
-const REVOKE: &[Call] = &[Call::Revoke];
+const REFRESH: &[Operation] = &[Operation::Refresh];
+const EXCHANGE: &[Operation] = &[Operation::Exchange];
+const IMPERSONATE: &[Operation] = &[Operation::Impersonate];
+const EITHER_EXCHANGE: &[Operation] = &[Operation::Exchange, Operation::Impersonate];
+const INTROSPECTION: &[Operation] = &[Operation::Probe, Operation::Introspect];
+const REVOKE: &[Operation] = &[Operation::Revoke];
 
 /// More than 20 000 characters.
 const SUBJECT_TOO_LONG: &str = "The size of OIDC parameter 'subject_token' is longer than allowed.";
@@ -56,68 +62,68 @@ const OTHER_SESSION: &str = "Refresh token not valid as requested_token_type bec
 const ISSUED_BEFORE: &str = "refresh token issued before the client session started";
 
 /// The first row that fits counts.
-static WORDS: &[Word] = {
+static RULES: &[ErrorRule] = {
     use Refusal as R;
     use Says::{Any, Is, Starts};
     &[
         // About the client, whatever was asked. A realm that is switched off, or that wants HTTPS, says nothing about
         // the token either.
-        word(ALL, 401, "unauthorized_client", Is("Client not enabled to retrieve service account"), R::NotAllowed),
-        word(ALL, 401, "unauthorized_client", Any, R::ClientRejected),
-        word(ALL, 401, "invalid_client", Any, R::ClientRejected),
-        word(ALL, 403, "access_denied", Is("Realm not enabled"), R::ClientRejected),
-        word(ALL, 403, "invalid_request", Is("HTTPS required"), R::ClientRejected), // read in the source
-        word(EITHER_EXCHANGE, 400, "invalid_client", Is("Client requires user consent"), R::NotAllowed), // source
-        word(ALL, 400, "invalid_client", Any, R::ClientRejected),
+        rule(ALL, 401, "unauthorized_client", Is("Client not enabled to retrieve service account"), R::NotAllowed),
+        rule(ALL, 401, "unauthorized_client", Any, R::ClientRejected),
+        rule(ALL, 401, "invalid_client", Any, R::ClientRejected),
+        rule(ALL, 403, "access_denied", Is("Realm not enabled"), R::ClientRejected),
+        rule(ALL, 403, "invalid_request", Is("HTTPS required"), R::ClientRejected), // read in the source
+        rule(EITHER_EXCHANGE, 400, "invalid_client", Is("Client requires user consent"), R::NotAllowed), // source
+        rule(ALL, 400, "invalid_client", Any, R::ClientRejected),
         // Keycloak goes by another name than when the token was issued; put right again, the token is good again.
-        word(REFRESH, 400, "invalid_grant", Starts("Invalid token issuer"), R::ClientRejected), // read in the source
+        rule(REFRESH, 400, "invalid_grant", Starts("Invalid token issuer"), R::ClientRejected), // read in the source
         // The refresh grant.
-        word(REFRESH, 400, "invalid_grant", Is("Session not active"), R::SessionNotActive),
-        word(REFRESH, 400, "invalid_grant", Is("Offline session not active"), R::SessionNotActive), // source
-        word(REFRESH, 400, "invalid_grant", Is("Offline user session not found"), R::SessionNotActive), // source
-        word(REFRESH, 400, "invalid_grant", Is("Session doesn't have required client"), R::ClientSessionGone),
-        word(REFRESH, 400, "invalid_grant", Is(ISSUED_BEFORE), R::ClientSessionGone),
-        word(REFRESH, 400, "invalid_grant", Is("Maximum allowed refresh token reuse exceeded"), R::TokenReused),
-        word(REFRESH, 400, "invalid_grant", Is("Stale token"), R::TokenStale),
-        word(REFRESH, 400, "invalid_grant", Is("Token is not active"), R::TokenExpired),
-        word(REFRESH, 400, "invalid_grant", Is("User disabled"), R::UserDisabled),
-        word(REFRESH, 400, "invalid_grant", Starts("Invalid refresh token"), R::TokenInvalid),
-        word(REFRESH, 400, "invalid_grant", Is("Unmatching clients"), R::TokenInvalid), // source
-        word(REFRESH, 400, "invalid_scope", Starts("Client no longer has requested consent"), R::ConsentMissing),
+        rule(REFRESH, 400, "invalid_grant", Is("Session not active"), R::SessionNotActive),
+        rule(REFRESH, 400, "invalid_grant", Is("Offline session not active"), R::SessionNotActive), // source
+        rule(REFRESH, 400, "invalid_grant", Is("Offline user session not found"), R::SessionNotActive), // source
+        rule(REFRESH, 400, "invalid_grant", Is("Session doesn't have required client"), R::ClientSessionGone),
+        rule(REFRESH, 400, "invalid_grant", Is(ISSUED_BEFORE), R::ClientSessionGone),
+        rule(REFRESH, 400, "invalid_grant", Is("Maximum allowed refresh token reuse exceeded"), R::TokenReused),
+        rule(REFRESH, 400, "invalid_grant", Is("Stale token"), R::TokenStale),
+        rule(REFRESH, 400, "invalid_grant", Is("Token is not active"), R::TokenExpired),
+        rule(REFRESH, 400, "invalid_grant", Is("User disabled"), R::UserDisabled),
+        rule(REFRESH, 400, "invalid_grant", Starts("Invalid refresh token"), R::TokenInvalid),
+        rule(REFRESH, 400, "invalid_grant", Is("Unmatching clients"), R::TokenInvalid), // source
+        rule(REFRESH, 400, "invalid_scope", Starts("Client no longer has requested consent"), R::ConsentMissing),
         // Token exchange, standard and legacy. What is learnt of a client holds for all its jobs, so only words that can mean
         // nothing but the client say so; what is in no row concerns the token that was sent.
-        word(EXCHANGE, 400, "invalid_request", Starts("Standard token exchange is not enabled"), R::NotAllowed),
-        word(EXCHANGE, 400, "invalid_request", Is("requested_token_type unsupported"), R::NotAllowed),
-        word(EXCHANGE, 400, "invalid_request", Starts("Scope offline_access not allowed"), R::NotAllowed),
-        word(EXCHANGE, 400, "invalid_scope", Starts("Missing consents"), R::ConsentMissing),
+        rule(EXCHANGE, 400, "invalid_request", Starts("Standard token exchange is not enabled"), R::NotAllowed),
+        rule(EXCHANGE, 400, "invalid_request", Is("requested_token_type unsupported"), R::NotAllowed),
+        rule(EXCHANGE, 400, "invalid_request", Starts("Scope offline_access not allowed"), R::NotAllowed),
+        rule(EXCHANGE, 400, "invalid_scope", Starts("Missing consents"), R::ConsentMissing),
         // What is asked for is what the tenant's configuration says.
-        word(EITHER_EXCHANGE, 400, "invalid_scope", Starts("Invalid scopes"), R::NotAllowed),
-        word(EXCHANGE, 400, "invalid_request", Is("Invalid token"), R::SubjectInvalid),
-        word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_TOO_LONG), R::TokenTooLong),
-        word(EXCHANGE, 400, "invalid_request", Is(SUBJECT_DROPPED), R::TokenTooLong), // source
-        word(EXCHANGE, 400, "invalid_request", Is(OTHER_SESSION), R::NotExchangeable),
-        word(
+        rule(EITHER_EXCHANGE, 400, "invalid_scope", Starts("Invalid scopes"), R::NotAllowed),
+        rule(EXCHANGE, 400, "invalid_request", Is("Invalid token"), R::SubjectInvalid),
+        rule(EXCHANGE, 400, "invalid_request", Is(SUBJECT_TOO_LONG), R::TokenTooLong),
+        rule(EXCHANGE, 400, "invalid_request", Is(SUBJECT_DROPPED), R::TokenTooLong), // source
+        rule(EXCHANGE, 400, "invalid_request", Is(OTHER_SESSION), R::NotExchangeable),
+        rule(
             EXCHANGE,
             400,
             "invalid_request",
             Starts("Sender-constrained token exchange rejected"),
             R::NotExchangeable,
         ),
-        word(EXCHANGE, 400, "invalid_request", Is("DPoP proof is missing"), R::NotExchangeable), // source
-        word(EXCHANGE, 400, "invalid_request", Starts("Client certificate missing"), R::NotExchangeable), // source
-        word(EXCHANGE, 403, "access_denied", Any, R::NotMeant),
+        rule(EXCHANGE, 400, "invalid_request", Is("DPoP proof is missing"), R::NotExchangeable), // source
+        rule(EXCHANGE, 400, "invalid_request", Starts("Client certificate missing"), R::NotExchangeable), // source
+        rule(EXCHANGE, 403, "access_denied", Any, R::NotMeant),
         // Here the subject token is the service account's: the client's own credential, not the user's.
-        word(IMPERSONATE, 400, "invalid_request", Is("Invalid token"), R::ClientRejected),
+        rule(IMPERSONATE, 400, "invalid_request", Is("Invalid token"), R::ClientRejected),
         // A feature that is off; or no role, no such user, a disabled user: deliberately the same words for all of them.
-        word(IMPERSONATE, 400, "invalid_request", Any, R::NotAllowed),
-        word(IMPERSONATE, 400, "invalid_scope", Any, R::NotAllowed),
-        word(IMPERSONATE, 403, "access_denied", Any, R::NotAllowed),
+        rule(IMPERSONATE, 400, "invalid_request", Any, R::NotAllowed),
+        rule(IMPERSONATE, 400, "invalid_scope", Any, R::NotAllowed),
+        rule(IMPERSONATE, 403, "access_denied", Any, R::NotAllowed),
         // What the probe says of a session of the vault's own once its client session is detached.
-        word(INTROSPECTION, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
+        rule(INTROSPECTION, 400, "invalid_request", Is("Failed to introspect token."), R::TokenInvalid),
         // A token of another client's.
-        word(REVOKE, 400, "invalid_request", Is("Unmatching clients"), R::TokenInvalid),
-        word(ALL, 400, "unauthorized_client", Any, R::NotAllowed),
-        word(ALL, 400, "unsupported_grant_type", Any, R::NotAllowed),
+        rule(REVOKE, 400, "invalid_request", Is("Unmatching clients"), R::TokenInvalid),
+        rule(ALL, 400, "unauthorized_client", Any, R::NotAllowed),
+        rule(ALL, 400, "unsupported_grant_type", Any, R::NotAllowed),
     ]
 };
 
@@ -147,19 +153,19 @@ const OAUTH_ERRORS: &[&str] = &[
 ];
 
 /// What a refusal means; `None` if it is none in OAuth's words.
-pub(crate) fn meaning(call: Call, status: u16, error: &str, description: &str) -> Option<Refusal> {
-    let fits = |word: &&Word| {
-        word.status == status
-            && word.error == error
-            && word.calls.contains(&call)
-            && match word.says {
+pub(crate) fn meaning(operation: Operation, status: u16, error: &str, description: &str) -> Option<Refusal> {
+    let fits = |rule: &&ErrorRule| {
+        rule.status == status
+            && rule.error == error
+            && rule.operations.contains(&operation)
+            && match rule.says {
                 Says::Any => true,
                 Says::Is(text) => description == text,
                 Says::Starts(text) => description.starts_with(text),
             }
     };
-    match WORDS.iter().find(fits) {
-        Some(word) => Some(word.means),
+    match RULES.iter().find(fits) {
+        Some(rule) => Some(rule.means),
         None => OAUTH_ERRORS.contains(&error).then_some(Refusal::Other),
     }
 }

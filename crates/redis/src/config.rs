@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
-use tokenvault_core::ports::StoreError;
 use tokenvault_core::secret::ClientSecret;
+
+use crate::error::InvalidRedisConfig;
 
 /// How to reach Redis, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -51,11 +52,11 @@ impl RedisConfig {
     }
 
     /// The client; connects to nothing yet.
-    pub(crate) fn client(&self) -> Result<Client, StoreError> {
-        let info = self.url.as_str().into_connection_info().map_err(|_| StoreError::Unavailable("config_url"))?;
+    pub(crate) fn client(&self) -> Result<Client, InvalidRedisConfig> {
+        let info = self.url.as_str().into_connection_info().map_err(|_| InvalidRedisConfig::Url)?;
         let mut login = info.redis_settings().clone();
         if login.password().is_some() {
-            return Err(StoreError::Unavailable("config_password_in_url"));
+            return Err(InvalidRedisConfig::PasswordInUrl);
         }
         if let Some(username) = &self.username {
             login = login.set_username(username);
@@ -66,18 +67,18 @@ impl RedisConfig {
         let info = info.set_redis_settings(login);
         match &self.ca_file {
             Some(file) => with_roots(info, file),
-            None => Client::open(info).map_err(|_| StoreError::Unavailable("config_url")),
+            None => Client::open(info).map_err(|_| InvalidRedisConfig::Url),
         }
     }
 }
 
-fn with_roots(info: ConnectionInfo, file: &Path) -> Result<Client, StoreError> {
+fn with_roots(info: ConnectionInfo, file: &Path) -> Result<Client, InvalidRedisConfig> {
     if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Err(StoreError::Unavailable("config_ca_file_without_tls"));
+        return Err(InvalidRedisConfig::CaFileWithoutTls);
     }
-    let pem = std::fs::read(file).map_err(|_| StoreError::Unavailable("config_ca_file"))?;
+    let pem = std::fs::read(file).map_err(|_| InvalidRedisConfig::CaFile)?;
     Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem) })
-        .map_err(|_| StoreError::Unavailable("config_ca_file"))
+        .map_err(|_| InvalidRedisConfig::CaFile)
 }
 
 #[cfg(test)]
@@ -87,7 +88,7 @@ mod tests {
     #[test]
     fn a_password_in_the_url_is_refused() {
         let refused = RedisConfig::new("redis://:hunter2@localhost:6379").client().err();
-        assert_eq!(refused, Some(StoreError::Unavailable("config_password_in_url")));
+        assert_eq!(refused, Some(InvalidRedisConfig::PasswordInUrl));
     }
 
     #[test]
@@ -103,11 +104,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_told_by_kind() {
-        assert_eq!(RedisConfig::new("nonsense").client().err(), Some(StoreError::Unavailable("config_url")));
+        assert_eq!(RedisConfig::new("nonsense").client().err(), Some(InvalidRedisConfig::Url));
         let mut config = RedisConfig::new("redis://localhost");
         config.ca_file = Some("/nonexistent".into());
-        assert_eq!(config.client().err(), Some(StoreError::Unavailable("config_ca_file_without_tls")));
+        assert_eq!(config.client().err(), Some(InvalidRedisConfig::CaFileWithoutTls));
         config.url = "rediss://localhost".to_owned();
-        assert_eq!(config.client().err(), Some(StoreError::Unavailable("config_ca_file")));
+        assert_eq!(config.client().err(), Some(InvalidRedisConfig::CaFile));
     }
 }

@@ -1,30 +1,61 @@
-//! What went wrong, as a short stable kind.
+//! What went wrong, by its cause.
 //!
 //! A message of Redis may quote a command, and so a key or a value: it never leaves this module.
 
 use deadpool::managed::{PoolError, TimeoutType};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ports::{StoreCause, StoreError};
 
-/// The kind of an error.
-pub(crate) fn kind(error: &RedisError) -> &'static str {
+/// Why Redis cannot be reached with a configuration. The text is a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRedisConfig {
+    /// The URL is not one of Redis'.
+    #[error("config_url")]
+    Url,
+    /// The password stands in the URL.
+    #[error("config_password_in_url")]
+    PasswordInUrl,
+    /// Authorities are given for a connection without TLS.
+    #[error("config_ca_file_without_tls")]
+    CaFileWithoutTls,
+    /// The file with the authorities cannot be read, or holds none.
+    #[error("config_ca_file")]
+    CaFile,
+    /// The pool's settings do not fit each other.
+    #[error("config_pool")]
+    Pool,
+}
+
+/// Why a Redis could not be examined.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// Its configuration cannot be used.
+    #[error("its configuration is wrong: {0}")]
+    Config(#[from] InvalidRedisConfig),
+    /// It did not answer as it should.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The cause of an error.
+fn cause(error: &RedisError) -> StoreCause {
     match error.kind() {
-        ErrorKind::Io if error.is_timeout() => "timeout",
-        ErrorKind::Io if error.is_connection_refusal() => "refused",
-        ErrorKind::Io if error.is_connection_dropped() => "connection_lost",
-        ErrorKind::Io => "io",
-        ErrorKind::AuthenticationFailed => "authentication",
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => "protocol",
-        ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading",
-        ErrorKind::Server(ServerErrorKind::ReadOnly) => "read_only",
-        ErrorKind::Server(ServerErrorKind::MasterDown) => "master_down",
-        ErrorKind::Server(ServerErrorKind::NoPerm) => "no_permission",
+        ErrorKind::Io if error.is_timeout() => StoreCause::Timeout,
+        ErrorKind::Io if error.is_connection_refusal() => StoreCause::Refused,
+        ErrorKind::Io if error.is_connection_dropped() => StoreCause::ConnectionLost,
+        ErrorKind::Io => StoreCause::Io,
+        ErrorKind::AuthenticationFailed => StoreCause::Authentication,
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => StoreCause::Protocol,
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => StoreCause::Loading,
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => StoreCause::ReadOnly,
+        ErrorKind::Server(ServerErrorKind::MasterDown) => StoreCause::MasterDown,
+        ErrorKind::Server(ServerErrorKind::NoPerm) => StoreCause::NoPermission,
         _ => match error.code() {
-            Some("OOM") => "out_of_memory",
-            Some("NOAUTH" | "WRONGPASS") => "authentication",
-            Some("MISCONF") => "cannot_persist",
-            Some("NOREPLICAS") => "too_few_replicas",
-            _ => "server",
+            Some("OOM") => StoreCause::OutOfMemory,
+            Some("NOAUTH" | "WRONGPASS") => StoreCause::Authentication,
+            Some("MISCONF") => StoreCause::CannotPersist,
+            Some("NOREPLICAS") => StoreCause::TooFewReplicas,
+            _ => StoreCause::Server,
         },
     }
 }
@@ -46,23 +77,23 @@ pub(crate) fn was_closed(error: &RedisError) -> bool {
     error.is_connection_dropped() && !error.is_connection_refusal() && !error.is_timeout()
 }
 
-/// For the caller; the kind is logged.
-pub(crate) fn unavailable(error: &RedisError) -> StoreError {
-    report(kind(error))
+/// What an error of Redis is for the caller; its cause is logged.
+pub(crate) fn redis_error(error: &RedisError) -> StoreError {
+    unavailable(cause(error))
 }
 
-/// For the caller; the kind is logged.
-pub(crate) fn no_connection(error: &PoolError<RedisError>) -> StoreError {
-    report(match error {
-        PoolError::Timeout(TimeoutType::Wait) => "pool_exhausted",
-        PoolError::Timeout(_) => "connect_timeout",
-        PoolError::Backend(error) => kind(error),
-        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => "pool",
+/// What an error of the pool is for the caller; its cause is logged.
+pub(crate) fn pool_error(error: &PoolError<RedisError>) -> StoreError {
+    unavailable(match error {
+        PoolError::Timeout(TimeoutType::Wait) => StoreCause::PoolExhausted,
+        PoolError::Timeout(_) => StoreCause::ConnectTimeout,
+        PoolError::Backend(error) => cause(error),
+        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => StoreCause::PoolClosed,
     })
 }
 
-/// An error of a kind, which is logged.
-pub(crate) fn report(kind: &'static str) -> StoreError {
-    tracing::debug!(kind, "the store did not do it");
-    StoreError::Unavailable(kind)
+/// The store is unavailable; the cause is logged.
+pub(crate) fn unavailable(cause: StoreCause) -> StoreError {
+    tracing::debug!(kind = cause.code(), "the store did not do it");
+    StoreError::Unavailable(cause)
 }

@@ -9,18 +9,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::ScriptInvocation;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{
-    Census, Event, Filter, Fleet, JOINING, KeyProof, Page, Pause, Promoted, ReplicaStatus, Resealing, StoreError,
-    event_place,
+    Event, EventStore, JOINING, KeyProof, KeyStore, Pause, PauseStore, Promoted, ReplicaStatus, ReplicaStore,
+    Resealing, ResealingStore, StoreCause, StoreError, event_place,
 };
 use tokenvault_core::time::Timestamp;
 
-use crate::error::report;
-use crate::link::{Call, Repeat};
-use crate::records::millis;
+use crate::error::unavailable;
+use crate::json::{json, parse};
+use crate::link::{Query, Repeat};
 use crate::store::RedisStore;
+use crate::units::{millis, span};
 use crate::{keys, scripts};
 
 /// How many events are kept, more or less.
@@ -32,7 +32,7 @@ const RESEALING_KEEP: Duration = Duration::from_hours(30 * 24);
 
 /// What a replica tells, and that it leaves marks when it joins a session.
 #[derive(Serialize)]
-struct Told<'a> {
+struct Announcement<'a> {
     #[serde(flatten)]
     status: &'a ReplicaStatus,
     joins: Marks,
@@ -48,19 +48,7 @@ enum Marks {
 const LEAVES_MARKS: &str = r#""joins":"marked""#;
 
 /// An entry of the stream of events.
-type Entry = (String, BTreeMap<String, String>);
-
-fn span(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("these structures have only text keys and no failing Serialize")
-}
-
-fn parse<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| StoreError::Corrupt(format!("{what} cannot be read")))
-}
+type StreamEntry = (String, BTreeMap<String, String>);
 
 fn status(told: &str) -> Result<ReplicaStatus, StoreError> {
     let what = "what a replica told of itself";
@@ -98,16 +86,19 @@ fn counts(resealing: &Resealing) -> [(&'static str, u64); 3] {
 
 impl RedisStore {
     async fn run<T: redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.writes.call(Call::Script(script), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.writes.call(Query::Script(script), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 }
 
 #[async_trait]
-impl Fleet for RedisStore {
+impl ReplicaStore for RedisStore {
     async fn announce(&self, status: &ReplicaStatus, keep: Duration) -> Result<(), StoreError> {
         let mut call = scripts::ANNOUNCE.key(keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).key(keys::OLDER_REPLICAS).arg(status.id.as_str());
-        call.arg(json(&Told { status, joins: Marks::Marked })).arg(span(keep)).arg(LEAVES_MARKS).arg(span(JOINING));
+        call.arg(json(&Announcement { status, joins: Marks::Marked }))
+            .arg(span(keep))
+            .arg(LEAVES_MARKS)
+            .arg(span(JOINING));
         self.older_replicas.store(self.run(&call).await?, Ordering::Relaxed);
         Ok(())
     }
@@ -118,17 +109,16 @@ impl Fleet for RedisStore {
         self.run::<i64>(&call).await.map(drop)
     }
 
-    async fn schema(&self) -> Result<u32, StoreError> {
-        self.known_schema().await
-    }
-
     async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError> {
         let mut call = scripts::LIVE_REPLICAS.key(keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE);
         let told: Vec<String> = self.run(&call).await?;
         told.iter().map(|told| status(told)).collect()
     }
+}
 
+#[async_trait]
+impl KeyStore for RedisStore {
     async fn promoted_key(&self) -> Result<Option<String>, StoreError> {
         self.reads.call(redis::cmd("GET").arg(keys::PROMOTED)).await
     }
@@ -148,17 +138,20 @@ impl Fleet for RedisStore {
         let mut call = scripts::PROMOTE.key(keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).key(keys::PROMOTED).key(keys::KEY_CHECKS).arg(key);
         let answer: Vec<String> = self.change(&call).await?;
-        let (verdict, replicas) = answer.split_first().ok_or_else(|| report("protocol"))?;
+        let (verdict, replicas) = answer.split_first().ok_or_else(|| unavailable(StoreCause::Protocol))?;
         let replicas = || replicas.iter().filter_map(|id| ReplicaId::parse(id.as_str()).ok()).collect();
         match verdict.as_str() {
             "done" => Ok(Promoted::Done),
             "already" => Ok(Promoted::Already),
             "missing" => Ok(Promoted::Missing(replicas())),
             "differs" => Ok(Promoted::Differs(replicas())),
-            _ => Err(report("protocol")),
+            _ => Err(unavailable(StoreCause::Protocol)),
         }
     }
+}
 
+#[async_trait]
+impl PauseStore for RedisStore {
     async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
         let mut call = scripts::KEEP_UNTIL.key(keys::PAUSE);
         call.arg(json(pause)).arg(millis(pause.until));
@@ -168,14 +161,17 @@ impl Fleet for RedisStore {
     async fn resume(&self) -> Result<bool, StoreError> {
         let mut delete = redis::cmd("DEL");
         delete.arg(keys::PAUSE);
-        self.writes.call(Call::Command(&delete), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.writes.call(Query::Command(&delete), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 
     async fn paused(&self) -> Result<Option<Pause>, StoreError> {
         let text: Option<String> = self.reads.call(redis::cmd("GET").arg(keys::PAUSE)).await?;
         text.map(|text| parse(&text, "the pause")).transpose()
     }
+}
 
+#[async_trait]
+impl ResealingStore for RedisStore {
     async fn start_resealing(&self, asked: &Resealing) -> Result<Resealing, StoreError> {
         let mut call = scripts::START_RESEALING.key(keys::RESEALING);
         call.arg(asked.key.as_str()).arg(span(RESEALING_KEEP));
@@ -185,7 +181,7 @@ impl Fleet for RedisStore {
             call.arg(name).arg(count);
         }
         let fields = self.change(&call).await?;
-        resealing(&fields)?.ok_or_else(|| report("protocol"))
+        resealing(&fields)?.ok_or_else(|| unavailable(StoreCause::Protocol))
     }
 
     async fn resealing(&self) -> Result<Option<Resealing>, StoreError> {
@@ -214,35 +210,15 @@ impl Fleet for RedisStore {
         }
         self.run(&call).await
     }
+}
 
-    async fn walk(&self, filter: &Filter, from: Option<&str>, count: usize) -> Result<Page, StoreError> {
-        self.walk_records(filter, from, count).await
-    }
-
-    async fn estimate(&self) -> Result<u64, StoreError> {
-        self.count_entries().await
-    }
-
-    async fn count_states(&self) -> Result<Census, StoreError> {
-        self.count_by_state().await
-    }
-
-    async fn share_census(&self, census: &Census, keep: Duration) -> Result<(), StoreError> {
-        let mut set = redis::cmd("SET");
-        set.arg(keys::CENSUS).arg(json(census)).arg("PX").arg(span(keep).max(1));
-        self.writes.call::<()>(Call::Command(&set), Repeat::Once, None).await.map(drop)
-    }
-
-    async fn census(&self) -> Result<Option<Census>, StoreError> {
-        let text: Option<String> = self.reads.call(redis::cmd("GET").arg(keys::CENSUS)).await?;
-        text.map(|text| parse(&text, "the census")).transpose()
-    }
-
+#[async_trait]
+impl EventStore for RedisStore {
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {
         let mut call = scripts::PUBLISH.key(keys::EVENTS);
         call.arg(json(event)).arg(EVENTS).arg(span(EVENTS_KEEP));
         // Sent twice, it would be told twice.
-        self.writes.call::<i64>(Call::Script(&call), Repeat::Never, None).await.map(drop)
+        self.writes.call::<i64>(Query::Script(&call), Repeat::Never, None).await.map(drop)
     }
 
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, StoreError> {
@@ -256,11 +232,11 @@ impl Fleet for RedisStore {
             Some((time, number)) => range.arg(format!("({time}-{number}")).arg("+"),
             None => range.arg("+").arg("-"),
         };
-        let mut entries: Vec<Entry> = self.reads.call(range.arg("COUNT").arg(count)).await?;
+        let mut entries: Vec<StreamEntry> = self.reads.call(range.arg("COUNT").arg(count)).await?;
         if place.is_none() {
             entries.reverse();
         }
-        let event = |(id, fields): Entry| {
+        let event = |(id, fields): StreamEntry| {
             let event: Event = parse(fields.get("event").map_or("", String::as_str), "an event")?;
             Ok(Event { id, ..event })
         };

@@ -2,11 +2,10 @@
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue};
-use tokenvault_core::ports::StoreError;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
-use crate::error::unavailable;
+use crate::error::{InspectError, redis_error};
 use crate::keys;
 use crate::link::connect_to_anyone;
 
@@ -43,7 +42,7 @@ pub struct ServerFacts {
 }
 
 /// Asks a server.
-pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, StoreError> {
+pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, InspectError> {
     let mut server = connect_to_anyone(config).await?;
     let (seconds, micros): (u64, u64) = ask(&mut server, &redis::cmd("TIME")).await?;
     let info: String = ask(&mut server, &redis::cmd("INFO")).await?;
@@ -66,8 +65,8 @@ pub async fn inspect(config: &RedisConfig) -> Result<ServerFacts, StoreError> {
     })
 }
 
-async fn ask<T: FromRedisValue>(server: &mut MultiplexedConnection, command: &Cmd) -> Result<T, StoreError> {
-    command.query_async(server).await.map_err(|error| unavailable(&error))
+async fn ask<T: FromRedisValue>(server: &mut MultiplexedConnection, command: &Cmd) -> Result<T, InspectError> {
+    Ok(command.query_async(server).await.map_err(|error| redis_error(&error))?)
 }
 
 /// Managed servers often keep `CONFIG` to themselves.

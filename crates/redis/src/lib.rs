@@ -6,19 +6,23 @@
 //! the clear.
 
 mod config;
-mod entries;
 mod error;
 mod fleet;
 mod inspect;
+mod inventory;
+mod json;
 mod keys;
 mod link;
 mod records;
 mod schema;
 mod scripts;
+mod sessions;
 mod store;
-mod walk;
+mod units;
+mod users;
 
 pub use config::RedisConfig;
+pub use error::{InspectError, InvalidRedisConfig};
 pub use inspect::{ServerFacts, inspect};
-pub use link::OnLeft;
+pub use link::OnEraEnd;
 pub use store::{OLDEST_SCHEMA, OnUnreadable, RedisStore, SCHEMA, Unreadable};

@@ -1,21 +1,21 @@
-//! Records: load, create, write, claim, hasten.
+//! The records of jobs.
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use redis::{ScriptInvocation, Value, from_redis_value};
-use tokenvault_core::ids::{AttemptId, Fence, Generation, JobKey, Shard};
-use tokenvault_core::ports::{Claim, Claimed, Created, Lease, StoreError, Stored, Write, Written};
+use tokenvault_core::ids::{AttemptId, Fence, Generation, JobId, JobKey, Shard};
+use tokenvault_core::ports::{
+    Claim, Claimed, Created, JobStore, Lease, StoreCause, StoreError, Stored, TermsGuard, Write, Written,
+};
 use tokenvault_core::record::{Fields, Record, decode, encode};
 use tokenvault_core::time::Timestamp;
 
-use crate::error::report;
-use crate::link::Repeat;
-use crate::scripts;
+use crate::error::unavailable;
+use crate::link::{Query, Repeat};
 use crate::store::{RedisStore, Unreadable};
-use crate::{keys, link::Call};
-
-/// The last instant that is exact as a score (a double) and accepted as an expiry: the end of the year 9999.
-const LAST: u64 = 253_402_300_799_999;
+use crate::units::{ORPHAN_KEEP, millis, span};
+use crate::{keys, scripts};
 
 /// The field that schema 2 has brought.
 const TERMS: &str = "terms";
@@ -28,18 +28,11 @@ const ACCOUNT_SINCE: u32 = 3;
 /// live refresh token there is.
 const INSIST: u32 = 10;
 
-/// No seal looks like this: there is none.
-const NO_TERMS: &[u8] = b"-";
-
 /// Said of a record that stands under another's name.
 const MISPLACED: &str = "a stored record is not the one its key names";
 
 /// What a claim answers for one record: its name, its fence, its due time and its fields.
 type Row = (String, u64, String, Fields);
-
-pub(crate) fn millis(at: Timestamp) -> u64 {
-    at.as_millis().min(LAST)
-}
 
 fn optional_millis(at: Option<Timestamp>) -> String {
     at.map(|at| millis(at).to_string()).unwrap_or_default()
@@ -62,13 +55,14 @@ pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
     Ok(Stored { record, fence, leased_until })
 }
 
-impl RedisStore {
-    pub(crate) async fn load_record(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
+#[async_trait]
+impl JobStore for RedisStore {
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
         if fields.is_empty() { Ok(None) } else { self.stored_as(key, &self.known(fields)).map(Some) }
     }
 
-    pub(crate) async fn create_record(
+    async fn create(
         &self,
         record: &Record,
         replaces: Option<Generation>,
@@ -91,14 +85,14 @@ impl RedisStore {
             "already" => Ok(Created::AlreadyDone),
             "exists" => {
                 let fields: BTreeMap<String, Vec<u8>> =
-                    from_redis_value(Value::Array(answer.collect())).map_err(|_| report("protocol"))?;
+                    from_redis_value(Value::Array(answer.collect())).map_err(|_| unavailable(StoreCause::Protocol))?;
                 self.stored_as(&record.key, &fields).map(|stored| Created::Exists(Box::new(stored)))
             }
-            _ => Err(report("protocol")),
+            _ => Err(unavailable(StoreCause::Protocol)),
         }
     }
 
-    pub(crate) async fn write_record(&self, write: &Write<'_>) -> Result<Written, StoreError> {
+    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
         let times = if write.guard.intent.is_some() { INSIST } else { 1 };
         let answer: String = self.change_insisting(&self.write_call(write), times).await?;
         match answer.as_str() {
@@ -106,11 +100,11 @@ impl RedisStore {
             "already" => Ok(Written::AlreadyDone),
             "conflict" => Ok(Written::Conflict),
             "gone" => Ok(Written::Gone),
-            _ => Err(report("protocol")),
+            _ => Err(unavailable(StoreCause::Protocol)),
         }
     }
 
-    pub(crate) async fn claim_records(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let until = claim.now + claim.lease;
         let mut call = scripts::CLAIM.key(keys::due(shard));
         call.arg(keys::job_prefix(shard))
@@ -119,12 +113,12 @@ impl RedisStore {
             .arg(claim.replica.as_str())
             .arg(claim.limit);
         // Sent twice, it would lease a second batch to nobody.
-        let rows = self.writes.call::<Vec<Row>>(Call::Script(&call), Repeat::Never, None).await?.answer;
+        let rows = self.writes.call::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
         let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
         Ok(rows.into_iter().filter_map(|row| self.claimed(known(row), until)).collect())
     }
 
-    pub(crate) async fn holds_lease(&self, lease: &Lease) -> Result<bool, StoreError> {
+    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
         let mut read = redis::cmd("HMGET");
         read.arg(keys::job(&lease.key)).arg("fence").arg("lease_until");
         let found: (Option<u64>, Option<u64>) = self.reads.call(&read).await?;
@@ -132,19 +126,49 @@ impl RedisStore {
         Ok(found == (Some(lease.fence.0), Some(millis(lease.until))))
     }
 
+    async fn make_due(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
+        self.bring_forward(key, (due, renew), None).await
+    }
+
+    async fn announce_logout(
+        &self,
+        key: &JobKey,
+        heard_at: Timestamp,
+        due: Timestamp,
+        renew: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.bring_forward(key, (due, renew), Some(heard_at)).await
+    }
+
+    async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
+        self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
+    }
+
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
+        let mut call = scripts::ADD_CHILD.key(keys::children(parent));
+        call.key(keys::job(parent)).arg(child.as_str()).arg(max).arg(span(ORPHAN_KEEP));
+        self.change(&call).await
+    }
+
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
+        self.remove(redis::cmd("SREM").arg(keys::children(parent)).arg(child.as_str())).await
+    }
+}
+
+impl RedisStore {
     /// Makes a record due; `announced_at`: when its session's end was announced, if it was.
-    pub(crate) async fn hasten_record(
+    async fn bring_forward(
         &self,
         key: &JobKey,
         (due, renew): (Timestamp, Timestamp),
         announced_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let mut call = scripts::HASTEN.key(keys::job(key));
+        let mut call = scripts::MAKE_DUE.key(keys::job(key));
         call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(due)).arg(millis(renew));
         if let Some(at) = announced_at {
             call.arg(millis(at));
         }
-        self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
+        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
     fn write_call(&self, write: &Write<'_>) -> ScriptInvocation<'static> {
@@ -156,15 +180,16 @@ impl RedisStore {
             .arg(write.attempt.to_string())
             .arg(write.key.to_string())
             .arg(write.guard.generation.to_string())
-            .arg(write.guard.state)
+            .arg(text(write.guard.state))
             .arg(text(write.guard.fence.or(write.guard.seen)))
             .arg(text(write.guard.intent))
             .arg(text(write.guard.incarnation))
             .arg(match &write.guard.terms {
-                _ if self.speaks < TERMS_SINCE => b"",
+                _ if self.speaks < TERMS_SINCE => b"".as_slice(),
                 None => b"",
-                Some(None) => NO_TERMS,
-                Some(Some(sealed)) => sealed.as_bytes(),
+                // No seal looks like this.
+                Some(TermsGuard::Unsealed) => b"-".as_slice(),
+                Some(TermsGuard::Sealed(sealed)) => sealed.as_bytes(),
             })
             .arg(optional_millis(write.due_at))
             .arg(match (write.guard.fence, write.release_lease) {
@@ -222,12 +247,8 @@ impl RedisStore {
         }
         fields
     }
-
-    pub(crate) async fn count_due_records(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
-        self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
-    }
 }
 
 fn verdict(value: Option<Value>) -> Result<String, StoreError> {
-    value.and_then(|value| from_redis_value(value).ok()).ok_or_else(|| report("protocol"))
+    value.and_then(|value| from_redis_value(value).ok()).ok_or_else(|| unavailable(StoreCause::Protocol))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenvault_core::ports::StoreError;
 
-use crate::link::{Call, Repeat};
+use crate::link::{Query, Repeat};
 use crate::store::{OLDEST_SCHEMA, RedisStore, SCHEMA};
 use crate::{keys, scripts};
 
@@ -27,7 +27,7 @@ impl RedisStore {
         if schema.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(keys::SCHEMA).arg(self.speaks).arg("NX");
-            let _ = self.writes.call::<Option<String>>(Call::Command(&set), Repeat::Once, None).await?;
+            let _ = self.writes.call::<Option<String>>(Query::Command(&set), Repeat::Once, None).await?;
             schema = self.found_schema().await?;
         }
         let found = schema.unwrap_or_default();
@@ -40,14 +40,14 @@ impl RedisStore {
         let millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
         let mut call = scripts::LOCK.key(keys::MIGRATION);
         call.arg(who).arg(millis.max(1));
-        self.writes.call(Call::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.writes.call(Query::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 
     /// Gives that lock back.
     pub async fn unlock_migration(&self, who: &str) -> Result<(), StoreError> {
         let mut call = scripts::UNLOCK.key(keys::MIGRATION);
         call.arg(who);
-        self.writes.call::<i64>(Call::Script(&call), Repeat::Once, None).await.map(drop)
+        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
     /// Moves the schema's number on by one, to the newest; whether it is there now.

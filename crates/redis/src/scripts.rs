@@ -13,13 +13,13 @@ macro_rules! script {
 script!(CREATE, "lua/create.lua");
 script!(WRITE, "lua/write.lua");
 script!(CLAIM, "lua/claim.lua");
-script!(HASTEN, "lua/hasten.lua");
+script!(MAKE_DUE, "lua/make_due.lua");
 script!(JOIN_SESSION, "lua/join_session.lua");
 script!(ENTER_SESSION, "lua/enter_session.lua");
-script!(WITHDRAW_SESSION, "lua/marks.lua", "lua/withdraw_session.lua");
+script!(CANCEL_JOIN, "lua/marks.lua", "lua/cancel_join.lua");
 script!(LEAVE_SESSION, "lua/marks.lua", "lua/leave_session.lua");
 script!(LOOK_AT_SESSION, "lua/look_at_session.lua");
-script!(SETTLE_SESSION, "lua/marks.lua", "lua/settle_session.lua");
+script!(FINISH_JOIN, "lua/marks.lua", "lua/finish_join.lua");
 script!(SUPERSEDE_SESSION, "lua/supersede_session.lua");
 script!(ADD_MEMBER, "lua/add_member.lua");
 script!(TAKE_SHARE, "lua/take_share.lua");

@@ -1,23 +1,17 @@
-//! [`RedisStore`]: the port's methods, each handed on to the module that knows its keys.
+//! [`RedisStore`]: its connections, and the server at their other end. Each port is implemented in the module that knows its keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use redis::{FromRedisValue, ScriptInvocation};
-use tokenvault_core::ids::{
-    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
-};
-use tokenvault_core::ports::{
-    Claim, Claimed, Created, Join, Joined, Lease, NEWEST_SCHEMA, SessionEntry, SessionLook, StoreError, Stored,
-    TokenStore, Write, Written,
-};
-use tokenvault_core::record::Record;
+use redis::{Cmd, FromRedisValue, ScriptInvocation};
+use tokenvault_core::ids::StoreEpoch;
+use tokenvault_core::ports::{NEWEST_SCHEMA, ServerStore, StoreCause, StoreError};
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
-use crate::error::report;
-use crate::link::{Acks, Call, Eras, OnLeft, Reads, Repeat, Writes, follow_name};
+use crate::error::{InvalidRedisConfig, unavailable};
+use crate::link::{Acks, Eras, OnEraEnd, Query, ReadLink, Repeat, WriteLink, follow_name};
 use crate::{keys, scripts};
 
 /// The schema this version writes into an empty database; see `migrations/`.
@@ -55,8 +49,8 @@ pub type OnUnreadable = Arc<dyn Fn(Unreadable) + Send + Sync>;
 
 /// The store on Redis.
 pub struct RedisStore {
-    pub(crate) writes: Writes,
-    pub(crate) reads: Arc<Reads>,
+    pub(crate) writes: WriteLink,
+    pub(crate) reads: Arc<ReadLink>,
     acks: Option<Acks>,
     short_acks: AtomicU64,
     on_short_ack: Option<Box<dyn Fn() + Send + Sync>>,
@@ -69,18 +63,18 @@ pub struct RedisStore {
 
 impl RedisStore {
     /// A store that connects when it is first used: Redis may be away when this is called, and may come and go later.
-    /// Fails only where the configuration cannot be used, with a kind that begins with `config_`.
-    pub fn connect(config: &RedisConfig) -> Result<Self, StoreError> {
+    /// Fails only where the configuration cannot be used.
+    pub fn connect(config: &RedisConfig) -> Result<Self, InvalidRedisConfig> {
         Self::connect_telling(config, None)
     }
 
     /// The same; tells each time that all connections are left because nobody answers over one of them.
-    pub fn connect_telling(config: &RedisConfig, on_left: Option<OnLeft>) -> Result<Self, StoreError> {
+    pub fn connect_telling(config: &RedisConfig, on_left: Option<OnEraEnd>) -> Result<Self, InvalidRedisConfig> {
         let client = config.client()?;
         let eras = Eras::new(client.get_connection_info().addr().to_string(), on_left);
         Ok(Self {
-            writes: Writes::new(client.clone(), config, Arc::clone(&eras))?,
-            reads: Arc::new(Reads::new(client, config, eras)),
+            writes: WriteLink::new(client.clone(), config, Arc::clone(&eras))?,
+            reads: Arc::new(ReadLink::new(client, config, eras)),
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
@@ -123,6 +117,11 @@ impl RedisStore {
         self
     }
 
+    /// Runs a command that takes something out; nobody is harmed where a failover brings it back.
+    pub(crate) async fn remove(&self, command: &Cmd) -> Result<(), StoreError> {
+        self.writes.call::<i64>(Query::Command(command), Repeat::Once, None).await.map(drop)
+    }
+
     /// Runs a script that changes something that must outlive a failover.
     pub(crate) async fn change<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
         self.change_insisting(script, 1).await
@@ -137,7 +136,7 @@ impl RedisStore {
     ) -> Result<T, StoreError> {
         let mut left = times;
         loop {
-            let sent = self.writes.call(Call::Script(script), Repeat::Once, self.acks).await?;
+            let sent = self.writes.call(Query::Script(script), Repeat::Once, self.acks).await?;
             left = left.saturating_sub(1);
             if !sent.acknowledged {
                 self.short_acks.fetch_add(1, Ordering::Relaxed);
@@ -151,55 +150,16 @@ impl RedisStore {
 }
 
 #[async_trait]
-impl TokenStore for RedisStore {
+impl ServerStore for RedisStore {
     async fn ready(&self) -> Result<(), StoreError> {
         let pong: String = self.reads.call(&redis::cmd("PING")).await?;
         if pong != "PONG" {
-            return Err(report("protocol"));
+            return Err(unavailable(StoreCause::Protocol));
         }
         self.known_schema().await?;
         let mut probe = scripts::PROBE.key(keys::PROBE);
         probe.arg(PROBE_KEPT_MS);
-        self.writes.call::<i64>(Call::Script(&probe), Repeat::Once, None).await.map(drop)
-    }
-
-    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
-        self.load_record(key).await
-    }
-
-    async fn create(
-        &self,
-        record: &Record,
-        replaces: Option<Generation>,
-        attempt: AttemptId,
-    ) -> Result<Created, StoreError> {
-        self.create_record(record, replaces, attempt).await
-    }
-
-    async fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
-        self.write_record(write).await
-    }
-
-    async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
-        self.claim_records(shard, claim).await
-    }
-
-    async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
-        self.holds_lease(lease).await
-    }
-
-    async fn announce(
-        &self,
-        key: &JobKey,
-        heard_at: Timestamp,
-        due: Timestamp,
-        renew: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.hasten_record(key, (due, renew), Some(heard_at)).await
-    }
-
-    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
-        self.hasten_record(key, (due, renew), None).await
+        self.writes.call::<i64>(Query::Script(&probe), Repeat::Once, None).await.map(drop)
     }
 
     async fn time(&self) -> Result<Timestamp, StoreError> {
@@ -213,111 +173,11 @@ impl TokenStore for RedisStore {
         let replication: String = self.reads.call(redis::cmd("INFO").arg("replication")).await?;
         let id = |text: &str, name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
-            value.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| report("protocol"))
+            value
+                .get(..16)
+                .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+                .ok_or_else(|| unavailable(StoreCause::Protocol))
         };
         Ok(StoreEpoch(id(&server, "run_id")? ^ id(&replication, "master_replid")?.rotate_left(1)))
-    }
-
-    async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
-        self.count_due_records(shard, now).await
-    }
-
-    async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
-        self.join(join).await
-    }
-
-    async fn enter_session(
-        &self,
-        session: &SessionKey,
-        job: &JobId,
-        keep_until: Timestamp,
-    ) -> Result<Incarnation, StoreError> {
-        self.enter(session, job, keep_until).await
-    }
-
-    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
-        self.settle(session, job, attempt).await
-    }
-
-    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
-        self.withdraw(session, job, attempt).await
-    }
-
-    async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
-        self.leave(session, job).await
-    }
-
-    async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
-        self.session_entry(session).await
-    }
-
-    async fn look_at_session(
-        &self,
-        session: &SessionKey,
-        job: &JobId,
-        exchanges: bool,
-    ) -> Result<Option<SessionLook>, StoreError> {
-        self.look_at(session, job, exchanges).await
-    }
-
-    async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
-        self.supersede(session, seen).await
-    }
-
-    async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
-        self.enter_user(user, key, keep_until, usize::MAX).await.map(drop)
-    }
-
-    async fn reserve_for_user(
-        &self,
-        user: &UserId,
-        key: &JobKey,
-        keep_until: Timestamp,
-        max: usize,
-    ) -> Result<bool, StoreError> {
-        self.enter_user(user, key, keep_until, max).await
-    }
-
-    async fn remove_from_user(&self, user: &UserId, key: &JobKey) -> Result<(), StoreError> {
-        self.leave_user(user, key).await
-    }
-
-    async fn jobs_of_user(
-        &self,
-        tenant: &TenantId,
-        user: &UserId,
-        after: Option<&JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobId>, StoreError> {
-        let jobs = self.user_jobs(tenant, user).await?;
-        Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
-    }
-
-    async fn take_share(
-        &self,
-        tenant: &TenantId,
-        module: &ModuleName,
-        keep_until: Timestamp,
-        max: usize,
-    ) -> Result<bool, StoreError> {
-        self.take_of_share(tenant, module, (keep_until, max)).await
-    }
-
-    async fn move_share(
-        &self,
-        tenant: &TenantId,
-        module: &ModuleName,
-        from: Timestamp,
-        to: Option<Timestamp>,
-    ) -> Result<(), StoreError> {
-        self.move_in_share(tenant, module, (from, to)).await
-    }
-
-    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
-        self.enter_child(parent, child, max).await
-    }
-
-    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
-        self.leave_parent(parent, child).await
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use keycloak_double::{ClientConfig, Endpoint, Fault, Moment, RealmConfig, RealmSettings, UserConfig};
 use stage::{LIFE, REALM, Stage, caller, job, request};
 use tokenvault_core::ids::{Fence, Generation, ModuleName};
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ports::JobStore;
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, State, Suspension};
 use tokenvault_core::seal::Keyring;
 use tokenvault_vault::jobs::{ReadAnswer, ReadRequest};

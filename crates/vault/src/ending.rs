@@ -4,8 +4,8 @@
 //! the job is `releasing`, and nothing is served or renewed any more.
 
 use tokenvault_core::ids::JobKey;
-use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply};
-use tokenvault_core::ports::{StoreError, Write, Written};
+use tokenvault_core::policy::{DecisionInput, Round, Settings, Step, StepOutcome, apply};
+use tokenvault_core::ports::{StoreCause, StoreError, Write, Written};
 use tokenvault_core::record::{EndReason, Record, State};
 
 use crate::journal::{Act, Actor, Entry};
@@ -47,7 +47,7 @@ pub async fn end(
     may: impl Fn(&Record) -> bool,
 ) -> Result<Ended, StoreError> {
     if !services.clock.is_sure() {
-        return Err(StoreError::Unavailable("its clock has not been heard yet"));
+        return Err(StoreError::Unavailable(StoreCause::ClockUnheard));
     }
     for _ in 0..TRIES {
         let stored = services.store.load(ending.key).await?.filter(|stored| may(&stored.record));
@@ -55,16 +55,16 @@ pub async fn end(
         if !before.state.is_live() {
             return Ok(Ended::Before);
         }
-        let at = Moment { now: services.clock.now(), roll: 0.0, settings };
-        let progress = Progress::begin(before.clone(), None);
-        let after = apply(progress, Step::Finish(ending.reason), Outcome::Noted, &at).record;
+        let at = DecisionInput { now: services.clock.now(), roll: 0.0, settings };
+        let round = Round::begin(before.clone());
+        let after = apply(round, Step::Finish(ending.reason), StepOutcome::Noted, &at).record;
         let write = Write::between(&before, &after, services.attempt());
         match services.write(&write).await? {
             Written::Done | Written::AlreadyDone => {
                 tell(services, ending, &before);
-                services.recount(&before, &after).await;
+                services.update_share(&before, &after).await;
                 match after.state {
-                    State::Ended(_) => services.retire(&before).await,
+                    State::Ended(_) => services.remove_from_indexes(&before).await,
                     _ => services.wake.due(),
                 }
                 return Ok(Ended::Now);

@@ -5,14 +5,14 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ports::{StoreCause, StoreError};
 use tokenvault_core::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::repeats::Repeats;
 
 /// What was said of the store, whoever has asked it for something.
-static SAID: LazyLock<Repeats<&'static str>> = LazyLock::new(Repeats::default);
+static SAID: LazyLock<Repeats<StoreCause>> = LazyLock::new(Repeats::default);
 
 /// Whether it was said that it is away, and nothing since.
 static TOLD: AtomicBool = AtomicBool::new(false);
@@ -20,10 +20,10 @@ static TOLD: AtomicBool = AtomicBool::new(false);
 /// Why the store is away, once for each cause, and then once a minute.
 pub fn say(error: &StoreError) {
     if let StoreError::Unavailable(cause) = error
-        && let Some(before) = SAID.happened(cause, uptime())
+        && let Some(before) = SAID.happened(*cause, uptime())
     {
         TOLD.store(true, Ordering::Relaxed);
-        tracing::warn!(cause, before, "{error}");
+        tracing::warn!(cause = cause.code(), before, "{error}");
     }
 }
 

@@ -10,8 +10,8 @@ use tokenvault_core::ids::{
 };
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{
-    Claim, Claimed, Clock, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore,
-    Write, Written,
+    Claim, Claimed, Clock, Created, JobStore, Join, Joined, Lease, ServerStore, SessionEntry, SessionLook,
+    SessionStore, ShareStore, StoreCause, StoreError, Stored, UserStore, Write, Written,
 };
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -107,7 +107,7 @@ impl FaultyStore {
         F: Fn(&MemoryStore) -> Result<T, StoreError> + Send + Sync + 'static,
     {
         match fault {
-            Fault::Refused => return Err(StoreError::Unavailable("refused")),
+            Fault::Refused => return Err(StoreError::Unavailable(StoreCause::Refused)),
             Fault::RequestLost => wait(TIMEOUT_MS).await,
             Fault::AnswerLost => {
                 let _ = call.carry_out(&self.world);
@@ -141,7 +141,7 @@ impl FaultyStore {
             }
             _ => return call.carry_out(&self.world),
         }
-        Err(StoreError::Unavailable("timeout"))
+        Err(StoreError::Unavailable(StoreCause::Timeout))
     }
 }
 
@@ -165,11 +165,22 @@ fn change<F>(name: &'static str, act: F) -> Call<F> {
 }
 
 #[async_trait]
-impl TokenStore for FaultyStore {
+impl ServerStore for FaultyStore {
     async fn ready(&self) -> Result<(), StoreError> {
         self.call(read("ready", |store: &MemoryStore| now(store.ready()))).await
     }
 
+    async fn time(&self) -> Result<Timestamp, StoreError> {
+        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.time()))).await
+    }
+
+    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
+        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.epoch()))).await
+    }
+}
+
+#[async_trait]
+impl JobStore for FaultyStore {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let key = key.clone();
         self.call(read("load", move |store: &MemoryStore| now(store.load(&key)))).await
@@ -220,7 +231,12 @@ impl TokenStore for FaultyStore {
         self.call(read("holds", move |store: &MemoryStore| now(store.holds(&lease)))).await
     }
 
-    async fn announce(
+    async fn make_due(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.call(change("hasten", move |store: &MemoryStore| now(store.make_due(&key, due, renew)))).await
+    }
+
+    async fn announce_logout(
         &self,
         key: &JobKey,
         heard_at: Timestamp,
@@ -228,26 +244,27 @@ impl TokenStore for FaultyStore {
         renew: Timestamp,
     ) -> Result<(), StoreError> {
         let key = key.clone();
-        self.call(change("announce", move |store: &MemoryStore| now(store.announce(&key, heard_at, due, renew)))).await
-    }
-
-    async fn hasten(&self, key: &JobKey, due: Timestamp, renew: Timestamp) -> Result<(), StoreError> {
-        let key = key.clone();
-        self.call(change("hasten", move |store: &MemoryStore| now(store.hasten(&key, due, renew)))).await
-    }
-
-    async fn time(&self) -> Result<Timestamp, StoreError> {
-        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.time()))).await
-    }
-
-    async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        self.call(read(LOOK_AT_CLOCK, |store: &MemoryStore| now(store.epoch()))).await
+        self.call(change("announce", move |store: &MemoryStore| now(store.announce_logout(&key, heard_at, due, renew))))
+            .await
     }
 
     async fn count_due(&self, shard: Shard, at: Timestamp) -> Result<u64, StoreError> {
         self.call(read("count-due", move |store: &MemoryStore| now(store.count_due(shard, at)))).await
     }
 
+    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
+        let (parent, child) = (parent.clone(), child.clone());
+        self.call(change("add-child", move |store: &MemoryStore| now(store.add_child(&parent, &child, max)))).await
+    }
+
+    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
+        let (parent, child) = (parent.clone(), child.clone());
+        self.call(change("remove-child", move |store: &MemoryStore| now(store.remove_child(&parent, &child)))).await
+    }
+}
+
+#[async_trait]
+impl SessionStore for FaultyStore {
     async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
         let (session, job, by) = (join.session.clone(), join.job.clone(), join.by.clone());
         let (attempt, keep_until, most_jobs) = (join.attempt, join.keep_until, join.most_jobs);
@@ -270,15 +287,15 @@ impl TokenStore for FaultyStore {
         self.call(change("enter-session", act)).await
     }
 
-    async fn settle_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+    async fn finish_join(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
         let (session, job) = (session.clone(), job.clone());
-        let act = move |store: &MemoryStore| now(store.settle_session(&session, &job, attempt));
+        let act = move |store: &MemoryStore| now(store.finish_join(&session, &job, attempt));
         self.call(change("settle-session", act)).await
     }
 
-    async fn withdraw_session(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
+    async fn cancel_join(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
         let (session, job) = (session.clone(), job.clone());
-        let act = move |store: &MemoryStore| now(store.withdraw_session(&session, &job, attempt));
+        let act = move |store: &MemoryStore| now(store.cancel_join(&session, &job, attempt));
         self.call(change("withdraw-session", act)).await
     }
 
@@ -313,7 +330,10 @@ impl TokenStore for FaultyStore {
         let act = move |store: &MemoryStore| now(store.supersede_session(&session, seen));
         self.call(change("supersede-session", act)).await
     }
+}
 
+#[async_trait]
+impl UserStore for FaultyStore {
     async fn add_to_user(&self, user: &UserId, key: &JobKey, keep_until: Timestamp) -> Result<(), StoreError> {
         let (user, key) = (user.clone(), key.clone());
         let act = move |store: &MemoryStore| now(store.add_to_user(&user, &key, keep_until));
@@ -348,7 +368,10 @@ impl TokenStore for FaultyStore {
         let act = move |store: &MemoryStore| now(store.jobs_of_user(&tenant, &user, after.as_ref(), limit));
         self.call(read("jobs-of-user", act)).await
     }
+}
 
+#[async_trait]
+impl ShareStore for FaultyStore {
     async fn take_share(
         &self,
         tenant: &TenantId,
@@ -371,15 +394,5 @@ impl TokenStore for FaultyStore {
         let (tenant, module) = (tenant.clone(), module.clone());
         let act = move |store: &MemoryStore| now(store.move_share(&tenant, &module, from, to));
         self.call(change("move-share", act)).await
-    }
-
-    async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
-        let (parent, child) = (parent.clone(), child.clone());
-        self.call(change("add-child", move |store: &MemoryStore| now(store.add_child(&parent, &child, max)))).await
-    }
-
-    async fn remove_child(&self, parent: &JobKey, child: &JobId) -> Result<(), StoreError> {
-        let (parent, child) = (parent.clone(), child.clone());
-        self.call(change("remove-child", move |store: &MemoryStore| now(store.remove_child(&parent, &child)))).await
     }
 }

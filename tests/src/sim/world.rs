@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokenvault_core::ids::JobKey;
 use tokenvault_core::memory::{MemoryStore, Snapshot};
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ports::JobStore;
 use tokenvault_core::record::{Acquisition, Pair, Record, Slot};
 use tokenvault_core::secret::TokenHash;
 use tokio::sync::mpsc::UnboundedSender;

@@ -58,8 +58,8 @@ pub async fn a_job_is_joining_its_session_until_it_is_settled(bench: &Bench) -> 
     assert_eq!(join(bench, &session, "a", 1).await?, IN);
     assert_eq!(join(bench, &session, "b", 2).await?, IN);
 
-    bench.store.settle_session(&session, &job("a"), ONE).await?;
-    bench.store.settle_session(&session, &job("stranger"), ONE).await?;
+    bench.store.finish_join(&session, &job("a"), ONE).await?;
+    bench.store.finish_join(&session, &job("stranger"), ONE).await?;
 
     assert_eq!(jobs(bench, &session).await?, [job("a"), job("b")]);
     assert_eq!(joining(bench, &session).await?, [job("b")]);
@@ -71,18 +71,18 @@ pub async fn a_job_is_joining_its_session_until_it_is_settled(bench: &Bench) -> 
 pub async fn a_withdrawn_attempt_leaves_nothing_behind(bench: &Bench) -> Result<()> {
     let session = session("s1", "vault");
     join(bench, &session, "refused", 1).await?;
-    bench.store.withdraw_session(&session, &job("refused"), ONE).await?;
+    bench.store.cancel_join(&session, &job("refused"), ONE).await?;
     assert_eq!(bench.store.session(&session).await?, None, "not even the entry");
 
     bench.store.enter_session(&session, &job("lives"), after(1)).await?;
     for attempt in 1..200 {
         join(bench, &session, &format!("refused-{attempt}"), attempt).await?;
         let attempt = AttemptId::from_bits(attempt);
-        bench.store.withdraw_session(&session, &job(&format!("refused-{attempt}")), attempt).await?;
+        bench.store.cancel_join(&session, &job(&format!("refused-{attempt}")), attempt).await?;
     }
     join(bench, &session, "refused", 1).await?;
-    bench.store.withdraw_session(&session, &job("refused"), ONE).await?;
-    bench.store.withdraw_session(&session, &job("refused"), ONE).await?;
+    bench.store.cancel_join(&session, &job("refused"), ONE).await?;
+    bench.store.cancel_join(&session, &job("refused"), ONE).await?;
     let entry = bench.store.session(&session).await?.expect("an entry");
     assert!(!entry.jobs.contains(&job("refused")) && !entry.joining.contains_key(&job("refused")), "{entry:?}");
     Ok(())
@@ -92,24 +92,24 @@ pub async fn a_withdrawn_attempt_takes_nothing_from_another_one(bench: &Bench) -
     let session = session("s1", "vault");
     join(bench, &session, "a", 1).await?;
     join(bench, &session, "a", 2).await?;
-    bench.store.withdraw_session(&session, &job("a"), ONE).await?;
+    bench.store.cancel_join(&session, &job("a"), ONE).await?;
     assert_eq!(joining(bench, &session).await?, [job("a")], "the other one is on its way");
-    bench.store.settle_session(&session, &job("a"), TWO).await?;
+    bench.store.finish_join(&session, &job("a"), TWO).await?;
     assert!(joining(bench, &session).await?.is_empty());
 
     // One that lives there is tried again, and refused.
     join(bench, &session, "a", 3).await?;
     assert_eq!(joining(bench, &session).await?, [job("a")]);
-    bench.store.withdraw_session(&session, &job("a"), AttemptId::from_bits(3)).await?;
+    bench.store.cancel_join(&session, &job("a"), AttemptId::from_bits(3)).await?;
     assert!(joining(bench, &session).await?.is_empty());
     assert_eq!(jobs(bench, &session).await?, [job("a")], "it lives there as before");
 
     // The first of two settles, and the second is withdrawn.
     join(bench, &session, "b", 4).await?;
     join(bench, &session, "b", 5).await?;
-    bench.store.settle_session(&session, &job("b"), AttemptId::from_bits(4)).await?;
+    bench.store.finish_join(&session, &job("b"), AttemptId::from_bits(4)).await?;
     assert_eq!(joining(bench, &session).await?, [job("b")]);
-    bench.store.withdraw_session(&session, &job("b"), AttemptId::from_bits(5)).await?;
+    bench.store.cancel_join(&session, &job("b"), AttemptId::from_bits(5)).await?;
     assert_eq!(jobs(bench, &session).await?, [job("a"), job("b")]);
     Ok(())
 }
@@ -120,7 +120,7 @@ pub async fn who_leaves_while_another_attempt_joins_stays_in_for_that(bench: &Be
     join(bench, &session, "a", 1).await?;
     bench.store.leave_session(&session, &job("a")).await?;
     assert_eq!(jobs(bench, &session).await?, [job("a")]);
-    bench.store.withdraw_session(&session, &job("a"), ONE).await?;
+    bench.store.cancel_join(&session, &job("a"), ONE).await?;
     assert!(jobs(bench, &session).await?.is_empty(), "then nothing of it is left");
     Ok(())
 }
@@ -139,7 +139,7 @@ pub async fn so_many_join_a_session_at_a_time(bench: &Bench) -> Result<()> {
     }
     assert_eq!(join_as(bench, &session, ("b", "mod-z"), 1000).await?, Joined::Busy);
     assert!(!jobs(bench, &session).await?.contains(&job("z")));
-    bench.store.withdraw_session(&session, &job("a"), ONE).await?;
+    bench.store.cancel_join(&session, &job("a"), ONE).await?;
     assert_eq!(join_as(bench, &session, ("b", "mod-z"), 1000).await?, IN);
     Ok(())
 }
@@ -177,7 +177,7 @@ pub async fn a_renewal_sees_whether_somebody_has_joined_or_is_joining(bench: &Be
     let during = look().await?.expect("an entry");
     assert!(during.joining && during.joins != before.joins);
     assert!(!bench.store.look_at_session(&session, &job("b"), false).await?.expect("an entry").joining, "itself");
-    bench.store.settle_session(&session, &job("b"), ONE).await?;
+    bench.store.finish_join(&session, &job("b"), ONE).await?;
     let after = look().await?.expect("an entry");
     assert!(!after.joining && after.joins != before.joins, "it shows who came and went in between");
 
@@ -199,8 +199,8 @@ pub async fn newcomers_wait_for_a_renewal_that_waits_and_are_let_in_after_it(ben
     assert_eq!(join(bench, &session, "d", 3).await?, Joined::Held);
     assert_eq!(join(bench, &session, "b", 1).await?, IN, "who was on the way goes on");
     assert!(!jobs(bench, &session).await?.contains(&job("d")));
-    bench.store.settle_session(&session, &job("b"), ONE).await?;
-    bench.store.withdraw_session(&session, &job("c"), TWO).await?;
+    bench.store.finish_join(&session, &job("b"), ONE).await?;
+    bench.store.cancel_join(&session, &job("c"), TWO).await?;
     assert!(look(true).await?.is_some_and(|look| !look.joining), "the renewal has its turn");
     assert_eq!(join(bench, &session, "d", 3).await?, Joined::Held, "and goes ahead");
 
@@ -252,7 +252,7 @@ pub async fn a_session_that_everybody_has_left_leaves_no_entry(bench: &Bench) ->
     let session = session("s1", "vault");
     enter(bench, &session, "a").await?;
     join(bench, &session, "b", 1).await?;
-    bench.store.settle_session(&session, &job("b"), ONE).await?;
+    bench.store.finish_join(&session, &job("b"), ONE).await?;
     bench.store.leave_session(&session, &job("a")).await?;
     assert_eq!(jobs(bench, &session).await?, [job("b")]);
     bench.store.leave_session(&session, &job("b")).await?;

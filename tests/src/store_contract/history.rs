@@ -280,7 +280,7 @@ impl Players {
                 Answer::Claimed(claimed.into_iter().map(taken).collect())
             }
             Call::Hasten { key, due, renew } => {
-                store.hasten(key, *due, *renew).await?;
+                store.make_due(key, *due, *renew).await?;
                 Answer::Nothing
             }
             Call::Holds { key, fence, until } => {
@@ -293,11 +293,11 @@ impl Players {
             }
             Call::Enter { session, job } => Answer::Incarnation(store.enter_session(session, job, keep_until).await?),
             Call::Settle { session, job, attempt } => {
-                store.settle_session(session, job, *attempt).await?;
+                store.finish_join(session, job, *attempt).await?;
                 Answer::Nothing
             }
             Call::Withdraw { session, job, attempt } => {
-                store.withdraw_session(session, job, *attempt).await?;
+                store.cancel_join(session, job, *attempt).await?;
                 Answer::Nothing
             }
             Call::Leave { session, job } => {

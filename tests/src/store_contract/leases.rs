@@ -113,7 +113,7 @@ pub async fn a_writer_without_a_lease_can_insist_that_nobody_claimed_since(bench
     let read = bench.load(&key("j")).await?;
     let mut changed = before.clone();
     changed.readers.insert(ModuleName::parse("mod-other").expect("a module"));
-    bench.store.hasten(&key("j"), after(2), after(2)).await?;
+    bench.store.make_due(&key("j"), after(2), after(2)).await?;
 
     bench.done(&Write::between(&before, &changed, bench.attempt()).unclaimed_since(&read)).await?;
     assert_eq!(bench.due_from(&key("j")).await?, Some(after(2)), "it proves no lease, and undoes no hastening");
@@ -229,7 +229,7 @@ pub async fn hastening_makes_a_record_due_now(bench: &Bench) -> Result<()> {
     for record in [live, waiting] {
         bench.create(&record).await?;
 
-        bench.store.hasten(&record.key, after(7), after(7)).await?;
+        bench.store.make_due(&record.key, after(7), after(7)).await?;
 
         assert_eq!(bench.due_from(&record.key).await?, Some(after(7)));
         assert_eq!(bench.claim_one(&record.key, after(7)).await?.record.due_at, Some(after(7)));
@@ -241,7 +241,7 @@ pub async fn hastening_for_a_look_leaves_the_renewal_to_a_time_of_its_own(bench:
     let renewal = Record { renew_at: Some(after(200_000)), ..record(&key("j"), after(300_000)) };
     bench.create(&renewal).await?;
 
-    bench.store.hasten(&key("j"), after(7), after(50_000)).await?;
+    bench.store.make_due(&key("j"), after(7), after(50_000)).await?;
 
     assert_eq!(bench.due_from(&key("j")).await?, Some(after(7)));
     let claimed = bench.claim_one(&key("j"), after(7)).await?.record;
@@ -252,7 +252,7 @@ pub async fn hastening_for_a_look_leaves_the_renewal_to_a_time_of_its_own(bench:
 pub async fn hastening_never_postpones(bench: &Bench) -> Result<()> {
     bench.create(&record(&key("j"), after(3))).await?;
 
-    bench.store.hasten(&key("j"), after(7), after(7)).await?;
+    bench.store.make_due(&key("j"), after(7), after(7)).await?;
 
     assert_eq!(bench.due_from(&key("j")).await?, Some(after(3)));
     assert_eq!(bench.load(&key("j")).await?.record.due_at, Some(after(3)));
@@ -263,7 +263,7 @@ pub async fn hastening_a_leased_record_is_heard_of_by_whoever_claims_it_next(ben
     bench.create(&record(&key("leased"), NOW)).await?;
     let lease = bench.claim_one(&key("leased"), after(10)).await?.lease;
 
-    bench.store.hasten(&key("leased"), after(11), after(11)).await?;
+    bench.store.make_due(&key("leased"), after(11), after(11)).await?;
 
     assert!(bench.store.holds(&lease).await?);
     assert_eq!(bench.due_from(&key("leased")).await?, Some(lease.until));
@@ -275,11 +275,11 @@ pub async fn hastening_a_leased_record_is_heard_of_by_whoever_claims_it_next(ben
 pub async fn an_announced_end_is_noted_and_takes_a_lease_back(bench: &Bench) -> Result<()> {
     bench.create(&record(&key("leased"), NOW)).await?;
     let lease = bench.claim_one(&key("leased"), NOW).await?.lease;
-    bench.store.announce(&key("leased"), after(9), after(11), after(50_000)).await?;
+    bench.store.announce_logout(&key("leased"), after(9), after(11), after(50_000)).await?;
     assert!(!bench.store.holds(&lease).await?, "who has it in hand sends nothing any more");
     assert_eq!(bench.due_from(&key("leased")).await?, Some(after(11)));
     assert_eq!(bench.load(&key("leased")).await?.record.announced_at, Some(after(9)));
-    bench.store.announce(&key("absent"), after(9), after(11), after(50_000)).await?;
+    bench.store.announce_logout(&key("absent"), after(9), after(11), after(50_000)).await?;
     assert!(bench.store.load(&key("absent")).await?.is_none());
     Ok(())
 }
@@ -288,7 +288,7 @@ pub async fn hastening_leaves_ended_and_absent_records_alone(bench: &Bench) -> R
     bench.create(&ended(&record(&key("ended"), NOW))).await?;
 
     for name in ["ended", "absent"] {
-        bench.store.hasten(&key(name), after(1), after(1)).await?;
+        bench.store.make_due(&key(name), after(1), after(1)).await?;
     }
 
     assert_eq!(bench.due_from(&key("ended")).await?, None);
@@ -301,7 +301,7 @@ pub async fn a_write_that_had_not_seen_a_hastening_does_not_undo_it(bench: &Benc
     bench.create(&before).await?;
     let mut tightened = before.clone();
     tightened.readers.insert(ModuleName::parse("mod-other").expect("a module"));
-    bench.store.hasten(&key("j"), after(2), after(2)).await?;
+    bench.store.make_due(&key("j"), after(2), after(2)).await?;
 
     bench.done(&Write::between(&before, &tightened, bench.attempt())).await?;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokenvault_core::ids::{AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId};
 use tokenvault_core::ids::{SessionKey, Subject, TenantId, UserId};
-use tokenvault_core::record::{Acquisition, EndReason, Intent, OnLogout, Pair, Record, RefreshSlot, SessionRef};
+use tokenvault_core::record::{EndReason, Intent, Pair, Record, RefreshSlot, SessionRef};
 use tokenvault_core::record::{Slot, State};
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::RefreshToken;
@@ -58,39 +58,19 @@ pub fn neighbours(prefix: &str, count: usize) -> Vec<JobKey> {
 pub fn record(key: &JobKey, due_at: Timestamp) -> Record {
     let module = ModuleName::parse("mod-data-import").expect("a module");
     Record {
-        key: key.clone(),
-        user: user(),
-        subject: Subject::parse("sub-1").expect("a subject"),
-        registrar: module.clone(),
-        readers: BTreeSet::from([module]),
-        acquisition: Acquisition::Exchange,
-        on_logout: OnLogout::Revoke,
-        parent: None,
-        created_at: NOW,
+        readers: BTreeSet::from([module.clone()]),
         expires_at: NOW + Duration::from_hours(24),
         keep_until: NOW + Duration::from_hours(48),
-        state: State::Active,
-        generation: Generation(1),
         session: Some(SessionRef {
             sid: SessionId::parse("sid-1").expect("a session"),
             client: ClientId::parse("vault").expect("a client"),
             incarnation: Incarnation(0),
         }),
         pair: Some(pair(1)),
-        spare: None,
-        reserve: Vec::new(),
-        anchor: None,
-        intent: None,
         access_life: Duration::from_mins(10),
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
         renew_at: Some(due_at),
         due_at: Some(due_at),
+        ..Record::new(key.clone(), user(), Subject::parse("sub-1").expect("a subject"), module, NOW)
     }
 }
 

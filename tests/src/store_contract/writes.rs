@@ -1,7 +1,7 @@
 //! Rules about changing records.
 
 use tokenvault_core::ids::{AttemptId, Fence, Generation, Incarnation, ModuleName};
-use tokenvault_core::ports::{Guard, Write, Written};
+use tokenvault_core::ports::{TermsGuard, Write, WriteGuard, Written};
 use tokenvault_core::record::{Record, State, Suspension};
 use tokenvault_core::seal::Sealed;
 
@@ -103,26 +103,26 @@ pub async fn a_guard_that_does_not_hold_changes_nothing(bench: &Bench) -> Result
     bench.done(&Write::between(&first, &before, bench.attempt())).await?;
     let claimed = bench.claim_one(&key("j"), NOW).await?;
     let stored = bench.load(&key("j")).await?;
-    let holds = Guard {
+    let holds = WriteGuard {
         generation: Generation(1),
-        state: "active",
+        state: Some("active"),
         seen: None,
         fence: Some(claimed.lease.fence),
         intent: Some(spend),
         incarnation: Some(Incarnation(0)),
-        terms: Some(None),
+        terms: Some(TermsGuard::Unsealed),
     };
     let attempt = bench.attempt();
-    let write = |guard: Guard| Write { guard, ..Write::between(&before, &rotated(&before, after(50)), attempt) };
+    let write = |guard: WriteGuard| Write { guard, ..Write::between(&before, &rotated(&before, after(50)), attempt) };
 
     for guard in [
-        Guard { generation: Generation(2), ..holds.clone() },
-        Guard { state: "suspended", ..holds.clone() },
-        Guard { fence: Some(Fence(claimed.lease.fence.0 - 1)), ..holds.clone() },
-        Guard { fence: Some(claimed.lease.fence.next()), ..holds.clone() },
-        Guard { intent: Some(attempt), ..holds.clone() },
-        Guard { incarnation: Some(Incarnation(1)), ..holds.clone() },
-        Guard { terms: Some(Some(Sealed::from_bytes(vec![1, 2]))), ..holds.clone() },
+        WriteGuard { generation: Generation(2), ..holds.clone() },
+        WriteGuard { state: Some("suspended"), ..holds.clone() },
+        WriteGuard { fence: Some(Fence(claimed.lease.fence.0 - 1)), ..holds.clone() },
+        WriteGuard { fence: Some(claimed.lease.fence.next()), ..holds.clone() },
+        WriteGuard { intent: Some(attempt), ..holds.clone() },
+        WriteGuard { incarnation: Some(Incarnation(1)), ..holds.clone() },
+        WriteGuard { terms: Some(TermsGuard::Sealed(Sealed::from_bytes(vec![1, 2]))), ..holds.clone() },
     ] {
         assert_eq!(bench.store.write(&write(guard.clone())).await?, Written::Conflict, "{guard:?}");
     }

@@ -112,7 +112,7 @@ async fn what_the_log_lists_is_told_to_operators_who_watch() -> Result<()> {
         ack_timeout: SOON,
     })?;
     let kinds = poll("the events", SOON, async || {
-        let events = tokenvault_core::ports::Fleet::events(&fleet, None, 100).await.ok()?;
+        let events = tokenvault_core::ports::EventStore::events(&fleet, None, 100).await.ok()?;
         let kinds: Vec<String> = events.into_iter().map(|event| event.kind).collect();
         kinds.contains(&"ended".to_owned()).then_some(kinds)
     })

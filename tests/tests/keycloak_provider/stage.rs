@@ -11,7 +11,7 @@ use tokenvault_core::ports::testing::SeededEntropy;
 use tokenvault_core::ports::{Client, Clock};
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, TrustAnchors};
 use tokenvault_tests::harness::realm::{LOGIN_APP, LabRealm, VAULT};
 use tokenvault_tests::harness::{Failure, Result};
 
@@ -216,8 +216,11 @@ fn tenant_config(issuer: &str, secrets: &[String; 2]) -> Result<TenantConfig> {
 
 /// A provider for one tenant, impatient enough for a test.
 pub(crate) fn provider(tenant: &TenantId, config: TenantConfig) -> Result<KeycloakProvider> {
-    let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(5), ..HttpSettings::default() };
+    let settings = HttpSettings {
+        trust: TrustAnchors::Nobody,
+        request_timeout: Duration::from_secs(5),
+        ..HttpSettings::default()
+    };
     let directory = BTreeMap::from([(tenant.clone(), Arc::new(config))]);
     let http = Arc::new(ReqwestClient::new(&settings)?);
     let entropy = Arc::new(SeededEntropy::new(Now.now().as_millis()));

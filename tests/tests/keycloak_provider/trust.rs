@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokenvault_core::ids::{ClientId, TenantId};
 use tokenvault_core::ports::{CallError, Cause, Client, IdentityProvider};
 use tokenvault_core::secret::{ClientSecret, RefreshToken};
-use tokenvault_keycloak::{Credentials, HttpSettings, ReqwestClient, TenantConfig, Trust};
+use tokenvault_keycloak::{Credentials, HttpSettings, ReqwestClient, TenantConfig, TrustAnchors};
 use tokenvault_tests::harness::certs::{Certificate, Subject, TestCa, Validity};
 use tokenvault_tests::harness::{Result, install_tls_provider};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -40,7 +40,7 @@ async fn serve(certificate: &Certificate) -> Result<SocketAddr> {
     Ok(address)
 }
 
-async fn probe(address: SocketAddr, trust: Trust) -> Result<Result<bool, CallError>> {
+async fn probe(address: SocketAddr, trust: TrustAnchors) -> Result<Result<bool, CallError>> {
     let (tenant, id) = (TenantId::parse("lab")?, ClientId::parse("vault")?);
     let secret = Credentials::Secret(ClientSecret::new("secret"));
     let mut config = TenantConfig::new(&format!("https://{address}/realms/lab"), None, id.clone(), secret)?;
@@ -49,8 +49,8 @@ async fn probe(address: SocketAddr, trust: Trust) -> Result<Result<bool, CallErr
     Ok(provider.probe(&Client { tenant, id }, &RefreshToken::new("any")).await)
 }
 
-fn only(ca: &TestCa) -> Result<Trust> {
-    Ok(Trust::Only(std::fs::read(ca.cert_file())?))
+fn only(ca: &TestCa) -> Result<TrustAnchors> {
+    Ok(TrustAnchors::Only(std::fs::read(ca.cert_file())?))
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn any_other_certificate_is_refused_before_a_secret_is_sent() -> Result<()
     let address = serve(&stranger.server()?).await?;
     let expired = serve(&ca.issue(&Subject::server().validity(Validity::Expired))?).await?;
     for (address, trust) in
-        [(address, only(&ca)?), (address, Trust::System), (address, Trust::Nobody), (expired, only(&ca)?)]
+        [(address, only(&ca)?), (address, TrustAnchors::System), (address, TrustAnchors::Nobody), (expired, only(&ca)?)]
     {
         let said = probe(address, trust.clone()).await?;
         assert_eq!(said, Err(CallError::NoAnswer(Cause::Connect)), "{address}");

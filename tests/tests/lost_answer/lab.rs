@@ -9,7 +9,7 @@ use tokenvault_core::ports::testing::SeededEntropy;
 use tokenvault_core::ports::{Client, Clock, Grant, IdentityProvider};
 use tokenvault_core::secret::{AccessToken, ClientSecret};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, TrustAnchors};
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::keycloak::keycloak;
 use tokenvault_tests::harness::proxy::Proxy;
@@ -73,7 +73,7 @@ fn provider(
     let mut config = TenantConfig::new(realm.issuer(), base_url, ClientId::parse(VAULT)?, secret)?;
     "user_id".clone_into(&mut config.user_id_claim);
     let settings = HttpSettings {
-        trust: Trust::Nobody,
+        trust: TrustAnchors::Nobody,
         request_timeout: patience,
         connect_timeout: patience,
         ..HttpSettings::default()

@@ -11,12 +11,12 @@ use serde_json::Value;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Fleet, NEWEST_SCHEMA, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, JobStore, NEWEST_SCHEMA, TokenStore};
 use tokenvault_core::record::{Acquisition, EndReason, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, TrustAnchors};
 use tokenvault_server::entropy::OsEntropy;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::proxy::Proxy;
@@ -24,7 +24,7 @@ use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, R
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Observer;
 use tokenvault_vault::problem::Problem;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRules, Tenants};
 use tokenvault_vault::wake::Wake;
@@ -234,8 +234,11 @@ fn provider(keycloak: &Double, proxy: &Proxy, time: &Arc<dyn Clock>) -> Result<K
     "user_id".clone_into(&mut config.user_id_claim);
     config.accepted_clients = BTreeSet::from([ui.clone()]);
     config.adopt_clients = BTreeMap::from([(ui, secret(UI))]);
-    let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(30), ..HttpSettings::default() };
+    let settings = HttpSettings {
+        trust: TrustAnchors::Nobody,
+        request_timeout: Duration::from_secs(30),
+        ..HttpSettings::default()
+    };
     let http = Arc::new(ReqwestClient::new(&settings)?);
     let directory = BTreeMap::from([(tenant(), Arc::new(config))]);
     Ok(KeycloakProvider::new(Arc::new(directory), http, Arc::clone(time), Arc::new(OsEntropy)))
@@ -268,8 +271,8 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
     })
 }
 
-fn reconciler_options(concurrency: usize) -> Result<reconciler::Options> {
-    Ok(reconciler::Options {
+fn reconciler_options(concurrency: usize) -> Result<ReconcilerOptions> {
+    Ok(ReconcilerOptions {
         replica: ReplicaId::parse("stage")?,
         lease: Duration::from_mins(1),
         poll_interval: Duration::from_millis(1),

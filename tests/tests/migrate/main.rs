@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokenvault::migration::{MigrateError, Migration};
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName, ReplicaId};
 use tokenvault_core::pair::Vouched;
-use tokenvault_core::ports::{Created, Fleet as _};
+use tokenvault_core::ports::{Created, InventoryStore as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisStore, SCHEMA};
@@ -184,7 +184,7 @@ async fn renewed(replica: &Replica, number: u64) -> Result<()> {
     let before = stored(replica, number).await?.generation;
     let key = JobKey::new(tenant(), job(number));
     let now = replica.services.clock.now();
-    replica.services.store.hasten(&key, now, now).await?;
+    replica.services.store.make_due(&key, now, now).await?;
     replica.services.wake.due();
     wait_until("a renewal", SOON, async || stored(replica, number).await.is_ok_and(|record| record.generation > before))
         .await

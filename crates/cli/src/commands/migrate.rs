@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use tokenvault_core::ids::AttemptId;
-use tokenvault_core::ports::{Entropy as _, Fleet as _};
+use tokenvault_core::ports::{Entropy as _, KeyStore as _};
 use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 use tokenvault_server::entropy::OsEntropy;

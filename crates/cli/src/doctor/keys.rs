@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use tokenvault_core::ports::{Fleet as _, KeyProof, StoreError};
+use tokenvault_core::ports::{KeyProof, KeyStore as _, StoreCause, StoreError};
 use tokenvault_core::seal::Keyring;
-use tokenvault_redis::RedisStore;
+use tokenvault_redis::{InspectError, RedisStore};
 use tokenvault_server::config::load_keyring;
 use tokenvault_server::wiring;
 use tokenvault_vault::keyring::{self, KeyVerdict};
@@ -40,9 +40,9 @@ pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report
 async fn known(
     examination: &Examination<'_>,
     ring: &Keyring,
-) -> Result<(BTreeMap<String, KeyVerdict>, Option<String>), StoreError> {
+) -> Result<(BTreeMap<String, KeyVerdict>, Option<String>), InspectError> {
     let redis = &examination.config.redis;
-    let password = redis.read_password().map_err(|_| StoreError::Unavailable("authentication"))?;
+    let password = redis.read_password().map_err(|_| StoreError::Unavailable(StoreCause::Authentication))?;
     let store = RedisStore::connect(&wiring::redis(redis, password))?;
     Ok((keyring::examine(&store, ring).await?, store.promoted_key().await?))
 }

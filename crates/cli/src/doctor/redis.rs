@@ -1,8 +1,8 @@
 //! Redis: whether it keeps what it is given, and whether it agrees about the time.
 
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ports::{StoreCause, StoreError};
 use tokenvault_core::time::Timestamp;
-use tokenvault_redis::{SCHEMA, ServerFacts, inspect};
+use tokenvault_redis::{InspectError, SCHEMA, ServerFacts, inspect};
 use tokenvault_server::wiring;
 use url::Url;
 
@@ -50,16 +50,18 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
     }
 }
 
-fn unreachable(url: &str, error: &StoreError, report: &mut Report) {
+fn unreachable(url: &str, error: &InspectError, report: &mut Report) {
     let remedy = match error {
-        StoreError::Unavailable("authentication") => {
+        InspectError::Store(StoreError::Unavailable(StoreCause::Authentication)) => {
             "`redis.username` and the password in `redis.password_file` must be a user's of that server"
         }
-        StoreError::Unavailable("no_permission") => {
+        InspectError::Store(StoreError::Unavailable(StoreCause::NoPermission)) => {
             "let the vault's ACL user run its commands on the keys tv:* (and ROLE, INFO, TIME, SCAN)"
         }
-        StoreError::Unavailable(kind) if kind.starts_with("config_") => "correct the section [redis]",
-        _ => "start it, or correct `redis.url`; look at what is between. Nothing is served without it",
+        InspectError::Config(_) => "correct the section [redis]",
+        InspectError::Store(_) => {
+            "start it, or correct `redis.url`; look at what is between. Nothing is served without it"
+        }
     };
     report.hazard("redis", url, format!("cannot be used: {error}"), remedy);
 }

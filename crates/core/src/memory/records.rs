@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::due::Due;
 use crate::ids::{AttemptId, Fence, Generation, JobKey, ReplicaId, Shard};
-use crate::ports::{Claim, Claimed, Created, Guard, Lease, StoreError, Stored, Write, Written};
+use crate::ports::{Claim, Claimed, Created, Lease, StoreError, Stored, Write, WriteGuard, Written};
 use crate::record::{Fields, Record, decode, encode};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
@@ -17,13 +17,13 @@ const LEAST_SWEEP: usize = 1024;
 
 #[derive(Clone, Default)]
 pub(super) struct Records {
-    entries: HashMap<JobKey, Entry>,
+    entries: HashMap<JobKey, RecordEntry>,
     due: BTreeMap<Shard, Due>,
     sweep_at: usize,
 }
 
 #[derive(Clone)]
-struct Entry {
+struct RecordEntry {
     fields: Fields,
     fence: Fence,
     lease: Option<(ReplicaId, Timestamp)>,
@@ -31,7 +31,7 @@ struct Entry {
     keep_until: Timestamp,
 }
 
-impl Entry {
+impl RecordEntry {
     fn text(&self, field: &str) -> Option<&str> {
         self.fields.get(field).and_then(|value| std::str::from_utf8(value).ok())
     }
@@ -50,18 +50,18 @@ impl Entry {
         Ok(Stored { record, fence: self.fence, leased_until: self.lease.as_ref().map(|(_, until)| *until) })
     }
 
-    fn allows(&self, guard: &Guard) -> bool {
+    fn allows(&self, guard: &WriteGuard) -> bool {
         let same = |field: &str, expected: Option<String>| {
             expected.is_none_or(|expected| self.text(field) == Some(expected.as_str()))
         };
         same("gen", Some(guard.generation.to_string()))
-            && same("state", (!guard.state.is_empty()).then(|| guard.state.to_owned()))
+            && same("state", guard.state.map(str::to_owned))
             && same("intent", guard.intent.map(|intent| intent.to_string()))
             && same("inc", guard.incarnation.map(|incarnation| incarnation.to_string()))
             && guard
                 .terms
                 .as_ref()
-                .is_none_or(|terms| self.fields.get("terms").map(Vec::as_slice) == terms.as_ref().map(Sealed::as_bytes))
+                .is_none_or(|terms| self.fields.get("terms").map(Vec::as_slice) == terms.sealed().map(Sealed::as_bytes))
             && guard.fence.or(guard.seen).is_none_or(|fence| fence == self.fence)
     }
 
@@ -87,7 +87,11 @@ impl Entry {
 }
 
 /// The record, unless it has expired.
-fn live<'a>(entries: &'a mut HashMap<JobKey, Entry>, key: &JobKey, now: Timestamp) -> Option<&'a mut Entry> {
+fn live<'a>(
+    entries: &'a mut HashMap<JobKey, RecordEntry>,
+    key: &JobKey,
+    now: Timestamp,
+) -> Option<&'a mut RecordEntry> {
     if entries.get(key).is_some_and(|entry| entry.keep_until <= now) {
         entries.remove(key);
     }
@@ -123,7 +127,8 @@ impl Records {
             // An old holder's fence must stay old, and an old attempt must stay known.
             (fence, attempts) = (old.fence, std::mem::take(&mut old.attempts));
         }
-        let mut entry = Entry { fields: encode(record), fence, lease: None, attempts, keep_until: record.keep_until };
+        let mut entry =
+            RecordEntry { fields: encode(record), fence, lease: None, attempts, keep_until: record.keep_until };
         entry.remember(attempt);
         self.entries.insert(record.key.clone(), entry);
         let index = self.due.entry(record.key.shard()).or_default();
@@ -142,7 +147,7 @@ impl Records {
         now: Timestamp,
     ) -> (Vec<Result<Stored, StoreError>>, Option<String>) {
         let live = self.entries.iter().filter(|(_, entry)| entry.keep_until > now);
-        let mut names: Vec<(String, &Entry)> = live.map(|(key, entry)| (key.to_string(), entry)).collect();
+        let mut names: Vec<(String, &RecordEntry)> = live.map(|(key, entry)| (key.to_string(), entry)).collect();
         names.retain(|(name, _)| after.is_none_or(|after| name.as_str() > after));
         names.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let next = (names.len() > count).then(|| names[count - 1].0.clone());
@@ -234,7 +239,7 @@ impl Records {
         })
     }
 
-    pub(super) fn announce(
+    pub(super) fn announce_logout(
         &mut self,
         key: &JobKey,
         heard_at: Timestamp,
@@ -245,10 +250,10 @@ impl Records {
             entry.lease = None;
             entry.fields.insert("announced".to_owned(), heard_at.as_millis().to_string().into_bytes());
         }
-        self.hasten(key, times, now);
+        self.make_due(key, times, now);
     }
 
-    pub(super) fn hasten(&mut self, key: &JobKey, (due, renew): (Timestamp, Timestamp), now: Timestamp) {
+    pub(super) fn make_due(&mut self, key: &JobKey, (due, renew): (Timestamp, Timestamp), now: Timestamp) {
         let Some(entry) = live(&mut self.entries, key, now) else { return };
         if entry.state_is("ended") {
             return;

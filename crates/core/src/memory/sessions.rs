@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::entries::{Entries, ORPHAN_KEEP};
+use super::expiring::{ExpiringMap, ORPHAN_KEEP};
 use crate::ids::{AttemptId, Incarnation, JobId, ModuleName, SessionKey};
 use crate::ports::{
     HOLD, HOLD_GAP, JOINING, Join, Joined, LONGEST_HOLD, MOST_JOINING, MOST_JOINING_OF_ONE, SessionEntry, SessionLook,
@@ -10,7 +10,7 @@ use crate::ports::{
 use crate::time::Timestamp;
 
 #[derive(Clone, Default)]
-pub(super) struct Session {
+struct Session {
     incarnation: Incarnation,
     /// Each with whether it has come to live here.
     jobs: BTreeMap<JobId, bool>,
@@ -90,40 +90,44 @@ impl Session {
     }
 }
 
-impl Entries {
-    pub(super) fn join_session(&mut self, join: &Join<'_>, now: Timestamp) -> Joined {
-        let known = self.sessions.get(join.session, now).is_some();
-        let joined = self.sessions.extend(join.session, if known { now } else { join.keep_until }, now).join(join, now);
+/// The entries by client session.
+#[derive(Clone, Default)]
+pub(super) struct Sessions(ExpiringMap<SessionKey, Session>);
+
+impl Sessions {
+    pub(super) fn join(&mut self, join: &Join<'_>, now: Timestamp) -> Joined {
+        let known = self.0.get(join.session, now).is_some();
+        let joined = self.0.extend(join.session, if known { now } else { join.keep_until }, now).join(join, now);
         match joined {
-            Joined::In(_) => drop(self.sessions.extend(join.session, join.keep_until, now)),
-            _ if !known => self.sessions.forget(join.session),
+            Joined::In(_) => drop(self.0.extend(join.session, join.keep_until, now)),
+            _ if !known => self.0.forget(join.session),
             _ => {}
         }
         joined
     }
 
-    pub(super) fn enter_session(
+    pub(super) fn enter(
         &mut self,
         key: &SessionKey,
         job: &JobId,
         keep_until: Timestamp,
         now: Timestamp,
     ) -> Incarnation {
-        let session = self.sessions.extend(key, keep_until, now);
+        let session = self.0.extend(key, keep_until, now);
         session.jobs.insert(job.clone(), true);
         session.incarnation
     }
 
-    pub(super) fn settle_session(&mut self, key: &SessionKey, (job, attempt): (&JobId, AttemptId), now: Timestamp) {
-        let Some(session) = self.sessions.get(key, now) else { return };
+    pub(super) fn finish_join(&mut self, key: &SessionKey, (job, attempt): (&JobId, AttemptId), now: Timestamp) {
+        let Some(session) = self.0.get(key, now) else { return };
         let marked = session.marks.remove(&(job.clone(), attempt)).is_some();
         if marked || session.jobs.contains_key(job) {
             session.jobs.insert(job.clone(), true);
         }
     }
 
-    pub(super) fn withdraw_session(&mut self, key: &SessionKey, (job, attempt): (&JobId, AttemptId), now: Timestamp) {
-        let Some(session) = self.sessions.get(key, now) else { return };
+    pub(super) fn cancel_join(&mut self, key: &SessionKey, (job, attempt): (&JobId, AttemptId), now: Timestamp) {
+        let Some(session) = self.0.get(key, now) else { return };
         if session.marks.remove(&(job.clone(), attempt)).is_none() {
             return;
         }
@@ -132,12 +136,12 @@ impl Entries {
             session.jobs.remove(job);
         }
         if session.tells_nothing() {
-            self.sessions.forget(key);
+            self.0.forget(key);
         }
     }
 
-    pub(super) fn leave_session(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
-        let Some(session) = self.sessions.get(key, now) else { return };
+    pub(super) fn leave(&mut self, key: &SessionKey, job: &JobId, now: Timestamp) {
+        let Some(session) = self.0.get(key, now) else { return };
         session.drop_vanished(now);
         if !session.is_joining(job) {
             session.jobs.remove(job);
@@ -145,22 +149,22 @@ impl Entries {
             *lives = false;
         }
         if session.tells_nothing() {
-            self.sessions.forget(key);
+            self.0.forget(key);
         }
     }
 
-    pub(super) fn session(&mut self, key: &SessionKey, now: Timestamp) -> Option<SessionEntry> {
-        self.sessions.get(key, now).map(|session| session.entry(now))
+    pub(super) fn entry(&mut self, key: &SessionKey, now: Timestamp) -> Option<SessionEntry> {
+        self.0.get(key, now).map(|session| session.entry(now))
     }
 
-    pub(super) fn look_at_session(
+    pub(super) fn look_at(
         &mut self,
         key: &SessionKey,
         job: &JobId,
         exchanges: bool,
         now: Timestamp,
     ) -> Option<SessionLook> {
-        let session = self.sessions.get(key, now)?;
+        let session = self.0.get(key, now)?;
         session.drop_vanished(now);
         let joining = session.marks.keys().any(|(other, _)| other != job);
         if exchanges && joining {
@@ -169,10 +173,10 @@ impl Entries {
         Some(SessionLook { incarnation: session.incarnation, joins: session.joined.as_millis().to_string(), joining })
     }
 
-    pub(super) fn supersede_session(&mut self, key: &SessionKey, seen: Incarnation, now: Timestamp) -> Incarnation {
-        let session = match self.sessions.get(key, now) {
-            Some(_) => self.sessions.extend(key, now, now),
-            None => self.sessions.extend(key, now + ORPHAN_KEEP, now),
+    pub(super) fn supersede(&mut self, key: &SessionKey, seen: Incarnation, now: Timestamp) -> Incarnation {
+        let session = match self.0.get(key, now) {
+            Some(_) => self.0.extend(key, now, now),
+            None => self.0.extend(key, now + ORPHAN_KEEP, now),
         };
         session.incarnation = session.incarnation.max(seen.next());
         session.incarnation

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Acquisition, Anchor, Doubt, EndReason, Intent, MOST_IN_RESERVE, OnLogout, Pair, Record, RefreshSlot, SessionRef,
-    Slot, State, Suspension,
-};
+use super::job_record::{Acquisition, OnLogout, Record};
+use super::state::{EndReason, State, UnknownState};
+use super::tokens::{Anchor, Doubt, Intent, MOST_IN_RESERVE, Pair, RefreshSlot, SessionRef, Slot};
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, StoreEpoch, TenantId};
 use crate::seal::Sealed;
 use crate::secret::TokenHash;
@@ -113,7 +112,7 @@ struct SessionMeta {
 
 /// Writes a record as fields.
 pub fn encode(record: &Record) -> Fields {
-    let mut out = Writer(Fields::new());
+    let mut out = FieldWriter(Fields::new());
     out.text("tenant", &record.key.tenant);
     out.text("job", &record.key.job);
     out.text("user", &record.user);
@@ -123,7 +122,7 @@ pub fn encode(record: &Record) -> Fields {
     }
     out.text("keep", record.keep_until.as_millis());
     out.text("state", record.state.code());
-    out.optional("reason", state_reason(record.state));
+    out.optional("reason", record.state.reason());
     out.text("gen", record.generation);
     if let Some(session) = &record.session {
         out.text("sid", &session.sid);
@@ -171,7 +170,7 @@ pub fn encode(record: &Record) -> Fields {
 /// What a record says about whose it is and who may have it, as bytes that say nothing else: each field's name and value
 /// with their lengths. Tenant, user and job are not among them; a seal is bound to those by itself.
 pub fn terms(record: &Record) -> Vec<u8> {
-    let mut fields = Writer(Fields::new());
+    let mut fields = FieldWriter(Fields::new());
     fields.terms(record);
     let mut out = Vec::new();
     for part in fields.0.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
@@ -183,7 +182,7 @@ pub fn terms(record: &Record) -> Vec<u8> {
 
 /// Reads a record back. Unknown fields are left alone: a newer replica may have written them.
 pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
-    let read = Reader(fields);
+    let read = FieldReader(fields);
     Ok(Record {
         key: JobKey::new(read.parsed::<TenantId>("tenant")?, read.parsed::<JobId>("job")?),
         user: read.parsed("user")?,
@@ -221,14 +220,6 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
     })
 }
 
-fn state_reason(state: State) -> Option<&'static str> {
-    match state {
-        State::Active => None,
-        State::Suspended(reason) => Some(reason.code()),
-        State::Releasing(reason) | State::Ended(reason) => Some(reason.code()),
-    }
-}
-
 fn slot_meta(slot: &RefreshSlot) -> SlotMeta {
     SlotMeta {
         hash: slot.hash.to_string(),
@@ -264,9 +255,9 @@ fn slot(sealed: Sealed, meta: &SlotMeta, name: &'static str) -> Result<RefreshSl
     })
 }
 
-struct Writer(Fields);
+struct FieldWriter(Fields);
 
-impl Writer {
+impl FieldWriter {
     fn bytes(&mut self, name: &str, value: &[u8]) {
         self.0.insert(name.to_owned(), value.to_vec());
     }
@@ -315,9 +306,9 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a Fields);
+struct FieldReader<'a>(&'a Fields);
 
-impl Reader<'_> {
+impl FieldReader<'_> {
     fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -347,16 +338,10 @@ impl Reader<'_> {
     }
 
     fn state(&self) -> Result<State, FieldError> {
-        let end = || self.str("reason").ok().and_then(EndReason::parse).ok_or(FieldError("reason"));
-        match self.str("state")? {
-            "active" => Ok(State::Active),
-            "suspended" => {
-                self.str("reason").ok().and_then(Suspension::parse).map(State::Suspended).ok_or(FieldError("reason"))
-            }
-            "releasing" => end().map(State::Releasing),
-            "ended" => end().map(State::Ended),
-            _ => Err(FieldError("state")),
-        }
+        State::parse(self.str("state")?, self.str("reason").ok()).map_err(|unknown| match unknown {
+            UnknownState::Code => FieldError("state"),
+            UnknownState::Reason => FieldError("reason"),
+        })
     }
 
     fn session(&self) -> Result<Option<SessionRef>, FieldError> {

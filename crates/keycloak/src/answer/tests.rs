@@ -5,20 +5,20 @@ use serde_json::json;
 use super::*;
 use crate::testing::{KEY, NOON, answer, tenant};
 
-fn refusal_of(call: Call, status: u16, error: &str, description: &str) -> Result<Grant, GrantError> {
-    granted(call, answer(status, json!({ "error": error, "error_description": description })))
+fn refusal_of(operation: Operation, status: u16, error: &str, description: &str) -> Result<Grant, GrantError> {
+    granted(operation, answer(status, json!({ "error": error, "error_description": description })))
 }
 
 /// As the provider reads it: the refresh token that was sent is "sent".
-fn granted(call: Call, given: Answer) -> Result<Grant, GrantError> {
-    match call {
-        Call::Refresh => refreshed(given, &RefreshToken::new("sent"), &tenant()),
-        _ => grant(call, given, &tenant()),
+fn granted(operation: Operation, given: HttpResult) -> Result<Grant, GrantError> {
+    match operation {
+        Operation::Refresh => refreshed(given, &RefreshToken::new("sent"), &tenant()),
+        _ => grant(operation, given, &tenant()),
     }
 }
 
-fn outcome(call: Call, given: Answer) -> GrantError {
-    granted(call, given).err().unwrap()
+fn outcome(operation: Operation, given: HttpResult) -> GrantError {
+    granted(operation, given).err().unwrap()
 }
 
 fn pair() -> Value {
@@ -34,7 +34,7 @@ fn pair() -> Value {
 
 #[test]
 fn each_of_keycloaks_words_has_its_meaning() {
-    use Call::{Exchange, Impersonate, Refresh, ServiceAccount};
+    use Operation::{Exchange, Impersonate, Refresh, ServiceAccount};
     use Refusal as R;
     let bad_client = "Invalid client or Invalid client credentials";
     let table = [
@@ -91,7 +91,7 @@ fn a_refusal_that_is_not_in_oauths_words_is_none() {
         "",
     ] {
         for status in [400, 401, 403] {
-            let found = outcome(Call::Refresh, answer(status, body));
+            let found = outcome(Operation::Refresh, answer(status, body));
             assert_eq!(found, GrantError::Unknown(Cause::Unintelligible), "{status} {body}");
         }
     }
@@ -101,22 +101,26 @@ fn a_refusal_that_is_not_in_oauths_words_is_none() {
 fn other_statuses_leave_the_outcome_open_even_with_oauths_words() {
     let words = json!({ "error": "invalid_grant", "error_description": "Session not active" });
     for status in [204, 301, 302, 404, 405, 408, 413] {
-        let found = outcome(Call::Refresh, answer(status, &words));
+        let found = outcome(Operation::Refresh, answer(status, &words));
         assert_eq!(found, GrantError::Unknown(Cause::Unintelligible), "{status}");
     }
     for status in [500, 502, 503, 504] {
-        assert_eq!(outcome(Call::Refresh, answer(status, &words)), GrantError::Unknown(Cause::ServerError), "{status}");
+        assert_eq!(
+            outcome(Operation::Refresh, answer(status, &words)),
+            GrantError::Unknown(Cause::ServerError),
+            "{status}"
+        );
     }
     for error in ["server_error", "temporarily_unavailable", "unknown_error"] {
-        let found = refusal_of(Call::Refresh, 400, error, "").err();
+        let found = refusal_of(Operation::Refresh, 400, error, "").err();
         assert_eq!(found, Some(GrantError::Unknown(Cause::ServerError)), "{error}");
     }
 }
 
 #[test]
 fn what_was_not_looked_at_was_not_sent() {
-    assert_eq!(outcome(Call::Exchange, answer(429, "")), GrantError::Unsent(Cause::Throttled));
-    assert_eq!(outcome(Call::Refresh, Err(TransportFailure::Connect)), GrantError::Unsent(Cause::Connect));
+    assert_eq!(outcome(Operation::Exchange, answer(429, "")), GrantError::Unsent(Cause::Throttled));
+    assert_eq!(outcome(Operation::Refresh, Err(TransportFailure::Connect)), GrantError::Unsent(Cause::Connect));
 }
 
 #[test]
@@ -126,13 +130,13 @@ fn what_may_have_left_is_unknown() {
         (TransportFailure::Interrupted, Cause::Interrupted),
         (TransportFailure::TooLong, Cause::Unintelligible),
     ] {
-        assert_eq!(outcome(Call::Refresh, Err(failure)), GrantError::Unknown(cause));
+        assert_eq!(outcome(Operation::Refresh, Err(failure)), GrantError::Unknown(cause));
     }
 }
 
 #[test]
 fn a_pair_is_read_with_its_lives_and_identities() {
-    let grant = grant(Call::Refresh, answer(200, pair()), &tenant()).unwrap();
+    let grant = grant(Operation::Refresh, answer(200, pair()), &tenant()).unwrap();
     assert_eq!(grant.expires_in, Duration::from_mins(10));
     assert_eq!(grant.refresh_expires_in, Some(Duration::from_mins(30)));
     assert_eq!((grant.refresh.expose(), grant.scope.as_str()), ("opaque", "openid profile"));
@@ -149,7 +153,7 @@ fn the_account_is_what_is_mapped_as_such_and_a_sub_only_where_users_are_known_by
         user_id_claim.clone_into(&mut tenant.user_id_claim);
         let mut body = pair();
         body["access_token"] = json!(KEY.sign(&claims));
-        let grant = grant(Call::Exchange, answer(200, &body), &tenant).unwrap();
+        let grant = grant(Operation::Exchange, answer(200, &body), &tenant).unwrap();
         grant.account.map(|account| account.to_string())
     };
     let both = json!({ "sub": "a-name", "keycloak_user_id": "k-1", "user_id": "u-1" });
@@ -163,7 +167,7 @@ fn the_account_is_what_is_mapped_as_such_and_a_sub_only_where_users_are_known_by
 fn a_pair_cut_anywhere_is_unknown_and_never_a_pair() {
     let whole = pair().to_string();
     for length in 0..whole.len() {
-        let found = outcome(Call::Refresh, answer(200, &whole[..length]));
+        let found = outcome(Operation::Refresh, answer(200, &whole[..length]));
         assert_eq!(found, GrantError::Unknown(Cause::Unintelligible), "cut at {length}");
     }
 }
@@ -172,7 +176,11 @@ fn a_pair_cut_anywhere_is_unknown_and_never_a_pair() {
 fn without_an_access_token_there_is_no_pair() {
     for change in [None, Some(json!("")), Some(json!(null)), Some(json!(7))] {
         let body = changed("access_token", change);
-        assert_eq!(outcome(Call::Refresh, answer(200, &body)), GrantError::Unknown(Cause::Unintelligible), "{body}");
+        assert_eq!(
+            outcome(Operation::Refresh, answer(200, &body)),
+            GrantError::Unknown(Cause::Unintelligible),
+            "{body}"
+        );
     }
 }
 
@@ -208,7 +216,7 @@ fn every_optional_member_may_be_absent_or_say_what_the_standards_allow() {
         ("later", Some(json!({ "any": [1, null] })), 600),
     ];
     for (member, value, life) in table {
-        for call in [Call::Exchange, Call::Impersonate, Call::Refresh] {
+        for call in [Operation::Exchange, Operation::Impersonate, Operation::Refresh] {
             let body = changed(member, value.clone());
             let grant = granted(call, answer(200, &body)).unwrap_or_else(|error| panic!("{error}: {body}"));
             assert_eq!(grant.expires_in, Duration::from_secs(life), "{call:?} {member} {value:?}");
@@ -224,10 +232,10 @@ fn every_optional_member_may_be_absent_or_say_what_the_standards_allow() {
 fn a_life_that_nobody_says_is_short_and_one_that_cannot_be_is_bounded() {
     let mut body = changed("expires_in", None);
     body["access_token"] = json!("opaque");
-    assert_eq!(granted(Call::Refresh, answer(200, &body)).unwrap().expires_in, Duration::from_mins(1));
+    assert_eq!(granted(Operation::Refresh, answer(200, &body)).unwrap().expires_in, Duration::from_mins(1));
     for (said, life) in [(json!(-5), Duration::from_mins(5)), (json!(1e300), Duration::from_hours(24 * 365 * 100))] {
         let body = changed("expires_in", Some(said.clone()));
-        assert_eq!(granted(Call::Refresh, answer(200, &body)).unwrap().expires_in, life, "{said}");
+        assert_eq!(granted(Operation::Refresh, answer(200, &body)).unwrap().expires_in, life, "{said}");
     }
 }
 
@@ -240,7 +248,7 @@ fn lives_are_lengths_of_time_whatever_the_clock_of_who_says_them() {
         body["access_token"] = json!(KEY.sign(&json!({ "iat": now, "exp": now + 300 })));
         body["refresh_token"] = json!(KEY.sign(&json!({ "iat": now, "exp": now + 1800 })));
         body.as_object_mut().unwrap().remove("refresh_expires_in");
-        let grant = granted(Call::Refresh, answer(200, &body)).unwrap();
+        let grant = granted(Operation::Refresh, answer(200, &body)).unwrap();
         assert_eq!(grant.expires_in, Duration::from_mins(5), "{off}");
         assert_eq!(grant.refresh_expires_in, Some(Duration::from_mins(30)), "{off}");
     }
@@ -271,7 +279,7 @@ fn a_refresh_without_a_new_refresh_token_keeps_the_one_that_was_sent() {
 
 #[test]
 fn an_exchange_that_gives_no_refresh_token_says_nothing_about_the_client() {
-    for call in [Call::Exchange, Call::Impersonate] {
+    for call in [Operation::Exchange, Operation::Impersonate] {
         let found = outcome(call, answer(200, changed("refresh_token", None)));
         assert_eq!(found, GrantError::Refused(Refusal::NoRefreshToken));
     }
@@ -281,17 +289,18 @@ fn an_exchange_that_gives_no_refresh_token_says_nothing_about_the_client() {
 fn a_token_that_is_bound_to_a_key_is_refused_for_that_where_nothing_was_spent() {
     for kind in ["DPoP", "dpop", "N_A", "mac"] {
         let body = changed("token_type", Some(json!(kind)));
-        for call in [Call::Exchange, Call::Impersonate] {
+        for call in [Operation::Exchange, Operation::Impersonate] {
             assert_eq!(outcome(call, answer(200, &body)), GrantError::Refused(Refusal::NotBearer), "{kind}");
         }
-        assert!(granted(Call::Refresh, answer(200, &body)).is_ok(), "{kind}: the only pair there is");
+        assert!(granted(Operation::Refresh, answer(200, &body)).is_ok(), "{kind}: the only pair there is");
     }
 }
 
 #[test]
 fn a_scope_that_is_not_said_is_the_tokens_or_the_one_that_was_asked_for() {
     let mut tenant = tenant();
-    let scope = |body: &Value, tenant: &TenantConfig| grant(Call::Exchange, answer(200, body), tenant).unwrap().scope;
+    let scope =
+        |body: &Value, tenant: &TenantConfig| grant(Operation::Exchange, answer(200, body), tenant).unwrap().scope;
     let mut body = changed("scope", None);
     assert_eq!(scope(&body, &tenant), "");
     tenant.exchange_scope = Some("openid asked".to_owned());
@@ -337,13 +346,13 @@ fn a_client_is_judged_only_by_words_that_can_mean_nothing_else() {
         (403, "insufficient_scope", "", Refusal::Other),
     ];
     for (status, error, description, meaning) in table {
-        let found = refusal_of(Call::Exchange, status, error, description).err();
+        let found = refusal_of(Operation::Exchange, status, error, description).err();
         assert_eq!(found, Some(GrantError::Refused(meaning)), "{status} {error} {description}");
     }
     for status in [413, 414, 431] {
-        let found = outcome(Call::Exchange, answer(status, "<html>"));
+        let found = outcome(Operation::Exchange, answer(status, "<html>"));
         assert_eq!(found, GrantError::Refused(Refusal::TokenTooLong), "{status}");
-        let found = outcome(Call::Refresh, answer(status, "<html>"));
+        let found = outcome(Operation::Refresh, answer(status, "<html>"));
         assert_eq!(found, GrantError::Unknown(Cause::Unintelligible), "{status}");
     }
 }
@@ -356,7 +365,7 @@ fn an_error_needs_no_description_nor_one_that_is_a_text() {
             body["error_description"] = description;
         }
         for status in [400, 401, 403] {
-            let found = outcome(Call::Refresh, answer(status, &body));
+            let found = outcome(Operation::Refresh, answer(status, &body));
             assert_eq!(found, GrantError::Refused(Refusal::Other), "{status} {body}");
         }
     }
@@ -366,7 +375,7 @@ fn an_error_needs_no_description_nor_one_that_is_a_text() {
 fn an_access_token_that_cannot_be_read_does_not_lose_the_pair() {
     let mut body = pair();
     body["access_token"] = json!("opaque");
-    let grant = granted(Call::Refresh, answer(200, &body)).unwrap();
+    let grant = granted(Operation::Refresh, answer(200, &body)).unwrap();
     assert!(grant.account.is_none() && grant.user.is_none() && grant.sid.is_none());
     assert_eq!(grant.refresh.expose(), "opaque");
 }
@@ -375,9 +384,12 @@ fn an_access_token_that_cannot_be_read_does_not_lose_the_pair() {
 fn a_life_of_zero_means_without_end_unless_the_token_has_an_end() {
     let mut body = pair();
     body["refresh_expires_in"] = json!(0);
-    assert_eq!(grant(Call::Refresh, answer(200, &body), &tenant()).unwrap().refresh_expires_in, None);
+    assert_eq!(grant(Operation::Refresh, answer(200, &body), &tenant()).unwrap().refresh_expires_in, None);
     body["refresh_token"] = json!(KEY.sign(&json!({ "typ": "Refresh", "exp": 1 })));
-    assert_eq!(grant(Call::Refresh, answer(200, &body), &tenant()).unwrap().refresh_expires_in, Some(Duration::ZERO));
+    assert_eq!(
+        grant(Operation::Refresh, answer(200, &body), &tenant()).unwrap().refresh_expires_in,
+        Some(Duration::ZERO)
+    );
 }
 
 #[test]

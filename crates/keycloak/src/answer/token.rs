@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 
-use crate::claims::{self, Claims};
+use crate::claims::{self, JwtClaims};
 
 /// How long an access token is believed to live where nobody says: not long, so that the next one comes soon.
 const UNSAID: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ pub(super) struct TokenAnswer {
 pub(super) struct Tokens {
     pub(super) access: AccessToken,
     /// The access token's claims; none where it cannot be read.
-    pub(super) claims: Claims,
+    pub(super) claims: JwtClaims,
     pub(super) expires_in: Duration,
     pub(super) refresh: Option<RefreshToken>,
     refresh_expires_in: Option<Duration>,
@@ -81,8 +81,8 @@ impl Tokens {
 }
 
 /// From an instant in one token to the end of another, both of one clock.
-fn from_to(begin: &Claims, claim: &str, end: &Claims) -> Option<Duration> {
-    let instant = |claims: &Claims, name: &str| claims.get(name)?.as_f64();
+fn from_to(begin: &JwtClaims, claim: &str, end: &JwtClaims) -> Option<Duration> {
+    let instant = |claims: &JwtClaims, name: &str| claims.get(name)?.as_f64();
     life(instant(end, "exp")? - instant(begin, claim)?)
 }
 

@@ -11,13 +11,13 @@ use crate::http::TransportFailure;
 use crate::testing::{Bench, KEY, OTHER_KEY, answer, good_claims, key_set};
 
 /// A proof that lives long enough for a test to let time pass.
-fn long_lived(key: &crate::testing::RealmKey) -> String {
+fn long_lived(key: &crate::testing::TestKey) -> String {
     let mut claims = good_claims();
     claims["exp"] = json!(crate::testing::NOON.as_secs() + 1_000_000);
     key.sign(&claims)
 }
 
-fn bench(answers: impl IntoIterator<Item = crate::answer::Answer>) -> Bench {
+fn bench(answers: impl IntoIterator<Item = crate::http::HttpResult>) -> Bench {
     let mut tenant = crate::testing::tenant();
     tenant.max_proof_age = Some(Duration::from_hours(24));
     Bench::with(tenant, answers)

@@ -8,7 +8,7 @@ use tokenvault_core::ids::ClientId;
 use tokenvault_core::ports::ProofError;
 
 use super::{LogoutError, LogoutToken};
-use crate::testing::{Bench, ISSUER, KEY, NOON, OTHER_KEY, RealmKey, answer, good_claims, key_set, tenant, unsigned};
+use crate::testing::{Bench, ISSUER, KEY, NOON, OTHER_KEY, TestKey, answer, good_claims, key_set, tenant, unsigned};
 
 /// As Keycloak 26.7 makes them.
 fn claims() -> Value {
@@ -25,7 +25,7 @@ fn claims() -> Value {
     })
 }
 
-fn sign_as(typ: Option<&str>, key: &RealmKey, claims: &Value) -> String {
+fn sign_as(typ: Option<&str>, key: &TestKey, claims: &Value) -> String {
     let mut header = json!({ "alg": key.algorithm.name(), "kid": key.kid });
     if let Some(typ) = typ {
         header["typ"] = json!(typ);
@@ -127,8 +127,8 @@ async fn a_token_without_a_type_of_its_own_is_one_unless_its_claims_call_it_some
 #[tokio::test]
 async fn a_logout_token_may_be_signed_as_access_tokens_may() {
     use crate::signature::Algorithm;
-    let ec = ["ES256", "ES384", "ES512"].map(|name| RealmKey::ec(Algorithm::named(name).unwrap()));
-    for key in ec.into_iter().chain([RealmKey::ed()]) {
+    let ec = ["ES256", "ES384", "ES512"].map(|name| TestKey::ec(Algorithm::named(name).unwrap()));
+    for key in ec.into_iter().chain([TestKey::ed()]) {
         let bench = Bench::new([key_set([key.jwk()])]);
         let found = verdict_at(&bench, &sign_as(Some("logout+jwt"), &key, &claims())).await;
         assert!(found.is_ok(), "{}", key.algorithm.name());

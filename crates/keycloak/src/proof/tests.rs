@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokenvault_core::ports::ProofError;
 
 use crate::signature::Algorithm;
-use crate::testing::{Bench, KEY, NOON, OTHER_KEY, RealmKey, good_claims, key_set, tenant, unsigned};
+use crate::testing::{Bench, KEY, NOON, OTHER_KEY, TestKey, good_claims, key_set, tenant, unsigned};
 
 async fn verdict(token: &str) -> Option<ProofError> {
     Bench::new([key_set([KEY.jwk()])]).verify(token).await.err()
@@ -215,10 +215,10 @@ async fn a_key_is_used_with_its_own_algorithm_only() {
 }
 
 /// A key for each algorithm that Keycloak offers for access tokens, but for those that are shared secrets.
-fn a_key_for_each_algorithm() -> Vec<RealmKey> {
+fn a_key_for_each_algorithm() -> Vec<TestKey> {
     let rsa = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"].map(named).map(|it| KEY.signing_with(it));
-    let ec = ["ES256", "ES384", "ES512"].map(named).map(RealmKey::ec);
-    rsa.into_iter().chain(ec).chain([RealmKey::ed()]).collect()
+    let ec = ["ES256", "ES384", "ES512"].map(named).map(TestKey::ec);
+    rsa.into_iter().chain(ec).chain([TestKey::ed()]).collect()
 }
 
 fn named(name: &str) -> Algorithm {
@@ -264,7 +264,7 @@ async fn a_key_that_does_not_say_its_algorithm_is_used_with_those_of_its_kind() 
 
 #[tokio::test]
 async fn ed25519_goes_by_its_newer_name_as_well() {
-    let key = RealmKey::ed();
+    let key = TestKey::ed();
     let mut jwk = key.jwk();
     jwk["alg"] = json!("Ed25519");
     let token = key.sign_with(&json!({ "alg": "Ed25519", "kid": key.kid }), &good_claims());

@@ -11,15 +11,15 @@ use super::*;
 use crate::assertion::SigningKey;
 use crate::testing::{Bench, answer, rsa_pem, tenant};
 
-fn service_token(name: &str) -> Answer {
+fn service_token(name: &str) -> HttpResult {
     answer(200, json!({ "access_token": name, "expires_in": 100, "refresh_expires_in": 0 }))
 }
 
-fn pair() -> Answer {
+fn pair() -> HttpResult {
     answer(200, json!({ "access_token": "at", "expires_in": 60, "refresh_token": "rt", "refresh_expires_in": 600 }))
 }
 
-fn no(status: u16, error: &str, description: &str) -> Answer {
+fn no(status: u16, error: &str, description: &str) -> HttpResult {
     answer(status, json!({ "error": error, "error_description": description }))
 }
 

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use url::{Origin, Url};
 
-use super::{ClientBuildError, HttpSettings, client};
+use super::settings::{ClientBuildError, HttpSettings, client};
 
 /// Hears each time that the connections to an address are left.
-pub type OnLeft = Arc<dyn Fn() + Send + Sync>;
+pub type OnPoolLeft = Arc<dyn Fn() + Send + Sync>;
 
 /// The connections of one address until they are left. Only the first such pools share a client.
 #[derive(Debug)]
@@ -55,20 +55,20 @@ impl Pool {
 }
 
 /// The pools of all addresses.
-pub(super) struct Pools {
+pub(super) struct OriginPools {
     settings: HttpSettings,
     first: reqwest::Client,
     of: Mutex<HashMap<Origin, Arc<Pool>>>,
-    on_left: Option<OnLeft>,
+    on_left: Option<OnPoolLeft>,
 }
 
-impl Pools {
+impl OriginPools {
     pub(super) fn new(settings: &HttpSettings) -> Result<Self, ClientBuildError> {
         let (settings, first) = (settings.clone(), client(settings)?);
         Ok(Self { settings, first, of: Mutex::default(), on_left: None })
     }
 
-    pub(super) fn telling(self, on_left: OnLeft) -> Self {
+    pub(super) fn telling(self, on_left: OnPoolLeft) -> Self {
         Self { on_left: Some(on_left), ..self }
     }
 
@@ -110,8 +110,8 @@ impl Pools {
     }
 }
 
-impl std::fmt::Debug for Pools {
+impl std::fmt::Debug for OriginPools {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pools").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("OriginPools").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

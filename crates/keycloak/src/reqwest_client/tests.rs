@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokenvault_core::ids::ClientId;
 use tokenvault_core::secret::{ClientSecret, RefreshToken};
@@ -10,11 +11,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::request::{Caller, ClientAuth};
+use crate::request::{ClientAuth, RequestBuilder};
 use crate::tenant::{Credentials, TenantConfig};
 
 fn client(change: impl FnOnce(&mut HttpSettings)) -> ReqwestClient {
-    let mut settings = HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() };
+    let mut settings = HttpSettings { trust: TrustAnchors::Nobody, ..HttpSettings::default() };
     change(&mut settings);
     ReqwestClient::new(&settings).unwrap()
 }
@@ -25,7 +26,7 @@ fn request(scheme: &str, address: SocketAddr) -> HttpRequest {
     let credentials = Credentials::Secret(ClientSecret::new("secret"));
     let issuer = format!("{scheme}://{address}/realms/x");
     let tenant = TenantConfig::new(&issuer, None, client.clone(), credentials).unwrap();
-    Caller { endpoints: tenant.endpoints(), client: &client, auth: &auth }.refresh(&RefreshToken::new("rt"))
+    RequestBuilder { endpoints: tenant.endpoints(), client: &client, auth: &auth }.refresh(&RefreshToken::new("rt"))
 }
 
 /// A server that reads a whole request, counts it, writes these bytes and then does as it is told.
@@ -209,8 +210,11 @@ async fn connections_that_do_not_answer_are_left_and_those_to_other_addresses_ar
     let (other, _as_it_is) = freezing().await;
     let left = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&left);
-    let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(2), ..HttpSettings::default() };
+    let settings = HttpSettings {
+        trust: TrustAnchors::Nobody,
+        request_timeout: Duration::from_secs(2),
+        ..HttpSettings::default()
+    };
     let told = Arc::new(move || {
         counted.fetch_add(1, Ordering::SeqCst);
     });
@@ -244,7 +248,7 @@ async fn one_slow_answer_among_others_is_no_reason_to_leave() {
 #[test]
 fn a_bundle_without_a_certificate_is_refused() {
     for bundle in [&b""[..], b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        let settings = HttpSettings { trust: Trust::Only(bundle.to_vec()), ..HttpSettings::default() };
+        let settings = HttpSettings { trust: TrustAnchors::Only(bundle.to_vec()), ..HttpSettings::default() };
         assert!(ReqwestClient::new(&settings).is_err());
     }
 }

@@ -5,21 +5,22 @@
 //! dead, and each would cost a time-out of its own to find that out. So all that were made before are left together. The
 //! same is done where a server turns out to follow another one by now: the name may lead elsewhere.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// For so long no other connection is made where one has led to a replica.
 const MISLED: Duration = Duration::from_millis(100);
 
 /// Hears each time that the connections are left.
-pub type OnLeft = Arc<dyn Fn() + Send + Sync>;
+pub type OnEraEnd = Arc<dyn Fn() + Send + Sync>;
 
 /// Why connections are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum LeaveReason {
     /// A command was kept waiting too long.
     Silent,
     /// The server follows another one.
@@ -30,7 +31,7 @@ pub(super) enum Cause {
     Closed,
 }
 
-impl Cause {
+impl LeaveReason {
     /// What is said of it; nothing where the server has said it.
     fn words(self) -> Option<&'static str> {
         match self {
@@ -51,7 +52,7 @@ pub(crate) struct Eras {
     now: AtomicU64,
     /// Whether it was said that they are left, and nobody has answered since.
     said: AtomicBool,
-    on_left: Option<OnLeft>,
+    on_left: Option<OnEraEnd>,
     /// When a new connection has last led to a replica.
     misled: Mutex<Option<Instant>>,
 }
@@ -61,7 +62,7 @@ pub(crate) struct Eras {
 pub(crate) struct Era(u64);
 
 impl Eras {
-    pub(crate) fn new(address: String, on_left: Option<OnLeft>) -> Arc<Self> {
+    pub(crate) fn new(address: String, on_left: Option<OnEraEnd>) -> Arc<Self> {
         Arc::new(Self {
             address,
             now: AtomicU64::new(0),
@@ -83,16 +84,12 @@ impl Eras {
 
     /// A new connection has led to a replica.
     pub(super) fn mislead(&self) {
-        *self.misled() = Some(instant());
+        *self.misled.lock() = Some(instant());
     }
 
     /// Whether one did a moment ago: another one is not worth its handshake.
     pub(super) fn misleads(&self) -> bool {
-        self.misled().is_some_and(|at| instant().duration_since(at) < MISLED)
-    }
-
-    fn misled(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.misled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.misled.lock().is_some_and(|at| instant().duration_since(at) < MISLED)
     }
 
     /// A connection of this era was answered.
@@ -103,7 +100,7 @@ impl Eras {
     }
 
     /// A connection of this era cannot be believed any more: the era is over.
-    pub(super) fn end(&self, era: Era, cause: Cause) {
+    pub(super) fn end(&self, era: Era, cause: LeaveReason) {
         if self.now.compare_exchange(era.0, era.0 + 1, Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return;
         }
@@ -130,25 +127,25 @@ mod tests {
     fn an_era_ends_once_however_many_of_its_connections_fail() {
         let told = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&told);
-        let on_left: OnLeft = Arc::new(move || {
+        let on_left: OnEraEnd = Arc::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
         let eras = Eras::new("redis:6379".to_owned(), Some(on_left));
         let first = eras.now();
-        (0..3).for_each(|_| eras.end(first, Cause::Silent));
+        (0..3).for_each(|_| eras.end(first, LeaveReason::Silent));
         assert!(!eras.lasts(first));
         assert!(eras.lasts(eras.now()));
         assert_eq!(told.load(Ordering::SeqCst), 1);
-        eras.end(eras.now(), Cause::Demoted);
+        eras.end(eras.now(), LeaveReason::Demoted);
         assert_eq!(told.load(Ordering::SeqCst), 2);
     }
 
     #[test]
     fn with_one_that_was_closed_the_others_are_left_without_a_word() {
-        let told: OnLeft = Arc::new(|| panic!("nothing is to be told"));
+        let told: OnEraEnd = Arc::new(|| panic!("nothing is to be told"));
         let eras = Eras::new("redis:6379".to_owned(), Some(told));
         let first = eras.now();
-        eras.end(first, Cause::Closed);
+        eras.end(first, LeaveReason::Closed);
         assert!(!eras.lasts(first));
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use tokenvault_core::ids::{JobId, JobKey, TenantId, UserId};
 use tokenvault_core::ports::Stored;
-use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef, State};
+use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef};
 use tokenvault_vault::problem::Problem;
 
 use crate::web::query::invalid;
@@ -105,11 +105,7 @@ struct SessionBody {
 
 impl From<&Record> for OperatorJobBody {
     fn from(record: &Record) -> Self {
-        let reason = match record.state {
-            State::Active => None,
-            State::Suspended(why) => Some(why.code()),
-            State::Releasing(why) | State::Ended(why) => Some(why.code()),
-        };
+        let reason = record.state.reason();
         let acquisition = match record.acquisition {
             Acquisition::Exchange => "exchange",
             Acquisition::Impersonate => "impersonate",

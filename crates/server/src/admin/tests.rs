@@ -14,7 +14,7 @@ use tokenvault_core::ids::{
     ClientId, Generation, Incarnation, JobKey, ModuleName, ReplicaId, SessionId, Subject, TenantId, UserId,
 };
 use tokenvault_core::ports::{Census, Event, Pause, Resealing, Stored};
-use tokenvault_core::record::{Acquisition, OnLogout, Pair, Record, RefreshSlot, SessionRef, State};
+use tokenvault_core::record::{Pair, Record, RefreshSlot, SessionRef};
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::RefreshToken;
 use tokenvault_core::time::Timestamp;
@@ -181,18 +181,9 @@ fn stored(job: &str) -> Stored {
         refresh,
     };
     let record = Record {
-        key: JobKey::new(TenantId::parse("diku").unwrap(), tokenvault_core::ids::JobId::parse(job).unwrap()),
-        user: UserId::parse("user-1").unwrap(),
-        subject: Subject::parse("sub-1").unwrap(),
-        registrar: ModuleName::parse("mod-di").unwrap(),
         readers: [ModuleName::parse("mod-inventory").unwrap()].into(),
-        acquisition: Acquisition::Exchange,
-        on_logout: OnLogout::Revoke,
-        parent: None,
-        created_at: NOW,
         expires_at: NOW + Duration::from_hours(24),
         keep_until: NOW + Duration::from_hours(48),
-        state: State::Active,
         generation: Generation(4),
         session: Some(SessionRef {
             sid: SessionId::parse("sid-1").unwrap(),
@@ -200,20 +191,16 @@ fn stored(job: &str) -> Stored {
             incarnation: Incarnation(1),
         }),
         pair: Some(pair),
-        spare: None,
-        reserve: Vec::new(),
-        anchor: None,
-        intent: None,
         access_life: Duration::from_mins(5),
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
         renew_at: Some(NOW + Duration::from_secs(150)),
         due_at: Some(NOW + Duration::from_secs(150)),
+        ..Record::new(
+            JobKey::new(TenantId::parse("diku").unwrap(), tokenvault_core::ids::JobId::parse(job).unwrap()),
+            UserId::parse("user-1").unwrap(),
+            Subject::parse("sub-1").unwrap(),
+            ModuleName::parse("mod-di").unwrap(),
+            NOW,
+        )
     };
     Stored { record, fence: tokenvault_core::ids::Fence(2), leased_until: None }
 }

@@ -104,8 +104,8 @@ impl Hints {
         let announced = futures::stream::iter(keys).map(|key| async move {
             match meant {
                 // Which of the user's sessions is over is not said: those that live are not to be given up at the first no.
-                LogoutTarget::User(..) => store.hasten(&key, due, renew).await,
-                _ => store.announce(&key, heard_at, due, renew).await,
+                LogoutTarget::User(..) => store.make_due(&key, due, renew).await,
+                _ => store.announce_logout(&key, heard_at, due, renew).await,
             }
         });
         announced.buffer_unordered(AT_ONCE).try_collect::<()>().await?;

@@ -1,23 +1,23 @@
 //! The listener on a store in memory; what a logout token is worth is said by a list.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokenvault_core::ids::{
-    AttemptId, ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, ReplicaId, SessionId, SessionKey, Shard,
-    Subject, UserId,
+    AttemptId, ClientId, Incarnation, JobId, JobKey, ModuleName, ReplicaId, SessionId, SessionKey, Shard, Subject,
+    UserId,
 };
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::testing::{ManualClock, SeededEntropy};
-use tokenvault_core::ports::{Claim, Client, Clock, TokenStore, Write};
-use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef, State as JobState};
+use tokenvault_core::ports::{Claim, Client, Clock, JobStore, SessionStore, UserStore, Write};
+use tokenvault_core::record::{Acquisition, OnLogout, Record, SessionRef};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{HttpSettings, ReqwestClient, Trust};
+use tokenvault_keycloak::{HttpSettings, ReqwestClient, TrustAnchors};
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Unobserved;
 use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
@@ -116,7 +116,7 @@ fn rules(name: &str, user_id_claim: &str) -> TenantRules {
 }
 
 fn services(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, tenants: &Arc<Tenants>) -> Services {
-    let http = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() });
+    let http = ReqwestClient::new(&HttpSettings { trust: TrustAnchors::Nobody, ..HttpSettings::default() });
     let directory = std::collections::BTreeMap::new();
     let idp = KeycloakProvider::new(
         Arc::new(directory),
@@ -174,35 +174,18 @@ impl Stage {
         self.store.add_to_user(&user, &key, NOON + Duration::from_hours(1)).await.expect("an entry");
         let session = SessionRef { sid: session.sid, client: session.client, incarnation: Incarnation(0) };
         let record = Record {
-            key,
-            user,
-            subject: Subject::parse("user-1").expect("a subject"),
-            registrar: ModuleName::parse("mod-di").expect("a module"),
-            readers: BTreeSet::new(),
-            acquisition: Acquisition::Exchange,
-            on_logout: OnLogout::Revoke,
-            parent: None,
-            created_at: NOON,
             expires_at: NOON + Duration::from_hours(24),
             keep_until: NOON + Duration::from_hours(48),
-            state: JobState::Active,
-            generation: Generation(1),
             session: Some(session),
-            pair: None,
-            spare: None,
-            reserve: Vec::new(),
-            anchor: None,
-            intent: None,
             access_life: Duration::from_mins(10),
-            session_ends_at: None,
-            failures: 0,
-            account: None,
-            terms: None,
-            lost_since: None,
-            doubt: None,
-            announced_at: None,
-            renew_at: None,
             due_at: Some(NOON + LATER),
+            ..Record::new(
+                key,
+                user,
+                Subject::parse("user-1").expect("a subject"),
+                ModuleName::parse("mod-di").expect("a module"),
+                NOON,
+            )
         };
         self.store.create(&record, None, AttemptId::from_bits(1)).await.expect("a record");
     }

@@ -15,7 +15,7 @@ use tokenvault_core::ports::{Clock as _, Fleet};
 use tokenvault_redis::SCHEMA;
 use tokenvault_vault::fleet::Member;
 use tokenvault_vault::journal::{Events, Journal, Recorder};
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +48,7 @@ pub async fn start_with<Reconcile, Reconciling>(
     reconcile: Reconcile,
 ) -> Result<Running, StartError>
 where
-    Reconcile: FnOnce(Services, reconciler::Options, CancellationToken) -> Reconciling,
+    Reconcile: FnOnce(Services, ReconcilerOptions, CancellationToken) -> Reconciling,
     Reconciling: Future<Output = ()> + Send + 'static,
 {
     start_on(config, backing, |_| {}, reconcile).await
@@ -62,7 +62,7 @@ pub async fn start_on<Reconcile, Reconciling>(
     reconcile: Reconcile,
 ) -> Result<Running, StartError>
 where
-    Reconcile: FnOnce(Services, reconciler::Options, CancellationToken) -> Reconciling,
+    Reconcile: FnOnce(Services, ReconcilerOptions, CancellationToken) -> Reconciling,
     Reconciling: Future<Output = ()> + Send + 'static,
 {
     let secrets = config.load_secrets()?;
@@ -142,10 +142,10 @@ async fn publish(events: Events, fleet: Arc<dyn Fleet>) {
     events.publish(&*fleet).await;
 }
 
-fn reconciler_options(config: &Config, services: &Services) -> reconciler::Options {
+fn reconciler_options(config: &Config, services: &Services) -> ReconcilerOptions {
     let renewal = &config.renewal;
     let name = format!("replica-{}", services.attempt());
-    reconciler::Options {
+    ReconcilerOptions {
         replica: ReplicaId::parse(name).expect("a word, a dash and hexadecimal digits are visible ASCII"),
         lease: renewal.lease,
         poll_interval: renewal.poll_interval,

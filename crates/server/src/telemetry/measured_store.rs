@@ -4,23 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_trait::async_trait;
-use tokenvault_core::ids::{
-    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
-};
-use tokenvault_core::ports::{
-    Claim, Claimed, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore, Write,
-    Written,
-};
-use tokenvault_core::record::Record;
-use tokenvault_core::time::Timestamp;
+use tokenvault_core::ports::{LayeredStore, StoreError, StoreLayer, TokenStore};
 use tokenvault_vault::store_news::{self, instant};
 use tracing::Instrument;
 
 use super::metrics::Metrics;
 use super::traces;
 
-/// A store whose operations are measured.
+/// Measures the operations of a store.
 pub struct MeasuredStore {
     store: Arc<dyn TokenStore>,
     metrics: Arc<Metrics>,
@@ -28,9 +19,9 @@ pub struct MeasuredStore {
 }
 
 impl MeasuredStore {
-    /// Measures a store.
-    pub fn new(store: Arc<dyn TokenStore>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, away: AtomicBool::new(false) }
+    /// A store whose operations are measured.
+    pub fn around(store: Arc<dyn TokenStore>, metrics: Arc<Metrics>) -> LayeredStore<Self> {
+        LayeredStore(Self { store, metrics, away: AtomicBool::new(false) })
     }
 
     /// Says why the store is away, and that it is back. Whoever cannot do something without it need not say so again.
@@ -42,7 +33,7 @@ impl MeasuredStore {
             Err(error) => {
                 store_news::say(error);
                 // What takes no writes may answer reads: an answer is no news of those.
-                let refused = error.is_refusal_to_write() && *error != StoreError::ELSEWHERE;
+                let refused = error.is_refusal_to_write() && !error.is_elsewhere();
                 if matches!(error, StoreError::Unavailable(_)) && !refused {
                     self.away.store(true, Ordering::Relaxed);
                 }
@@ -52,24 +43,25 @@ impl MeasuredStore {
     }
 }
 
-/// Hands each method on, and notes how long it took.
-macro_rules! hand_on {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl TokenStore for MeasuredStore {
-            $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
-                let started = instant();
-                let span = traces::store(stringify!($name));
-                let answer = self.store.$name($($argument),*).instrument(span.clone()).await;
-                self.report_availability(&answer);
-                if let Err(error) = &answer {
-                    traces::store_failed(&span, error);
-                }
-                self.metrics.parts.store_operation(stringify!($name), started.elapsed());
-                answer
-            })*
-        }
-    };
-}
+impl StoreLayer for MeasuredStore {
+    fn store(&self, _operation: &'static str) -> Result<Arc<dyn TokenStore>, StoreError> {
+        Ok(Arc::clone(&self.store))
+    }
 
-tokenvault_core::store_operations!(hand_on);
+    /// Notes how long it took.
+    async fn carry_out<T: Send>(
+        &self,
+        operation: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let started = instant();
+        let span = traces::store(operation);
+        let answer = answer.instrument(span.clone()).await;
+        self.report_availability(&answer);
+        if let Err(error) = &answer {
+            traces::store_failed(&span, error);
+        }
+        self.metrics.parts.store_operation(operation, started.elapsed());
+        answer
+    }
+}

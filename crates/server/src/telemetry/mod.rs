@@ -3,5 +3,10 @@
 pub mod logs;
 pub mod measured_store;
 pub mod metrics;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+pub mod otlp;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod panics;
 pub mod traces;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::ports::{Clock, Entropy, IdentityProvider};
-use tokenvault_keycloak::{CallObserver, HttpSettings, KeycloakProvider, ReqwestClient, TenantDirectory, Trust};
+use tokenvault_keycloak::{CallObserver, HttpSettings, KeycloakProvider, ReqwestClient, TenantDirectory, TrustAnchors};
 use tokenvault_vault::journal::Unwritten;
 use tokenvault_vault::repeats::Repeats;
 use tokenvault_vault::services::Services;
@@ -42,7 +42,7 @@ pub enum WiringError {
     Http(#[from] tokenvault_keycloak::ClientBuildError),
     /// The store's settings do not work.
     #[error("redis: {0}")]
-    Store(#[from] tokenvault_core::ports::StoreError),
+    Store(#[from] tokenvault_redis::InvalidRedisConfig),
 }
 
 /// The services, put together.
@@ -72,7 +72,7 @@ pub fn services(
         Backing::Memory => store::measured(MemoryStore::new(Arc::clone(&clock)), metrics),
     };
     let directory = Arc::new(Realms(Arc::clone(&tenants))) as Arc<dyn TenantDirectory>;
-    let fallback = ReqwestClient::new(&HttpSettings { trust: Trust::Nobody, ..HttpSettings::default() })?;
+    let fallback = ReqwestClient::new(&HttpSettings { trust: TrustAnchors::Nobody, ..HttpSettings::default() })?;
     let keycloak =
         KeycloakProvider::new(directory, Arc::new(fallback), Arc::clone(&clock), Arc::clone(&entropy)).observed_by(
             Arc::new(CallMetrics { metrics: Arc::clone(metrics), clock: Arc::clone(&clock), said: Repeats::default() }),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tokenvault_core::ports::{Clock, Fleet, StoreError, TokenStore};
+use tokenvault_core::ports::{Clock, Fleet, TokenStore};
 use tokenvault_core::secret::ClientSecret;
-use tokenvault_redis::{RedisConfig, RedisStore};
+use tokenvault_redis::{InvalidRedisConfig, RedisConfig, RedisStore};
 use tokenvault_vault::repeats::Repeats;
 
 use crate::config::RedisSection;
@@ -31,7 +31,7 @@ pub(super) fn connect(
     config: &RedisConfig,
     metrics: &Arc<Metrics>,
     clock: &Arc<dyn Clock>,
-) -> Result<RedisStore, StoreError> {
+) -> Result<RedisStore, InvalidRedisConfig> {
     let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
     let store =
         RedisStore::connect_telling(config, Some(Arc::new(move || left.parts.connections_left(Backend::Redis))))?;
@@ -54,6 +54,6 @@ where
     S: TokenStore + Fleet + 'static,
 {
     let store = Arc::new(store);
-    let measured = MeasuredStore::new(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
+    let measured = MeasuredStore::around(Arc::clone(&store) as Arc<dyn TokenStore>, Arc::clone(metrics));
     (Arc::new(measured), store)
 }

@@ -8,7 +8,9 @@ use tokenvault_core::ids::TenantId;
 use tokenvault_core::policy::Settings;
 use tokenvault_core::ports::Client;
 use tokenvault_core::secret::ClientSecret;
-use tokenvault_keycloak::{Credentials, HttpSettings, OnLeft, ReqwestClient, SigningKey, TenantConfig, Trust};
+use tokenvault_keycloak::{
+    Credentials, HttpSettings, OnPoolLeft, ReqwestClient, SigningKey, TenantConfig, TrustAnchors,
+};
 use tokenvault_vault::tenants::TenantRules;
 
 use crate::config::{Finding, RenewalSection, Tenant, TenantSecrets, VaultCredential};
@@ -59,14 +61,14 @@ type PoolKey = (Option<Vec<u8>>, bool, Duration, Duration);
 #[derive(Default)]
 struct ClientPools {
     of: HashMap<PoolKey, Weak<ReqwestClient>>,
-    on_left: Option<OnLeft>,
+    on_left: Option<OnPoolLeft>,
 }
 
 impl ClientPools {
     fn new(metrics: Option<&Arc<Metrics>>) -> Self {
         let on_left = metrics
             .cloned()
-            .map(|metrics| -> OnLeft { Arc::new(move || metrics.parts.connections_left(Backend::Keycloak)) });
+            .map(|metrics| -> OnPoolLeft { Arc::new(move || metrics.parts.connections_left(Backend::Keycloak)) });
         Self { of: HashMap::new(), on_left }
     }
 }
@@ -140,9 +142,9 @@ fn pool(tenant: &Tenant, patience: Duration, pools: &mut ClientPools) -> Result<
         return Ok(pool);
     }
     let trust = match &key.0 {
-        Some(pem) => Trust::Only(pem.clone()),
-        None if plain => Trust::Nobody,
-        None => Trust::System,
+        Some(pem) => TrustAnchors::Only(pem.clone()),
+        None if plain => TrustAnchors::Nobody,
+        None => TrustAnchors::System,
     };
     let usual = HttpSettings::default();
     let settings = HttpSettings {

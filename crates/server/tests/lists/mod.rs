@@ -6,7 +6,7 @@ use std::time::Duration;
 use keycloak_double::{Endpoint, Fault, Moment};
 use tokenvault_core::ids::{JobId, JobKey, ReplicaId, TenantId, UserId};
 use tokenvault_core::ports::testing::ManualClock;
-use tokenvault_core::ports::{Clock, TokenStore};
+use tokenvault_core::ports::{Clock, UserStore};
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
 use tokenvault_server::admin::{AdminCommands, AdminService, OperatorCall};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokenvault_core::ids::ModuleName;
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ports::{SessionStore, UserStore};
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_vault::jobs::{Caller, ReadRequest, Registration};

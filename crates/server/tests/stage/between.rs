@@ -2,17 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use tokenvault_core::ids::{
-    AttemptId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionKey, Shard, StoreEpoch, TenantId, UserId,
-};
 use tokenvault_core::memory::MemoryStore;
-use tokenvault_core::ports::{
-    Claim, Claimed, Created, Join, Joined, Lease, SessionEntry, SessionLook, StoreError, Stored, TokenStore, Write,
-    Written,
-};
-use tokenvault_core::record::Record;
-use tokenvault_core::time::Timestamp;
+use tokenvault_core::ports::{LayeredStore, StoreError, StoreLayer, TokenStore};
 
 type Choice = dyn Fn(&'static str) -> Result<Arc<MemoryStore>, StoreError> + Send + Sync;
 
@@ -23,19 +14,20 @@ impl Between {
     pub fn choosing(
         choose: impl Fn(&'static str) -> Result<Arc<MemoryStore>, StoreError> + Send + Sync + 'static,
     ) -> Arc<dyn TokenStore> {
-        Arc::new(Self(Box::new(choose)))
+        Arc::new(LayeredStore(Self(Box::new(choose))))
     }
 }
 
-macro_rules! hand_on {
-    ($(fn $name:ident($($argument:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        #[async_trait]
-        impl TokenStore for Between {
-            $(async fn $name(&self, $($argument: $kind),*) -> Result<$answer, StoreError> {
-                (self.0)(stringify!($name))?.$name($($argument),*).await
-            })*
-        }
-    };
-}
+impl StoreLayer for Between {
+    fn store(&self, operation: &'static str) -> Result<Arc<dyn TokenStore>, StoreError> {
+        Ok((self.0)(operation)?)
+    }
 
-tokenvault_core::store_operations!(hand_on);
+    async fn carry_out<T: Send>(
+        &self,
+        _operation: &'static str,
+        answer: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        answer.await
+    }
+}

@@ -13,18 +13,18 @@ use serde_json::Value;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
 use tokenvault_core::policy::Settings;
-use tokenvault_core::ports::{Client, Clock, Fleet, NEWEST_SCHEMA, TokenStore};
+use tokenvault_core::ports::{Client, Clock, Fleet, JobStore, NEWEST_SCHEMA, TokenStore};
 use tokenvault_core::record::{Acquisition, OnLogout, Record};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::{AccessToken, ClientSecret, RefreshToken};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, Trust};
+use tokenvault_keycloak::{Credentials, HttpSettings, KeycloakProvider, ReqwestClient, TenantConfig, TrustAnchors};
 use tokenvault_server::entropy::OsEntropy;
 use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, Registered, Registration, Vault};
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Unobserved;
 use tokenvault_vault::problem::Problem;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
 use tokenvault_vault::wake::Wake;
@@ -253,8 +253,11 @@ fn provider(keycloak: &Double, time: &Arc<dyn Clock>) -> KeycloakProvider {
     "user_id".clone_into(&mut config.user_id_claim);
     config.adopt_clients = uis.iter().map(|ui| (ui.clone(), secret(&format!("{ui}-secret")))).collect();
     config.accepted_clients = BTreeSet::from(uis);
-    let settings =
-        HttpSettings { trust: Trust::Nobody, request_timeout: Duration::from_secs(30), ..HttpSettings::default() };
+    let settings = HttpSettings {
+        trust: TrustAnchors::Nobody,
+        request_timeout: Duration::from_secs(30),
+        ..HttpSettings::default()
+    };
     let http = Arc::new(ReqwestClient::new(&settings).expect("a client"));
     let directory = BTreeMap::from([(tenant(), Arc::new(config))]);
     KeycloakProvider::new(Arc::new(directory), http, Arc::clone(time), Arc::new(OsEntropy))
@@ -282,8 +285,8 @@ fn rules() -> TenantRules {
     }
 }
 
-fn reconciler_options() -> reconciler::Options {
-    reconciler::Options {
+fn reconciler_options() -> ReconcilerOptions {
+    ReconcilerOptions {
         replica: ReplicaId::parse("stage").expect("a replica"),
         lease: Duration::from_secs(15),
         poll_interval: Duration::from_millis(10),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
 use tokenvault_core::ids::{Fence, Generation, JobKey, TenantId, UserId};
-use tokenvault_core::ports::TokenStore;
+use tokenvault_core::ports::{JobStore, UserStore};
 use tokenvault_core::record::{Acquisition, EndReason, State};
 use tokenvault_vault::jobs::{ReadAnswer, ReadRequest, Registration};
 use tokenvault_vault::problem::Code;

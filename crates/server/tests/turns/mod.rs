@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keycloak_double::{Endpoint, Fault, Moment};
-use tokenvault_core::ports::{JOINING, StoreError, TokenStore};
+use tokenvault_core::ports::{JOINING, SessionStore, StoreCause, StoreError, UserStore};
 use tokenvault_core::record::{Acquisition, State};
 use tokenvault_vault::jobs::Registration;
 use tokenvault_vault::problem::Code;
@@ -58,11 +58,13 @@ async fn a_registration_that_the_store_refuses_before_the_record_gives_everythin
     let ui = stage.login().await;
     let vault = |refused| {
         let full = Arc::clone(&stage.store);
-        let store = Between::choosing(
-            move |operation| {
-                if operation == refused { Err(StoreError::FULL) } else { Ok(Arc::clone(&full)) }
-            },
-        );
+        let store = Between::choosing(move |operation| {
+            if operation == refused {
+                Err(StoreError::Unavailable(StoreCause::OutOfMemory))
+            } else {
+                Ok(Arc::clone(&full))
+            }
+        });
         stage.vault_with(|parts| parts.store = store)
     };
     let problem =
@@ -92,7 +94,7 @@ async fn a_job_that_came_to_live_in_a_session_meanwhile_is_not_taken_out_with_wh
     let record = stage.record("a").await;
     let key = record.session_key().expect("a session");
     // Whoever tidies has seen an end, and the job was registered anew since.
-    stage.services.retire(&record).await;
+    stage.services.remove_from_indexes(&record).await;
     stage.services.leave_session(&key, &record.key, record.keep_until).await.expect("the store");
     let jobs = async || stage.store.session(&key).await.expect("the store").map(|entry| entry.jobs).unwrap_or_default();
     assert_eq!(jobs().await, [job("a")]);

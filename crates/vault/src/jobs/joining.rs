@@ -106,7 +106,7 @@ impl Vault {
     /// Takes back what joining a session has left, for nothing came of it. What fails here lapses by itself.
     pub(super) async fn undo_join(&self, way: JoinAttempt<'_>, session: &SessionRef) {
         let client = Client { tenant: way.key.tenant.clone(), id: session.client.clone() };
-        let _ = self.services.store.withdraw_session(&client.session(&session.sid), &way.key.job, way.attempt).await;
+        let _ = self.services.store.cancel_join(&client.session(&session.sid), &way.key.job, way.attempt).await;
     }
 
     /// Takes out what registrations and ends that were cut short have left in a session.

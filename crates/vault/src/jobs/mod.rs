@@ -24,8 +24,8 @@ use std::time::Duration;
 use joining::JoinGate;
 use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
-use tokenvault_core::ports::{StoreError, Stored};
-use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
+use tokenvault_core::ports::{StoreCause, StoreError, Stored};
+use tokenvault_core::record::{Acquisition, OnLogout, Record};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -219,13 +219,13 @@ impl Vault {
 
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, Problem> {
         if !self.services.clock.is_sure() {
-            return Err(store_problem(StoreError::Unavailable("its clock has not been heard yet")));
+            return Err(store_problem(StoreError::Unavailable(StoreCause::ClockUnheard)));
         }
         // A tenant may be taken out while somebody waits for a token of it.
         self.rules(&key.tenant)?;
         let stored = self.services.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
-            self.services.vouch(&stored.record).map_err(|error| {
+            self.services.verify_terms(&stored.record).map_err(|error| {
                 seal_problem(error, "The stored record was altered by somebody else than the vault.")
             })?;
         }
@@ -235,11 +235,7 @@ impl Vault {
 
 /// A record as its registrar is shown it.
 fn view(record: &Record) -> JobView {
-    let reason = match record.state {
-        State::Active => None,
-        State::Suspended(why) => Some(why.code()),
-        State::Releasing(why) | State::Ended(why) => Some(why.code()),
-    };
+    let reason = record.state.reason();
     let session_end = record.session_ends_at.or_else(|| record.pair.as_ref().and_then(|pair| pair.refresh.expires_at));
     JobView {
         job_id: record.key.job.clone(),

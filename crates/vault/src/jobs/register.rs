@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
-use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Moment, schedule};
+use tokenvault_core::pair::PairKind;
+use tokenvault_core::policy::{DecisionInput, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
-use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
+use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, Record, State};
 use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
@@ -218,13 +218,13 @@ impl Vault {
                 let (session, job) = (record.session_key_of(session), &record.key.job);
                 let _ = self.services.store.enter_session(&session, job, record.keep_until).await;
             }
-            (Some(_), Some(_)) => self.services.settle(&record, wanted.way.attempt).await,
+            (Some(_), Some(_)) => self.services.finish_join(&record, wanted.way.attempt).await,
             // Another registration of the same job came first.
             (None, Some(session)) if !at_work => self.undo_join(wanted.way, session).await,
             (None, _) | (_, None) => {}
         }
         if created.is_none() && record.owns_session() {
-            self.services.abandon(&record).await;
+            self.services.discard_session(&record).await;
         }
         Ok(created)
     }
@@ -236,7 +236,7 @@ impl Vault {
         replaces: Option<Generation>,
         proven_by: ProvenBy,
     ) -> Result<Option<Registered>, NotCreated> {
-        let (store, record) = (&self.services.store, &self.services.vouched(record));
+        let (store, record) = (&self.services.store, &self.services.with_sealed_terms(record));
         let attempt = self.services.attempt();
         let mut created = store.create(record, replaces, attempt).await;
         if created.is_err() {
@@ -281,7 +281,7 @@ impl Vault {
         previous: Generation,
     ) -> Record {
         let now = self.services.clock.now();
-        let at = Moment { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
+        let at = DecisionInput { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
         let Acquired { own, anchor, spare, account, .. } = acquired;
         let mut record = blank(caller, wanted.way.key, (&proof.user, &proof.subject), now);
         record.account = account.filter(|_| self.services.replica.schema.keeps_accounts());
@@ -292,16 +292,16 @@ impl Vault {
         record.generation = previous.next();
         record.access_life = own.access_life;
         let sealer = self.services.sealer(&record);
-        let mut pair = sealer.seal(&own.grant, Kind::Own, record.generation, own.asked_at);
+        let mut pair = sealer.seal(&own.grant, PairKind::Own, record.generation, own.asked_at);
         if wanted.acquisition == Acquisition::Adopt {
             // Whoever deposited it may have sent it: sent again, it could count as reused and end their session.
             pair.refresh.sends = 1;
             pair.rotated = true;
         }
         // It was granted after the pair, and stands for the generation before it.
-        let spare = spare.map(|(grant, asked_at)| sealer.seal(&grant, Kind::Own, previous, asked_at).refresh);
+        let spare = spare.map(|(grant, asked_at)| sealer.seal(&grant, PairKind::Own, previous, asked_at).refresh);
         let anchor = anchor.map(|held| Anchor {
-            pair: sealer.seal(&held.grant, Kind::Anchor, record.generation, held.asked_at),
+            pair: sealer.seal(&held.grant, PairKind::Anchor, record.generation, held.asked_at),
             session: held.session,
         });
         let life = own.grant.expires_in.min(own.grant.refresh_expires_in.unwrap_or(own.grant.expires_in));
@@ -325,35 +325,5 @@ pub(super) fn readers(request: &Registration) -> BTreeSet<ModuleName> {
 
 /// A record without a pair, of a user and the caller.
 pub(super) fn blank(caller: &Caller, key: &JobKey, (user, subject): (&UserId, &Subject), now: Timestamp) -> Record {
-    Record {
-        key: key.clone(),
-        user: user.clone(),
-        subject: subject.clone(),
-        registrar: caller.module.clone(),
-        readers: BTreeSet::new(),
-        acquisition: Acquisition::Exchange,
-        on_logout: OnLogout::Revoke,
-        parent: None,
-        created_at: now,
-        expires_at: now,
-        keep_until: now,
-        state: State::Active,
-        generation: Generation(1),
-        session: None,
-        pair: None,
-        spare: None,
-        reserve: Vec::new(),
-        anchor: None,
-        intent: None,
-        access_life: std::time::Duration::ZERO,
-        session_ends_at: None,
-        failures: 0,
-        account: None,
-        terms: None,
-        lost_since: None,
-        doubt: None,
-        announced_at: None,
-        renew_at: None,
-        due_at: None,
-    }
+    Record::new(key.clone(), user.clone(), subject.clone(), caller.module.clone(), now)
 }

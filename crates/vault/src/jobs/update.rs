@@ -1,7 +1,7 @@
 //! Registering a live job again: its readers, its end and a tighter `on_logout` are replaced; its pair is untouched.
 
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName};
-use tokenvault_core::pair::Kind;
+use tokenvault_core::pair::PairKind;
 use tokenvault_core::ports::Write;
 use tokenvault_core::record::{self, Acquisition, Anchor, EndReason, OnLogout, Record};
 use tokenvault_core::time::Timestamp;
@@ -80,10 +80,10 @@ impl Vault {
         let written = self.write_change(before, &mut change).await;
         if let (Some(attempt), Some(anchor)) = (change.joined, &change.after.anchor) {
             match &written {
-                Ok(true) => self.services.settle(&change.after, attempt).await,
+                Ok(true) => self.services.finish_join(&change.after, attempt).await,
                 Ok(false) => {
                     let session = before.session_key_of(&anchor.session);
-                    let _ = self.services.store.withdraw_session(&session, &before.key.job, attempt).await;
+                    let _ = self.services.store.cancel_join(&session, &before.key.job, attempt).await;
                 }
                 // The write may have been done.
                 Err(_) => {}
@@ -98,12 +98,12 @@ impl Vault {
             return Ok(true);
         }
         if record::terms(&change.after) != record::terms(before) {
-            change.after = self.services.vouched(&change.after);
+            change.after = self.services.with_sealed_terms(&change.after);
         }
         let write = Write::between(before, &change.after, self.services.attempt()).on_terms_of(before);
         let written = self.services.write(&write).await.map_err(store_problem)?;
         if written.is_done() {
-            self.services.recount(before, &change.after).await;
+            self.services.update_share(before, &change.after).await;
         }
         Ok(written.is_done())
     }
@@ -201,7 +201,7 @@ impl Vault {
             self.undo_join(way, &held.session).await;
             return Err(rejected("user_id_mismatch"));
         }
-        let pair = self.services.sealer(after).seal(&held.grant, Kind::Anchor, after.generation, held.asked_at);
+        let pair = self.services.sealer(after).seal(&held.grant, PairKind::Anchor, after.generation, held.asked_at);
         after.anchor = Some(Anchor { session: held.session, pair });
         change.joined = Some(way.attempt);
         Ok(())

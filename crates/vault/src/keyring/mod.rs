@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use tokenvault_core::seal::{Doubt, Keyring};
+use tokenvault_core::seal::{KeyDoubt, Keyring};
 
 use crate::files::{FileWatch, Refreshed};
 
@@ -301,8 +301,8 @@ impl KeyringState {
     fn doubt(&self, seen: &KeyringMemory, ring: &Keyring) {
         let doubt = |(id, trust): (&String, &KeyTrust)| match trust {
             KeyTrust::Trusted => None,
-            KeyTrust::Untried => Some((id.clone(), Doubt::Untried)),
-            KeyTrust::Wrong(_) => Some((id.clone(), Doubt::Wrong)),
+            KeyTrust::Untried => Some((id.clone(), KeyDoubt::Untried)),
+            KeyTrust::Wrong(_) => Some((id.clone(), KeyDoubt::Wrong)),
         };
         *self.ring.write() = Arc::new(ring.doubting(seen.trust.iter().filter_map(doubt).collect()));
     }

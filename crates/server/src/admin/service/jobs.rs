@@ -112,7 +112,7 @@ pub(super) async fn renew(services: &Services, key: &JobKey) -> Result<Requested
     let mut leased = owner.leased_until.is_some();
     for _ in 0..ASKED {
         let now = services.clock.now();
-        services.store.hasten(&owner.record.key, now, now).await.map_err(store_problem)?;
+        services.store.make_due(&owner.record.key, now, now).await.map_err(store_problem)?;
         services.wake.due();
         if !leased {
             break;

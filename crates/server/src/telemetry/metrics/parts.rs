@@ -9,21 +9,21 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokenvault_core::ports::Refusal;
 use tokenvault_core::seal::SealError;
-use tokenvault_keycloak::answer::Call;
+use tokenvault_keycloak::Operation;
 use tokenvault_redis::Unreadable;
 
 use super::registrar::{CounterFamily, HistogramFamily, Registrar, size};
 
 /// Everything that Keycloak is asked.
-const CALLS: [Call; 8] = [
-    Call::Exchange,
-    Call::Refresh,
-    Call::Impersonate,
-    Call::ServiceAccount,
-    Call::Probe,
-    Call::Introspect,
-    Call::Revoke,
-    Call::Jwks,
+const CALLS: [Operation; 8] = [
+    Operation::Exchange,
+    Operation::Refresh,
+    Operation::Impersonate,
+    Operation::ServiceAccount,
+    Operation::Probe,
+    Operation::Introspect,
+    Operation::Revoke,
+    Operation::Jwks,
 ];
 
 /// The words for why Keycloak gave no answer.
