@@ -105,7 +105,7 @@ impl Connections {
         handshake: Handshake,
         slots: Arc<Semaphore>,
     ) {
-        let _open = self.metrics.as_deref().map(OpenConnection::count);
+        let _open = self.metrics.as_deref().map(CountedConnection::count);
         // Before the handshake, so that a change during it is noticed.
         let settings = self.state.subscribe();
         let handshaking = self.complete_handshake(stream, address, settings.borrow().server_config(), &handshake);
@@ -343,16 +343,16 @@ fn log_handshake_error(error: &std::io::Error, address: SocketAddr) {
 }
 
 /// Counts an open connection.
-struct OpenConnection<'a>(&'a Metrics);
+struct CountedConnection<'a>(&'a Metrics);
 
-impl<'a> OpenConnection<'a> {
+impl<'a> CountedConnection<'a> {
     fn count(metrics: &'a Metrics) -> Self {
         metrics.process.connection_opened();
         Self(metrics)
     }
 }
 
-impl Drop for OpenConnection<'_> {
+impl Drop for CountedConnection<'_> {
     fn drop(&mut self) {
         self.0.process.connection_closed();
     }
