@@ -35,9 +35,9 @@ use tokenvault_keycloak::answer;
 use tokenvault_keycloak::{
     Credentials, HttpAnswer, HttpClient, HttpRequest, KeycloakProvider, Operation, TenantConfig, TransportFailure,
 };
-use tokenvault_server::api::{self, App, Call, Callers, Jobs};
-use tokenvault_server::callers::{Action, Policy};
-use tokenvault_server::config::{Config, Environment, Server, parse_keyring};
+use tokenvault_server::api::{self, ApiContext, Jobs, ModuleCall};
+use tokenvault_server::callers::{Action, CallerPolicy, Policy};
+use tokenvault_server::config::{Config, Environment, ServerSection, parse_keyring};
 use tokenvault_server::telemetry::metrics::Metrics;
 use tokenvault_server::tls::{CertificateNames, Heads, Peer, Sifted};
 use tokenvault_vault::jobs::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
@@ -280,26 +280,26 @@ struct NoJobs;
 
 #[async_trait]
 impl Jobs for NoJobs {
-    async fn register(&self, _: Call, _: JobId, _: Registration) -> Result<Registered, Problem> {
+    async fn register(&self, _: ModuleCall, _: JobId, _: Registration) -> Result<Registered, Problem> {
         Err(Problem::new(Code::JobConflict, "Reached."))
     }
 
-    async fn read(&self, _: Call, _: &JobId, _: ReadRequest) -> Result<ReadAnswer, Problem> {
+    async fn read(&self, _: ModuleCall, _: &JobId, _: ReadRequest) -> Result<ReadAnswer, Problem> {
         Ok(ReadAnswer::NotModified(Generation(1)))
     }
 
-    async fn release(&self, _: Call, _: JobId) -> Result<(), Problem> {
+    async fn release(&self, _: ModuleCall, _: JobId) -> Result<(), Problem> {
         Ok(())
     }
 
-    async fn list(&self, _: Call, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
+    async fn list(&self, _: ModuleCall, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
         Ok(JobPage { jobs: Vec::new(), next: None })
     }
 }
 
 struct Everybody;
 
-impl Callers for Everybody {
+impl CallerPolicy for Everybody {
     fn admit(&self, _: &Peer, _: Option<&str>, _: Action) -> Result<Caller, Problem> {
         let (module, tenant) = (known(ModuleName::parse("mod-di")), known(TenantId::parse("diku")));
         Ok(Caller { module, tenant, acquisitions: [Acquisition::Exchange].into(), reads: true })
@@ -322,10 +322,10 @@ pub fn module_api(data: &[u8]) {
         .fold(request, |request, (name, value)| request.header(name.trim(), value.trim()));
     let Ok(mut request) = request.body(Body::from(body.to_vec())) else { return };
     request.extensions_mut().insert(Peer::new(Vec::new().into()));
-    let app = App {
+    let app = ApiContext {
         jobs: Arc::new(NoJobs),
         callers: Arc::new(Everybody),
-        limits: Arc::new((&Server { body_timeout: Duration::from_mins(1), ..Server::default() }).into()),
+        limits: Arc::new((&ServerSection { body_timeout: Duration::from_mins(1), ..ServerSection::default() }).into()),
         metrics: Arc::new(Metrics::new()),
         journal: Arc::new(Unwritten),
         clock: Arc::new(ManualClock::at(NOON)),

@@ -45,14 +45,14 @@ pub struct Machine;
 #[derive(Debug)]
 pub struct SyncedClock<S = Machine> {
     source: S,
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
 }
 
 /// The vault's clock in production.
 pub type SystemClock = SyncedClock<Machine>;
 
 #[derive(Debug)]
-struct State {
+struct ClockState {
     /// What is added to the elapsed time to show what the store's clock shows.
     offset_ms: i64,
     /// When the store was first heard.
@@ -62,7 +62,7 @@ struct State {
     since: Duration,
 }
 
-impl State {
+impl ClockState {
     /// How far this clock is ahead of the store's.
     fn ahead_ms(&self, elapsed: Duration) -> i64 {
         let made_good = millis(elapsed.saturating_sub(self.since) / CLOCK_SWAY);
@@ -85,7 +85,7 @@ impl<S: TimeSource> SyncedClock<S> {
     /// Starts counting by a source.
     pub fn of(source: S) -> Self {
         let offset_ms = millis(source.wall().since(Timestamp::from_millis(0))) - millis(source.elapsed());
-        let state = State { offset_ms, heard_first: None, ahead_ms: 0, since: Duration::ZERO };
+        let state = ClockState { offset_ms, heard_first: None, ahead_ms: 0, since: Duration::ZERO };
         Self { source, state: Mutex::new(state) }
     }
 

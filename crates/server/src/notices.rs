@@ -12,28 +12,28 @@ use parking_lot::Mutex;
 use tokenvault_vault::journal::{Entry, Journal};
 
 use crate::config::Finding;
-use crate::telemetry::metrics::{Metrics, Reloaded};
+use crate::telemetry::metrics::{Metrics, ReloadedFile};
 
 /// A line of the log names no more of those from whom something is taken.
 const MOST_LOSSES: usize = 100;
 
 /// What is not taken up, and why.
-pub(crate) type Refusals = BTreeMap<Reloaded, Refusal>;
+pub(crate) type ReloadRefusals = BTreeMap<ReloadedFile, ReloadRefusal>;
 
 /// Why what a file says now is not taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct ReloadRefusal {
     pub(crate) problem: String,
     /// Where something is to be changed first.
     pub(crate) change_first: String,
 }
 
 /// What is wrong with a file, in one.
-pub(crate) fn refusal(findings: &[Finding], file: Option<&Path>) -> Refusal {
+pub(crate) fn refusal(findings: &[Finding], file: Option<&Path>) -> ReloadRefusal {
     let problem = findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     let change_first = file.map(|file| file.display().to_string());
     // What is wrong with a file that a tenant names is found at that file.
-    Refusal {
+    ReloadRefusal {
         problem,
         change_first: change_first.or_else(|| Some(findings.first()?.place.clone())).unwrap_or_default(),
     }
@@ -41,18 +41,18 @@ pub(crate) fn refusal(findings: &[Finding], file: Option<&Path>) -> Refusal {
 
 /// What somebody could do before and cannot any more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Loss {
+pub struct RightsLoss {
     pub(crate) from: String,
     pub(crate) what: String,
 }
 
-impl Loss {
+impl RightsLoss {
     pub(crate) fn new(from: impl Into<String>, what: impl Into<String>) -> Self {
         Self { from: from.into(), what: what.into() }
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for RightsLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.from, self.what)
     }
@@ -62,7 +62,7 @@ impl fmt::Display for Loss {
 pub struct Notices {
     metrics: Arc<Metrics>,
     journal: OnceLock<Arc<dyn Journal>>,
-    refused: Mutex<Refusals>,
+    refused: Mutex<ReloadRefusals>,
 }
 
 impl Notices {
@@ -72,15 +72,15 @@ impl Notices {
     }
 
     /// Events go there from now on.
-    pub fn tell_to(&self, journal: Arc<dyn Journal>) {
+    pub fn report_to(&self, journal: Arc<dyn Journal>) {
         let _ = self.journal.set(journal);
     }
 
     /// What was found of these files at a look; those that are not among the refusals are right.
-    pub(crate) fn looked(&self, files: &[Reloaded], now: &Refusals) {
+    pub(crate) fn report_reload(&self, files: &[ReloadedFile], now: &ReloadRefusals) {
         let mut refused = self.refused.lock();
         for &file in files {
-            self.metrics.reload(file, now.contains_key(&file));
+            self.metrics.process.reload(file, now.contains_key(&file));
             let Some(refusal) = now.get(&file) else {
                 if refused.remove(&file).is_some() {
                     tracing::info!(file = file.as_str(), "nothing is refused any more");
@@ -88,7 +88,7 @@ impl Notices {
                 continue;
             };
             if refused.insert(file, refusal.clone()).as_ref() != Some(refusal) {
-                let Refusal { problem, change_first } = refusal;
+                let ReloadRefusal { problem, change_first } = refusal;
                 tracing::error!(
                     file = file.as_str(),
                     change_first,
@@ -101,7 +101,7 @@ impl Notices {
     }
 
     /// What was just taken up takes this away.
-    pub(crate) fn taken_away(&self, file: Reloaded, losses: &[Loss]) {
+    pub(crate) fn report_losses(&self, file: ReloadedFile, losses: &[RightsLoss]) {
         if losses.is_empty() {
             return;
         }
@@ -116,7 +116,7 @@ impl Notices {
 
     /// What is refused now.
     #[cfg(test)]
-    pub(crate) fn refused(&self) -> Refusals {
+    pub(crate) fn refused(&self) -> ReloadRefusals {
         self.refused.lock().clone()
     }
 
@@ -148,28 +148,31 @@ mod tests {
         }
     }
 
-    fn refusal(problem: &str) -> Refusals {
-        Refusals::from([(Reloaded::AdminPolicy, Refusal { problem: problem.to_owned(), change_first: "f".to_owned() })])
+    fn refusal(problem: &str) -> ReloadRefusals {
+        ReloadRefusals::from([(
+            ReloadedFile::AdminPolicy,
+            ReloadRefusal { problem: problem.to_owned(), change_first: "f".to_owned() },
+        )])
     }
 
     #[test]
     fn a_refusal_is_told_once_counted_at_every_look_and_over_when_the_file_is_right() {
         let (metrics, heard) = (Arc::new(Metrics::new()), Arc::new(Heard::default()));
         let notices = Notices::new(Arc::clone(&metrics));
-        notices.tell_to(Arc::clone(&heard) as Arc<dyn Journal>);
-        let files = [Reloaded::AdminPolicy, Reloaded::Policy];
+        notices.report_to(Arc::clone(&heard) as Arc<dyn Journal>);
+        let files = [ReloadedFile::AdminPolicy, ReloadedFile::Policy];
         let shown = |line: &str| metrics.encode().lines().any(|shown| shown == format!("tokenvault_{line}"));
 
         for problem in ["one", "one", "two"] {
-            notices.looked(&files, &refusal(problem));
+            notices.report_reload(&files, &refusal(problem));
         }
         assert!(shown("reload_refused{file=\"admin_policy\"} 1") && shown("reload_refused{file=\"policy\"} 0"));
         assert!(shown("reload_failures_total{file=\"admin_policy\"} 3"));
         // Another file's look says nothing of this one.
-        notices.looked(&[Reloaded::Policy], &Refusals::new());
+        notices.report_reload(&[ReloadedFile::Policy], &ReloadRefusals::new());
         assert!(shown("reload_refused{file=\"admin_policy\"} 1"));
 
-        notices.looked(&files, &Refusals::new());
+        notices.report_reload(&files, &ReloadRefusals::new());
         assert!(shown("reload_refused{file=\"admin_policy\"} 0"));
         assert_eq!(*heard.0.lock(), ["refused admin_policy: one", "refused admin_policy: two"]);
     }
@@ -178,10 +181,13 @@ mod tests {
     fn what_is_taken_away_is_told_with_whom_it_is_taken_from_and_not_without_end() {
         let heard = Arc::new(Heard::default());
         let notices = Notices::new(Arc::new(Metrics::new()));
-        notices.tell_to(Arc::clone(&heard) as Arc<dyn Journal>);
-        notices.taken_away(Reloaded::Policy, &[]);
-        notices.taken_away(Reloaded::Policy, &[Loss::new("mod-a", "read"), Loss::new("mod-b", "everything")]);
-        notices.taken_away(Reloaded::Policy, &vec![Loss::new("möd", "read"); 1000]);
+        notices.report_to(Arc::clone(&heard) as Arc<dyn Journal>);
+        notices.report_losses(ReloadedFile::Policy, &[]);
+        notices.report_losses(
+            ReloadedFile::Policy,
+            &[RightsLoss::new("mod-a", "read"), RightsLoss::new("mod-b", "everything")],
+        );
+        notices.report_losses(ReloadedFile::Policy, &vec![RightsLoss::new("möd", "read"); 1000]);
         let heard = heard.0.lock();
         assert_eq!(heard[0], "rights_removed policy: mod-a: read; mod-b: everything");
         assert!(heard.len() == 2 && heard[1].chars().count() < 600 + 20 && heard[1].ends_with('…'));

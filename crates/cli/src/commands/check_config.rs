@@ -11,13 +11,13 @@ use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
 use tokenvault_server::admin::Operators;
-use tokenvault_server::callers::{Module, Policy, Roster};
+use tokenvault_server::callers::{ModuleRights, Policy, PolicyTable};
 use tokenvault_server::clock::SystemClock;
 use tokenvault_server::config::{Config, ConfigError, Credential, Finding};
 use tokenvault_server::reload;
 use tokenvault_server::telemetry::metrics::Metrics;
 use tokenvault_server::telemetry::otlp;
-use tokenvault_server::tls::{Files, TlsSettings};
+use tokenvault_server::tls::{ListenerFiles, TlsSettings};
 use tokenvault_server::wiring::{self, Backing};
 
 use crate::console::{ConfigFile, Console};
@@ -170,7 +170,7 @@ impl Report {
         }
     }
 
-    fn roster<R: Roster>(&mut self, file: &Path, what: &str, who: &str) -> Option<R> {
+    fn roster<R: PolicyTable>(&mut self, file: &Path, what: &str, who: &str) -> Option<R> {
         match R::load(file) {
             Ok(policy) => {
                 self.facts.push(format!("{what}: {} {who}", policy.len()));
@@ -195,7 +195,8 @@ impl Report {
     /// Who may open sessions for users, and where: what the policy grants and the tenant allows.
     fn impersonation(&mut self, policy: &Policy, config: &Config) {
         let wants = Acquisition::Impersonate;
-        let mut modules: Vec<&Module> = policy.modules().filter(|module| module.register.contains(&wants)).collect();
+        let mut modules: Vec<&ModuleRights> =
+            policy.modules().filter(|module| module.register.contains(&wants)).collect();
         modules.sort_by_key(|module| &module.name);
         if modules.is_empty() {
             self.facts.push("impersonate: nobody may".to_owned());
@@ -241,7 +242,7 @@ impl Report {
         &mut self,
         section: &str,
         files: impl IntoIterator<Item = (&'static str, Option<&'a PathBuf>)>,
-        listener: &Files,
+        listener: &ListenerFiles,
     ) {
         let files: Vec<_> = files.into_iter().filter_map(|(key, file)| Some((key, file?))).collect();
         let unreadable: Vec<_> = files.iter().filter_map(|(key, file)| unreadable(key, file)).collect();

@@ -12,7 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use tokenvault_core::time::Timestamp;
 use tokenvault_server::config::Config;
-use tokenvault_server::tls::{Files, TlsState, next_update, not_after};
+use tokenvault_server::tls::{ListenerFiles, TlsState, next_update, not_after};
 
 use super::Report;
 
@@ -68,7 +68,7 @@ fn private(key: &str, file: &Path, report: &mut Report) {
 }
 
 /// Certificate and key together, as the listener would load them.
-fn pair(section: &'static str, files: impl Into<Files>, report: &mut Report) {
+fn pair(section: &'static str, files: impl Into<ListenerFiles>, report: &mut Report) {
     match TlsState::load(files) {
         Ok(_) => report.fine("tls-files", section, "certificate, key and authorities belong together"),
         Err(error) => report.hazard(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use rustix::process::{Resource, getrlimit};
 use tokenvault_server::admin::Operators;
-use tokenvault_server::callers::{Policy, Roster as _};
+use tokenvault_server::callers::{Policy, PolicyTable as _};
 use tokenvault_server::config::{Config, ConfigError};
 
 use super::Report;
@@ -58,7 +58,7 @@ fn is_shared([first, second, ..]: [u8; 4]) -> bool {
 }
 
 fn open_files(config: &Config, report: &mut Report) {
-    let needed = tokenvault_server::doors::needed(config);
+    let needed = tokenvault_server::capacity::needed_files(config);
     // `serve` takes as many as it may have.
     match getrlimit(Resource::Nofile).maximum {
         Some(limit) if limit < needed => report.hazard(
@@ -89,7 +89,7 @@ fn policy(config: &Config, report: &mut Report) {
             return report.hazard("policy", file, problems(&error), remedy);
         }
     };
-    let strays = policy.strays(|tenant| config.tenants.contains_key(tenant));
+    let strays = policy.unknown_tenants(|tenant| config.tenants.contains_key(tenant));
     let strays: Vec<String> = strays
         .iter()
         .flat_map(|(tenant, modules)| modules.iter().map(move |module| format!("{module} in {tenant}")))

@@ -7,7 +7,7 @@ use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
-use tokenvault_server::callers::{Module, Policy};
+use tokenvault_server::callers::{ModuleRights, Policy};
 use tokenvault_server::config::{Config, Credential, Tenant, TenantSecrets};
 use tokenvault_server::wiring;
 
@@ -347,8 +347,9 @@ async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Repo
 
 /// Whether jobs of the tenant may want a session of their own; `None` where that depends on a policy that cannot be read.
 fn wants_impersonation(realm: &Realm<'_>) -> Option<bool> {
-    let may =
-        |module: &Module| module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate);
+    let may = |module: &ModuleRights| {
+        module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate)
+    };
     if !realm.tenant.acquisitions.contains(&Acquisition::Impersonate) {
         Some(false)
     } else if realm.tenant.on_logout == OnLogout::Continue {

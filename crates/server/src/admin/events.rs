@@ -17,9 +17,10 @@ use tokenvault_core::ports::{Event, event_place};
 use tokenvault_vault::problem::{Code, Problem};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::admit::{Admitted, View};
-use super::deed::Deed;
-use super::{App, Role};
+use super::admission::{AdmittedOperator, ToView};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
+use super::operator_policy::Role;
 use crate::tls::Peer;
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
@@ -70,7 +71,7 @@ impl From<Event> for EventBody {
 
 /// Where a stream starts, and whether it goes on.
 #[derive(Debug, PartialEq, Eq)]
-struct Start {
+struct StreamQuery {
     after: Option<String>,
     recent: usize,
     follow: bool,
@@ -93,21 +94,22 @@ struct Start {
     )
 )]
 pub(super) async fn tail(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ProblemResponse> {
     let start = parse(&headers, query.as_deref())?;
     let too_many = |_| Problem::new(Code::TooManyRequests, "Too many streams of events are open.");
-    let place = app.watchers.clone().try_acquire_owned().map_err(too_many)?;
-    let first = app.shown(&by, Deed::new("events"), begin(&app, &start)).await?;
-    let tail = Tail { app, peer, follow: start.follow, waiting: first.waiting, last: first.last, _place: place };
+    let place = context.watchers.clone().try_acquire_owned().map_err(too_many)?;
+    let first = context.audit_view(&by, AuditedAction::new("events"), begin(&context, &start)).await?;
+    let tail =
+        EventStream { context, peer, follow: start.follow, waiting: first.waiting, last: first.last, _place: place };
     Ok(Sse::new(tail.stream()).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
-fn parse(headers: &HeaderMap, query: Option<&str>) -> Result<Start, Problem> {
+fn parse(headers: &HeaderMap, query: Option<&str>) -> Result<StreamQuery, Problem> {
     let [after, recent, follow] = query::parse(query, ["after", "recent", "follow"])?;
     let resumed = match headers.get("last-event-id") {
         Some(value) => Some(value.to_str().map_err(|_| invalid("Last-Event-ID is not an event's id."))?.to_owned()),
@@ -130,29 +132,29 @@ fn parse(headers: &HeaderMap, query: Option<&str>) -> Result<Start, Problem> {
         Some("false") => false,
         Some(_) => return Err(invalid("follow is true or false.")),
     };
-    Ok(Start { after, recent, follow })
+    Ok(StreamQuery { after, recent, follow })
 }
 
-struct First {
+struct StreamStart {
     waiting: VecDeque<Event>,
     last: Option<String>,
 }
 
-async fn begin(app: &App, start: &Start) -> Result<First, Problem> {
+async fn begin(context: &AdminContext, start: &StreamQuery) -> Result<StreamStart, Problem> {
     if let Some(after) = &start.after {
         // The rest is fetched by the stream itself.
-        return Ok(First { waiting: VecDeque::new(), last: Some(after.clone()) });
+        return Ok(StreamStart { waiting: VecDeque::new(), last: Some(after.clone()) });
     }
     // One is looked at even where none is to be shown: its place is where the stream starts.
-    let lately = app.acts.events(None, start.recent.max(1)).await?;
+    let lately = context.commands.events(None, start.recent.max(1)).await?;
     let last = lately.last().map(|event| event.id.clone());
     let waiting = if start.recent == 0 { VecDeque::new() } else { lately.into() };
-    Ok(First { waiting, last })
+    Ok(StreamStart { waiting, last })
 }
 
 /// A stream that is being read.
-struct Tail {
-    app: App,
+struct EventStream {
+    context: AdminContext,
     peer: Peer,
     follow: bool,
     waiting: VecDeque<Event>,
@@ -160,7 +162,7 @@ struct Tail {
     _place: OwnedSemaphorePermit,
 }
 
-impl Tail {
+impl EventStream {
     fn stream(self) -> impl Stream<Item = Result<sse::Event, Infallible>> {
         futures::stream::unfold(self, |mut tail| async move {
             let event = tail.next().await?;
@@ -176,13 +178,13 @@ impl Tail {
                 if !self.follow {
                     return None;
                 }
-                self.app.stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await?;
+                self.context.stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await?;
                 // Looked up each time: whoever was taken out of the policy reads no further.
-                self.app.operators.admit(&self.peer, Role::View).ok()?;
+                self.context.operators.admit(&self.peer, Role::View).ok()?;
             }
             looked = true;
             // Where the store is away for a while, its reader waits with it.
-            match self.app.acts.events(self.last.as_deref(), BATCH).await {
+            match self.context.commands.events(self.last.as_deref(), BATCH).await {
                 Ok(events) => self.waiting.extend(events),
                 Err(problem) => tracing::debug!(code = problem.code.as_str(), "events cannot be had for now"),
             }
@@ -216,11 +218,11 @@ mod tests {
             headers
         };
         let start = |id, query: &str| parse(&headers(id), Some(query)).map_err(|problem| problem.code);
-        let after = |id: &str| Start { after: Some(id.to_owned()), recent: 0, follow: true };
-        assert_eq!(start(None, ""), Ok(Start { after: None, recent: 0, follow: true }));
+        let after = |id: &str| StreamQuery { after: Some(id.to_owned()), recent: 0, follow: true };
+        assert_eq!(start(None, ""), Ok(StreamQuery { after: None, recent: 0, follow: true }));
         assert_eq!(start(Some("7-0"), ""), Ok(after("7-0")));
         assert_eq!(start(Some("7-0"), "after=9-1"), Ok(after("9-1")));
-        assert_eq!(start(None, "recent=5&follow=false"), Ok(Start { after: None, recent: 5, follow: false }));
+        assert_eq!(start(None, "recent=5&follow=false"), Ok(StreamQuery { after: None, recent: 5, follow: false }));
         for query in ["after=x", "after=7", "recent=1001", "recent=-1", "follow=maybe", "since=1"] {
             assert_eq!(start(None, query), Err(Code::InvalidRequest), "{query}");
         }

@@ -8,11 +8,12 @@ use tokenvault_core::ports::Filter;
 use tokenvault_core::time::Timestamp;
 use tokenvault_vault::problem::Problem;
 
-use super::acts::JobsQuery;
-use super::admit::{Admitted, Operate, View};
-use super::body::{JobBody, JobDetailBody, job_key, tenant_id, user_id};
-use super::deed::Deed;
-use super::{App, Cursor};
+use super::admission::{AdmittedOperator, ToOperate, ToView};
+use super::audited_action::AuditedAction;
+use super::commands::JobsQuery;
+use super::context::AdminContext;
+use super::cursor::Cursor;
+use super::job_body::{JobDetailBody, OperatorJobBody, job_key, tenant_id, user_id};
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
 
@@ -24,7 +25,7 @@ const STATES: &[&str] = &["active", "suspended", "releasing", "ended"];
 #[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct JobsBody {
     /// In no particular order; a job may come twice in all pages.
-    jobs: Vec<JobBody>,
+    jobs: Vec<OperatorJobBody>,
     /// How many records on the way could not be read.
     unreadable: u64,
     /// Where the next page starts: pass it as `after`. A page can be empty and not the last.
@@ -55,14 +56,14 @@ pub(super) struct JobsBody {
     )
 )]
 pub(super) async fn list(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<JobsBody>, ProblemResponse> {
     let query = parse(query.as_deref())?;
-    let deed = Deed::new("jobs list").on_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
-    let page = app.shown(&by, deed, app.acts.jobs(&query)).await?;
-    let jobs = page.jobs.iter().map(|stored| JobBody::from(&stored.record)).collect();
+    let action = AuditedAction::new("jobs list").on_user(query.filter.tenant.as_ref(), query.filter.user.as_ref());
+    let page = context.audit_view(&by, action, context.commands.jobs(&query)).await?;
+    let jobs = page.jobs.iter().map(|stored| OperatorJobBody::from(&stored.record)).collect();
     let next = page.next.map(|next| next.encode());
     Ok(Json(JobsBody { jobs, unreadable: page.unreadable, next, tenant_known: page.tenant_known }))
 }
@@ -106,13 +107,13 @@ fn parse(query: Option<&str>) -> Result<JobsQuery, Problem> {
     )
 )]
 pub(super) async fn show(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
     Path(path): Path<(String, String)>,
 ) -> Result<Json<JobDetailBody>, ProblemResponse> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs show").on_job(&key);
-    let stored = app.shown(&by, deed, app.acts.job(&key)).await?;
+    let action = AuditedAction::new("jobs show").on_job(&key);
+    let stored = context.audit_view(&by, action, context.commands.job(&key)).await?;
     Ok(Json(JobDetailBody::from(&stored)))
 }
 
@@ -141,14 +142,14 @@ pub(super) struct RenewalBody {
     )
 )]
 pub(super) async fn renew(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
     Path(path): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<RenewalBody>), ProblemResponse> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs renew").on_job(&key);
-    let acts = app.acts.clone();
-    let renewal = app.done(by, deed, async move { acts.renew(&key).await }).await?;
+    let action = AuditedAction::new("jobs renew").on_job(&key);
+    let commands = context.commands.clone();
+    let renewal = context.audit_change(by, action, async move { commands.renew(&key).await }).await?;
     let body = RenewalBody {
         job_id: renewal.owner.record.key.job.to_string(),
         generation: renewal.owner.record.generation.0,
@@ -170,13 +171,13 @@ pub(super) async fn renew(
     )
 )]
 pub(super) async fn revoke(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
     Path(path): Path<(String, String)>,
 ) -> Result<Json<JobDetailBody>, ProblemResponse> {
     let key = job_key(path)?;
-    let deed = Deed::new("jobs revoke").on_job(&key);
-    let (acts, on_behalf) = (app.acts.clone(), by.clone());
-    let stored = app.done(by, deed, async move { acts.revoke(&on_behalf, &key).await }).await?;
+    let action = AuditedAction::new("jobs revoke").on_job(&key);
+    let (commands, on_behalf) = (context.commands.clone(), by.clone());
+    let stored = context.audit_change(by, action, async move { commands.revoke(&on_behalf, &key).await }).await?;
     Ok(Json(JobDetailBody::from(&stored)))
 }

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde::Serialize;
 
-use super::App;
-use super::admit::{Admitted, Operate, View};
-use super::deed::Deed;
+use super::admission::{AdmittedOperator, ToOperate, ToView};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
 
@@ -58,8 +58,8 @@ struct KeyBody {
     )
 )]
 pub(super) async fn list(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<KeysBody>, ProblemResponse> {
     let [count] = query::parse(query.as_deref(), ["count"])?;
@@ -68,7 +68,7 @@ pub(super) async fn list(
         Some("true") => true,
         Some(_) => return Err(invalid("count is true or false.").into()),
     };
-    let keys = app.shown(&by, Deed::new("keys list"), app.acts.keys(count)).await?;
+    let keys = context.audit_view(&by, AuditedAction::new("keys list"), context.commands.keys(count)).await?;
     let (primary, counted_at) = (keys.primary, keys.counted_at.map(|at| at.to_string()));
     let body = keys.keys.into_iter().map(|key| KeyBody {
         primary: primary.as_ref() == Some(&key.id),
@@ -103,19 +103,20 @@ pub(super) struct PromotedBody {
     )
 )]
 pub(super) async fn promote(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
     Path(id): Path<String>,
 ) -> Result<Json<PromotedBody>, ProblemResponse> {
-    let deed = Deed::new(if is_key_id(&id) { format!("keys promote {id}") } else { "keys promote".to_owned() });
-    let (acts, key) = (app.acts.clone(), id.clone());
+    let action =
+        AuditedAction::new(if is_key_id(&id) { format!("keys promote {id}") } else { "keys promote".to_owned() });
+    let (commands, key) = (context.commands.clone(), id.clone());
     let act = async move {
         if !is_key_id(&key) {
             return Err(invalid("A key's id is 1 to 32 letters, digits, '.', '_' or '-'."));
         }
-        acts.promote(&key).await
+        commands.promote(&key).await
     };
-    let changed = app.done(by, deed, act).await?;
+    let changed = context.audit_change(by, action, act).await?;
     Ok(Json(PromotedBody { primary: id, changed }))
 }
 

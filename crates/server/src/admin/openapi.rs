@@ -30,10 +30,10 @@ use crate::web::openapi::ProblemBody;
     ),
     components(schemas(ProblemBody, super::events::EventBody))
 )]
-struct Description;
+struct AdminDescription;
 
 /// The description.
 pub(super) async fn document() -> Json<serde_json::Value> {
     let state = serde_json::json!({"enum": ["active", "suspended", "releasing", "ended"]});
-    Json(crate::web::openapi::add(&Description::openapi(), &[("state", state)]))
+    Json(crate::web::openapi::add(&AdminDescription::openapi(), &[("state", state)]))
 }

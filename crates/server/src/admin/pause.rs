@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use tokenvault_core::ports::Pause;
 use tokenvault_vault::problem::Problem;
 
-use super::admit::{Admitted, Operate};
-use super::deed::Deed;
-use super::{App, BODY_TIMEOUT, MAX_BODY};
+use super::admission::{AdmittedOperator, ToOperate};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
 use crate::web::ProblemResponse;
 use crate::web::query::invalid;
-use crate::web::{Room, body};
+use crate::web::{BodyBudget, body};
 
+/// A body's limit in bytes; none says more than a reason.
+const MAX_BODY: usize = 4 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause. Tokens are not renewed meanwhile, and hardly any lives longer.
 const MAX_SECONDS: u64 = 86_400;
 const MAX_REASON: usize = 200;
@@ -87,16 +90,17 @@ impl PauseRequest {
     )
 )]
 pub(super) async fn pause(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<PauseBody>, ProblemResponse> {
-    let request: PauseRequest = body::json(&headers, body, MAX_BODY, BODY_TIMEOUT, &Room::default()).await?;
+    let request: PauseRequest = body::json(&headers, body, MAX_BODY, BODY_TIMEOUT, &BodyBudget::default()).await?;
     let (time, reason) = request.parse()?;
-    let deed = Deed::new(format!("pause {}", time.as_secs()));
-    let (acts, on_behalf) = (app.acts.clone(), by.clone());
-    let pause = app.done(by, deed, async move { acts.pause(&on_behalf, time, &reason).await }).await?;
+    let action = AuditedAction::new(format!("pause {}", time.as_secs()));
+    let (commands, on_behalf) = (context.commands.clone(), by.clone());
+    let pause =
+        context.audit_change(by, action, async move { commands.pause(&on_behalf, time, &reason).await }).await?;
     Ok(Json(PauseBody::from(pause)))
 }
 
@@ -118,10 +122,12 @@ pub(super) struct ResumedBody {
     )
 )]
 pub(super) async fn resume(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
 ) -> Result<Json<ResumedBody>, ProblemResponse> {
-    let (acts, on_behalf) = (app.acts.clone(), by.clone());
-    let resumed = app.done(by, Deed::new("resume"), async move { acts.resume(&on_behalf).await }).await?;
+    let (commands, on_behalf) = (context.commands.clone(), by.clone());
+    let resumed = context
+        .audit_change(by, AuditedAction::new("resume"), async move { commands.resume(&on_behalf).await })
+        .await?;
     Ok(Json(ResumedBody { resumed }))
 }

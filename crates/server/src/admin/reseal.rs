@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use tokenvault_core::ports::Resealing;
 
-use super::App;
-use super::admit::{Admitted, Operate, View};
-use super::deed::Deed;
+use super::admission::{AdmittedOperator, ToOperate, ToView};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
 use crate::web::ProblemResponse;
 
 /// How far a re-sealing has come.
@@ -71,11 +71,12 @@ impl ResealingBody {
     )
 )]
 pub(super) async fn start(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
 ) -> Result<(StatusCode, Json<ResealingBody>), ProblemResponse> {
-    let acts = app.acts.clone();
-    let resealing = app.done(by, Deed::new("reseal"), async move { acts.reseal().await }).await?;
+    let commands = context.commands.clone();
+    let resealing =
+        context.audit_change(by, AuditedAction::new("reseal"), async move { commands.reseal().await }).await?;
     Ok((StatusCode::ACCEPTED, Json(ResealingBody::of(Some(resealing)))))
 }
 
@@ -90,9 +91,10 @@ pub(super) async fn start(
     )
 )]
 pub(super) async fn progress(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
 ) -> Result<Json<ResealingBody>, ProblemResponse> {
-    let resealing = app.shown(&by, Deed::new("reseal --status"), app.acts.resealing()).await?;
+    let resealing =
+        context.audit_view(&by, AuditedAction::new("reseal --status"), context.commands.resealing()).await?;
     Ok(Json(ResealingBody::of(resealing)))
 }

@@ -5,9 +5,9 @@ use axum::extract::State;
 use serde::Serialize;
 use tokenvault_core::ports::{Census, ReplicaStatus};
 
-use super::App;
-use super::admit::{Admitted, View};
-use super::deed::Deed;
+use super::admission::{AdmittedOperator, ToView};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
 use super::pause::PauseBody;
 use super::reseal::ResealingBody;
 use crate::web::ProblemResponse;
@@ -111,10 +111,10 @@ impl From<ReplicaStatus> for ReplicaBody {
     )
 )]
 pub(super) async fn status(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<View>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToView>,
 ) -> Result<Json<StatusBody>, ProblemResponse> {
-    let status = app.shown(&by, Deed::new("status"), app.acts.status()).await?;
+    let status = context.audit_view(&by, AuditedAction::new("status"), context.commands.status()).await?;
     Ok(Json(StatusBody {
         replica: status.replica.to_string(),
         now: status.now.to_string(),

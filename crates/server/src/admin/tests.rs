@@ -18,11 +18,16 @@ use tokenvault_core::record::{Pair, Record, RefreshSlot, SessionRef};
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::RefreshToken;
 use tokenvault_core::time::Timestamp;
-use tokenvault_vault::journal::{Entry, NotRecorded};
+use tokenvault_vault::journal::{Entry, Journal, NotRecorded};
+use tokenvault_vault::problem::{Code, Problem};
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::guard::{MAX_REQUESTS, MAX_VIEWS, OperatorGuard};
 use super::*;
+use crate::telemetry::metrics::Metrics;
 use crate::tls::Peer;
+use crate::web::RequestPermits;
 
 const SECRET: &str = "canary-refresh-token";
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -41,12 +46,12 @@ impl Noted {
     }
 }
 
-struct NotedActs(Arc<Noted>);
+struct NotedCommands(Arc<Noted>);
 
 #[async_trait]
-impl Acts for NotedActs {
-    async fn status(&self) -> Result<Status, Problem> {
-        Ok(Status {
+impl AdminCommands for NotedCommands {
+    async fn status(&self) -> Result<VaultStatus, Problem> {
+        Ok(VaultStatus {
             replica: replica(),
             now: NOW,
             replicas: Vec::new(),
@@ -81,25 +86,25 @@ impl Acts for NotedActs {
         }
     }
 
-    async fn renew(&self, key: &JobKey) -> Result<Renewal, Problem> {
+    async fn renew(&self, key: &JobKey) -> Result<RequestedRenewal, Problem> {
         self.0.note(format!("renew {key}"));
-        Ok(Renewal { owner: stored(key.job.as_str()), pause: None })
+        Ok(RequestedRenewal { owner: stored(key.job.as_str()), pause: None })
     }
 
-    async fn revoke(&self, by: &By, key: &JobKey) -> Result<Stored, Problem> {
+    async fn revoke(&self, by: &OperatorCall, key: &JobKey) -> Result<Stored, Problem> {
         self.0.note(format!("revoke {key} by {} in {}", by.operator, by.request_id));
         Ok(stored(key.job.as_str()))
     }
 
-    async fn revoke_user(&self, _: &By, tenant: &TenantId, user: &UserId) -> Result<Revoked, Problem> {
+    async fn revoke_user(&self, _: &OperatorCall, tenant: &TenantId, user: &UserId) -> Result<RevokedJobs, Problem> {
         self.0.note(format!("revoke {user} of {tenant}"));
         let job = |id: &str| stored(id).record.key.job;
-        Ok(Revoked { revoked: vec![job("job-1")], failed: vec![(job("job-2"), "store_unavailable")] })
+        Ok(RevokedJobs { revoked: vec![job("job-1")], failed: vec![(job("job-2"), "store_unavailable")] })
     }
 
-    async fn keys(&self, count: bool) -> Result<Keys, Problem> {
+    async fn keys(&self, count: bool) -> Result<KeyOverview, Problem> {
         self.0.note(format!("keys {count}"));
-        let held = Held {
+        let held = KeyHolders {
             id: "k1".to_owned(),
             replicas: vec![replica()],
             missing: Vec::new(),
@@ -107,7 +112,7 @@ impl Acts for NotedActs {
             check: None,
             records: None,
         };
-        Ok(Keys { primary: Some("k1".to_owned()), promoted: false, keys: vec![held], counted_at: Some(NOW) })
+        Ok(KeyOverview { primary: Some("k1".to_owned()), promoted: false, keys: vec![held], counted_at: Some(NOW) })
     }
 
     async fn promote(&self, key: &str) -> Result<bool, Problem> {
@@ -134,12 +139,12 @@ impl Acts for NotedActs {
         Ok(None)
     }
 
-    async fn pause(&self, by: &By, time: Duration, reason: &str) -> Result<Pause, Problem> {
+    async fn pause(&self, by: &OperatorCall, time: Duration, reason: &str) -> Result<Pause, Problem> {
         self.0.note(format!("pause {} s: {reason}", time.as_secs()));
         Ok(Pause { since: NOW, until: NOW + time, by: by.operator.clone(), reason: reason.to_owned() })
     }
 
-    async fn resume(&self, _: &By) -> Result<bool, Problem> {
+    async fn resume(&self, _: &OperatorCall) -> Result<bool, Problem> {
         self.0.note("resume");
         Ok(true)
     }
@@ -203,12 +208,12 @@ fn stored(job: &str) -> Stored {
 /// Alice operates, everybody else who has a certificate views; who has none is nobody.
 struct Alice;
 
-impl Admits for Alice {
-    fn admit(&self, peer: &Peer, needed: Role) -> Result<String, Refused> {
+impl OperatorPolicy for Alice {
+    fn admit(&self, peer: &Peer, needed: Role) -> Result<String, OperatorRefusal> {
         match (peer.certificate().as_ref(), needed) {
             ([1], _) => Ok("alice".to_owned()),
             (_, Role::View) => Ok("bob".to_owned()),
-            _ => Err(Refused {
+            _ => Err(OperatorRefusal {
                 operator: Some("bob".to_owned()),
                 problem: Problem::new(Code::ActionDenied, "bob may view, not operate."),
             }),
@@ -259,9 +264,9 @@ struct Stage {
 
 fn stage_with(told: Told) -> Stage {
     let (noted, told, stop) = (Arc::new(Noted::default()), Arc::new(told), CancellationToken::new());
-    let acts = Arc::new(NotedActs(Arc::clone(&noted)));
-    let app = App::new(acts, Arc::new(Alice), told.clone(), Arc::new(Metrics::new()), stop.clone());
-    Stage { router: app.router(), noted, told, stop }
+    let commands = Arc::new(NotedCommands(Arc::clone(&noted)));
+    let context = AdminContext::new(commands, Arc::new(Alice), told.clone(), Arc::new(Metrics::new()), stop.clone());
+    Stage { router: router(context), noted, told, stop }
 }
 
 fn stage() -> Stage {
@@ -519,12 +524,13 @@ async fn the_description_names_every_route_and_every_problem_has_a_page() {
 
 #[test]
 fn whoever_looks_takes_no_place_that_is_kept_for_those_who_operate() {
-    let guard = Guard::new(Arc::new(Alice));
+    let guard = OperatorGuard::new(Arc::new(Alice));
     let enter = |method, who| guard.enter(&call(method, "/admin/v1/jobs/diku/a", who, Body::empty()));
-    let mut looking: Vec<Places> = (0..MAX_VIEWS).map(|_| enter("GET", ALICE).expect("a place")).collect();
+    let mut looking: Vec<RequestPermits> = (0..MAX_VIEWS).map(|_| enter("GET", ALICE).expect("a place")).collect();
     assert!(enter("GET", ALICE).is_none());
     assert!(enter("DELETE", BOB).is_none(), "bob may not operate, whatever he asks for");
-    let operating: Vec<Places> = (MAX_VIEWS..MAX_REQUESTS).map(|_| enter("DELETE", ALICE).expect("a place")).collect();
+    let operating: Vec<RequestPermits> =
+        (MAX_VIEWS..MAX_REQUESTS).map(|_| enter("DELETE", ALICE).expect("a place")).collect();
     assert!(enter("DELETE", ALICE).is_none());
     looking.pop();
     assert!(enter("GET", BOB).is_some());

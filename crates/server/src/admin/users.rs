@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
-use super::App;
-use super::admit::{Admitted, Operate};
-use super::body::{tenant_id, user_id};
-use super::deed::Deed;
+use super::admission::{AdmittedOperator, ToOperate};
+use super::audited_action::AuditedAction;
+use super::context::AdminContext;
+use super::job_body::{tenant_id, user_id};
 use crate::web::ProblemResponse;
 
 /// What became of a user's jobs.
@@ -40,14 +40,15 @@ struct FailedBody {
     )
 )]
 pub(super) async fn revoke(
-    State(app): State<App>,
-    Admitted { by, .. }: Admitted<Operate>,
+    State(context): State<AdminContext>,
+    AdmittedOperator { by, .. }: AdmittedOperator<ToOperate>,
     Path((tenant, user)): Path<(String, String)>,
 ) -> Result<Json<RevokedBody>, ProblemResponse> {
     let (tenant, user) = (tenant_id(tenant)?, user_id(user)?);
-    let deed = Deed::new("users revoke").on_user(Some(&tenant), Some(&user));
-    let (acts, on_behalf) = (app.acts.clone(), by.clone());
-    let revoked = app.done(by, deed, async move { acts.revoke_user(&on_behalf, &tenant, &user).await }).await?;
+    let action = AuditedAction::new("users revoke").on_user(Some(&tenant), Some(&user));
+    let (commands, on_behalf) = (context.commands.clone(), by.clone());
+    let revoked =
+        context.audit_change(by, action, async move { commands.revoke_user(&on_behalf, &tenant, &user).await }).await?;
     let failed = revoked.failed.into_iter();
     let failed = failed.map(|(job, code)| FailedBody { job_id: job.to_string(), code: code.to_owned() });
     Ok(Json(RevokedBody {

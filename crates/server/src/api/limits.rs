@@ -12,11 +12,12 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_vault::problem::{Code, Problem};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::web::Room;
+use crate::web::BodyBudget;
 use crate::web::bucket::Bucket;
 
 /// Of all callers together that the policy does not know.
-const STRANGERS: Allowance = Allowance { rate: 20, burst: 40, register_rate: 20, register_burst: 40, concurrency: 8 };
+const UNKNOWN_CALLERS: Allowance =
+    Allowance { rate: 20, burst: 40, register_rate: 20, register_burst: 40, concurrency: 8 };
 
 /// What a caller is allowed at one replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,30 +53,31 @@ const TURN: Duration = Duration::from_millis(10);
 pub(super) struct CallerLimits {
     allowance: Allowance,
     /// By names from the policy, and never others: made-up names fill no memory.
-    modules: Mutex<HashMap<ModuleName, Arc<Share>>>,
-    strangers: Arc<Share>,
+    modules: Mutex<HashMap<ModuleName, Arc<CallerQuota>>>,
+    unknown_callers: Arc<CallerQuota>,
 }
 
-pub(super) struct Share {
+/// What one caller may still use.
+pub(super) struct CallerQuota {
     bucket: Bucket,
     /// What is registered stays, also what has ended for a while: it has a rate of its own, and leaves reads theirs.
     registrations: Bucket,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     turns: Semaphore,
     lists: Arc<Semaphore>,
-    room: Room,
+    body_budget: BodyBudget,
     lingering: Arc<Semaphore>,
 }
 
-impl Share {
+impl CallerQuota {
     fn new(allowance: Allowance) -> Self {
         Self {
             bucket: Bucket::new(allowance.rate, allowance.burst),
             registrations: Bucket::new(allowance.register_rate, allowance.register_burst),
-            places: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(allowance.concurrency.min(Semaphore::MAX_PERMITS))),
             turns: Semaphore::new(*TURNS),
             lists: Arc::new(Semaphore::new(LISTS)),
-            room: Room::default(),
+            body_budget: BodyBudget::default(),
             lingering: Arc::new(Semaphore::new(LINGERING)),
         }
     }
@@ -88,7 +90,7 @@ impl Share {
             taken.map_err(|wait| many("The caller registers too many jobs.", whole_seconds(wait)))?;
         }
         self.bucket.take(now).map_err(|wait| many("The caller sends too many requests.", whole_seconds(wait)))?;
-        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = Arc::clone(&self.permits).try_acquire_owned();
         place.map_err(|_| many("The caller has too many requests under way.", Duration::from_secs(1)))
     }
 
@@ -103,37 +105,37 @@ impl Share {
         work.await
     }
 
-    /// Room for the caller's large bodies.
-    pub(super) fn room(&self) -> Room {
-        self.room.clone()
+    /// The budget of the caller's large bodies.
+    pub(super) fn body_budget(&self) -> BodyBudget {
+        self.body_budget.clone()
     }
 
-    /// A place to read on in after the answer is known, if there is one.
-    pub(super) fn linger(&self) -> Option<OwnedSemaphorePermit> {
+    /// A permit to discard the rest of a body after the answer is known, if there is one.
+    pub(super) fn discard_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.lingering).try_acquire_owned().ok()
     }
 
     /// A turn to read a list, once there is one.
-    pub(super) async fn list(&self) -> OwnedSemaphorePermit {
+    pub(super) async fn list_turn(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.lists).acquire_owned().await.expect("nobody closes the semaphore")
     }
 }
 
 impl CallerLimits {
     pub(super) fn new(allowance: Allowance) -> Self {
-        Self { allowance, modules: Mutex::default(), strangers: Arc::new(Share::new(STRANGERS)) }
+        Self { allowance, modules: Mutex::default(), unknown_callers: Arc::new(CallerQuota::new(UNKNOWN_CALLERS)) }
     }
 
-    /// What is a caller's: of those that the policy does not know, all together.
-    pub(super) fn share(&self, module: Option<&ModuleName>) -> Arc<Share> {
-        let Some(module) = module else { return Arc::clone(&self.strangers) };
+    /// The quota of a caller. All callers that the policy does not know have one together.
+    pub(super) fn quota(&self, module: Option<&ModuleName>) -> Arc<CallerQuota> {
+        let Some(module) = module else { return Arc::clone(&self.unknown_callers) };
         let mut modules = self.modules.lock();
-        if let Some(share) = modules.get(module) {
-            return Arc::clone(share);
+        if let Some(quota) = modules.get(module) {
+            return Arc::clone(quota);
         }
-        let share = Arc::new(Share::new(self.allowance));
-        modules.insert(module.clone(), Arc::clone(&share));
-        share
+        let quota = Arc::new(CallerQuota::new(self.allowance));
+        modules.insert(module.clone(), Arc::clone(&quota));
+        quota
     }
 }
 
@@ -160,41 +162,41 @@ mod tests {
     fn a_caller_that_used_up_its_rate_takes_nothing_from_another() {
         let (limits, greedy) = (limits(), module("greedy"));
         for _ in 0..3 {
-            drop(limits.share(Some(&greedy)).enter(false, NOON).expect("within the burst"));
+            drop(limits.quota(Some(&greedy)).enter(false, NOON).expect("within the burst"));
         }
-        let problem = limits.share(Some(&greedy)).enter(false, NOON).expect_err("beyond it");
+        let problem = limits.quota(Some(&greedy)).enter(false, NOON).expect_err("beyond it");
         assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
-        assert!(limits.share(Some(&module("other"))).enter(false, NOON).is_ok());
-        assert!(limits.share(None).enter(false, NOON).is_ok());
-        assert!(limits.share(Some(&greedy)).enter(false, NOON + Duration::from_secs(1)).is_ok());
+        assert!(limits.quota(Some(&module("other"))).enter(false, NOON).is_ok());
+        assert!(limits.quota(None).enter(false, NOON).is_ok());
+        assert!(limits.quota(Some(&greedy)).enter(false, NOON + Duration::from_secs(1)).is_ok());
     }
 
     #[test]
     fn a_caller_that_used_up_its_registrations_goes_on_reading() {
         let (limits, greedy) = (limits(), module("greedy"));
         for _ in 0..2 {
-            drop(limits.share(Some(&greedy)).enter(true, NOON).expect("within the burst"));
+            drop(limits.quota(Some(&greedy)).enter(true, NOON).expect("within the burst"));
         }
-        let problem = limits.share(Some(&greedy)).enter(true, NOON).expect_err("beyond it");
+        let problem = limits.quota(Some(&greedy)).enter(true, NOON).expect_err("beyond it");
         assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
-        assert!(limits.share(Some(&greedy)).enter(false, NOON).is_ok(), "what was refused took nothing from reads");
-        assert!(limits.share(Some(&module("other"))).enter(true, NOON).is_ok());
+        assert!(limits.quota(Some(&greedy)).enter(false, NOON).is_ok(), "what was refused took nothing from reads");
+        assert!(limits.quota(Some(&module("other"))).enter(true, NOON).is_ok());
     }
 
     #[test]
     fn a_request_under_way_holds_its_place_until_it_is_answered() {
         let (limits, module) = (limits(), module("waiting"));
-        let first = limits.share(Some(&module)).enter(false, NOON).expect("a place");
-        let _second = limits.share(Some(&module)).enter(false, NOON).expect("a place");
-        assert!(limits.share(Some(&module)).enter(false, NOON).is_err());
+        let first = limits.quota(Some(&module)).enter(false, NOON).expect("a place");
+        let _second = limits.quota(Some(&module)).enter(false, NOON).expect("a place");
+        assert!(limits.quota(Some(&module)).enter(false, NOON).is_err());
         drop(first);
-        assert!(limits.share(Some(&module)).enter(false, NOON + Duration::from_secs(5)).is_ok());
+        assert!(limits.quota(Some(&module)).enter(false, NOON + Duration::from_secs(5)).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn requests_of_one_caller_take_turns_and_no_turn_of_anothers() {
         let limits = limits();
-        let (greedy, other) = (limits.share(Some(&module("greedy"))), limits.share(Some(&module("other"))));
+        let (greedy, other) = (limits.quota(Some(&module("greedy"))), limits.quota(Some(&module("other"))));
         let slow = || greedy.in_turn(std::future::pending::<()>());
         let mut slow: futures::stream::FuturesUnordered<_> = (0..*TURNS).map(|_| slow()).collect();
         assert!(futures::poll!(futures::StreamExt::next(&mut slow)).is_pending(), "all turns are taken");
@@ -209,12 +211,12 @@ mod tests {
     #[test]
     fn a_callers_large_bodies_have_so_much_room_and_anothers_have_their_own() {
         let limits = limits();
-        let room = limits.share(Some(&module("greedy"))).room();
+        let room = limits.quota(Some(&module("greedy"))).body_budget();
         let taken: Vec<_> = (0..64).map(|_| room.take(64 * 1024).expect("room")).collect();
-        let problem = limits.share(Some(&module("greedy"))).room().take(1).expect_err("no more of it");
+        let problem = limits.quota(Some(&module("greedy"))).body_budget().take(1).expect_err("no more of it");
         assert_eq!((problem.code, problem.retry_after), (Code::TooManyRequests, Some(Duration::from_secs(1))));
-        assert!(limits.share(Some(&module("other"))).room().take(64 * 1024).is_ok());
-        assert!(limits.share(None).room().take(64 * 1024).is_ok());
+        assert!(limits.quota(Some(&module("other"))).body_budget().take(64 * 1024).is_ok());
+        assert!(limits.quota(None).body_budget().take(64 * 1024).is_ok());
         drop(taken);
         assert!(room.take(64 * 1024).is_ok());
     }
@@ -222,7 +224,7 @@ mod tests {
     #[test]
     fn strangers_share_one_small_allowance() {
         let limits = limits();
-        let admitted = (0..100).filter(|_| limits.share(None).enter(false, NOON).is_ok()).count();
-        assert_eq!(admitted, usize::try_from(STRANGERS.burst).expect("a few"));
+        let admitted = (0..100).filter(|_| limits.quota(None).enter(false, NOON).is_ok()).count();
+        assert_eq!(admitted, usize::try_from(UNKNOWN_CALLERS.burst).expect("a few"));
     }
 }

@@ -5,10 +5,10 @@ use axum::extract::{RawQuery, State};
 use serde::Serialize;
 use tokenvault_core::ids::UserId;
 
-use super::App;
-use super::context::{Admitted, Read};
+use super::admission::{AdmittedModule, ToRead};
+use super::context::ApiContext;
 
-use super::register::{JobBody, job_id};
+use super::job_body::{JobBody, job_id};
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
 
@@ -41,8 +41,8 @@ pub(super) struct PageBody {
     )
 )]
 pub(super) async fn list(
-    State(app): State<App>,
-    Admitted { call, .. }: Admitted<Read>,
+    State(context): State<ApiContext>,
+    AdmittedModule { call, .. }: AdmittedModule<ToRead>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<PageBody>, ProblemResponse> {
     let [user, limit, after] = query::parse(query.as_deref(), ["user_id", "limit", "after"])?;
@@ -57,7 +57,7 @@ pub(super) async fn list(
             .ok_or_else(|| invalid(format!("limit is a number from 1 to {MAX_LIMIT}.")))?,
     };
     let after = after.map(|id| job_id(&id)).transpose()?;
-    let page = app.jobs.list(call, &user, after.as_ref(), limit).await?;
+    let page = context.jobs.list(call, &user, after.as_ref(), limit).await?;
     let jobs = page.jobs.into_iter().map(JobBody::from).collect();
     Ok(Json(PageBody { jobs, next: page.next.map(|id| id.to_string()) }))
 }

@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::App;
+use super::context::ApiContext;
 use crate::web;
 use crate::web::openapi::{ProblemBody, add};
 
@@ -25,14 +25,14 @@ use crate::web::openapi::{ProblemBody, add};
     ),
     components(schemas(ProblemBody))
 )]
-struct Description;
+struct ApiDescription;
 
 /// The description.
-pub(super) async fn document(State(app): State<App>) -> Json<Value> {
+pub(super) async fn document(State(context): State<ApiContext>) -> Json<Value> {
     let more = [
         ("min_ttl", json!({"maximum": super::read::MAX_MIN_TTL})),
-        ("wait", json!({"maximum": app.limits.max_wait.as_secs()})),
+        ("wait", json!({"maximum": context.limits.max_wait.as_secs()})),
         ("after", json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"})),
     ];
-    Json(add(&Description::openapi(), &more))
+    Json(add(&ApiDescription::openapi(), &more))
 }

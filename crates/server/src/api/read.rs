@@ -10,9 +10,9 @@ use tokenvault_core::ids::Generation;
 use tokenvault_vault::jobs::{LiveToken, ReadAnswer, ReadRequest};
 use zeroize::Zeroizing;
 
-use super::App;
-use super::context::{Admitted, Read};
-use super::register::job_id;
+use super::admission::{AdmittedModule, ToRead};
+use super::context::ApiContext;
+use super::job_body::job_id;
 use crate::web::{ProblemResponse, query};
 
 /// No access token lives longer than this, in seconds; a larger `min_ttl` is a mistake in the request.
@@ -57,21 +57,21 @@ pub(super) struct TokenBody<'a> {
     )
 )]
 pub(super) async fn read(
-    State(app): State<App>,
-    Admitted { call, .. }: Admitted<Read>,
+    State(context): State<ApiContext>,
+    AdmittedModule { call, .. }: AdmittedModule<ToRead>,
     path: Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
     let job = job_id(&path)?;
     let [min_ttl, wait] = query::parse(query.as_deref(), ["min_ttl", "wait"])?;
-    let wait = query::seconds("wait", wait.as_deref(), app.limits.max_wait.as_secs())?;
+    let wait = query::seconds("wait", wait.as_deref(), context.limits.max_wait.as_secs())?;
     let request = ReadRequest {
         min_ttl: query::seconds("min_ttl", min_ttl.as_deref(), MAX_MIN_TTL)?,
-        wait: wait.unwrap_or(app.limits.default_wait),
+        wait: wait.unwrap_or(context.limits.default_wait),
         known: known(&headers),
     };
-    match app.jobs.read(call, &job, request).await? {
+    match context.jobs.read(call, &job, request).await? {
         ReadAnswer::Token(token) => Ok(answer(&token)),
         ReadAnswer::NotModified(generation) => {
             Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag(generation))]).into_response())

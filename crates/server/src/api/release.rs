@@ -3,9 +3,9 @@
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use super::App;
-use super::context::{Admitted, Release};
-use super::register::job_id;
+use super::admission::{AdmittedModule, ToRelease};
+use super::context::ApiContext;
+use super::job_body::job_id;
 use crate::web::ProblemResponse;
 
 /// Releases a job: its tokens are erased, a session of the vault's own is revoked.
@@ -20,10 +20,10 @@ use crate::web::ProblemResponse;
     )
 )]
 pub(super) async fn release(
-    State(app): State<App>,
-    Admitted { call, .. }: Admitted<Release>,
+    State(context): State<ApiContext>,
+    AdmittedModule { call, .. }: AdmittedModule<ToRelease>,
     path: Path<String>,
 ) -> Result<StatusCode, ProblemResponse> {
-    app.jobs.release(call, job_id(&path)?).await?;
+    context.jobs.release(call, job_id(&path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -20,12 +20,13 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_vault::jobs::{
     Caller, JobPage, JobView, LiveToken, ProvenBy, ReadAnswer, ReadRequest, Registered, Registration,
 };
-use tokenvault_vault::journal::{Act, Actor, Entry, NotRecorded};
+use tokenvault_vault::journal::{Act, Actor, Entry, Journal, NotRecorded};
 use tokenvault_vault::problem::{Code, Problem};
 use tower::ServiceExt;
 
 use super::*;
-use crate::callers::Action;
+use crate::callers::{Action, CallerPolicy};
+use crate::telemetry::metrics::Metrics;
 use crate::tls::Peer;
 use crate::web::frame;
 
@@ -54,13 +55,13 @@ struct NotedJobs(Arc<Notes>);
 
 #[async_trait]
 impl Jobs for NotedJobs {
-    async fn register(&self, _: Call, job: JobId, request: Registration) -> Result<Registered, Problem> {
+    async fn register(&self, _: ModuleCall, job: JobId, request: Registration) -> Result<Registered, Problem> {
         assert_ne!(job.as_str(), "panics", "told to");
         self.0.registered.lock().push(request);
         Ok(Registered { created: job.as_str() != "again", job: view(&job), proven_by: ProvenBy::AccessToken })
     }
 
-    async fn read(&self, _: Call, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
+    async fn read(&self, _: ModuleCall, job: &JobId, request: ReadRequest) -> Result<ReadAnswer, Problem> {
         self.0.read.lock().push(request);
         match request.known {
             Some(generation) => Ok(ReadAnswer::NotModified(generation)),
@@ -76,11 +77,11 @@ impl Jobs for NotedJobs {
         }
     }
 
-    async fn release(&self, _: Call, _: JobId) -> Result<(), Problem> {
+    async fn release(&self, _: ModuleCall, _: JobId) -> Result<(), Problem> {
         Ok(())
     }
 
-    async fn list(&self, _: Call, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
+    async fn list(&self, _: ModuleCall, _: &UserId, _: Option<&JobId>, _: usize) -> Result<JobPage, Problem> {
         Ok(JobPage { jobs: Vec::new(), next: None })
     }
 }
@@ -106,7 +107,7 @@ fn view(job: &JobId) -> JobView {
 
 struct Everybody;
 
-impl Callers for Everybody {
+impl CallerPolicy for Everybody {
     fn admit(&self, _: &Peer, tenant: Option<&str>, _: Action) -> Result<Caller, Problem> {
         let tenant = tenant.ok_or_else(|| Problem::new(Code::TenantMissing, "Name the tenant."))?;
         Ok(Caller {
@@ -137,7 +138,7 @@ fn stage_with(caller: Allowance) -> Stage {
 
 fn stage_of(caller: Allowance, body_timeout: Duration) -> Stage {
     let notes = Arc::new(Notes::default());
-    let limits = Limits {
+    let limits = RequestLimits {
         max_body: 64 * 1024,
         body_timeout,
         request_timeout: Duration::from_secs(5),
@@ -146,7 +147,7 @@ fn stage_of(caller: Allowance, body_timeout: Duration) -> Stage {
         default_wait: Duration::from_secs(5),
         max_wait: Duration::from_secs(30),
     };
-    let app = App {
+    let app = ApiContext {
         jobs: Arc::new(NotedJobs(Arc::clone(&notes))),
         callers: Arc::new(Everybody),
         limits: Arc::new(limits),
@@ -357,7 +358,7 @@ async fn every_problem_code_has_a_page_and_stands_in_the_description() {
         assert_eq!(answer.status(), StatusCode::OK, "{}", code.as_str());
         let page = answer.into_body().collect().await.expect("a page").to_bytes();
         let page = String::from_utf8_lossy(&page);
-        for word in crate::web::words::of(*code) {
+        for word in crate::web::explanations::of(*code) {
             let heading = format!("\n{}: {}\n", word.member, word.word);
             assert_eq!(page.matches(&heading).count(), 1, "{}: {heading}", code.as_str());
             assert!(page.contains(word.means) && page.contains(word.how), "{}: {}", code.as_str(), word.word);
@@ -502,14 +503,14 @@ fn counted(pieces: usize) -> (Body, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_callers_body_is_taken_to_its_end_before_a_refusal_and_a_strangers_is_not_begun_with() {
-    let places = |concurrency| Allowance { rate: 9, burst: 9, register_rate: 9, register_burst: 9, concurrency };
+    let permits = |concurrency| Allowance { rate: 9, burst: 9, register_rate: 9, register_burst: 9, concurrency };
     for (concurrency, path, kind, status) in [
         (9, "/tokens/a", "text/plain", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         (9, "/nothing", "application/json", StatusCode::NOT_FOUND),
         (9, "/tokens", "application/json", StatusCode::METHOD_NOT_ALLOWED),
         (0, "/tokens/a", "application/json", StatusCode::TOO_MANY_REQUESTS),
     ] {
-        let stage = stage_with(places(concurrency));
+        let stage = stage_with(permits(concurrency));
         let refused = |body| call("PUT", path).header(header::CONTENT_TYPE, kind).body(body).expect("a request");
         let (body, taken) = counted(50);
         assert_eq!(send(&stage, refused(body)).await.0, status);

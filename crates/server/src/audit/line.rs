@@ -37,7 +37,7 @@ impl Pseudonyms {
 
 /// One line, in the order it is written.
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     /// When it was told, RFC 3339 UTC, by the store's clock.
     at: String,
     /// The process's name, and a number that counts its lines from 1: where one is missing, somebody took it out.
@@ -63,19 +63,19 @@ struct Line<'a> {
 }
 
 /// Makes lines.
-pub(super) struct Scribe {
+pub(super) struct LineFormatter {
     pub(super) replica: String,
     pub(super) pseudonyms: Pseudonyms,
 }
 
-impl Scribe {
+impl LineFormatter {
     /// Appends an entry's line.
     pub(super) fn write(&self, entry: &Entry, at: Timestamp, seq: u64, out: &mut Vec<u8>) {
         let tenant = entry.tenant.as_ref();
         let (actor, name) = entry.actor.parts();
         push(
             out,
-            &Line {
+            &AuditLine {
                 at: at.to_string(),
                 replica: &self.replica,
                 seq,
@@ -98,7 +98,7 @@ impl Scribe {
         let detail = format!("{lost} lost");
         push(
             out,
-            &Line {
+            &AuditLine {
                 at: at.to_string(),
                 replica: &self.replica,
                 seq,
@@ -117,7 +117,7 @@ impl Scribe {
     }
 }
 
-fn push(out: &mut Vec<u8>, line: &Line<'_>) {
+fn push(out: &mut Vec<u8>, line: &AuditLine<'_>) {
     serde_json::to_writer(&mut *out, line).expect("texts and numbers can be written into memory");
     out.push(b'\n');
 }
@@ -135,8 +135,8 @@ mod tests {
 
     use super::*;
 
-    fn scribe(key: &str) -> Scribe {
-        Scribe { replica: "replica-1".to_owned(), pseudonyms: Pseudonyms::new(&ClientSecret::new(key)) }
+    fn scribe(key: &str) -> LineFormatter {
+        LineFormatter { replica: "replica-1".to_owned(), pseudonyms: Pseudonyms::new(&ClientSecret::new(key)) }
     }
 
     fn key(tenant: &str) -> JobKey {
@@ -151,7 +151,7 @@ mod tests {
             .request("r/1")
     }
 
-    fn line(scribe: &Scribe, entry: &Entry) -> Value {
+    fn line(scribe: &LineFormatter, entry: &Entry) -> Value {
         let mut out = Vec::new();
         scribe.write(entry, Timestamp::from_millis(1_700_000_000_250), 7, &mut out);
         assert_eq!(out.iter().position(|byte| *byte == b'\n'), Some(out.len() - 1), "one line");

@@ -1,7 +1,8 @@
-//! The audit log: entries are told to a thread that writes them, so that no disk holds up the runtime.
+//! The audit log. Entries go to a thread that writes them, so that no disk holds up the runtime.
 //!
-//! Where recording is required, whoever is about to hand something out waits for its line; what has happened already is
-//! told without waiting, and is written as soon as it can be. A renewal is never held up or lost for the sake of its line.
+//! Where recording is required, an answer that hands something out waits for its line. The line about something that has
+//! happened already is not waited for: it is written as soon as it can be. A renewal must never be held up or lost for the
+//! sake of its line.
 
 mod file;
 mod line;
@@ -20,9 +21,9 @@ use tokio::sync::oneshot;
 use tokenvault_vault::journal::{Act, Entry, Journal, NotRecorded};
 
 use self::file::LogFile;
-use self::line::{Pseudonyms, Scribe};
-use self::writer::{Health, Message, Told, Writer};
-use crate::config::Audit;
+use self::line::{LineFormatter, Pseudonyms};
+use self::writer::{AuditWriter, Health, Message, PendingEntry};
+use crate::config::AuditSection;
 use crate::telemetry::metrics::Metrics;
 
 /// Entries on their way to the writer. Where there are more, its disk has hung.
@@ -43,7 +44,7 @@ impl AuditLog {
     /// Opens the file and starts its writer. `replica` names this process in every line.
     pub fn open(
         file: &Path,
-        settings: &Audit,
+        settings: &AuditSection,
         hash_key: &ClientSecret,
         replica: String,
         clock: Arc<dyn Clock>,
@@ -52,9 +53,9 @@ impl AuditLog {
         let log = LogFile::open(file, settings.sync)?;
         let health = Arc::new(Health::new(metrics));
         let (messages, told) = sync_channel(QUEUE);
-        let writer = Writer {
+        let writer = AuditWriter {
             file: log,
-            scribe: Scribe { replica, pseudonyms: Pseudonyms::new(hash_key) },
+            scribe: LineFormatter { replica, pseudonyms: Pseudonyms::new(hash_key) },
             clock: Arc::clone(&clock),
             health: Arc::clone(&health),
             messages: told,
@@ -70,7 +71,7 @@ impl AuditLog {
     }
 
     fn tell(&self, entry: Entry, waiting: Option<oneshot::Sender<Result<(), NotRecorded>>>) -> Result<(), NotRecorded> {
-        let told = Box::new(Told { entry, at: self.clock.now(), waiting });
+        let told = Box::new(PendingEntry { entry, at: self.clock.now(), waiting });
         self.messages.try_send(Message::Entry(told)).map_err(|_| {
             self.health.lose();
             NotRecorded

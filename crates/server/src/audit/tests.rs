@@ -16,13 +16,13 @@ struct Stage {
     _dir: tempfile::TempDir,
 }
 
-fn stage(settings: &Audit) -> Stage {
+fn stage(settings: &AuditSection) -> Stage {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("audit.log");
     open(dir, path, settings)
 }
 
-fn open(dir: tempfile::TempDir, path: PathBuf, settings: &Audit) -> Stage {
+fn open(dir: tempfile::TempDir, path: PathBuf, settings: &AuditSection) -> Stage {
     let metrics = Arc::new(Metrics::new());
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000)));
     let key = ClientSecret::new("a key of the test's that is long enough");
@@ -30,8 +30,8 @@ fn open(dir: tempfile::TempDir, path: PathBuf, settings: &Audit) -> Stage {
     Stage { log: log.expect("a log"), path, metrics, _dir: dir }
 }
 
-fn required() -> Audit {
-    Audit { required: true, ..Audit::default() }
+fn required() -> AuditSection {
+    AuditSection { required: true, ..AuditSection::default() }
 }
 
 fn entry(act: Act, job: &str) -> Entry {
@@ -57,7 +57,7 @@ async fn what_is_noted_is_in_the_file_when_its_giver_goes_on() {
 
 #[tokio::test]
 async fn what_has_happened_is_written_in_its_order_and_numbered_without_a_gap() {
-    let stage = stage(&Audit::default());
+    let stage = stage(&AuditSection::default());
     let jobs: Vec<String> = (0..1_000).map(|number| format!("job-{number}")).collect();
     for job in &jobs {
         stage.log.record(entry(Act::Renew, job));
@@ -70,7 +70,7 @@ async fn what_has_happened_is_written_in_its_order_and_numbered_without_a_gap() 
 
 #[tokio::test]
 async fn reads_are_left_out_only_where_nobody_wants_them() {
-    let stage = stage(&Audit { reads: false, ..required() });
+    let stage = stage(&AuditSection { reads: false, ..required() });
     for act in Act::ALL {
         stage.log.note(entry(*act, "a")).await.expect("recorded or not wanted");
     }
@@ -78,7 +78,7 @@ async fn reads_are_left_out_only_where_nobody_wants_them() {
 }
 
 /// A file on a device that takes nothing; when told to, its name becomes a file that does.
-fn full(settings: &Audit) -> Stage {
+fn full(settings: &AuditSection) -> Stage {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("audit.log");
     std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
@@ -117,7 +117,7 @@ async fn with_a_full_disk_nothing_is_handed_out_and_what_has_happened_is_written
 
 #[tokio::test]
 async fn where_recording_is_not_required_a_full_disk_refuses_nothing() {
-    let stage = full(&Audit::default());
+    let stage = full(&AuditSection::default());
     stage.log.note(entry(Act::Read, "a")).await.expect("handed out");
     stage.log.flush().await;
     assert_eq!(stage.log.ready(), Ok(()));
@@ -130,7 +130,7 @@ async fn where_recording_is_not_required_a_full_disk_refuses_nothing() {
 
 #[tokio::test]
 async fn what_is_too_much_to_keep_is_counted_and_told() {
-    let stage = full(&Audit::default());
+    let stage = full(&AuditSection::default());
     stage.log.record(entry(Act::Renew, "first"));
     stage.log.flush().await;
     for _ in 0..12_000 {
@@ -174,7 +174,7 @@ async fn lines_go_on_in_the_new_file_whether_or_not_a_signal_tells_of_it() {
 
 #[cfg(target_os = "linux")]
 /// A pipe in the file's place, which takes what fits into it and then hangs.
-fn pipe(settings: &Audit) -> (Stage, std::io::PipeReader, std::io::PipeWriter) {
+fn pipe(settings: &AuditSection) -> (Stage, std::io::PipeReader, std::io::PipeWriter) {
     use std::os::fd::AsRawFd;
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let path = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));

@@ -14,7 +14,7 @@ use tokenvault_vault::journal::{Entry, NotRecorded};
 use tokio::sync::oneshot;
 
 use super::file::LogFile;
-use super::line::Scribe;
+use super::line::LineFormatter;
 use crate::telemetry::metrics::Metrics;
 
 /// Entries that are written with one call.
@@ -27,7 +27,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// What the writer is told.
 pub(super) enum Message {
     /// To be written.
-    Entry(Box<Told>),
+    Entry(Box<PendingEntry>),
     /// All that came before has been dealt with.
     Flush(oneshot::Sender<()>),
     /// The file was moved away.
@@ -35,7 +35,7 @@ pub(super) enum Message {
 }
 
 /// An entry on its way.
-pub(super) struct Told {
+pub(super) struct PendingEntry {
     pub(super) entry: Entry,
     pub(super) at: Timestamp,
     /// Who waits for it; nobody, where it has happened already.
@@ -72,34 +72,34 @@ impl Health {
                 "the audit file does not take what is written; nothing that needs a line is done meanwhile"
             );
         }
-        self.metrics.audit_well(false);
+        self.metrics.process.audit_well(false);
     }
 
     /// The writer has come back from its file.
     fn moves(&self) {
         if self.hangs.swap(false, Ordering::AcqRel) {
             tracing::info!("the audit file takes what is written again");
-            self.metrics.audit_well(self.is_well());
+            self.metrics.process.audit_well(self.is_well());
         }
     }
 
     /// An entry will never be written. Nothing more is promised until a line has told so.
     pub(super) fn lose(&self) {
         self.lost.fetch_add(1, Ordering::AcqRel);
-        self.metrics.audit_entries("lost", 1);
+        self.metrics.process.audit_entries("lost", 1);
         self.set(false);
     }
 
     fn set(&self, well: bool) {
         self.well.store(well, Ordering::Release);
-        self.metrics.audit_well(self.is_well());
+        self.metrics.process.audit_well(self.is_well());
     }
 }
 
 /// The thread's state.
-pub(super) struct Writer {
+pub(super) struct AuditWriter {
     pub(super) file: LogFile,
-    pub(super) scribe: Scribe,
+    pub(super) scribe: LineFormatter,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) health: Arc<Health>,
     pub(super) messages: Receiver<Message>,
@@ -110,11 +110,11 @@ pub(super) struct Writer {
 
 /// The file cannot be written.
 pub(super) struct Trouble {
-    kept: Vec<Told>,
+    kept: Vec<PendingEntry>,
     tried_at: Timestamp,
 }
 
-impl Writer {
+impl AuditWriter {
     /// Works until nobody can tell it anything any more.
     pub(super) fn run(mut self) {
         loop {
@@ -158,7 +158,7 @@ impl Writer {
         self.health.moves();
     }
 
-    fn write(&mut self, mut batch: Vec<Told>) {
+    fn write(&mut self, mut batch: Vec<PendingEntry>) {
         // Who has stopped waiting has handed nothing out.
         batch.retain(|told| told.waiting.as_ref().is_none_or(|waiting| !waiting.is_closed()));
         if self.trouble.as_ref().is_some_and(|trouble| self.clock.now().since(trouble.tried_at) >= TRY_AGAIN) {
@@ -183,7 +183,7 @@ impl Writer {
     }
 
     /// Writes entries, after the line about a gap where there was one.
-    fn append(&mut self, batch: &[Told], resumed: bool) -> std::io::Result<()> {
+    fn append(&mut self, batch: &[PendingEntry], resumed: bool) -> std::io::Result<()> {
         let mut lines = Vec::with_capacity(batch.len() * 320);
         let mut seq = self.seq;
         let lost = self.health.lost.load(Ordering::Acquire);
@@ -201,17 +201,17 @@ impl Writer {
             self.health.lost.fetch_sub(lost, Ordering::AcqRel);
             self.health.set(true);
         }
-        self.health.metrics.audit_entries("written", batch.len());
+        self.health.metrics.process.audit_entries("written", batch.len());
         Ok(())
     }
 
     /// Nothing can be written: what has happened is kept, who waits is refused.
-    fn keep(&mut self, batch: Vec<Told>) {
+    fn keep(&mut self, batch: Vec<PendingEntry>) {
         let Some(trouble) = &mut self.trouble else { return };
         for told in batch {
             match told.waiting {
                 Some(waiting) => {
-                    self.health.metrics.audit_entries("refused", 1);
+                    self.health.metrics.process.audit_entries("refused", 1);
                     let _ = waiting.send(Err(NotRecorded));
                 }
                 None if trouble.kept.len() < KEPT => trouble.kept.push(told),

@@ -46,7 +46,7 @@ pub(super) struct Hints {
 
 /// Where the jobs that a token means are found.
 #[derive(Debug, Clone)]
-enum Meant {
+enum LogoutTarget {
     /// In these client sessions.
     Sessions(Vec<SessionKey>),
     /// Under this user.
@@ -74,26 +74,26 @@ impl Hints {
         Ok(jobs)
     }
 
-    fn meant(&self, tenant: &TenantId, token: &LogoutToken) -> Meant {
-        let Some(rules) = self.services.tenants.get(tenant) else { return Meant::Nothing };
+    fn meant(&self, tenant: &TenantId, token: &LogoutToken) -> LogoutTarget {
+        let Some(rules) = self.services.tenants.get(tenant) else { return LogoutTarget::Nothing };
         if let Some(sid) = &token.sid {
             let clients = std::iter::once(&rules.client.id).chain(&rules.adopt_clients);
             let session = |id: &ClientId| Client { tenant: tenant.clone(), id: id.clone() }.session(sid);
-            return Meant::Sessions(clients.map(session).collect());
+            return LogoutTarget::Sessions(clients.map(session).collect());
         }
         // Which of the user's sessions is over is not said; and who the user is only where they are known by `sub`.
         let subject = token.subject.as_ref().filter(|_| rules.user_id_claim == "sub");
         if let Some(user) = subject.and_then(|subject| UserId::parse(subject.as_str()).ok()) {
-            return Meant::User(tenant.clone(), user);
+            return LogoutTarget::User(tenant.clone(), user);
         }
         tracing::warn!(%tenant, "a logout token names no session: set backchannel.logout.session.required");
-        Meant::Nothing
+        LogoutTarget::Nothing
     }
 
     async fn announce(
         &self,
         tenant: &TenantId,
-        meant: &Meant,
+        meant: &LogoutTarget,
         heard_at: Timestamp,
         (due, renew): (Timestamp, Timestamp),
     ) -> Result<usize, StoreError> {
@@ -104,7 +104,7 @@ impl Hints {
         let announced = futures::stream::iter(keys).map(|key| async move {
             match meant {
                 // Which of the user's sessions is over is not said: those that live are not to be given up at the first no.
-                Meant::User(..) => store.make_due(&key, due, renew).await,
+                LogoutTarget::User(..) => store.make_due(&key, due, renew).await,
                 _ => store.announce_logout(&key, heard_at, due, renew).await,
             }
         });
@@ -112,15 +112,15 @@ impl Hints {
         Ok(count)
     }
 
-    async fn jobs(&self, meant: &Meant) -> Result<BTreeSet<JobId>, StoreError> {
+    async fn jobs(&self, meant: &LogoutTarget) -> Result<BTreeSet<JobId>, StoreError> {
         let mut jobs = BTreeSet::new();
         match meant {
-            Meant::Sessions(sessions) => {
+            LogoutTarget::Sessions(sessions) => {
                 for session in sessions {
                     jobs.extend(self.services.store.session(session).await?.into_iter().flat_map(|entry| entry.jobs));
                 }
             }
-            Meant::User(tenant, user) => loop {
+            LogoutTarget::User(tenant, user) => loop {
                 let page = self.services.store.jobs_of_user(tenant, user, jobs.last(), PAGE).await?;
                 let last = page.len() < PAGE;
                 jobs.extend(page);
@@ -128,12 +128,12 @@ impl Hints {
                     break;
                 }
             },
-            Meant::Nothing => {}
+            LogoutTarget::Nothing => {}
         }
         Ok(jobs)
     }
 
-    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: Meant, heard_at: Timestamp, settled: Timestamp) {
+    fn look_again(self: &Arc<Self>, tenant: TenantId, meant: LogoutTarget, heard_at: Timestamp, settled: Timestamp) {
         let Ok(place) = Arc::clone(&self.followed).try_acquire_owned() else {
             tracing::warn!(%tenant, "too many logouts at once; the jobs of this one are looked at only once");
             return;
@@ -148,7 +148,7 @@ impl Hints {
 
     /// The first look is due in the store by now and needs only the tap; the others are made due here. A job that is being
     /// renewed at the moment, or whose session still seemed to live, is met by the next of them.
-    async fn looks(&self, tenant: &TenantId, meant: &Meant, heard_at: Timestamp, settled: Timestamp) {
+    async fn looks(&self, tenant: &TenantId, meant: &LogoutTarget, heard_at: Timestamp, settled: Timestamp) {
         tokio::time::sleep(FIRST_LOOK).await;
         self.services.wake.due();
         for pause in LOOKS {

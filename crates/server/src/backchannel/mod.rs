@@ -1,13 +1,14 @@
-//! Back-channel logout (`OpenID` Connect Back-Channel Logout 1.0): the identity provider tells that a session is over.
+//! Back-channel logout (`OpenID` Connect Back-Channel Logout 1.0): the identity provider says that a session is over.
 //!
-//! Whoever reaches the listener may call, so everything is bounded: bytes, time, requests, and above all signature checks.
-//! A logout token that passes every check is still only a hint: it makes the jobs of its session due, and what becomes of
-//! them is decided where it always is, after a look at the session. Nothing here ends a job, asks about one or knows the
-//! reconciler; and nothing of a token is ever answered or logged.
+//! Anybody who reaches the listener may call. So everything is bounded: bytes, time, requests, and above all signature checks.
+//!
+//! A logout token that passes every check is still only a hint. It makes the jobs of its session due, and the reconciler
+//! decides about them after it has asked about the session. Nothing here may end a job or ask about one, and no part of a
+//! token may be answered or logged.
 
-mod answer;
 mod form;
 mod hints;
+mod outcome;
 mod rate;
 mod replay;
 #[cfg(test)]
@@ -16,7 +17,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use answer::{Outcome, Refused};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -28,8 +28,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::FutureExt;
 use hints::Hints;
+use outcome::{LogoutOutcome, LogoutRefusal};
 use rate::Rates;
-use replay::Used;
+use replay::UsedTokens;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::ports::ProofError;
 use tokenvault_keycloak::{KeycloakProvider, LogoutError, LogoutToken};
@@ -38,10 +39,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::config::Idp;
+use crate::config::IdpSection;
 use crate::telemetry::metrics::Metrics;
 use crate::tls;
-use crate::web::Unread;
+use crate::web::UnreadBody;
 
 /// For a whole request. Keycloak gives up after some seconds, and its user waits meanwhile.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +75,7 @@ pub struct BackChannel {
     tokens: Arc<dyn LogoutTokens>,
     hints: Arc<Hints>,
     rates: Arc<Rates>,
-    used: Arc<Used>,
+    used: Arc<UsedTokens>,
     places: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
@@ -82,7 +83,7 @@ pub struct BackChannel {
 impl BackChannel {
     /// A back channel. Looks that are still to come when it stops are left out: the next renewal makes up for them.
     pub fn new(
-        section: &Idp,
+        section: &IdpSection,
         services: Services,
         tokens: Arc<dyn LogoutTokens>,
         metrics: Arc<Metrics>,
@@ -102,16 +103,16 @@ impl BackChannel {
     /// The routes.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/backchannel-logout/{tenant}", post(logout).fallback(async || Refused::Method))
-            .fallback(async || Refused::NotFound)
+            .route("/backchannel-logout/{tenant}", post(logout).fallback(async || LogoutRefusal::Method))
+            .fallback(async || LogoutRefusal::NotFound)
             .layer(from_fn_with_state(self.clone(), frame))
             .with_state(self)
     }
 }
 
 /// What strangers are allowed on this listener.
-pub fn limits() -> tls::Limits {
-    tls::Limits {
+pub fn connection_limits() -> tls::ConnectionLimits {
+    tls::ConnectionLimits {
         max_connections: MAX_CONNECTIONS,
         max_handshakes: MAX_CONNECTIONS,
         caller_connections: MAX_CONNECTIONS,
@@ -125,13 +126,13 @@ pub fn limits() -> tls::Limits {
 }
 
 /// Around every request: the limits that cost nothing, a time-out, a net under a panic; then it is counted and told.
-async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> Response {
+async fn frame(State(channel): State<BackChannel>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span =
         tracing::info_span!("request", http.request.method = %request.method(), http.route = route, listener = "idp");
-    let mut response = admitted(&app, request, next).instrument(span.clone()).await;
-    let outcome = response.extensions().get::<Outcome>().map_or("internal", Outcome::code);
-    app.metrics.backchannel_logout(outcome);
+    let mut response = admitted(&channel, request, next).instrument(span.clone()).await;
+    let outcome = response.extensions().get::<LogoutOutcome>().map_or("internal", LogoutOutcome::code);
+    channel.metrics.process.backchannel_logout(outcome);
     let status = response.status().as_u16();
     // Strangers are counted; they do not fill the log.
     span.in_scope(|| tracing::debug!(http.response.status_code = status, outcome, "answered a back-channel logout"));
@@ -141,19 +142,19 @@ async fn frame(State(app): State<BackChannel>, request: Request, next: Next) -> 
 
 /// Nobody is known here. Of those whom the limits let in the rest of a body is thrown away before the answer is given: no more than is
 /// read of anybody who sends a form. Whoever is turned away makes nobody read.
-async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Response {
-    if let Err(wait) = app.rates.request(app.services.clock.now()) {
-        return Refused::TooMany(wait).into_response();
+async fn admitted(channel: &BackChannel, mut request: Request, next: Next) -> Response {
+    if let Err(wait) = channel.rates.request(channel.services.clock.now()) {
+        return LogoutRefusal::TooMany(wait).into_response();
     }
-    let Ok(_place) = app.places.try_acquire() else {
-        return Refused::TooMany(Duration::from_secs(1)).into_response();
+    let Ok(_place) = channel.places.try_acquire() else {
+        return LogoutRefusal::TooMany(Duration::from_secs(1)).into_response();
     };
-    let unread = Unread::of(&mut request);
+    let unread = UnreadBody::of(&mut request);
     let answered = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
     let answer = match tokio::time::timeout(REQUEST_TIMEOUT, answered).await {
         Ok(Ok(response)) => response,
-        Ok(Err(_)) => Refused::Internal.into_response(),
-        Err(_) => Refused::Unavailable.into_response(),
+        Ok(Err(_)) => LogoutRefusal::Internal.into_response(),
+        Err(_) => LogoutRefusal::Unavailable.into_response(),
     };
     unread.discard(form::MAX_BODY).await;
     answer
@@ -161,33 +162,35 @@ async fn admitted(app: &BackChannel, mut request: Request, next: Next) -> Respon
 
 /// `POST /backchannel-logout/{tenant}`
 async fn logout(
-    State(app): State<BackChannel>,
+    State(channel): State<BackChannel>,
     tenant: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Outcome, Refused> {
+) -> Result<LogoutOutcome, LogoutRefusal> {
     let tenant = tenant.ok().and_then(|Path(name)| TenantId::parse(name).ok());
-    let tenant = tenant.filter(|tenant| app.services.tenants.get(tenant).is_some()).ok_or(Refused::NotFound)?;
+    let tenant =
+        tenant.filter(|tenant| channel.services.tenants.get(tenant).is_some()).ok_or(LogoutRefusal::NotFound)?;
     let token = form::logout_token(&headers, body).await?;
     // From here on it may cost a signature check.
-    app.rates.check(&tenant, app.services.clock.now()).map_err(Refused::TooMany)?;
-    let said = app.tokens.verify(&tenant, &token).await.map_err(refused)?;
-    let claim = app.used.claim(&tenant, &said, app.services.clock.now()).ok_or(Refused::Token("replayed"))?;
-    let jobs = app.hints.follow(&tenant, &said).await.map_err(|error| {
+    channel.rates.check(&tenant, channel.services.clock.now()).map_err(LogoutRefusal::TooMany)?;
+    let said = channel.tokens.verify(&tenant, &token).await.map_err(refused)?;
+    let claim =
+        channel.used.claim(&tenant, &said, channel.services.clock.now()).ok_or(LogoutRefusal::Token("replayed"))?;
+    let jobs = channel.hints.follow(&tenant, &said).await.map_err(|error| {
         tracing::warn!(%tenant, %error, "a logout was announced, and the store could not be asked for its jobs");
-        Refused::Unavailable
+        LogoutRefusal::Unavailable
     })?;
     claim.keep();
     if jobs == 0 {
-        return Ok(Outcome::NoJob);
+        return Ok(LogoutOutcome::NoJob);
     }
     tracing::info!(%tenant, jobs, "a logout was announced; the jobs of its session are looked at");
-    Ok(Outcome::Accepted)
+    Ok(LogoutOutcome::Accepted)
 }
 
-fn refused(error: LogoutError) -> Refused {
+fn refused(error: LogoutError) -> LogoutRefusal {
     match error {
-        LogoutError::Token(ProofError::KeysUnavailable) => Refused::Unavailable,
-        error => Refused::Token(error.code()),
+        LogoutError::Token(ProofError::KeysUnavailable) => LogoutRefusal::Unavailable,
+        error => LogoutRefusal::Token(error.code()),
     }
 }

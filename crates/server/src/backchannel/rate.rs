@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::time::Timestamp;
 
-use crate::config::Idp;
+use crate::config::IdpSection;
 use crate::web::bucket::Bucket;
 
 /// How many seconds' worth may come at once: a mass logout comes in bursts.
@@ -25,7 +25,7 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    pub(super) fn new(section: &Idp) -> Self {
+    pub(super) fn new(section: &IdpSection) -> Self {
         let (listener, max_tenant_rate) = (bucket(section.max_rate), section.max_tenant_rate);
         Self { listener, max_tenant_rate, tenants: Mutex::default() }
     }

@@ -142,10 +142,10 @@ fn services(store: &Arc<MemoryStore>, clock: &Arc<ManualClock>, tenants: &Arc<Te
 
 impl Stage {
     fn set() -> Self {
-        Self::with(&Idp::default())
+        Self::with(&IdpSection::default())
     }
 
-    fn with(section: &Idp) -> Self {
+    fn with(section: &IdpSection) -> Self {
         let clock = Arc::new(ManualClock::at(NOON));
         let store = Arc::new(MemoryStore::new(clock.clone()));
         let known = HashMap::from([
@@ -369,7 +369,7 @@ async fn only_a_form_is_taken_and_only_by_post() {
 
 #[tokio::test]
 async fn a_flood_of_tokens_is_not_checked_and_leaves_other_tenants_alone() {
-    let stage = Stage::with(&Idp { max_rate: 1000, max_tenant_rate: 5, ..Idp::default() });
+    let stage = Stage::with(&IdpSection { max_rate: 1000, max_tenant_rate: 5, ..IdpSection::default() });
     for _ in 0..100 {
         stage.token("folio", "forged").await;
     }
@@ -384,7 +384,7 @@ async fn a_flood_of_tokens_is_not_checked_and_leaves_other_tenants_alone() {
 
 #[tokio::test]
 async fn tenants_are_known_as_they_come_and_go() {
-    let stage = Stage::with(&Idp { max_tenant_rate: 1, ..Idp::default() });
+    let stage = Stage::with(&IdpSection { max_tenant_rate: 1, ..IdpSection::default() });
     let serve = |names: &[&str]| {
         let served = names.iter().map(|name| {
             (tenant(name), tokenvault_vault::tenants::Served { rules: Arc::new(rules(name, "sub")), realm: None })
@@ -403,7 +403,7 @@ async fn tenants_are_known_as_they_come_and_go() {
 
 #[tokio::test]
 async fn a_flood_of_anything_is_turned_away_before_it_is_read() {
-    let stage = Stage::with(&Idp { max_rate: 5, ..Idp::default() });
+    let stage = Stage::with(&IdpSection { max_rate: 5, ..IdpSection::default() });
     for _ in 0..20 {
         assert_eq!(stage.form("/anything", "").await.status, StatusCode::NOT_FOUND);
     }
@@ -415,7 +415,7 @@ async fn a_flood_of_anything_is_turned_away_before_it_is_read() {
 
 #[tokio::test]
 async fn who_is_let_in_is_read_to_the_end_of_a_form_and_who_is_turned_away_is_not_read() {
-    let stage = Stage::with(&Idp { max_rate: 1, ..Idp::default() });
+    let stage = Stage::with(&IdpSection { max_rate: 1, ..IdpSection::default() });
     let sent = |pieces| {
         let taken = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&taken);

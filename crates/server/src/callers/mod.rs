@@ -1,20 +1,24 @@
-//! Which certificate is which module, and what it may do.
+//! Which certificate is which module, and what the module may do.
 //!
-//! A certificate is matched by exact URI SAN, exact DNS SAN, or, only where it has no SAN at all, exact common name. What
-//! the policy does not grant is denied. Nothing here trusts a name that the TLS layer has not verified first.
+//! A certificate is matched by its exact URI SAN or its exact DNS SAN. Only a certificate without any SAN is matched by its
+//! exact common name. What the policy does not grant is denied.
+//!
+//! Nothing here may trust a name that the TLS layer has not verified first, and nothing here knows a listener's handlers.
 
 mod action;
-mod granted;
-mod key;
+mod caller_policy;
+mod certificate_key;
+mod granted_tenants;
 mod policy;
-mod roster;
+mod policy_file;
+mod policy_table;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 pub use action::Action;
-pub use granted::GrantedTenants;
-pub use key::CertificateKey;
-pub use policy::{Module, Policy};
-pub use roster::Roster;
-pub use watch::{PolicyFile, Watched};
+pub use caller_policy::CallerPolicy;
+pub use certificate_key::CertificateKey;
+pub use granted_tenants::GrantedTenants;
+pub use policy::{ModuleRights, Policy};
+pub use policy_file::{PolicyFile, ReloadablePolicy};
+pub use policy_table::PolicyTable;

@@ -11,14 +11,14 @@ use tokenvault_core::record::Acquisition;
 use tokenvault_vault::jobs::Caller;
 use tokenvault_vault::problem::{Code, Problem};
 
-use super::{Action, CertificateKey, GrantedTenants, Roster};
+use super::{Action, CertificateKey, GrantedTenants, PolicyTable};
 use crate::config::strict;
 use crate::config::{ConfigError, Finding};
 use crate::tls::{CertificateNames, NameError};
 
 /// A module and what it may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Module {
+pub struct ModuleRights {
     /// Its name.
     pub name: ModuleName,
     /// The tenants it may act in, as far as they are configured.
@@ -38,7 +38,7 @@ pub struct Module {
 /// One entry, as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct ModuleEntry {
     name: ModuleName,
     uri_san: Option<String>,
     dns_san: Option<String>,
@@ -57,17 +57,17 @@ pub(super) struct Entry {
 
 /// Who may do what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Policy(BTreeMap<CertificateKey, Arc<Module>>);
+pub struct Policy(BTreeMap<CertificateKey, Arc<ModuleRights>>);
 
-impl Roster for Policy {
+impl PolicyTable for Policy {
     const LIST: &'static str = "module";
 
     fn add(&mut self, table: &Dict, place: &dyn Fn(&str) -> String, findings: &mut Vec<Finding>) {
-        let unknown = strict::unknown_keys::<Entry>(table, place);
+        let unknown = strict::unknown_keys::<ModuleEntry>(table, place);
         if !unknown.is_empty() {
             return findings.extend(unknown);
         }
-        let entry = match strict::read::<Entry>(table, place) {
+        let entry = match strict::read::<ModuleEntry>(table, place) {
             Ok(entry) => entry,
             Err(finding) => return findings.push(finding),
         };
@@ -84,7 +84,7 @@ impl Roster for Policy {
         if entry.default_tenant.as_ref().is_some_and(|tenant| !entry.tenants.contains(tenant)) {
             findings.push(Finding::new(place("default_tenant"), "must be among `tenants`"));
         }
-        let module = Module {
+        let module = ModuleRights {
             name: entry.name,
             tenants: entry.tenants,
             default_tenant: entry.default_tenant,
@@ -106,12 +106,12 @@ impl Roster for Policy {
 impl Policy {
     /// Reads a policy file; everything wrong in it is told together.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        Roster::load(file)
+        PolicyTable::load(file)
     }
 
     /// Parses a policy.
     pub fn parse(text: &str) -> Result<Self, Vec<Finding>> {
-        Roster::parse(text)
+        PolicyTable::parse(text)
     }
 
     /// How many modules are known.
@@ -125,32 +125,32 @@ impl Policy {
     }
 
     /// The modules, in no particular order.
-    pub fn modules(&self) -> impl Iterator<Item = &Module> {
+    pub fn modules(&self) -> impl Iterator<Item = &ModuleRights> {
         self.0.values().map(|module| &**module)
     }
 
     /// The modules, each with the name of the certificate it is known by.
-    pub fn entries(&self) -> impl Iterator<Item = (&CertificateKey, &Module)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&CertificateKey, &ModuleRights)> {
         self.0.iter().map(|(key, module)| (key, &**module))
     }
 
     /// The module a certificate belongs to. A certificate whose names match several modules belongs to none.
-    pub fn module(&self, names: &CertificateNames) -> Option<&Arc<Module>> {
+    pub fn module(&self, names: &CertificateNames) -> Option<&Arc<ModuleRights>> {
         let mut found = CertificateKey::all(names).filter_map(|key| self.0.get(&key));
         let first = found.next()?;
         found.all(|other| other.name == first.name).then_some(first)
     }
 
     /// The tenants that the policy names and that are not there, each with the modules for which it does.
-    pub fn strays(&self, is_there: impl Fn(&TenantId) -> bool) -> BTreeMap<TenantId, BTreeSet<ModuleName>> {
-        let mut strays: BTreeMap<TenantId, BTreeSet<ModuleName>> = BTreeMap::new();
+    pub fn unknown_tenants(&self, is_there: impl Fn(&TenantId) -> bool) -> BTreeMap<TenantId, BTreeSet<ModuleName>> {
+        let mut unknown_tenants: BTreeMap<TenantId, BTreeSet<ModuleName>> = BTreeMap::new();
         for module in self.modules() {
             let named = module.tenants.names().chain(&module.default_tenant);
             for tenant in named.filter(|tenant| !is_there(tenant)) {
-                strays.entry(tenant.clone()).or_default().insert(module.name.clone());
+                unknown_tenants.entry(tenant.clone()).or_default().insert(module.name.clone());
             }
         }
-        strays
+        unknown_tenants
     }
 
     /// Admits the holder of a certificate to an action in a tenant. Only a tenant that is there can be acted in.
@@ -185,7 +185,7 @@ fn denied() -> Problem {
     Problem::new(Code::TenantDenied, "The tenant is not one of the caller's.")
 }
 
-fn tenant_of(module: &Module, named: Option<&str>) -> Result<TenantId, Problem> {
+fn tenant_of(module: &ModuleRights, named: Option<&str>) -> Result<TenantId, Problem> {
     let Some(named) = named else {
         let tenant = module.default_tenant.as_ref().or(module.tenants.only()).cloned();
         let why = "The caller has several tenants; x-okapi-tenant must name one.";

@@ -207,13 +207,14 @@ fn a_call_without_a_tenant_is_in_the_only_one_or_in_the_default_one() {
 #[test]
 fn tenants_that_a_policy_names_and_that_are_not_there_are_told_with_their_modules() {
     let policy = Policy::parse(POLICY).expect("a policy");
-    let strays = policy.strays(|tenant| tenant.as_str() == "other");
-    let told: Vec<_> = strays.iter().map(|(tenant, modules)| (tenant.as_str(), modules.len())).collect();
+    let unknown_tenants = policy.unknown_tenants(|tenant| tenant.as_str() == "other");
+    let told: Vec<_> = unknown_tenants.iter().map(|(tenant, modules)| (tenant.as_str(), modules.len())).collect();
     assert_eq!(told, [("diku", 3)]);
     let entry = "[[module]]\nname = \"m\"\ncn = \"m\"\ntenants = [\"*\"]\n";
-    assert!(Policy::parse(entry).expect("a policy").strays(|_| false).is_empty(), "a pattern names nobody");
-    let strays = Policy::parse(&format!("{entry}default_tenant = \"gone\"")).expect("a policy").strays(|_| false);
-    assert_eq!(strays.len(), 1, "a default tenant is named");
+    assert!(Policy::parse(entry).expect("a policy").unknown_tenants(|_| false).is_empty(), "a pattern names nobody");
+    let unknown_tenants =
+        Policy::parse(&format!("{entry}default_tenant = \"gone\"")).expect("a policy").unknown_tenants(|_| false);
+    assert_eq!(unknown_tenants.len(), 1, "a default tenant is named");
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn the_sample_policy_is_one() {
     assert_eq!(Policy::parse(text).expect("a policy").len(), 1, "nobody comes in for whom no certificate was made");
     let text = crate::config::tests::uncommented(text);
     assert_eq!(Policy::parse(&text).expect("a policy").len(), 3);
-    for key in crate::config::strict::known_keys::<policy::Entry>() {
+    for key in crate::config::strict::known_keys::<policy::ModuleEntry>() {
         assert!(text.lines().any(|line| line.starts_with(&format!("{key} = "))), "the sample does not show {key}");
     }
 }

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::sections::{Admin, Audit, Idp, Redis, Renewal, Server, Telemetry};
+use super::sections::{
+    AdminSection, AuditSection, IdpSection, RedisSection, RenewalSection, ServerSection, TelemetrySection,
+};
 
 /// Collects what is wrong within one section: keys and what to say of them.
 #[derive(Default)]
-pub(super) struct Check {
+pub(super) struct SectionCheck {
     pub(super) wrong: Vec<(String, String)>,
 }
 
-impl Check {
+impl SectionCheck {
     fn holds(&mut self, key: &str, holds: bool, otherwise: &str) {
         if !holds {
             self.wrong.push((key.to_owned(), otherwise.to_owned()));
@@ -33,7 +35,7 @@ impl Check {
         self.holds(key, value > 0, "must be at least 1");
     }
 
-    pub(super) fn server(&mut self, server: &Server) {
+    pub(super) fn server(&mut self, server: &ServerSection) {
         self.given("cert_file", &server.cert_file);
         self.given("key_file", &server.key_file);
         self.given("client_ca_file", &server.client_ca_file);
@@ -56,21 +58,21 @@ impl Check {
         self.holds("shutdown_delay", server.shutdown_delay <= Duration::from_mins(5), "must be from 0 to 300");
     }
 
-    pub(super) fn admin(&mut self, admin: &Admin) {
+    pub(super) fn admin(&mut self, admin: &AdminSection) {
         self.given("cert_file", &admin.cert_file);
         self.given("key_file", &admin.key_file);
         self.given("client_ca_file", &admin.client_ca_file);
         self.given("policy_file", &admin.policy_file);
     }
 
-    pub(super) fn idp(&mut self, idp: &Idp) {
+    pub(super) fn idp(&mut self, idp: &IdpSection) {
         self.given("cert_file", &idp.cert_file);
         self.given("key_file", &idp.key_file);
         self.holds("max_rate", idp.max_rate > 0, "must be at least 1");
         self.holds("max_tenant_rate", idp.max_tenant_rate > 0, "must be at least 1");
     }
 
-    pub(super) fn redis(&mut self, redis: &Redis) {
+    pub(super) fn redis(&mut self, redis: &RedisSection) {
         if redis.url.is_empty() {
             self.holds("url", false, "is missing");
             return;
@@ -92,7 +94,7 @@ impl Check {
         self.holds("ack_timeout", redis.ack_replicas == 0 || !redis.ack_timeout.is_zero(), "must be more than 0");
     }
 
-    pub(super) fn renewal(&mut self, renewal: &Renewal) {
+    pub(super) fn renewal(&mut self, renewal: &RenewalSection) {
         self.holds("fraction", (0.1..=0.9).contains(&renewal.fraction), "must be from 0.1 to 0.9");
         self.holds("jitter", (0.0..=0.5).contains(&renewal.jitter), "must be from 0 to 0.5");
         self.holds("lease", renewal.lease >= Duration::from_secs(1), "must be at least 1");
@@ -108,13 +110,13 @@ impl Check {
         self.counted("spends_per_session", renewal.spends_per_session);
     }
 
-    pub(super) fn audit(&mut self, audit: &Audit) {
+    pub(super) fn audit(&mut self, audit: &AuditSection) {
         let keyless = audit.file.is_some() && audit.hash_key_file.is_none();
         self.holds("hash_key_file", !keyless, "is missing: users are recorded by a keyed hash, never by their ids");
         self.holds("required", !audit.required || audit.file.is_some(), "needs `file`");
     }
 
-    pub(super) fn telemetry(&mut self, telemetry: &Telemetry) {
+    pub(super) fn telemetry(&mut self, telemetry: &TelemetrySection) {
         // Nothing at all is understood as well, and would log nothing at all.
         let understood = !telemetry.log_level.trim().is_empty()
             && telemetry.log_level.parse::<tracing_subscriber::filter::Targets>().is_ok();

@@ -6,11 +6,13 @@ use std::path::Path;
 use tokenvault_core::ids::{ClientId, TenantId};
 use tokenvault_core::seal::Keyring;
 use tokenvault_core::secret::ClientSecret;
-use zeroize::Zeroizing;
 
+use super::configuration::Config;
+use super::error::{ConfigError, Finding};
 use super::keyring::load_keyring;
+use super::secret_file::read_secret;
+use super::sections::RedisSection;
 use super::tenant::{Credential, Tenant};
-use super::{Config, ConfigError, Finding, Redis};
 
 /// A key of the audit log's has at least so many bytes.
 const SHORTEST_HASH_KEY: usize = 32;
@@ -59,7 +61,7 @@ impl Tenant {
     }
 }
 
-impl Redis {
+impl RedisSection {
     /// Reads the password, where there is one.
     pub fn read_password(&self) -> Result<Option<ClientSecret>, Finding> {
         self.password_file.as_deref().map(read_secret).transpose()
@@ -103,24 +105,6 @@ impl Config {
 
 fn keep<T>(read: Result<T, Finding>, findings: &mut Vec<Finding>) -> Option<T> {
     read.map_err(|finding| findings.push(finding)).ok()
-}
-
-pub(super) fn read_text(file: &Path) -> Result<Zeroizing<String>, Finding> {
-    let place = || file.display().to_string();
-    std::fs::read_to_string(file)
-        .map(Zeroizing::new)
-        .map_err(|error| Finding::new(place(), format!("cannot be read: {error}")))
-}
-
-/// Reads a secret; one line end at its end is not part of it.
-pub fn read_secret(file: &Path) -> Result<ClientSecret, Finding> {
-    let text = read_text(file)?;
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.is_empty() {
-        return Err(Finding::new(file.display().to_string(), "is empty; it must hold a secret"));
-    }
-    Ok(ClientSecret::new(secret))
 }
 
 /// A key that could be guessed would name the users it is to hide.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// `[server]`: where modules call.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Server {
+pub struct ServerSection {
     /// Where to listen for modules.
     pub listen: SocketAddr,
     /// The certificate chain, PEM.
@@ -76,7 +76,7 @@ pub struct Server {
     pub shutdown_grace: Duration,
 }
 
-impl Default for Server {
+impl Default for ServerSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
@@ -112,7 +112,7 @@ impl Default for Server {
 /// `[admin]`: where operators call. Without the section there is no such listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Admin {
+pub struct AdminSection {
     /// Where to listen for operators.
     pub listen: SocketAddr,
     /// The certificate chain, PEM.
@@ -127,7 +127,7 @@ pub struct Admin {
     pub policy_file: PathBuf,
 }
 
-impl Default for Admin {
+impl Default for AdminSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8444)),
@@ -143,12 +143,12 @@ impl Default for Admin {
 /// `[management]`: health and metrics, plain HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Management {
+pub struct ManagementSection {
     /// Where to listen for probes and scrapers.
     pub listen: SocketAddr,
 }
 
-impl Default for Management {
+impl Default for ManagementSection {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 9080)) }
     }
@@ -157,7 +157,7 @@ impl Default for Management {
 /// `[idp]`: where the identity provider calls (back-channel logout). Without the section there is no such listener.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Idp {
+pub struct IdpSection {
     /// Where to listen for the identity provider.
     pub listen: SocketAddr,
     /// The certificate chain, PEM.
@@ -170,7 +170,7 @@ pub struct Idp {
     pub max_tenant_rate: u32,
 }
 
-impl Default for Idp {
+impl Default for IdpSection {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8445)),
@@ -185,7 +185,7 @@ impl Default for Idp {
 /// `[redis]`: the store.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Redis {
+pub struct RedisSection {
     /// `redis://host:port/db` or, with TLS, `rediss://host:port/db`; without credentials.
     pub url: String,
     /// The ACL user.
@@ -209,7 +209,7 @@ pub struct Redis {
     pub ack_timeout: Duration,
 }
 
-impl Default for Redis {
+impl Default for RedisSection {
     fn default() -> Self {
         Self {
             url: String::new(),
@@ -244,7 +244,7 @@ pub struct PolicySection {
 /// `[renewal]`: how pairs are kept fresh.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Renewal {
+pub struct RenewalSection {
     /// The part of an access token's life after which it is renewed.
     pub fraction: f64,
     /// How far the moment is moved by chance, as a part of that time.
@@ -279,7 +279,7 @@ pub struct Renewal {
     pub spends_per_session: usize,
 }
 
-impl Default for Renewal {
+impl Default for RenewalSection {
     fn default() -> Self {
         Self {
             fraction: 0.5,
@@ -301,7 +301,7 @@ impl Default for Renewal {
 /// `[audit]`: who did what to which job. Without a file nothing is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Audit {
+pub struct AuditSection {
     /// Where the lines go: a file of this process's own, or `/dev/stdout`.
     pub file: Option<PathBuf>,
     /// The key users' and sessions' ids are hashed with: any text of at least 32 bytes.
@@ -314,7 +314,7 @@ pub struct Audit {
     pub sync: bool,
 }
 
-impl Default for Audit {
+impl Default for AuditSection {
     fn default() -> Self {
         Self { file: None, hash_key_file: None, reads: true, required: false, sync: false }
     }
@@ -323,7 +323,7 @@ impl Default for Audit {
 /// `[telemetry]`: how the process tells about itself.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Telemetry {
+pub struct TelemetrySection {
     /// The form of log lines.
     pub log_format: LogFormat,
     /// The least severe level that is logged, or `tracing` directives such as `info,tokenvault::http=debug`.
@@ -336,7 +336,7 @@ pub struct Telemetry {
     pub otlp_sample_ratio: f64,
 }
 
-impl Default for Telemetry {
+impl Default for TelemetrySection {
     fn default() -> Self {
         Self {
             log_format: LogFormat::Json,

@@ -9,9 +9,11 @@ use figment::value::{Dict, Value};
 use tokenvault_core::ids::TenantId;
 
 use super::environment::Environment;
+use super::error::{ConfigError, Finding};
+use super::file_names::resolve_files;
 use super::named::fill_in;
+use super::strict;
 use super::tenant::{self, Tenant};
-use super::{ConfigError, Finding, resolve_files, strict};
 
 /// The key of `[keycloak]` that names the file.
 pub(super) const FILE_KEY: &str = "tenants_file";
@@ -36,7 +38,7 @@ pub struct TenantSource {
 
 /// A tenant's own table as it stands in one of the files.
 #[derive(Default)]
-struct Written<'a> {
+struct WrittenTable<'a> {
     /// Missing where only variables make the tenant.
     table: Option<&'a Value>,
     /// The tenants' file, where it stands there.
@@ -81,7 +83,8 @@ impl TenantSource {
     }
 
     pub(super) fn gather(&self, text: Option<&str>, findings: &mut Vec<Finding>) -> BTreeMap<TenantId, Tenant> {
-        let unknown = strict::unknown_keys::<tenant::Keys>(&self.common, &|key| self.named(&format!("keycloak.{key}")));
+        let unknown =
+            strict::unknown_keys::<tenant::TenantKeys>(&self.common, &|key| self.named(&format!("keycloak.{key}")));
         let common_is_sound = unknown.is_empty();
         findings.extend(unknown);
         let added = text.map(|text| self.tables(text, findings)).unwrap_or_default();
@@ -129,18 +132,18 @@ impl TenantSource {
     }
 
     /// Every tenant's table, by the name it stands under.
-    fn written<'a>(&'a self, added: &'a Dict, findings: &mut Vec<Finding>) -> BTreeMap<&'a String, Written<'a>> {
-        let mut tables: BTreeMap<&String, Written<'_>> = BTreeMap::new();
+    fn written<'a>(&'a self, added: &'a Dict, findings: &mut Vec<Finding>) -> BTreeMap<&'a String, WrittenTable<'a>> {
+        let mut tables: BTreeMap<&String, WrittenTable<'_>> = BTreeMap::new();
         // A variable by itself makes a tenant as well.
-        tables.extend(self.overrides.keys().map(|name| (name, Written::default())));
-        tables.extend(self.listed.iter().map(|(name, table)| (name, Written { table: Some(table), file: None })));
+        tables.extend(self.overrides.keys().map(|name| (name, WrittenTable::default())));
+        tables.extend(self.listed.iter().map(|(name, table)| (name, WrittenTable { table: Some(table), file: None })));
         for (name, table) in added {
             if self.listed.contains_key(name) {
                 let problem = format!("stands in {} as well; take one of the two out", self.main.display());
                 findings.push(Finding::new(self.in_file(&format!("tenants.{name}")), problem));
                 continue;
             }
-            tables.insert(name, Written { table: Some(table), file: self.file.as_deref() });
+            tables.insert(name, WrittenTable { table: Some(table), file: self.file.as_deref() });
         }
         tables
     }
@@ -149,7 +152,7 @@ impl TenantSource {
     fn tenant(
         &self,
         name: &str,
-        written: &Written<'_>,
+        written: &WrittenTable<'_>,
         common_is_sound: bool,
     ) -> Result<Option<(TenantId, Tenant)>, Vec<Finding>> {
         let shown = format!("tenants.{name}");
@@ -230,7 +233,7 @@ const FOR: &str = " (for ";
 
 /// The keys that no tenant's table may have.
 fn misplaced(table: &Dict, place: &dyn Fn(&str) -> String) -> Vec<Finding> {
-    let mut wrong = strict::unknown_keys::<tenant::Keys>(table, place);
+    let mut wrong = strict::unknown_keys::<tenant::TenantKeys>(table, place);
     if table.contains_key(FILE_KEY) {
         wrong.push(Finding::new(place(FILE_KEY), "stands in [keycloak] alone: it is one file for all tenants"));
     }

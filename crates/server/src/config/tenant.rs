@@ -99,7 +99,7 @@ enum Provider {
 /// The keys of `[keycloak]` and of `[tenants.NAME]`; what is the tenant's and must be told apart is optional.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Keys {
+pub(super) struct TenantKeys {
     provider: Provider,
     issuer: String,
     base_url: Option<String>,
@@ -134,7 +134,7 @@ pub(super) struct Keys {
     tenants_file: Option<PathBuf>,
 }
 
-impl Default for Keys {
+impl Default for TenantKeys {
     fn default() -> Self {
         Self {
             provider: Provider::Keycloak,
@@ -190,8 +190,8 @@ pub(super) fn overlay(common: &Dict, own: &Dict) -> Dict {
 
 /// Reads a tenant from its merged keys, in which its name has been filled in.
 pub(super) fn read(merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tenant, Vec<Finding>> {
-    let keys: Keys = strict::read(merged, place).map_err(|finding| vec![finding])?;
-    let mut found = Findings { place, list: Vec::new() };
+    let keys: TenantKeys = strict::read(merged, place).map_err(|finding| vec![finding])?;
+    let mut found = TenantFindings { place, list: Vec::new() };
     found.rules(&keys);
     found.url("issuer", &keys.issuer);
     if let Some(base_url) = &keys.base_url {
@@ -230,12 +230,12 @@ pub(super) fn read(merged: &Dict, place: &dyn Fn(&str) -> String) -> Result<Tena
     }
 }
 
-struct Findings<'a> {
+struct TenantFindings<'a> {
     place: &'a dyn Fn(&str) -> String,
     list: Vec<Finding>,
 }
 
-impl Findings<'_> {
+impl TenantFindings<'_> {
     fn add(&mut self, key: &str, problem: impl Into<String>) {
         self.list.push(Finding::new((self.place)(key), problem));
     }
@@ -246,7 +246,7 @@ impl Findings<'_> {
         }
     }
 
-    fn rules(&mut self, keys: &Keys) {
+    fn rules(&mut self, keys: &TenantKeys) {
         self.check(
             "provider",
             matches!(keys.provider, Provider::Keycloak),
@@ -286,7 +286,7 @@ impl Findings<'_> {
         self.check("max_job_life", !too_long, "must not be below `default_job_life`");
     }
 
-    fn credential(&mut self, keys: &Keys) -> Option<Credential> {
+    fn credential(&mut self, keys: &TenantKeys) -> Option<Credential> {
         let problem = match (&keys.client_secret_file, &keys.private_key_jwt_file) {
             (Some(secret), None) => return Some(Credential::SecretFile(secret.clone())),
             (None, Some(key)) => return Some(Credential::PrivateKeyJwtFile(key.clone())),
@@ -297,7 +297,7 @@ impl Findings<'_> {
         None
     }
 
-    fn adopt_clients(&mut self, keys: &Keys) -> BTreeMap<ClientId, PathBuf> {
+    fn adopt_clients(&mut self, keys: &TenantKeys) -> BTreeMap<ClientId, PathBuf> {
         let mut clients = BTreeMap::new();
         for (client, file) in &keys.adopt_clients {
             match ClientId::parse(client.clone()) {

@@ -2,9 +2,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use figment::value::Dict;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::Acquisition;
 
+use super::configuration::SECTIONS;
 use super::*;
 
 mod tenants_file;
@@ -53,7 +55,7 @@ fn a_minimal_file_is_complete_by_its_defaults() {
     assert_eq!(config.server.max_body, 65_536);
     assert_eq!(config.server.default_wait, Duration::from_secs(5));
     assert_eq!(config.management.listen.to_string(), "127.0.0.1:9080");
-    assert_eq!(config.renewal, Renewal::default());
+    assert_eq!(config.renewal, RenewalSection::default());
     assert_eq!(config.admin, None);
     assert_eq!(tenant(&config, "diku").max_proof_age, None);
 }
@@ -317,18 +319,18 @@ fn the_sample_is_accepted_and_explains_every_key() {
 #[test]
 fn the_sample_shows_the_defaults() {
     let config = parse(include_str!("../../../../deploy/tokenvault.toml")).unwrap();
-    let files = Server::default();
-    let server = Server {
+    let files = ServerSection::default();
+    let server = ServerSection {
         cert_file: files.cert_file,
         key_file: files.key_file,
         client_ca_file: files.client_ca_file,
         ..config.server
     };
-    assert_eq!(server, Server::default());
-    assert_eq!(config.renewal, Renewal::default());
-    assert_eq!(config.management, Management::default());
-    assert_eq!(config.telemetry, Telemetry::default());
-    assert_eq!(Redis { url: String::new(), ..config.redis }, Redis::default());
+    assert_eq!(server, ServerSection::default());
+    assert_eq!(config.renewal, RenewalSection::default());
+    assert_eq!(config.management, ManagementSection::default());
+    assert_eq!(config.telemetry, TelemetrySection::default());
+    assert_eq!(RedisSection { url: String::new(), ..config.redis }, RedisSection::default());
 }
 
 mod secret_files {

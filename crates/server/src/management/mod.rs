@@ -1,7 +1,7 @@
 //! Health and metrics for the machinery around the vault: plain HTTP, on loopback unless configured otherwise.
 //!
-//! `/healthz` speaks for the process alone. `/readyz` says which part is not ready; Keycloak is never one of them, or all
-//! replicas would leave while reads still work. Nothing here shows a job, a user or a token.
+//! `/healthz` speaks for the process alone. `/readyz` says which part is not ready. Keycloak must never be such a part: all
+//! replicas would leave while reads still work. Nothing here may show a job, a user or a token.
 
 mod serve;
 
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 pub use serve::{MAX_CONNECTIONS, serve};
 
 use crate::telemetry::metrics::Metrics;
-use crate::web::leaving::Leaving;
+use crate::web::shutdown::Shutdown;
 
 /// A part that must work for this replica to be of use.
 #[async_trait]
@@ -33,20 +33,20 @@ pub trait ReadyPart: Send + Sync {
 
 /// What the management listener tells about.
 #[derive(Clone)]
-pub struct Management {
+pub struct ManagementContext {
     /// The parts asked by `/readyz`.
     pub parts: Arc<Vec<Arc<dyn ReadyPart>>>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Who leaves is not ready any more, so that no new work is sent here.
-    pub leaving: Leaving,
+    pub shutdown: Shutdown,
 }
 
 /// A part that does not answer within this is not ready.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The routes.
-pub fn router(management: Management) -> Router {
+pub fn router(management: ManagementContext) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({"status": "up"}))))
         .route("/admin/health", get(async || Json(json!({"status": "UP"}))))
@@ -55,7 +55,7 @@ pub fn router(management: Management) -> Router {
         .with_state(management)
 }
 
-async fn ready(State(management): State<Management>) -> Response {
+async fn ready(State(management): State<ManagementContext>) -> Response {
     let mut parts = Map::new();
     let mut all = true;
     for part in management.parts.iter() {
@@ -64,7 +64,7 @@ async fn ready(State(management): State<Management>) -> Response {
         all &= checked.is_ok();
         parts.insert(part.name().to_owned(), checked.map_or_else(Value::from, |()| Value::from("ok")));
     }
-    if management.leaving.is_told() {
+    if management.shutdown.is_announced() {
         all = false;
         parts.insert("process".to_owned(), Value::from("shutting down"));
     }
@@ -72,7 +72,7 @@ async fn ready(State(management): State<Management>) -> Response {
     (status, Json(json!({"ready": all, "parts": parts}))).into_response()
 }
 
-async fn metrics(State(management): State<Management>) -> Response {
+async fn metrics(State(management): State<ManagementContext>) -> Response {
     let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     (text, management.metrics.encode()).into_response()
 }
@@ -101,8 +101,8 @@ mod tests {
 
     async fn get_json(parts: Vec<Part>, path: &str) -> (StatusCode, Value) {
         let parts = parts.into_iter().map(|part| Arc::new(part) as Arc<dyn ReadyPart>).collect();
-        let leaving = Leaving::default();
-        let router = router(Management { parts: Arc::new(parts), metrics: Arc::new(Metrics::new()), leaving });
+        let shutdown = Shutdown::default();
+        let router = router(ManagementContext { parts: Arc::new(parts), metrics: Arc::new(Metrics::new()), shutdown });
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let answer = router.oneshot(request).await.expect("an answer");
         let status = answer.status();

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::tls::{Handshake, Handshakes, Patient};
+use crate::tls::{Handshake, Handshakes, WriteTimeout};
 
 /// Connections at a time.
 pub const MAX_CONNECTIONS: usize = 128;
@@ -80,7 +80,7 @@ async fn exchange(
         let answer = router.clone().oneshot(request.map(Body::new));
         async move { answer.await.map_err(|never: Infallible| never) }
     });
-    let stream = TokioIo::new(Patient::new(stream, WRITE_TIMEOUT));
+    let stream = TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT));
     let mut connection = pin!(http.serve_connection(stream, service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::Acquisition;
 
-use super::set::Tables;
-use crate::callers::{CertificateKey, Module, Policy};
-use crate::notices::Loss;
+use super::tenant_set::TenantTables;
+use crate::callers::{CertificateKey, ModuleRights, Policy};
+use crate::notices::RightsLoss;
 
 /// What modules lose from the one policy over the one set of tenants to the other.
-pub(super) fn of_modules(before: (&Policy, &Tables), after: (&Policy, &Tables)) -> Vec<Loss> {
+pub(super) fn of_modules(before: (&Policy, &TenantTables), after: (&Policy, &TenantTables)) -> Vec<RightsLoss> {
     let after_by_name: BTreeMap<_, _> = after.0.entries().map(|(key, module)| (&module.name, (key, module))).collect();
     let mut losses = Vec::new();
     for (key, module) in before.0.entries() {
@@ -26,7 +26,7 @@ pub(super) fn of_modules(before: (&Policy, &Tables), after: (&Policy, &Tables)) 
             }
         };
         if !what.is_empty() {
-            losses.push(Loss::new(module.name.to_string(), what));
+            losses.push(RightsLoss::new(module.name.to_string(), what));
         }
     }
     losses.sort();
@@ -34,31 +34,31 @@ pub(super) fn of_modules(before: (&Policy, &Tables), after: (&Policy, &Tables)) 
 }
 
 /// What the tables of tenants that stay no longer allow.
-pub(super) fn of_tables(before: &Tables, after: &Tables) -> Vec<Loss> {
+pub(super) fn of_tables(before: &TenantTables, after: &TenantTables) -> Vec<RightsLoss> {
     let mut losses = Vec::new();
     for (id, (old, new)) in before.iter().filter_map(|(id, old)| Some((id, (old, after.get(id)?)))) {
         for acquisition in old.acquisitions.difference(&new.acquisitions) {
-            losses.push(Loss::new(format!("jobs of the tenant {id}"), word(*acquisition)));
+            losses.push(RightsLoss::new(format!("jobs of the tenant {id}"), word(*acquisition)));
         }
         for client in old.accepted_clients.difference(&new.accepted_clients) {
-            losses.push(Loss::new(format!("users of {client} in the tenant {id}"), "registration"));
+            losses.push(RightsLoss::new(format!("users of {client} in the tenant {id}"), "registration"));
         }
         for client in old.adopt_clients.keys().filter(|client| !new.adopt_clients.contains_key(*client)) {
-            losses.push(Loss::new(format!("pairs of {client} in the tenant {id}"), "adopt"));
+            losses.push(RightsLoss::new(format!("pairs of {client} in the tenant {id}"), "adopt"));
         }
     }
     losses
 }
 
-fn tenants<'a>(module: &Module, tables: &'a Tables) -> BTreeSet<&'a TenantId> {
+fn tenants<'a>(module: &ModuleRights, tables: &'a TenantTables) -> BTreeSet<&'a TenantId> {
     tables.keys().filter(|tenant| module.tenants.contains(tenant)).collect()
 }
 
 fn lost(
     renamed: bool,
     key: &CertificateKey,
-    (old, had): (&Module, &BTreeSet<&TenantId>),
-    (new, has): (&Module, &BTreeSet<&TenantId>),
+    (old, had): (&ModuleRights, &BTreeSet<&TenantId>),
+    (new, has): (&ModuleRights, &BTreeSet<&TenantId>),
 ) -> String {
     let mut what: Vec<String> = Vec::new();
     if renamed {

@@ -1,14 +1,16 @@
 //! What may change while the vault runs: which tenants there are, what their clients prove themselves with, and which
 //! module may do what where.
 //!
-//! The tenants' file, the files that tenants name and the policy are looked at every second and judged together. Each is
-//! taken up as soon as it is right and fits the others; what is wrong or does not fit is refused, said once, and counted,
-//! and the last good one stays in force. So nobody is ever admitted to a tenant that is not there, and no slip of the pen
-//! takes away what works. What is checked here is checked at the start and by `check-config` as well.
+//! The tenants' file, the files that tenants name and the policy are looked at every second and judged together. A change is
+//! taken up as soon as it is right and fits the rest. Any other change is refused, reported once and counted, and the last
+//! good version stays in force.
+//!
+//! So no module may ever be admitted to a tenant that is not there, and no slip of the pen takes away what works. The start and
+//! `check-config` check the same.
 
 mod judge;
 mod losses;
-mod set;
+mod tenant_set;
 #[cfg(test)]
 mod tests;
 
@@ -19,50 +21,49 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use judge::{Case, Strays, Verdict, strays};
+use judge::{Acceptance, Candidates, UnknownTenants, unknown_tenants};
 use parking_lot::Mutex;
-use set::{Builder, Built, Difference, Tables, TenantsFile};
+use tenant_set::{Difference, MadeTenants, TenantBuilder, TenantTables, TenantsFile};
 use tokenvault_core::ids::{ModuleName, TenantId};
 use tokenvault_vault::jobs::Caller;
 use tokenvault_vault::problem::Problem;
 use tokenvault_vault::tenants::TenantRegistry as _;
 
-use crate::api::Callers;
-use crate::callers::{Action, Policy};
+use crate::callers::{Action, CallerPolicy, Policy};
 use crate::config::{Config, ConfigError, Finding, TenantSource};
-use crate::notices::{Notices, Refusal, Refusals, refusal};
+use crate::notices::{Notices, ReloadRefusal, ReloadRefusals, refusal};
 use crate::realms::RealmTenants;
-use crate::telemetry::metrics::{Metrics, Reloaded};
-use crate::tls::{Holders, Peer};
+use crate::telemetry::metrics::{Metrics, ReloadedFile};
+use crate::tls::{CallerLookup, Peer};
 use crate::wiring;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is in force, and the files it comes from.
-pub struct Live {
+pub struct LiveSettings {
     source: TenantSource,
     policy_file: PathBuf,
     policy: ArcSwap<Policy>,
     tenants: Arc<RealmTenants>,
-    state: Mutex<State>,
+    state: Mutex<ReloadState>,
     metrics: Arc<Metrics>,
     notices: Arc<Notices>,
 }
 
-struct State {
-    builder: Builder,
+struct ReloadState {
+    builder: TenantBuilder,
     /// What the tenants in force are made of.
-    tables: Arc<Tables>,
+    tables: Arc<TenantTables>,
     file: TenantsFile,
 }
 
 /// The files that are judged together.
-const FILES: [Reloaded; 3] = [Reloaded::Policy, Reloaded::Tenants, Reloaded::Secrets];
+const FILES: [ReloadedFile; 3] = [ReloadedFile::Policy, ReloadedFile::Tenants, ReloadedFile::Secrets];
 
 /// Makes the tenants of a configuration.
-fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(Builder, Built), ConfigError> {
-    let mut builder = Builder::new(&config.renewal, metrics);
+fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(TenantBuilder, MadeTenants), ConfigError> {
+    let mut builder = TenantBuilder::new(&config.renewal, metrics);
     let built = builder.build(&config.tenants);
     let built = built.map_err(|findings| ConfigError { file: config.file.display().to_string(), findings })?;
     Ok((builder, built))
@@ -76,8 +77,8 @@ pub fn tenants(config: &Config) -> Result<RealmTenants, ConfigError> {
 
 /// What a policy and the tenants of a configuration do not agree upon.
 pub fn misfits(policy: &Policy, config: &Config) -> Vec<Finding> {
-    let strays = strays(policy, &config.tenants);
-    strays.iter().map(|stray| Finding::new("tenants", unknown(stray, config.source.place()))).collect()
+    let unknown_tenants = unknown_tenants(policy, &config.tenants);
+    unknown_tenants.iter().map(|stray| Finding::new("tenants", unknown(stray, config.source.place()))).collect()
 }
 
 fn unknown((tenant, modules): (&TenantId, &BTreeSet<ModuleName>), tenants: &Path) -> String {
@@ -96,7 +97,7 @@ fn listed<T: Display>(names: &BTreeSet<T>) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl Live {
+impl LiveSettings {
     /// Reads everything for the first time; here an error is final.
     pub fn load(config: &Config, metrics: Arc<Metrics>, notices: Arc<Notices>) -> Result<Arc<Self>, ConfigError> {
         let (mut builder, built) = first(config, Some(&metrics))?;
@@ -112,7 +113,7 @@ impl Live {
             tracing::warn!(file = %config.source.place().display(), "no tenant is configured yet: nobody is served");
         }
         let tenants = RealmTenants::serving(built.served(), wiring::settings(&config.renewal));
-        metrics.set_tenants(tenants.count());
+        metrics.process.set_tenants(tenants.count());
         builder.in_force = built.made;
         let tables = Arc::new(config.tenants.clone());
         let file = TenantsFile::new(Arc::clone(&tables));
@@ -121,7 +122,7 @@ impl Live {
             policy_file: config.policy.file.clone(),
             policy: ArcSwap::from_pointee(policy),
             tenants: Arc::new(tenants),
-            state: Mutex::new(State { builder, tables, file }),
+            state: Mutex::new(ReloadState { builder, tables, file }),
             metrics,
             notices,
         }))
@@ -148,10 +149,10 @@ impl Live {
     pub(crate) fn look(&self) {
         let state = &mut *self.state.lock();
         let Some(tables) = state.file.look(&self.source) else { return };
-        let mut refused = Refusals::new();
+        let mut refused = ReloadRefusals::new();
         let tables = self.new_tables(state, tables, &mut refused);
         let policy = self.new_policy(&mut refused);
-        let verdict = Case {
+        let verdict = Candidates {
             policy: &self.policy.load_full(),
             new_policy: policy.as_ref(),
             tables: &state.tables,
@@ -170,64 +171,67 @@ impl Live {
         };
         match built {
             Ok(built) => self.serve(&mut state.builder, built, &mut refused),
-            Err(findings) => drop(refused.insert(Reloaded::Secrets, refusal(&findings, None))),
+            Err(findings) => drop(refused.insert(ReloadedFile::Secrets, refusal(&findings, None))),
         }
         if let Some(policy) = policy.filter(|_| verdict.takes_policy) {
             tracing::info!(modules = policy.len(), "the policy was read again");
             self.policy.store(Arc::new(policy));
         }
-        self.notices.looked(&FILES, &refused);
+        self.notices.report_reload(&FILES, &refused);
         let policy = self.policy.load_full();
         let by_policy = losses::of_modules((&old_policy, &old_tables), (&policy, &old_tables));
-        self.notices.taken_away(Reloaded::Policy, &by_policy);
+        self.notices.report_losses(ReloadedFile::Policy, &by_policy);
         let mut by_tenants = losses::of_modules((&policy, &old_tables), (&policy, &state.tables));
         by_tenants.extend(losses::of_tables(&old_tables, &state.tables));
-        self.notices.taken_away(Reloaded::Tenants, &by_tenants);
+        self.notices.report_losses(ReloadedFile::Tenants, &by_tenants);
     }
 
     /// The tenants as they are configured now, if that is something else than before and right by itself.
     fn new_tables(
         &self,
-        state: &mut State,
-        tables: Result<Arc<Tables>, Vec<Finding>>,
-        refused: &mut Refusals,
-    ) -> Option<(Arc<Tables>, Built)> {
+        state: &mut ReloadState,
+        tables: Result<Arc<TenantTables>, Vec<Finding>>,
+        refused: &mut ReloadRefusals,
+    ) -> Option<(Arc<TenantTables>, MadeTenants)> {
         let made = match tables {
             Ok(tables) if tables == state.tables => return None,
             Ok(tables) => state.builder.build(&tables).map(|built| (tables, built)),
             Err(findings) => Err(findings),
         };
-        made.map_err(|findings| refused.insert(Reloaded::Tenants, refusal(&findings, Some(self.source.place())))).ok()
+        made.map_err(|findings| refused.insert(ReloadedFile::Tenants, refusal(&findings, Some(self.source.place()))))
+            .ok()
     }
 
     /// The same of the policy.
-    fn new_policy(&self, refused: &mut Refusals) -> Option<Policy> {
+    fn new_policy(&self, refused: &mut ReloadRefusals) -> Option<Policy> {
         match Policy::load(&self.policy_file) {
             Ok(policy) => (policy != **self.policy.load()).then_some(policy),
             Err(error) => {
-                refused.insert(Reloaded::Policy, refusal(&error.findings, Some(&self.policy_file)));
+                refused.insert(ReloadedFile::Policy, refusal(&error.findings, Some(&self.policy_file)));
                 None
             }
         }
     }
 
     /// Notes what is right by itself and does not fit.
-    fn note(&self, verdict: &Verdict, refused: &mut Refusals) {
-        let mut add =
-            |what, strays: &Strays, say: fn((&TenantId, &BTreeSet<ModuleName>), &Path) -> String, first: &Path| {
-                if !strays.is_empty() {
-                    let problem = strays.iter().map(|stray| say(stray, first)).collect::<Vec<_>>().join("; ");
-                    refused.insert(what, Refusal { problem, change_first: first.display().to_string() });
-                }
-            };
-        add(Reloaded::Policy, &verdict.unknown, unknown, self.source.place());
-        add(Reloaded::Tenants, &verdict.left_out, left_out, &self.policy_file);
+    fn note(&self, verdict: &Acceptance, refused: &mut ReloadRefusals) {
+        let mut add = |what,
+                       unknown_tenants: &UnknownTenants,
+                       say: fn((&TenantId, &BTreeSet<ModuleName>), &Path) -> String,
+                       first: &Path| {
+            if !unknown_tenants.is_empty() {
+                let problem = unknown_tenants.iter().map(|stray| say(stray, first)).collect::<Vec<_>>().join("; ");
+                refused.insert(what, ReloadRefusal { problem, change_first: first.display().to_string() });
+            }
+        };
+        add(ReloadedFile::Policy, &verdict.unknown, unknown, self.source.place());
+        add(ReloadedFile::Tenants, &verdict.left_out, left_out, &self.policy_file);
     }
 
     /// Serves these tenants from now on.
-    fn serve(&self, builder: &mut Builder, built: Built, refused: &mut Refusals) {
+    fn serve(&self, builder: &mut TenantBuilder, built: MadeTenants, refused: &mut ReloadRefusals) {
         if !built.spoilt.is_empty() {
-            refused.insert(Reloaded::Secrets, refusal(&built.spoilt, None));
+            refused.insert(ReloadedFile::Secrets, refusal(&built.spoilt, None));
         }
         let Difference { added, removed, changed, reread } = Difference::between(&builder.in_force, &built.made);
         if !reread.is_empty() {
@@ -240,13 +244,13 @@ impl Live {
         }
         if others || !reread.is_empty() {
             self.tenants.replace(built.served());
-            self.metrics.set_tenants(self.tenants.count());
+            self.metrics.process.set_tenants(self.tenants.count());
         }
         builder.in_force = built.made;
     }
 }
 
-impl Callers for Live {
+impl CallerPolicy for LiveSettings {
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
         self.policy.load().admit(peer.names(), tenant, action, |tenant| self.tenants.get(tenant).is_some())
     }
@@ -256,8 +260,8 @@ impl Callers for Live {
     }
 }
 
-impl Holders for Live {
-    fn holder(&self, peer: &Peer) -> Option<String> {
+impl CallerLookup for LiveSettings {
+    fn caller_name(&self, peer: &Peer) -> Option<String> {
         self.module(peer).map(|module| module.to_string())
     }
 }

@@ -27,7 +27,7 @@ accepted_clients = ["{tenant}-login-application"]
 
 struct Stage {
     dir: tempfile::TempDir,
-    live: Arc<Live>,
+    live: Arc<LiveSettings>,
     metrics: Arc<Metrics>,
 }
 
@@ -39,10 +39,11 @@ fn policy(tenants: &[&str]) -> String {
     tenants.iter().enumerate().map(module).collect::<Vec<_>>().concat()
 }
 
-fn load(dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<Live>, String> {
+fn load(dir: &Path, metrics: &Arc<Metrics>) -> Result<Arc<LiveSettings>, String> {
     let config =
         Config::load(&dir.join("tokenvault.toml"), &Environment::default()).map_err(|error| error.to_string())?;
-    Live::load(&config, Arc::clone(metrics), Notices::new(Arc::clone(metrics))).map_err(|error| error.to_string())
+    LiveSettings::load(&config, Arc::clone(metrics), Notices::new(Arc::clone(metrics)))
+        .map_err(|error| error.to_string())
 }
 
 impl Stage {
@@ -112,13 +113,13 @@ impl Stage {
     /// What is refused, each with the name of the file to change first.
     fn refused(&self) -> Vec<(&'static str, String)> {
         let refused = self.live.notices.refused();
-        let name = |refusal: &Refusal| {
+        let name = |refusal: &ReloadRefusal| {
             Path::new(&refusal.change_first).file_name().expect("a file").to_string_lossy().into_owned()
         };
         refused.iter().map(|(what, refusal)| (what.as_str(), name(refusal))).collect()
     }
 
-    fn problem(&self, what: Reloaded) -> String {
+    fn problem(&self, what: ReloadedFile) -> String {
         self.live.notices.refused()[&what].problem.clone()
     }
 
@@ -166,7 +167,7 @@ fn a_file_with_nothing_in_it_takes_the_last_tenants_out_for_nobody() {
 
     stage.change("tenants.toml", "\n");
     assert_eq!((stage.refused(), stage.tenants()), (refusal("tenants", "tenants.toml"), vec!["lib".to_owned()]));
-    assert!(stage.problem(Reloaded::Tenants).contains("write the line [tenants]"));
+    assert!(stage.problem(ReloadedFile::Tenants).contains("write the line [tenants]"));
 
     stage.change("tenants.toml", "[tenants]");
     assert_eq!((stage.refused(), stage.tenants()), (vec![], vec![]), "who says so may");
@@ -202,7 +203,7 @@ fn what_says_whose_a_job_is_does_not_change_while_the_vault_runs() {
     let stage = Stage::set();
     stage.change("tenants.toml", "[tenants.lib]\nuser_id_claim = 'email'");
     assert_eq!(stage.refused(), refusal("tenants", "tenants.toml"));
-    let problem = stage.problem(Reloaded::Tenants);
+    let problem = stage.problem(ReloadedFile::Tenants);
     assert!(problem.contains("user_id_claim") && problem.contains("while the vault runs"), "{problem}");
     assert_eq!(stage.live.tenants.get(&id("lib")).expect("its rules").user_id_claim, "sub");
     stage.change("tenants.toml", "[tenants.lib]\nmax_children = 7");
@@ -215,7 +216,7 @@ fn a_policy_that_names_a_tenant_too_early_waits_for_the_tenants() {
 
     stage.change("policy.toml", &policy(&["['diku', 'third']", "['lib']"]));
     assert_eq!((stage.refused(), stage.modules()), (refusal("policy", "tenants.toml"), 1));
-    let problem = stage.problem(Reloaded::Policy);
+    let problem = stage.problem(ReloadedFile::Policy);
     assert!(problem.contains("third (for mod-0)") && problem.contains("add [tenants.third] to "), "{problem}");
     let failures = stage.count("reload_failures_total{file=\"policy\"}");
     assert!(failures >= 1, "{failures}");
@@ -233,7 +234,7 @@ fn tenants_that_leave_one_out_too_early_wait_for_the_policy() {
         (stage.refused(), stage.tenants()),
         (refusal("tenants", "policy.toml"), vec!["diku".into(), "lib".into()])
     );
-    let problem = stage.problem(Reloaded::Tenants);
+    let problem = stage.problem(ReloadedFile::Tenants);
     assert!(problem.starts_with("leaves out the tenant lib") && problem.contains("policy.toml names"), "{problem}");
 
     stage.change("policy.toml", &policy(&["['diku']"]));
@@ -261,7 +262,11 @@ fn what_is_wrong_leaves_the_last_good_set_in_force() {
         stage.change("tenants.toml", text);
         assert_eq!(stage.tenants(), ["diku", "lib"], "{text}");
         assert_eq!(stage.refused(), refusal("tenants", "tenants.toml"), "{text}");
-        assert!(stage.problem(Reloaded::Tenants).contains(said), "{text}: {}", stage.problem(Reloaded::Tenants));
+        assert!(
+            stage.problem(ReloadedFile::Tenants).contains(said),
+            "{text}: {}",
+            stage.problem(ReloadedFile::Tenants)
+        );
         assert_eq!(stage.secret("lib"), "two");
     }
     std::fs::remove_file(stage.dir.path().join("tenants.toml")).expect("it is there");
@@ -403,7 +408,8 @@ fn as_much_is_taken_up_as_fits_together() {
         ((&all, &lib), (Some(&names_third), Some(&both)), (true, true)),
         ((&names_lib, &lib), (None, None), (false, false)),
     ] {
-        let verdict = Case { policy: in_force.0, new_policy: new.0, tables: in_force.1, new_tables: new.1 }.judge();
+        let verdict =
+            Candidates { policy: in_force.0, new_policy: new.0, tables: in_force.1, new_tables: new.1 }.judge();
         assert_eq!((verdict.takes_policy, verdict.takes_tables), expected, "{verdict:?}");
         assert_eq!(verdict.unknown.is_empty(), new.0.is_none() || expected.0, "{verdict:?}");
         assert_eq!(verdict.left_out.is_empty(), new.1.is_none() || expected.1, "{verdict:?}");

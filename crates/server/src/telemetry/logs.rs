@@ -10,15 +10,15 @@ use tracing_subscriber::{EnvFilter, Layer};
 use tokenvault_vault::spans::TARGET;
 
 use super::otlp::Traces;
-use crate::config::{LogFormat, Telemetry};
+use crate::config::{LogFormat, TelemetrySection};
 
 /// Starts logging for the process, without traces. A second call in one process changes nothing.
-pub fn start(telemetry: &Telemetry) {
+pub fn start(telemetry: &TelemetrySection) {
     start_with(telemetry, &Traces::default());
 }
 
 /// The same with traces.
-pub fn start_with(telemetry: &Telemetry, traces: &Traces) {
+pub fn start_with(telemetry: &TelemetrySection, traces: &Traces) {
     let filter = EnvFilter::try_new(&telemetry.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
     let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
     let layer =

@@ -1,6 +1,7 @@
-//! What operators see: metrics, logs and traces. No user, job or token ever becomes a label.
+//! What operators see: metrics, logs and traces. No user, job or token may ever become a label.
 
 pub mod logs;
+pub mod measured_store;
 pub mod metrics;
 #[cfg(not(feature = "otlp"))]
 #[path = "no_otlp.rs"]
@@ -8,5 +9,4 @@ pub mod otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod panics;
-pub mod store;
 pub mod traces;

@@ -7,7 +7,7 @@ use axum::http::HeaderMap;
 use tracing::Span;
 use tracing_subscriber::layer::Identity;
 
-use crate::config::{ConfigError, Finding, Telemetry};
+use crate::config::{ConfigError, Finding, TelemetrySection};
 
 /// Tells no traces.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub struct Traces;
 
 impl Traces {
     /// Refuses a collector's address.
-    pub fn of(telemetry: &Telemetry, config: &Path) -> Result<Self, ConfigError> {
+    pub fn of(telemetry: &TelemetrySection, config: &Path) -> Result<Self, ConfigError> {
         match &telemetry.otlp_endpoint {
             None => Ok(Self),
             Some(_) => Err(ConfigError { file: config.display().to_string(), findings: vec![unsupported()] }),
@@ -32,7 +32,7 @@ impl Traces {
 }
 
 /// Whether traces could be told as they are configured.
-pub fn check(telemetry: &Telemetry) -> Result<(), ConfigError> {
+pub fn check(telemetry: &TelemetrySection) -> Result<(), ConfigError> {
     match &telemetry.otlp_endpoint {
         None => Ok(()),
         Some(_) => Err(ConfigError { file: "this build".to_owned(), findings: vec![unsupported()] }),

@@ -29,7 +29,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::config::{ConfigError, Finding, Telemetry, read_secret};
+use crate::config::{ConfigError, Finding, TelemetrySection, read_secret};
 
 /// How long the collector may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
     /// Connects to nothing yet. Must be called inside a runtime, which must outlive it.
-    pub fn of(telemetry: &Telemetry, config: &Path) -> Result<Self, ConfigError> {
+    pub fn of(telemetry: &TelemetrySection, config: &Path) -> Result<Self, ConfigError> {
         let Some(endpoint) = &telemetry.otlp_endpoint else { return Ok(Self::default()) };
         let wrong = |place: &str, problem: String| ConfigError {
             file: config.display().to_string(),
@@ -107,12 +107,12 @@ fn signal(endpoint: &str) -> String {
 }
 
 /// Whether the headers' file is as it should be.
-pub fn check(telemetry: &Telemetry) -> Result<(), ConfigError> {
+pub fn check(telemetry: &TelemetrySection) -> Result<(), ConfigError> {
     headers(telemetry).map(drop)
 }
 
 /// `NAME: VALUE` lines, such as a collector's token. They are secret.
-fn headers(telemetry: &Telemetry) -> Result<HashMap<String, String>, ConfigError> {
+fn headers(telemetry: &TelemetrySection) -> Result<HashMap<String, String>, ConfigError> {
     let Some(file) = &telemetry.otlp_headers_file else { return Ok(HashMap::new()) };
     let fail = |problem: &str| ConfigError {
         file: file.display().to_string(),

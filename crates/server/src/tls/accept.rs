@@ -12,46 +12,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use super::caller_connections::CallerLookup;
 use super::connection::Connections;
 use super::handshakes::Handshakes;
-use super::heads::Heads;
+use super::limits::ConnectionLimits;
 use super::reload::TlsState;
-use super::shares::Holders;
 use crate::telemetry::metrics::Metrics;
-use crate::web::leaving::Leaving;
+use crate::web::shutdown::Shutdown;
 
 /// Between two attempts when the system has no more file descriptors or memory: others are being freed meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
 /// So many of them are a minute.
 const PAUSES_A_MINUTE: u32 = 300;
-
-/// For a client to take something of its answer. What is written are small answers and events.
-pub const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What a client is allowed.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections at a time, beside those in their handshake. More wait in the system's queue.
-    pub max_connections: usize,
-    /// Handshakes at a time. For one more, the oldest of the busiest address is cut. Where no certificates are asked for,
-    /// these are all the connections there are, before and after their handshakes.
-    pub max_handshakes: usize,
-    /// Connections of one caller at a time, as the policy knows callers. More are closed.
-    pub caller_connections: usize,
-    /// For a TLS handshake.
-    pub handshake_timeout: Duration,
-    /// For a request's head with HTTP/1.1.
-    pub header_timeout: Duration,
-    /// After which a connection without a request is closed (within twice this time).
-    pub idle_timeout: Duration,
-    /// For the client to take something of what is written to it.
-    pub write_timeout: Duration,
-    /// After which a connection is cut whose requests neither begin nor end, and of whose answers nothing is taken (within
-    /// two idle time-outs more).
-    pub answer_timeout: Duration,
-    /// What is taken of requests' heads.
-    pub heads: Heads,
-}
 
 /// Serves until the stop, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted
 /// where there are metrics to count them in.
@@ -59,16 +31,16 @@ pub async fn serve(
     listener: TcpListener,
     state: Arc<TlsState>,
     router: Router,
-    limits: Limits,
-    holders: Arc<dyn Holders>,
+    limits: ConnectionLimits,
+    callers: Arc<dyn CallerLookup>,
     metrics: Option<Arc<Metrics>>,
-    leaving: Leaving,
+    shutdown: Shutdown,
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let handshakes = Handshakes::new(limits.max_handshakes);
-    let connections = Arc::new(Connections::new(state, router, limits, holders, metrics, leaving.clone()));
+    let connections = Arc::new(Connections::new(state, router, limits, callers, metrics, shutdown.clone()));
     let open = TaskTracker::new();
-    while let Some((stream, address)) = leaving.stopping().run_until_cancelled(next(&listener, &slots)).await {
+    while let Some((stream, address)) = shutdown.stopping().run_until_cancelled(next(&listener, &slots)).await {
         let (connections, slots) = (Arc::clone(&connections), Arc::clone(&slots));
         let handshake = handshakes.begin(address.ip());
         open.spawn(async move { connections.serve(stream, address, handshake, slots).await });

@@ -24,10 +24,10 @@ pub(super) struct Activity {
 
 impl Activity {
     /// A request has come.
-    pub(super) fn begin(self: &Arc<Self>) -> InHand {
+    pub(super) fn begin(self: &Arc<Self>) -> RequestInFlight {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.moves.fetch_add(1, Ordering::SeqCst);
-        InHand(Arc::clone(self))
+        RequestInFlight(Arc::clone(self))
     }
 
     /// Whether there has been a request.
@@ -52,16 +52,16 @@ impl Activity {
 
 /// A request in hand, until its answer has been taken over whole or was given up.
 #[derive(Debug)]
-pub(super) struct InHand(Arc<Activity>);
+pub(super) struct RequestInFlight(Arc<Activity>);
 
-impl InHand {
+impl RequestInFlight {
     /// Ends with this body.
-    pub(super) fn until_sent(self, body: Body) -> Answer {
-        Answer { body, in_hand: self }
+    pub(super) fn until_sent(self, body: Body) -> TrackedBody {
+        TrackedBody { body, in_hand: self }
     }
 }
 
-impl Drop for InHand {
+impl Drop for RequestInFlight {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::SeqCst);
         self.0.moves.fetch_add(1, Ordering::SeqCst);
@@ -70,12 +70,12 @@ impl Drop for InHand {
 
 /// An answer's body, during which its request is in hand.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct TrackedBody {
     body: Body,
-    in_hand: InHand,
+    in_hand: RequestInFlight,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -25,20 +25,20 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tower::ServiceExt;
 
-use super::Patient;
-use super::accept::Limits;
+use super::WriteTimeout;
 use super::activity;
-use super::activity::{Activity, Answer};
-use super::blank::Blank;
-use super::doorkeeper::Doorkeeper;
+use super::activity::{Activity, TrackedBody};
+use super::caller_connections::{CallerConnections, CallerLookup};
+use super::handshake_executor::HandshakeExecutor;
 use super::handshakes::Handshake;
 use super::heads::{Heads, MAX_HEAD, MAX_PASSED, Sifted};
+use super::limits::ConnectionLimits;
 use super::reload::TlsState;
 use super::settings::TlsSettings;
-use super::shares::{Holders, Shares};
+use super::zeroized::ZeroizedReads;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Peer;
-use crate::web::leaving::Leaving;
+use crate::web::shutdown::Shutdown;
 
 /// How long a closing connection without a request may take to go; a client that does not let it go is cut.
 const LINGER: Duration = Duration::from_secs(5);
@@ -66,26 +66,35 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Connections {
     state: Arc<TlsState>,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     metrics: Option<Arc<Metrics>>,
-    leaving: Leaving,
+    shutdown: Shutdown,
     http: Builder<TokioExecutor>,
-    shares: Arc<Shares>,
-    doorkeeper: Doorkeeper,
+    by_caller: Arc<CallerConnections>,
+    handshake_executor: HandshakeExecutor,
 }
 
 impl Connections {
     pub(super) fn new(
         state: Arc<TlsState>,
         router: Router,
-        limits: Limits,
-        holders: Arc<dyn Holders>,
+        limits: ConnectionLimits,
+        callers: Arc<dyn CallerLookup>,
         metrics: Option<Arc<Metrics>>,
-        leaving: Leaving,
+        shutdown: Shutdown,
     ) -> Self {
-        let (http, shares) =
-            (http(limits.header_timeout, limits.heads), Shares::new(limits.caller_connections, holders));
-        Self { state, router, limits, metrics, leaving, http, shares, doorkeeper: Doorkeeper::start() }
+        let (http, by_caller) =
+            (http(limits.header_timeout, limits.heads), CallerConnections::new(limits.caller_connections, callers));
+        Self {
+            state,
+            router,
+            limits,
+            metrics,
+            shutdown,
+            http,
+            by_caller,
+            handshake_executor: HandshakeExecutor::start(),
+        }
     }
 
     /// Serves a connection until it ends. Once its handshake is done it takes one of the slots.
@@ -96,14 +105,14 @@ impl Connections {
         handshake: Handshake,
         slots: Arc<Semaphore>,
     ) {
-        let _open = self.metrics.as_deref().map(Open::count);
+        let _open = self.metrics.as_deref().map(CountedConnection::count);
         // Before the handshake, so that a change during it is noticed.
         let settings = self.state.subscribe();
-        let agreed = self.agree(stream, address, settings.borrow().server_config(), &handshake);
+        let handshaking = self.complete_handshake(stream, address, settings.borrow().server_config(), &handshake);
         let stream = tokio::select! {
-            stream = agreed => stream,
+            stream = handshaking => stream,
             () = handshake.cut() => return self.refused("handshake_cut"),
-            () = self.leaving.stopping().cancelled() => return,
+            () = self.shutdown.stopping().cancelled() => return,
         };
         let Some(stream) = stream else { return };
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
@@ -115,11 +124,11 @@ impl Connections {
         if peer.is_none() {
             // Strangers may be cut at any time for the sake of others, or as many as there are places would keep all others out.
             return tokio::select! {
-                () = self.exchange(stream, peer, Trust { chain, settings, address }) => {}
+                () = self.exchange(stream, peer, CertificateCheck { chain, settings, address }) => {}
                 () = handshake.cut() => self.refused("handshake_cut"),
             };
         }
-        let share = peer.as_ref().map(|peer| self.shares.take(peer));
+        let share = peer.as_ref().map(|peer| self.by_caller.take(peer));
         if matches!(share, Some(None)) {
             return self.refused("too_many_connections");
         }
@@ -127,38 +136,38 @@ impl Connections {
         let slot = tokio::select! {
             slot = slots.acquire_owned() => slot,
             () = handshake.cut() => return self.refused("handshake_cut"),
-            () = self.leaving.stopping().cancelled() => return,
+            () = self.shutdown.stopping().cancelled() => return,
         };
         drop(handshake);
         let _held = (share, slot);
-        self.exchange(stream, peer, Trust { chain, settings, address }).await;
+        self.exchange(stream, peer, CertificateCheck { chain, settings, address }).await;
     }
 
     fn refused(&self, reason: &'static str) {
         if let Some(metrics) = &self.metrics {
-            metrics.rejected(reason);
+            metrics.process.rejected(reason);
         }
     }
 
-    async fn agree(
+    async fn complete_handshake(
         &self,
         stream: TcpStream,
         address: SocketAddr,
         config: Arc<rustls::ServerConfig>,
         handshake: &Handshake,
-    ) -> Option<TlsStream<Blank<Patient<TcpStream>>>> {
+    ) -> Option<TlsStream<ZeroizedReads<WriteTimeout<TcpStream>>>> {
         // Without it small answers wait for the client's acknowledgements; with an error the connection is slower.
         stream.set_nodelay(true).ok();
         let accepted = tokio::time::timeout(self.limits.handshake_timeout, async {
-            let stream = Blank(Patient::new(stream, self.limits.write_timeout));
+            let stream = ZeroizedReads(WriteTimeout::new(stream, self.limits.write_timeout));
             let greeting = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
             handshake.greeted();
-            self.doorkeeper.agree(config, greeting).await
+            self.handshake_executor.complete(config, greeting).await
         });
         match accepted.await {
             Ok(Ok(stream)) => Some(stream),
             Ok(Err(error)) => {
-                told(&error, address);
+                log_handshake_error(&error, address);
                 None
             }
             Err(_) => {
@@ -169,37 +178,42 @@ impl Connections {
     }
 
     /// HTTP, until either side has enough.
-    async fn exchange(&self, stream: TlsStream<Blank<Patient<TcpStream>>>, peer: Option<Peer>, mut trust: Trust) {
+    async fn exchange(
+        &self,
+        stream: TlsStream<ZeroizedReads<WriteTimeout<TcpStream>>>,
+        peer: Option<Peer>,
+        mut check: CertificateCheck,
+    ) {
         // The protocol is agreed on by now. Left to look for it in the first bytes, hyper has no time-out for them.
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         let http = self.http.clone();
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let activity = Arc::new(Activity::default());
-        let going = (!http2).then(|| self.leaving.clone());
+        let going = (!http2).then(|| self.shutdown.clone());
         let service = service(self.router.clone(), peer, Arc::clone(&activity), going);
         let stream = Sifted::new(stream, self.limits.heads, http2);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
-        let mut turn = pin!(tokio::time::sleep(trust.turn()));
+        let mut turn = pin!(tokio::time::sleep(check.due_in()));
         let mut cut = pin!(tokio::time::sleep(FAREWELL));
         let (mut closing, mut lost, mut asked, mut still) = (false, false, false, Duration::ZERO);
         loop {
             let next = tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(address = %trust.address, error, "a connection broke");
+                        tracing::debug!(address = %check.address, error, "a connection broke");
                     }
                     return;
                 }
                 () = cut.as_mut(), if lost => return,
-                () = self.leaving.stopping().cancelled(), if !closing => Next::Close,
-                () = self.leaving.moving(), if http2 && !asked => {
+                () = self.shutdown.stopping().cancelled(), if !closing => NextAction::Close,
+                () = self.shutdown.draining(), if http2 && !asked => {
                     asked = true;
                     // One that has asked for nothing yet came here just now, and would come again.
-                    if activity.has_begun() { Next::Close } else { Next::Stay }
+                    if activity.has_begun() { NextAction::Close } else { NextAction::Stay }
                 }
-                () = trust.changed(), if !lost => Next::Look,
-                () = turn.as_mut(), if !lost => Next::Look,
+                () = check.settings_changed(), if !lost => NextAction::Check,
+                () = turn.as_mut(), if !lost => NextAction::Check,
                 () = look.as_mut() => {
                     let quiet = activity.quiet_since_last_look();
                     let passed = if closing { LINGER } else { self.limits.idle_timeout };
@@ -208,15 +222,15 @@ impl Connections {
                         return;
                     }
                     look.set(tokio::time::sleep(if closing { LINGER } else { self.limits.idle_timeout }));
-                    if quiet { Next::Close } else { Next::Stay }
+                    if quiet { NextAction::Close } else { NextAction::Stay }
                 }
             };
-            if matches!(next, Next::Look) {
-                turn.set(tokio::time::sleep(trust.next_turn()));
-                lost = !trust.holds();
+            if matches!(next, NextAction::Check) {
+                turn.set(tokio::time::sleep(check.due_again_in()));
+                lost = !check.passes();
                 cut.set(tokio::time::sleep(FAREWELL));
             }
-            if !closing && (lost || matches!(next, Next::Close)) {
+            if !closing && (lost || matches!(next, NextAction::Close)) {
                 closing = true;
                 connection.as_mut().graceful_shutdown();
                 look.set(tokio::time::sleep(LINGER));
@@ -226,42 +240,42 @@ impl Connections {
 }
 
 /// What is to be done with a connection after something has happened.
-enum Next {
+enum NextAction {
     Stay,
-    /// Look at its certificate again.
-    Look,
+    /// Check its certificate again.
+    Check,
     /// Let it end.
     Close,
 }
 
-/// Why a connection was let in, and whether it still would be.
-pub(super) struct Trust {
+/// The certificate that a connection was let in with; it is checked again while the connection lasts.
+pub(super) struct CertificateCheck {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) settings: watch::Receiver<Arc<TlsSettings>>,
     pub(super) address: SocketAddr,
 }
 
-impl Trust {
+impl CertificateCheck {
     /// Waits for new settings.
-    async fn changed(&mut self) {
+    async fn settings_changed(&mut self) {
         if self.settings.changed().await.is_err() {
             // The settings are gone with the listener, which stops its connections by itself.
             std::future::pending::<()>().await;
         }
     }
 
-    /// After which time the certificate is to be looked at again.
-    pub(super) fn turn(&self) -> Duration {
+    /// The time until the next check is due.
+    pub(super) fn due_in(&self) -> Duration {
         self.settings.borrow().admits_for(&self.chain).map_or(BELIEF, |time| time.min(BELIEF))
     }
 
-    /// The same, just after it was looked at.
-    pub(super) fn next_turn(&self) -> Duration {
-        self.turn().max(REST)
+    /// The same, just after a check.
+    pub(super) fn due_again_in(&self) -> Duration {
+        self.due_in().max(REST)
     }
 
     /// Whether the certificate would be let in now: it may have expired or been revoked, or its CA may have gone.
-    fn holds(&mut self) -> bool {
+    fn passes(&mut self) -> bool {
         let settings = Arc::clone(&self.settings.borrow_and_update());
         let verdict = settings.admits(&self.chain);
         if let Err(error) = &verdict {
@@ -298,10 +312,10 @@ fn service(
     router: Router,
     peer: Option<Peer>,
     activity: Arc<Activity>,
-    going: Option<Leaving>,
-) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> {
+    going: Option<Shutdown>,
+) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send + 'static> {
     service_fn(move |mut request: Request<Incoming>| {
-        let in_hand: activity::InHand = activity.begin();
+        let in_hand: activity::RequestInFlight = activity.begin();
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }
@@ -309,7 +323,7 @@ fn service(
         let going = going.clone();
         async move {
             let mut answer = answer.await?.map(|body| in_hand.until_sent(body));
-            if going.is_some_and(|leaving| leaving.is_moving()) {
+            if going.is_some_and(|shutdown| shutdown.is_draining()) {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer)
@@ -318,7 +332,7 @@ fn service(
 }
 
 /// Refused certificates are worth an operator's attention; strangers that speak no TLS are not.
-fn told(error: &std::io::Error, address: SocketAddr) {
+fn log_handshake_error(error: &std::io::Error, address: SocketAddr) {
     use rustls::Error::{InvalidCertificate, NoCertificatesPresented};
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     if matches!(cause, Some(InvalidCertificate(_) | NoCertificatesPresented)) {
@@ -329,17 +343,17 @@ fn told(error: &std::io::Error, address: SocketAddr) {
 }
 
 /// Counts an open connection.
-struct Open<'a>(&'a Metrics);
+struct CountedConnection<'a>(&'a Metrics);
 
-impl<'a> Open<'a> {
+impl<'a> CountedConnection<'a> {
     fn count(metrics: &'a Metrics) -> Self {
-        metrics.connection_opened();
+        metrics.process.connection_opened();
         Self(metrics)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for CountedConnection<'_> {
     fn drop(&mut self) {
-        self.0.connection_closed();
+        self.0.process.connection_closed();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Admin, Idp, Server};
-use crate::telemetry::metrics::Reloaded;
+use crate::config::{AdminSection, IdpSection, ServerSection};
+use crate::telemetry::metrics::ReloadedFile;
 
 /// What is read again, and refused or taken up, by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub enum FilePart {
 
 /// A listener's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
+pub struct ListenerFiles {
     /// What its certificate is called among those whose expiry is told.
     pub usage: &'static str,
     /// The certificate chain, PEM.
@@ -41,7 +41,7 @@ pub struct ClientFiles {
     pub crl_file: Option<PathBuf>,
 }
 
-impl Files {
+impl ListenerFiles {
     /// All of them.
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
         let of_clients =
@@ -72,21 +72,21 @@ impl Files {
     }
 
     /// What a part is called where a change of it is refused.
-    pub(super) fn reloaded(&self, part: FilePart) -> Reloaded {
+    pub(super) fn reloaded(&self, part: FilePart) -> ReloadedFile {
         match (self.usage, part) {
-            ("idp", _) => Reloaded::IdpCertificate,
-            ("admin", FilePart::Certificate) => Reloaded::AdminCertificate,
-            ("admin", FilePart::Authorities) => Reloaded::AdminClientCa,
-            ("admin", FilePart::Lists) => Reloaded::AdminClientCrl,
-            (_, FilePart::Certificate) => Reloaded::ServerCertificate,
-            (_, FilePart::Authorities) => Reloaded::ServerClientCa,
-            (_, FilePart::Lists) => Reloaded::ServerClientCrl,
+            ("idp", _) => ReloadedFile::IdpCertificate,
+            ("admin", FilePart::Certificate) => ReloadedFile::AdminCertificate,
+            ("admin", FilePart::Authorities) => ReloadedFile::AdminClientCa,
+            ("admin", FilePart::Lists) => ReloadedFile::AdminClientCrl,
+            (_, FilePart::Certificate) => ReloadedFile::ServerCertificate,
+            (_, FilePart::Authorities) => ReloadedFile::ServerClientCa,
+            (_, FilePart::Lists) => ReloadedFile::ServerClientCrl,
         }
     }
 }
 
-impl From<&Server> for Files {
-    fn from(server: &Server) -> Self {
+impl From<&ServerSection> for ListenerFiles {
+    fn from(server: &ServerSection) -> Self {
         Self {
             usage: "server",
             cert_file: server.cert_file.clone(),
@@ -100,8 +100,8 @@ impl From<&Server> for Files {
     }
 }
 
-impl From<&Admin> for Files {
-    fn from(admin: &Admin) -> Self {
+impl From<&AdminSection> for ListenerFiles {
+    fn from(admin: &AdminSection) -> Self {
         Self {
             usage: "admin",
             cert_file: admin.cert_file.clone(),
@@ -115,8 +115,8 @@ impl From<&Admin> for Files {
     }
 }
 
-impl From<&Idp> for Files {
-    fn from(idp: &Idp) -> Self {
+impl From<&IdpSection> for ListenerFiles {
+    fn from(idp: &IdpSection) -> Self {
         Self {
             usage: "idp",
             cert_file: idp.cert_file.clone(),

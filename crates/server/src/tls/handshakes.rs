@@ -1,8 +1,8 @@
-//! Connections that have not shown who they are yet: so many and no more, and none of them in another's way.
+//! Connections that have not shown yet who they are: a bounded number, and none of them in the way of another.
 //!
-//! Where there is no room for one more, the one that has waited longest of the address with the most is cut, and first of all
-//! one that has not even greeted: a client that means it does so within milliseconds, and what comes after is for the vault to
-//! do. So slow strangers cut each other, and a flood from one place leaves all other places alone.
+//! Where there is no room for one more, a connection is cut: the oldest of the address with the most. Connections that have not
+//! sent their greeting go first. An honest client sends it within milliseconds, and what follows is the vault's work. So slow
+//! clients cut each other, and a flood from one address leaves all other addresses alone.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,24 +14,24 @@ use tokio_util::sync::CancellationToken;
 /// The handshakes under way.
 pub(crate) struct Handshakes {
     most: usize,
-    table: Mutex<Table>,
+    table: Mutex<HandshakeTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct HandshakeTable {
     begun: u64,
     under_way: usize,
     /// Those whose greeting (`ClientHello`) is not there yet.
-    silent: Queues,
+    silent: AddressQueues,
     /// Those who wait for the vault.
-    greeted: Queues,
+    greeted: AddressQueues,
 }
 
 /// The oldest of each address first.
 #[derive(Default)]
-struct Queues(HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>);
+struct AddressQueues(HashMap<IpAddr, VecDeque<(u64, CancellationToken)>>);
 
-impl Queues {
+impl AddressQueues {
     fn push(&mut self, address: IpAddr, number: u64, cut: CancellationToken) {
         let queue = self.0.entry(address).or_default();
         // Numbers grow, but a greeting may come out of turn.
@@ -86,7 +86,7 @@ impl Handshakes {
     }
 }
 
-impl Table {
+impl HandshakeTable {
     fn cut_one(&mut self) {
         if let Some(cut) = self.silent.take_oldest().or_else(|| self.greeted.take_oldest()) {
             cut.cancel();
@@ -113,7 +113,7 @@ impl Handshake {
 impl Drop for Handshake {
     fn drop(&mut self) {
         let mut table = self.all.table.lock();
-        let Table { silent, greeted, .. } = &mut *table;
+        let HandshakeTable { silent, greeted, .. } = &mut *table;
         let held = silent.take(self.address, self.number).or_else(|| greeted.take(self.address, self.number));
         table.under_way -= usize::from(held.is_some());
     }

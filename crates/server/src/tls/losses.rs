@@ -1,4 +1,4 @@
-//! What other certificates and lists take away, and from whom.
+//! What a change of certificates and lists takes away, and from whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,25 +9,28 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::faults::parsed;
 use super::files::FilePart;
 use super::material::Material;
-use crate::notices::Loss;
+use crate::notices::RightsLoss;
 
 /// What the change from one to the other takes away.
-pub(super) fn between(before: &Material, after: &Material) -> Vec<(FilePart, Loss)> {
+pub(super) fn between(before: &Material, after: &Material) -> Vec<(FilePart, RightsLoss)> {
     let names = names(before)
         .difference(&names(after))
         .map(|name| {
-            let loss = Loss::new(format!("callers of {name}"), "the listener's certificate does not name it any more");
+            let loss =
+                RightsLoss::new(format!("callers of {name}"), "the listener's certificate does not name it any more");
             (FilePart::Certificate, loss)
         })
         .collect::<Vec<_>>();
     let authorities = authorities(before)
         .difference(&authorities(after))
-        .map(|name| (FilePart::Authorities, Loss::new(format!("whoever is of the authority {name}"), "everything")))
+        .map(|name| {
+            (FilePart::Authorities, RightsLoss::new(format!("whoever is of the authority {name}"), "everything"))
+        })
         .collect::<Vec<_>>();
     let revoked = revoked(after)
         .difference(&revoked(before))
         .map(|certificate| {
-            (FilePart::Lists, Loss::new(format!("the holder of the certificate {certificate}"), "everything"))
+            (FilePart::Lists, RightsLoss::new(format!("the holder of the certificate {certificate}"), "everything"))
         })
         .collect::<Vec<_>>();
     [names, authorities, revoked].concat()

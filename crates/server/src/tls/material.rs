@@ -11,9 +11,9 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
+use super::error::TlsError;
 use super::faults::{self, CertificateFault};
-use super::files::{FilePart, Files};
-use super::settings::TlsError;
+use super::files::{FilePart, ListenerFiles};
 
 /// The parts as they were read at one time.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Material {
 }
 
 impl Material {
-    pub(super) fn read(files: &Files, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    pub(super) fn read(files: &ListenerFiles, provider: &CryptoProvider) -> Result<Self, TlsError> {
         Ok(Self {
             identity: identity(files, provider)?,
             authorities: files.clients.as_ref().map(|clients| pem(&clients.ca_file, "certificate")).transpose()?,
@@ -35,7 +35,12 @@ impl Material {
     }
 
     /// The same with one part read anew.
-    pub(super) fn with(&self, part: FilePart, files: &Files, provider: &CryptoProvider) -> Result<Self, TlsError> {
+    pub(super) fn with(
+        &self,
+        part: FilePart,
+        files: &ListenerFiles,
+        provider: &CryptoProvider,
+    ) -> Result<Self, TlsError> {
         let mut next = self.clone();
         match part {
             FilePart::Certificate => next.identity = identity(files, provider)?,
@@ -55,7 +60,7 @@ impl Material {
     }
 
     /// What is wrong with the parts at this time, though they can be read: seconds since the epoch.
-    pub(super) fn faults(&self, files: &Files, now: u64) -> Vec<CertificateFault> {
+    pub(super) fn faults(&self, files: &ListenerFiles, now: u64) -> Vec<CertificateFault> {
         let mut found = faults::of_chain(&files.cert_file, &self.identity.cert, now);
         if let (Some(clients), Some(authorities)) = (&files.clients, &self.authorities) {
             found.extend(faults::of_authorities(&clients.ca_file, authorities, now));
@@ -71,14 +76,14 @@ fn lists(file: &Path) -> Result<Arc<Vec<CertificateRevocationListDer<'static>>>,
     pem(file, "certificate revocation list")
 }
 
-fn identity(files: &Files, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+fn identity(files: &ListenerFiles, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain: Arc<Vec<CertificateDer<'static>>> = pem(&files.cert_file, "certificate")?;
     let key = private_key(&files.key_file)?;
     let made = CertifiedKey::from_der(Arc::unwrap_or_clone(chain), key, provider);
     made.map(Arc::new).map_err(|error| unusable_pair(files, &error))
 }
 
-fn unusable_pair(files: &Files, error: &rustls::Error) -> TlsError {
+fn unusable_pair(files: &ListenerFiles, error: &rustls::Error) -> TlsError {
     match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::content(
             &files.key_file,

@@ -1,39 +1,44 @@
 //! TLS: who may open a connection, how long it may do nothing, and how it ends.
 //!
-//! Where a listener has authorities for its clients, a handler is reached only over a connection whose client certificate
-//! was verified, and finds that certificate as a [`Peer`](crate::tls::Peer); where it has none, no certificate is asked
-//! for and there is no such peer. What a caller may do is decided elsewhere. Private keys, and what is inside of a
-//! broken file, are never told.
+//! Where a listener has authorities for its clients, each client shows a certificate. A handler is reached only after that
+//! certificate was verified, and finds it as a [`Peer`](crate::tls::Peer). A listener without authorities asks for no
+//! certificate and has no peers.
+//!
+//! What a caller may do is decided elsewhere. No message here may show a private key, or the content of a broken file.
 
 mod accept;
 mod activity;
-mod blank;
+mod caller_connections;
 mod connection;
-mod doorkeeper;
+mod error;
 mod faults;
 mod files;
+mod handshake_executor;
 mod handshakes;
 mod heads;
+mod limits;
 mod losses;
 mod material;
 mod names;
-mod patience;
 mod peer;
 mod reload;
 mod settings;
-mod shares;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod write_timeout;
+mod zeroized;
 
-pub use accept::{Limits, WRITE_TIMEOUT, serve};
+pub use accept::serve;
+pub use caller_connections::{CallerLookup, NoCallers};
+pub use error::TlsError;
 pub use faults::CertificateFault;
-pub use files::{ClientFiles, FilePart, Files};
+pub use files::{ClientFiles, FilePart, ListenerFiles};
 pub(crate) use handshakes::{Handshake, Handshakes};
 pub use heads::{Heads, Sifted};
+pub use limits::{ConnectionLimits, WRITE_TIMEOUT};
 pub use names::{CertificateNames, NameError};
-pub(crate) use patience::Patient;
 pub use peer::Peer;
 pub use reload::TlsState;
-pub use settings::{TlsError, TlsSettings, next_update, not_after};
-pub use shares::{Holders, Nobody};
+pub use settings::{TlsSettings, next_update, not_after};
+pub(crate) use write_timeout::WriteTimeout;

@@ -11,35 +11,36 @@ use parking_lot::Mutex;
 use tokenvault_vault::files::{FileWatch, Refreshed};
 use tokio::sync::watch;
 
-use super::files::Files;
-use super::settings::{Successor, TlsError, TlsSettings};
-use crate::notices::{Loss, Notices, Refusal, Refusals};
-use crate::telemetry::metrics::{Metrics, Reloaded};
+use super::error::TlsError;
+use super::files::ListenerFiles;
+use super::settings::{Successor, TlsSettings};
+use crate::notices::{Notices, ReloadRefusal, ReloadRefusals, RightsLoss};
+use crate::telemetry::metrics::{Metrics, ReloadedFile};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The settings in force.
 pub struct TlsState {
-    files: Files,
+    files: ListenerFiles,
     current: watch::Sender<Arc<TlsSettings>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<FileState>,
 }
 
-struct Seen {
+struct FileState {
     files: FileWatch,
     problem: Option<String>,
 }
 
 impl TlsState {
     /// Reads the files for the first time; here an error is final.
-    pub fn load(files: impl Into<Files>) -> Result<Arc<Self>, TlsError> {
+    pub fn load(files: impl Into<ListenerFiles>) -> Result<Arc<Self>, TlsError> {
         let files = files.into();
         let watch = FileWatch::new(files.paths().cloned());
         let settings = TlsSettings::load(&files)?;
         Ok(Arc::new(Self {
             files,
             current: watch::Sender::new(Arc::new(settings)),
-            seen: Mutex::new(Seen { files: watch, problem: None }),
+            seen: Mutex::new(FileState { files: watch, problem: None }),
         }))
     }
 
@@ -68,14 +69,14 @@ impl TlsState {
         }
         let refusals = refused.into_iter().map(|(part, problem)| {
             let change_first = self.files.file(part).1.display().to_string();
-            (self.files.reloaded(part), Refusal { problem, change_first })
+            (self.files.reloaded(part), ReloadRefusal { problem, change_first })
         });
-        let refusals: Refusals = refusals.collect();
-        let files: Vec<Reloaded> = self.files.parts().map(|part| self.files.reloaded(part)).collect();
-        notices.looked(&files, &refusals);
+        let refusals: ReloadRefusals = refusals.collect();
+        let files: Vec<ReloadedFile> = self.files.parts().map(|part| self.files.reloaded(part)).collect();
+        notices.report_reload(&files, &refusals);
         for file in files {
             let of_file = losses.iter().filter(|(part, _)| self.files.reloaded(*part) == file);
-            notices.taken_away(file, &of_file.map(|(_, loss)| loss.clone()).collect::<Vec<Loss>>());
+            notices.report_losses(file, &of_file.map(|(_, loss)| loss.clone()).collect::<Vec<RightsLoss>>());
         }
         if refusals.is_empty() { Refreshed::Replaced } else { Refreshed::Refused }
     }
@@ -87,7 +88,7 @@ impl TlsState {
         }
         loop {
             for (usage, at) in self.current().expiries() {
-                metrics.certificate(usage, *at);
+                metrics.process.certificate(usage, *at);
             }
             tokio::time::sleep(LOOK_EVERY).await;
             let (state, notices) = (Arc::clone(&self), Arc::clone(&notices));

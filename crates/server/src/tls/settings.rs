@@ -4,7 +4,6 @@
 //! client's certificate again, and a revoked module would stay.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,39 +17,13 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use tokenvault_core::time::Timestamp;
 use x509_parser::prelude::{ASN1Time, CertificateRevocationList, FromDer, X509Certificate};
 
+use super::error::TlsError;
 use super::faults::CertificateFault;
-use super::files::{ClientFiles, FilePart, Files};
+use super::files::{ClientFiles, FilePart, ListenerFiles};
 use super::losses;
 use super::material::Material;
 use super::verifier::{ClientTrust, Unusable};
-use crate::notices::Loss;
-
-/// Why the listener's files cannot be used. Names the file, never what is in it.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// It cannot be read.
-    #[error("{}: cannot be read: {problem}", .file.display())]
-    Read {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        problem: std::io::Error,
-    },
-    /// It was read, and does not contain what it should.
-    #[error("{}: {problem}", .file.display())]
-    Content {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong, as a sentence without its subject.
-        problem: String,
-    },
-}
-
-impl TlsError {
-    pub(super) fn content(file: &Path, problem: impl Into<String>) -> Self {
-        Self::Content { file: file.to_owned(), problem: problem.into() }
-    }
-}
+use crate::notices::RightsLoss;
 
 /// What the listener's files say at one time.
 pub struct TlsSettings {
@@ -68,17 +41,17 @@ pub(super) struct Successor {
     pub(super) settings: Option<TlsSettings>,
     /// What is not taken up, and stays as it was.
     pub(super) refused: BTreeMap<FilePart, String>,
-    pub(super) losses: Vec<(FilePart, Loss)>,
+    pub(super) losses: Vec<(FilePart, RightsLoss)>,
 }
 
 impl TlsSettings {
     /// Reads the files. Certificates that have expired are no error here: TLS refuses them, and a metric tells.
-    pub fn load(files: &Files) -> Result<Self, TlsError> {
+    pub fn load(files: &ListenerFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         Self::of(files, Material::read(files, &provider)?, provider)
     }
 
-    fn of(files: &Files, material: Material, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    fn of(files: &ListenerFiles, material: Material, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
         let own_until = material.identity.cert.first().and_then(not_after);
         let mut expiries = vec![(files.usage, own_until)];
         let clients = match (&files.clients, &material.authorities) {
@@ -104,13 +77,13 @@ impl TlsSettings {
     }
 
     /// What is wrong with the files by now, though they can be read: what `check-config` refuses, and no reload takes up.
-    pub fn faults(&self, files: &Files) -> Vec<CertificateFault> {
+    pub fn faults(&self, files: &ListenerFiles) -> Vec<CertificateFault> {
         self.now().map(|now| self.material.faults(files, now.as_secs())).unwrap_or_default()
     }
 
     /// Reads the files again. Each part is taken up as far as it is right and fits the others, and brings no fault that is
     /// not in force already: half a renewal of the certificate must not hold up a revocation.
-    pub(super) fn successor(&self, files: &Files) -> Successor {
+    pub(super) fn successor(&self, files: &ListenerFiles) -> Successor {
         // Authorities may fit no others than the lists that came with them.
         let made =
             self.taking(&[FilePart::Certificate, FilePart::Authorities, FilePart::Lists, FilePart::Authorities], files);
@@ -138,7 +111,7 @@ impl TlsSettings {
     }
 
     /// The same, of these parts alone.
-    fn taking(&self, parts: &[FilePart], files: &Files) -> Successor {
+    fn taking(&self, parts: &[FilePart], files: &ListenerFiles) -> Successor {
         let mut made = Successor { settings: None, refused: BTreeMap::new(), losses: Vec::new() };
         let mut material = self.material.clone();
         for part in parts.iter().copied() {
@@ -158,7 +131,7 @@ impl TlsSettings {
         made
     }
 
-    fn with(&self, material: &Material, part: FilePart, files: &Files) -> Result<Self, String> {
+    fn with(&self, material: &Material, part: FilePart, files: &ListenerFiles) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let material = material.with(part, files, &provider).map_err(|error| error.to_string())?;
         let next = Self::of(files, material, provider).map_err(|error| error.to_string())?;
@@ -250,7 +223,7 @@ fn client_trust(
 }
 
 fn server_config(
-    files: &Files,
+    files: &ListenerFiles,
     material: &Material,
     verifier: Arc<dyn ClientCertVerifier>,
     provider: Arc<CryptoProvider>,

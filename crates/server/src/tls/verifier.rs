@@ -26,7 +26,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 /// Verifies client certificates.
 #[derive(Debug)]
 pub(super) struct ClientTrust {
-    authorities: Vec<Authority>,
+    authorities: Vec<TrustedAuthority>,
     hints: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
     lists_until: Vec<u64>,
@@ -36,19 +36,19 @@ pub(super) struct ClientTrust {
 /// A root certificate, with what it says of itself and is lost where it is made a trust anchor. Times are seconds since
 /// the epoch.
 #[derive(Debug)]
-struct Authority {
+struct TrustedAuthority {
     root: Arc<RootCertStore>,
     subject: Vec<u8>,
     not_before: u64,
     not_after: u64,
     path_length: Option<u32>,
     signs_lists: bool,
-    views: Vec<View>,
+    views: Vec<ListOrder>,
 }
 
 /// The revocation lists in one order, and rustls's verifier with them: of several lists of one name it takes the first.
 #[derive(Debug)]
-struct View {
+struct ListOrder {
     stock: Arc<dyn ClientCertVerifier>,
     lists: Vec<CertRevocationList<'static>>,
 }
@@ -73,7 +73,7 @@ impl ClientTrust {
         let (mut hints, mut authorities) = (Vec::new(), Vec::new());
         for (index, certificate) in certificates.into_iter().enumerate() {
             let wrong = |what| Unusable::Authorities(format!("its certificate number {} {what}", index + 1));
-            let mut authority = Authority::read(certificate).map_err(wrong)?;
+            let mut authority = TrustedAuthority::read(certificate).map_err(wrong)?;
             authority.views = views(&authority.root, &lists, provider)?;
             hints.extend(authority.root.subjects());
             authorities.push(authority);
@@ -116,7 +116,7 @@ impl ClientTrust {
     /// Looks for a way from the leaf to this authority.
     fn way(
         &self,
-        authority: &Authority,
+        authority: &TrustedAuthority,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -139,8 +139,8 @@ impl ClientTrust {
     /// Looks at what rustls's verifier leaves out.
     fn look_closer(
         &self,
-        authority: &Authority,
-        view: &View,
+        authority: &TrustedAuthority,
+        view: &ListOrder,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -179,7 +179,7 @@ fn names_itself(leaf: &CertificateDer<'_>) -> Result<bool, CertificateError> {
     Ok(names.is_some())
 }
 
-impl View {
+impl ListOrder {
     fn new(
         roots: &Arc<RootCertStore>,
         lists: Vec<CertificateRevocationListDer<'static>>,
@@ -254,7 +254,7 @@ fn weight(error: &rustls::Error) -> u8 {
     }
 }
 
-impl Authority {
+impl TrustedAuthority {
     /// What the root certificate says, if it may sign certificates at all: with a module's own certificate in the file,
     /// whoever has its key could make all others.
     fn read(certificate: CertificateDer<'static>) -> Result<Self, &'static str> {
@@ -328,7 +328,7 @@ fn views(
     roots: &Arc<RootCertStore>,
     lists: &[CertificateRevocationListDer<'static>],
     provider: &Arc<CryptoProvider>,
-) -> Result<Vec<View>, Unusable> {
+) -> Result<Vec<ListOrder>, Unusable> {
     let issuers: BTreeSet<Vec<u8>> = lists.iter().filter_map(issuer).collect();
     let orders = if issuers.len() < lists.len() { lists.len() } else { 1 };
     let in_order = |first| {
@@ -336,10 +336,10 @@ fn views(
         // The others stay as they are: newer before older ones.
         let list = lists.remove(first);
         lists.insert(0, list);
-        View::new(roots, lists, provider)
+        ListOrder::new(roots, lists, provider)
     };
     if lists.is_empty() {
-        return Ok(vec![View::new(roots, Vec::new(), provider)?]);
+        return Ok(vec![ListOrder::new(roots, Vec::new(), provider)?]);
     }
     (0..orders).map(in_order).collect()
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokenvault_vault::problem::{Code, Problem};
 use zeroize::Zeroizing;
 
-use super::Room;
+use super::BodyBudget;
 use super::query::invalid;
 
 /// Most bodies fit; what is larger needs room that the caller has only so much of.
@@ -22,7 +22,7 @@ pub async fn json<T: DeserializeOwned>(
     body: Body,
     max: usize,
     timeout: Duration,
-    room: &Room,
+    room: &BodyBudget,
 ) -> Result<T, Problem> {
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
@@ -36,7 +36,7 @@ pub async fn json<T: DeserializeOwned>(
 }
 
 /// Takes a body into a buffer that leaves nothing behind, also where it grows.
-async fn collect(body: Body, max: usize, room: &Room) -> Result<Zeroizing<Vec<u8>>, Problem> {
+async fn collect(body: Body, max: usize, room: &BodyBudget) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut body = pin!(Limited::new(body, max));
     let mut bytes = Zeroizing::new(Vec::with_capacity(FIRST_ROOM));
     let mut taken = Vec::new();

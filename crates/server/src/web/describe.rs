@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokenvault_vault::problem::{Code, Problem};
 
 use super::ProblemResponse;
-use super::words::{self, Word};
+use super::explanations::{self, Explanation};
 
 /// Explains a code.
 #[utoipa::path(
@@ -35,8 +35,8 @@ pub async fn describe(Path(code): Path<String>) -> Result<Response, ProblemRespo
 fn page(code: &str, statuses: &str, first: Code) -> String {
     let mut text = format!("{code} ({statuses})\n\n{}.\n\n{}\n", first.title(), remedy(first));
     let mut told = BTreeSet::new();
-    let words = Code::ALL.iter().filter(|one| one.as_str() == code).flat_map(|one| words::of(*one));
-    for Word { member, word, means, by, how, .. } in words.filter(|word| told.insert((word.member, word.word))) {
+    let words = Code::ALL.iter().filter(|one| one.as_str() == code).flat_map(|one| explanations::of(*one));
+    for Explanation { member, word, means, by, how, .. } in words.filter(|word| told.insert((word.member, word.word))) {
         // Writing to a text cannot fail.
         let _ = write!(text, "\n{member}: {word}\n    {means}\n    {}: {how}\n", by.as_str());
     }

@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument;
 
-use super::answer::{problem_of, write};
+use super::problem_response::{problem_of, write};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces;
 
@@ -72,7 +72,7 @@ pub async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, ne
     traces::answered(&trace, response.status().as_u16());
     let problem = problem_of(&mut response);
     if let Some(problem) = &problem {
-        metrics.rejected(problem.code.as_str());
+        metrics.process.rejected(problem.code.as_str());
         response = write(problem, &id.0, response);
     }
     let code = problem.as_ref().map(|problem| problem.code.as_str());

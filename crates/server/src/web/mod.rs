@@ -1,21 +1,21 @@
-//! The frame that all listeners share: what surrounds a request before a handler sees it and after, and how a problem
-//! becomes an answer. Nothing here knows a job, a caller or an operator.
+//! The frame that all listeners share: what surrounds a request before its handler and after it, and how a problem becomes
+//! an answer. Nothing here may know a job, a caller or an operator.
 
-mod answer;
 pub mod body;
 pub mod bucket;
 pub mod describe;
+pub mod explanations;
 mod frame;
-pub mod leaving;
 pub mod openapi;
-mod places;
+mod permits;
+mod problem_response;
 pub mod query;
-mod unread;
-pub mod words;
+pub mod shutdown;
+mod unread_body;
 mod work;
 
-pub use answer::{ProblemResponse, answer, no_such_resource};
 pub use frame::{OKAPI_REQUEST_ID, REQUEST_ID, RequestId, frame};
-pub use places::{Places, Room};
-pub use unread::Unread;
+pub use permits::{BodyBudget, RequestPermits};
+pub use problem_response::{ProblemResponse, answer, no_such_resource};
+pub use unread_body::UnreadBody;
 pub use work::{catch_panic, detached};

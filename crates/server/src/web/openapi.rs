@@ -4,7 +4,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::words;
+use super::explanations;
 
 /// A problem (RFC 9457).
 #[derive(Serialize, utoipa::ToSchema)]
@@ -60,7 +60,7 @@ pub fn add(document: &utoipa::openapi::OpenApi, more: &[(&str, Value)]) -> Value
     }
     for member in ["check", "reason"] {
         if let Some(described) = document["components"]["schemas"]["ProblemBody"]["properties"].get_mut(member) {
-            let words = words::names(member).join("`, `");
+            let words = explanations::names(member).join("`, `");
             let about = described["description"].as_str().unwrap_or_default();
             described["description"] = json!(format!("{about} One of `{words}`; `/problems/<code>` explains each."));
         }

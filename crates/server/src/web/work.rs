@@ -6,17 +6,17 @@ use axum::response::Response;
 use futures::FutureExt;
 use tokenvault_vault::problem::{Code, Problem};
 
-use super::{Places, answer};
+use super::{RequestPermits, answer};
 use crate::telemetry::traces;
 
 /// Runs to its end even if the caller hangs up, and holds the request's places until then.
 pub async fn detached<T: Send + 'static>(
-    places: Places,
+    permits: RequestPermits,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
     let task = tokio::spawn(traces::along(async move {
         let done = work.await;
-        drop(places);
+        drop(permits);
         done
     }));
     task.await.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "Something went wrong inside the vault.")))

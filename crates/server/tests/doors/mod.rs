@@ -12,8 +12,8 @@ use keycloak_double::{Endpoint, Fault};
 use rustls_pki_types::CertificateDer;
 use tokenvault_core::ids::ModuleName;
 use tokenvault_core::record::Acquisition;
-use tokenvault_server::api::{Allowance, App, Callers, Limits, Recorded, router};
-use tokenvault_server::callers::Action;
+use tokenvault_server::api::{Allowance, ApiContext, AuditedJobs, RequestLimits, router};
+use tokenvault_server::callers::{Action, CallerPolicy};
 use tokenvault_server::telemetry::metrics::Metrics;
 use tokenvault_server::tls::Peer;
 use tokenvault_vault::jobs::Caller;
@@ -28,7 +28,7 @@ struct Policy {
     knows: AtomicBool,
 }
 
-impl Callers for Policy {
+impl CallerPolicy for Policy {
     fn admit(&self, peer: &Peer, _: Option<&str>, _: Action) -> Result<Caller, Problem> {
         let unknown = || Problem::new(Code::CallerUnknown, "Nobody is known.");
         self.module(peer).map(|module| caller(module.as_str())).ok_or_else(unknown)
@@ -49,7 +49,7 @@ impl Door {
     /// A door with one place for each caller.
     async fn with_one_place(request_timeout: Duration) -> Self {
         let (stage, policy) = (Stage::set().await, Arc::new(Policy { knows: AtomicBool::new(true) }));
-        let limits = Limits {
+        let limits = RequestLimits {
             max_body: 64 * 1024,
             body_timeout: Duration::from_secs(5),
             request_timeout,
@@ -64,10 +64,10 @@ impl Door {
             default_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
         };
-        let callers = Arc::clone(&policy) as Arc<dyn Callers>;
+        let callers = Arc::clone(&policy) as Arc<dyn CallerPolicy>;
         let journal = Arc::new(Unwritten);
-        let app = App {
-            jobs: Arc::new(Recorded::new(Arc::clone(&stage.vault), Arc::clone(&callers), journal.clone())),
+        let app = ApiContext {
+            jobs: Arc::new(AuditedJobs::new(Arc::clone(&stage.vault), Arc::clone(&callers), journal.clone())),
             callers,
             limits: Arc::new(limits),
             metrics: Arc::new(Metrics::new()),

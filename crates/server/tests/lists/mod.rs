@@ -9,7 +9,7 @@ use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Clock, UserStore};
 use tokenvault_core::record::Acquisition;
 use tokenvault_core::time::Timestamp;
-use tokenvault_server::admin::{Acts, By, Office};
+use tokenvault_server::admin::{AdminCommands, AdminService, OperatorCall};
 use tokenvault_vault::jobs::JobPage;
 use tokenvault_vault::problem::Code;
 use tokenvault_vault::services::Services;
@@ -67,9 +67,9 @@ async fn jobs_that_an_operators_act_did_not_come_to_are_told_of_as_not_ended() {
     let user = stage.record("a").await.user;
     let clock = Arc::new(Hasty(ManualClock::at(stage.services.clock.now())));
     let services = Services { clock, ..stage.services.clone() };
-    let office = Office::new(services, ReplicaId::parse("r-1").expect("a replica"));
+    let office = AdminService::new(services, ReplicaId::parse("r-1").expect("a replica"));
 
-    let told = office.revoke_user(&By::new("bob", "1"), &tenant(), &user).await.expect("an answer");
+    let told = office.revoke_user(&OperatorCall::new("bob", "1"), &tenant(), &user).await.expect("an answer");
 
     let failed: Vec<JobId> = told.failed.into_iter().map(|(job, _)| job).collect();
     assert!(!failed.is_empty() && failed.len() < names.len(), "{failed:?}");

@@ -20,9 +20,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokenvault_server::api::connection_limits;
 use tokenvault_server::callers::Action;
 use tokenvault_server::callers::Policy;
-use tokenvault_server::config::Server;
+use tokenvault_server::config::ServerSection;
 use tokenvault_server::tls::{self, Peer, TlsState, serve};
-use tokenvault_server::web::leaving::Leaving;
+use tokenvault_server::web::shutdown::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -103,7 +103,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) async fn start(dir: &Path, authorities: &[Vec<u8>], lists: Option<&[Vec<u8>]>) -> Self {
         std::fs::create_dir_all(dir).expect("a directory");
-        let leaving = Leaving::default();
+        let shutdown = Shutdown::default();
         let config = files(dir, authorities, lists);
         let address = match TlsState::load(&config) {
             Err(error) => Err(error.to_string()),
@@ -111,11 +111,19 @@ impl Listener {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let address = listener.local_addr().expect("an address");
                 let limits = connection_limits(&config);
-                tokio::spawn(serve(listener, state, router(), limits, Arc::new(tls::Nobody), None, leaving.clone()));
+                tokio::spawn(serve(
+                    listener,
+                    state,
+                    router(),
+                    limits,
+                    Arc::new(tls::NoCallers),
+                    None,
+                    shutdown.clone(),
+                ));
                 Ok(address)
             }
         };
-        Self { address, _stop: leaving.stopping().clone().drop_guard() }
+        Self { address, _stop: shutdown.stopping().clone().drop_guard() }
     }
 
     /// Calls with this chain and this key, whether they belong together or not.
@@ -129,7 +137,7 @@ impl Listener {
     }
 }
 
-fn files(dir: &Path, authorities: &[Vec<u8>], lists: Option<&[Vec<u8>]>) -> Server {
+fn files(dir: &Path, authorities: &[Vec<u8>], lists: Option<&[Vec<u8>]>) -> ServerSection {
     let own = Authority::root("the listener's");
     let key = Key::new();
     let spec = Spec::leaf(&key).only(&[basics(false, None), eku(&[SERVER_AUTH])]).named(&[dns("localhost")]);
@@ -139,13 +147,13 @@ fn files(dir: &Path, authorities: &[Vec<u8>], lists: Option<&[Vec<u8>]>) -> Serv
         std::fs::write(&file, text).expect("a file");
         file
     };
-    Server {
+    ServerSection {
         cert_file: write("server.pem", &pem("CERTIFICATE", &[spec.by(&own)])),
         key_file: write("server.key", &pair.serialize_pem()),
         client_ca_file: write("ca.pem", &pem("CERTIFICATE", authorities)),
         client_crl_file: lists.map(|lists| write("crl.pem", &pem("X509 CRL", lists))),
         tls12: true,
-        ..Server::default()
+        ..ServerSection::default()
     }
 }
 

@@ -14,12 +14,12 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_vault::keyring::KeyringState;
 use zeroize::Zeroizing;
 
-use super::Finding;
-use super::secrets::read_text;
+use super::error::Finding;
+use super::secret_file::read_text;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KeyringFile {
+struct KeyringText {
     primary: String,
     keys: BTreeMap<String, String>,
 }
@@ -32,7 +32,7 @@ pub fn load_keyring(file: &Path) -> Result<Keyring, Finding> {
 /// Parses a keyring; `place` is what its findings call it.
 pub fn parse_keyring(text: &str, place: &str) -> Result<Keyring, Finding> {
     // The parser's own message may quote the line, which may hold a key.
-    let parsed: KeyringFile = toml::from_str(text).map_err(|error| {
+    let parsed: KeyringText = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
         Finding::new(
             place,

@@ -4,7 +4,7 @@
 //! another transfer coding) is passed on as it is from there to the connection's end, so that there are never two opinions about
 //! where a request begins.
 
-use super::{LONGEST_NAME, MAX_HEAD, Names, is_token};
+use super::passed_names::{LONGEST_NAME, MAX_HEAD, PassedNames, is_token};
 
 /// Neither a length nor a transfer coding takes more.
 const LONGEST_FRAMING: usize = 32;
@@ -13,9 +13,9 @@ const TOO_MANY: usize = 101;
 
 /// Takes heads apart.
 #[derive(Debug)]
-pub(super) struct Sieve {
-    kept: Names,
-    at: At,
+pub(super) struct Http1Filter {
+    kept: PassedNames,
+    at: LineState,
     /// Bytes of this head so far.
     seen: usize,
     /// The header's name, or the size of a chunk, as far as it was read.
@@ -24,7 +24,7 @@ pub(super) struct Sieve {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum LineState {
     /// The request's line; whether anything of it has come.
     Request(bool),
     /// A header's name; whether the header before was left out.
@@ -59,9 +59,9 @@ struct Framing {
     odd: bool,
 }
 
-impl Sieve {
-    pub(super) fn new(kept: Names) -> Self {
-        Self { kept, at: At::Request(false), seen: 0, word: Vec::new(), framing: Framing::default() }
+impl Http1Filter {
+    pub(super) fn new(kept: PassedNames) -> Self {
+        Self { kept, at: LineState::Request(false), seen: 0, word: Vec::new(), framing: Framing::default() }
     }
 
     /// The most that is passed on beyond what was received.
@@ -72,20 +72,20 @@ impl Sieve {
     pub(super) fn sift(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.at {
-                At::Over => return,
-                At::Open => {
+                LineState::Over => return,
+                LineState::Open => {
                     out.extend_from_slice(bytes);
                     return;
                 }
-                At::Body(left, chunked) => {
+                LineState::Body(left, chunked) => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     out.extend_from_slice(&bytes[..taken]);
                     bytes = &bytes[taken..];
                     self.body(left - taken as u64, chunked);
                     continue;
                 }
-                At::Size => self.size(byte, out),
-                At::Trailers(begun, returned) => self.trailer(byte, (begun, returned), out),
+                LineState::Size => self.size(byte, out),
+                LineState::Trailers(begun, returned) => self.trailer(byte, (begun, returned), out),
                 _ => self.head(byte, out),
             }
             bytes = rest;
@@ -99,18 +99,18 @@ impl Sieve {
             return self.give_up(&more, out);
         }
         match self.at {
-            At::Request(begun) => {
+            LineState::Request(begun) => {
                 out.push(byte);
                 self.at = match (byte, begun) {
-                    (b'\n', true) => At::Name(false),
-                    (b'\r' | b'\n', _) => At::Request(begun),
-                    _ => At::Request(true),
+                    (b'\n', true) => LineState::Name(false),
+                    (b'\r' | b'\n', _) => LineState::Request(begun),
+                    _ => LineState::Request(true),
                 };
             }
-            At::Name(dropped) => self.name(byte, dropped, out),
-            At::Drop(returned) => match byte {
-                b'\n' => self.at = At::Name(true),
-                b'\r' if !returned => self.at = At::Drop(true),
+            LineState::Name(dropped) => self.name(byte, dropped, out),
+            LineState::Drop(returned) => match byte {
+                b'\n' => self.at = LineState::Name(true),
+                b'\r' if !returned => self.at = LineState::Drop(true),
                 // What hyper refuses in a header's value it is to refuse here as well.
                 0..=8 | 11..=31 | 127 => self.give_up(b"\0\r\n", out),
                 _ if returned => self.give_up(b"\0\r\n", out),
@@ -121,7 +121,7 @@ impl Sieve {
                 match byte {
                     b'\n' => self.kept_line_ends(),
                     b'\r' => {}
-                    _ if self.at != At::Keep => self.framing.take(byte),
+                    _ if self.at != LineState::Keep => self.framing.take(byte),
                     _ => {}
                 }
             }
@@ -131,7 +131,7 @@ impl Sieve {
     fn name(&mut self, byte: u8, dropped: bool, out: &mut Vec<u8>) {
         match byte {
             // The header before goes on, as it once was allowed.
-            b' ' | b'\t' if self.word.is_empty() && dropped => self.at = At::Drop(false),
+            b' ' | b'\t' if self.word.is_empty() && dropped => self.at = LineState::Drop(false),
             b'\n' if self.word.is_empty() || self.word == b"\r" => {
                 self.pass_word(byte, out);
                 self.end_head();
@@ -139,21 +139,21 @@ impl Sieve {
             b':' if !self.word.is_empty() && self.word != b"\r" => {
                 if let Some(name) = self.kept.find(&self.word) {
                     self.at = match name {
-                        "content-length" => At::Length,
-                        "transfer-encoding" => At::Coding,
-                        _ => At::Keep,
+                        "content-length" => LineState::Length,
+                        "transfer-encoding" => LineState::Coding,
+                        _ => LineState::Keep,
                     };
                     self.pass_word(byte, out);
                 } else {
                     self.word.clear();
-                    self.at = At::Drop(false);
+                    self.at = LineState::Drop(false);
                 }
             }
             b'\r' if self.word.is_empty() => self.word.push(byte),
             _ if is_token(byte) && self.word.len() < LONGEST_NAME && self.word != b"\r" => self.word.push(byte),
             // Whatever it is, it is for hyper to judge.
             _ => {
-                self.at = if byte == b'\n' { At::Name(false) } else { At::Keep };
+                self.at = if byte == b'\n' { LineState::Name(false) } else { LineState::Keep };
                 self.pass_word(byte, out);
             }
         }
@@ -166,33 +166,33 @@ impl Sieve {
 
     fn kept_line_ends(&mut self) {
         match self.at {
-            At::Length => self.framing.length(),
-            At::Coding => self.framing.coding(),
+            LineState::Length => self.framing.length(),
+            LineState::Coding => self.framing.coding(),
             _ => {}
         }
-        self.at = At::Name(false);
+        self.at = LineState::Name(false);
     }
 
     fn end_head(&mut self) {
         let Framing { length, chunked, odd, .. } = std::mem::take(&mut self.framing);
         match (length, chunked) {
-            _ if odd => self.at = At::Open,
-            (None, true) => self.at = At::Size,
-            (Some(_), true) => self.at = At::Open,
+            _ if odd => self.at = LineState::Open,
+            (None, true) => self.at = LineState::Size,
+            (Some(_), true) => self.at = LineState::Open,
             (length, false) => self.body(length.unwrap_or(0), false),
         }
     }
 
     fn body(&mut self, left: u64, chunked: Chunked) {
         match (left, chunked) {
-            (0, true) => self.at = At::Size,
+            (0, true) => self.at = LineState::Size,
             (0, false) => self.begin(),
-            _ => self.at = At::Body(left, chunked),
+            _ => self.at = LineState::Body(left, chunked),
         }
     }
 
     fn begin(&mut self) {
-        (self.at, self.seen) = (At::Request(false), 0);
+        (self.at, self.seen) = (LineState::Request(false), 0);
     }
 
     fn size(&mut self, byte: u8, out: &mut Vec<u8>) {
@@ -201,7 +201,7 @@ impl Sieve {
             if self.word.len() < LONGEST_NAME {
                 self.word.push(byte);
             } else if self.word.iter().all(u8::is_ascii_hexdigit) {
-                self.at = At::Open;
+                self.at = LineState::Open;
             }
             return;
         }
@@ -211,11 +211,11 @@ impl Sieve {
         self.at = match size {
             Some(0) => {
                 self.seen = 0;
-                At::Trailers(false, false)
+                LineState::Trailers(false, false)
             }
             // A chunk has a line's end behind it.
-            Some(size) if size < u64::MAX - 2 => At::Body(size + 2, true),
-            _ => At::Open,
+            Some(size) if size < u64::MAX - 2 => LineState::Body(size + 2, true),
+            _ => LineState::Open,
         };
     }
 
@@ -224,32 +224,32 @@ impl Sieve {
     fn trailer(&mut self, byte: u8, (begun, returned): (bool, bool), out: &mut Vec<u8>) {
         self.seen += 1;
         match (byte, returned) {
-            (b'\r', false) => self.at = At::Trailers(begun, true),
-            (b'\n', true) if begun => self.at = At::Trailers(false, false),
+            (b'\r', false) => self.at = LineState::Trailers(begun, true),
+            (b'\n', true) if begun => self.at = LineState::Trailers(false, false),
             (b'\n', true) => {
                 out.extend_from_slice(b"\r\n");
                 self.begin();
             }
             (b'\n', false) | (_, true) => self.spoil(out),
             _ if self.seen > MAX_HEAD => self.spoil(out),
-            _ => self.at = At::Trailers(true, false),
+            _ => self.at = LineState::Trailers(true, false),
         }
     }
 
     /// Ends the body with what hyper refuses: the body, and with it the connection.
     fn spoil(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\0");
-        self.at = At::Over;
+        self.at = LineState::Over;
     }
 
     /// Ends the head with what hyper refuses.
     fn give_up(&mut self, with: &[u8], out: &mut Vec<u8>) {
-        if matches!(self.at, At::Request(_) | At::Keep | At::Length | At::Coding) {
+        if matches!(self.at, LineState::Request(_) | LineState::Keep | LineState::Length | LineState::Coding) {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(with);
         out.extend_from_slice(b"\r\n");
-        self.at = At::Over;
+        self.at = LineState::Over;
     }
 }
 

@@ -5,8 +5,8 @@
 
 use std::io;
 
-use super::fields::Fields;
-use super::{MAX_HEAD, Names, broken};
+use super::hpack::HpackFilter;
+use super::passed_names::{MAX_HEAD, PassedNames, broken};
 
 const PREFACE: usize = 24;
 const FRAME_HEAD: usize = 9;
@@ -24,27 +24,27 @@ const PRIORITY_LENGTH: usize = 5;
 
 /// Takes frames apart.
 #[derive(Debug)]
-pub(super) struct Sieve {
-    at: At,
+pub(super) struct Http2Filter {
+    at: FrameState,
     head: Vec<u8>,
     /// The header block under way.
-    block: Option<Block>,
-    fields: Fields,
+    block: Option<HeaderBlock>,
+    fields: HpackFilter,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum At {
+enum FrameState {
     Preface(usize),
     Head,
     /// So many bytes of a frame that passes.
     Pass(usize),
     /// A frame with a part of a header block.
-    Part(Part),
+    BlockFragment(BlockFragment),
 }
 
 /// What is left of a frame with a part of a header block.
 #[derive(Debug, Clone, Copy)]
-struct Part {
+struct BlockFragment {
     left: usize,
     /// The length of the padding comes first.
     padded: bool,
@@ -57,16 +57,21 @@ struct Part {
 }
 
 #[derive(Debug)]
-struct Block {
+struct HeaderBlock {
     stream: [u8; 4],
     end_stream: u8,
     /// Bytes of its frames so far.
     sent: usize,
 }
 
-impl Sieve {
-    pub(super) fn new(kept: Names) -> Self {
-        Self { at: At::Preface(PREFACE), head: Vec::with_capacity(FRAME_HEAD), block: None, fields: Fields::new(kept) }
+impl Http2Filter {
+    pub(super) fn new(kept: PassedNames) -> Self {
+        Self {
+            at: FrameState::Preface(PREFACE),
+            head: Vec::with_capacity(FRAME_HEAD),
+            block: None,
+            fields: HpackFilter::new(kept),
+        }
     }
 
     /// The most that is passed on beyond what was received.
@@ -78,17 +83,17 @@ impl Sieve {
     pub(super) fn sift(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         while !bytes.is_empty() {
             let taken = match self.at {
-                At::Preface(left) | At::Pass(left) => {
+                FrameState::Preface(left) | FrameState::Pass(left) => {
                     let taken = left.min(bytes.len());
                     out.extend_from_slice(&bytes[..taken]);
                     self.at = match self.at {
-                        _ if taken == left => At::Head,
-                        At::Preface(_) => At::Preface(left - taken),
-                        _ => At::Pass(left - taken),
+                        _ if taken == left => FrameState::Head,
+                        FrameState::Preface(_) => FrameState::Preface(left - taken),
+                        _ => FrameState::Pass(left - taken),
                     };
                     taken
                 }
-                At::Head => {
+                FrameState::Head => {
                     let taken = (FRAME_HEAD - self.head.len()).min(bytes.len());
                     self.head.extend_from_slice(&bytes[..taken]);
                     if self.head.len() == FRAME_HEAD {
@@ -96,9 +101,9 @@ impl Sieve {
                     }
                     taken
                 }
-                At::Part(part) => {
+                FrameState::BlockFragment(part) => {
                     let part = self.part(part, bytes[0])?;
-                    self.at = At::Part(part);
+                    self.at = FrameState::BlockFragment(part);
                     1
                 }
             };
@@ -119,7 +124,7 @@ impl Sieve {
         let plain = length <= MAX_FRAME && length >= priority + usize::from(padded);
         match (&mut self.block, kind) {
             (None, HEADERS) if plain => {
-                self.block = Some(Block { stream, end_stream: flags & END_STREAM, sent: FRAME_HEAD + length });
+                self.block = Some(HeaderBlock { stream, end_stream: flags & END_STREAM, sent: FRAME_HEAD + length });
             }
             (Some(block), CONTINUATION) if plain && block.stream == stream => {
                 block.sent += FRAME_HEAD + length;
@@ -132,26 +137,32 @@ impl Sieve {
             // What is not right about it h2 sees by its head.
             (None, _) => {
                 out.append(&mut self.head);
-                self.at = if length == 0 { At::Head } else { At::Pass(length) };
+                self.at = if length == 0 { FrameState::Head } else { FrameState::Pass(length) };
                 return Ok(());
             }
         }
         self.head.clear();
-        self.at = At::Part(Part { left: length, padded, priority, padding: 0, last: flags & END_HEADERS != 0 });
+        self.at = FrameState::BlockFragment(BlockFragment {
+            left: length,
+            padded,
+            priority,
+            padding: 0,
+            last: flags & END_HEADERS != 0,
+        });
         Ok(())
     }
 
-    fn part(&mut self, part: Part, byte: u8) -> io::Result<Part> {
-        let part = Part { left: part.left - 1, ..part };
+    fn part(&mut self, part: BlockFragment, byte: u8) -> io::Result<BlockFragment> {
+        let part = BlockFragment { left: part.left - 1, ..part };
         if part.padded {
             let padding = usize::from(byte);
             if padding > part.left - part.priority {
                 return Err(broken("a frame is shorter than its padding"));
             }
-            return Ok(Part { padded: false, padding, ..part });
+            return Ok(BlockFragment { padded: false, padding, ..part });
         }
         if part.priority > 0 {
-            return Ok(Part { priority: part.priority - 1, ..part });
+            return Ok(BlockFragment { priority: part.priority - 1, ..part });
         }
         if part.left >= part.padding {
             self.fields.take(byte)?;
@@ -161,15 +172,15 @@ impl Sieve {
 
     /// If a frame with a part of a block is over, and the block with it, it is passed on.
     fn end_part(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        let At::Part(part) = self.at else { return Ok(()) };
+        let FrameState::BlockFragment(part) = self.at else { return Ok(()) };
         if part.left > 0 {
             return Ok(());
         }
-        self.at = At::Head;
+        self.at = FrameState::Head;
         if !part.last {
             return Ok(());
         }
-        let Some(Block { stream, end_stream, .. }) = self.block.take() else { return Ok(()) };
+        let Some(HeaderBlock { stream, end_stream, .. }) = self.block.take() else { return Ok(()) };
         let block = self.fields.finish()?;
         let length = u32::try_from(block.len()).unwrap_or(u32::MAX).to_be_bytes();
         out.extend_from_slice(&length[1..]);

@@ -8,10 +8,11 @@
 //! Nothing is decided here about a head: whatever is not plain goes to hyper as it came, and is refused by it. What follows
 //! the last chunk of a body is left out whole; where its end could be in two places, the body is spoilt.
 
-mod fields;
+mod hpack;
 mod http1;
 mod http2;
 mod huffman;
+mod passed_names;
 #[cfg(test)]
 mod tests;
 
@@ -23,30 +24,15 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use zeroize::{Zeroize, Zeroizing};
 
-/// The longest head where it is sifted: the request's line and all headers; with HTTP/2 as RFC 9113 §6.5.2 counts them.
-pub(super) const MAX_HEAD: usize = 64 * 1024;
+pub(super) use passed_names::MAX_HEAD;
+use passed_names::PassedNames;
+
 /// The longest that is passed on, and the longest where nothing is sifted.
 pub(super) const MAX_PASSED: usize = 16 * 1024;
 /// As much as this waits for hyper before no more is read.
 const AHEAD: usize = 16 * 1024;
 /// What comes is taken in pieces of this size at least, as far as it has come.
 const LEAST: usize = 1024;
-/// No header that is passed on has a longer name.
-const LONGEST_NAME: usize = 64;
-
-/// What hyper acts upon, or refuses.
-const OF_THE_PROTOCOL: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// What a listener takes of heads.
 #[derive(Debug, Clone, Copy)]
@@ -57,21 +43,10 @@ pub enum Heads {
     Sifted(&'static [&'static str]),
 }
 
-/// The names of headers that are passed on.
-#[derive(Debug, Clone, Copy)]
-struct Names(&'static [&'static str]);
-
-impl Names {
-    fn find(self, name: &[u8]) -> Option<&'static str> {
-        let mut known = OF_THE_PROTOCOL.iter().chain(self.0);
-        known.find(|known| known.as_bytes().eq_ignore_ascii_case(name)).copied()
-    }
-}
-
 /// A connection whose heads are sifted on their way in.
 pub struct Sifted<S> {
     stream: S,
-    sieve: Sieve,
+    sieve: HeadFilter,
     /// What hyper is to be given still, in the pieces that it came in.
     passed: VecDeque<Zeroizing<Vec<u8>>>,
     /// How much that is, and how much of the first has been given.
@@ -81,13 +56,13 @@ pub struct Sifted<S> {
     failed: Option<io::Error>,
 }
 
-enum Sieve {
+enum HeadFilter {
     Whole,
-    Http1(http1::Sieve),
-    Http2(http2::Sieve),
+    Http1(http1::Http1Filter),
+    Http2(http2::Http2Filter),
 }
 
-impl Sieve {
+impl HeadFilter {
     fn sift(&mut self, received: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
         let held = match self {
             Self::Whole => 0,
@@ -109,9 +84,9 @@ impl<S> Sifted<S> {
     /// A connection on which HTTP/2 was agreed on, or HTTP/1.1.
     pub fn new(stream: S, heads: Heads, http2: bool) -> Self {
         let sieve = match heads {
-            Heads::Whole => Sieve::Whole,
-            Heads::Sifted(names) if http2 => Sieve::Http2(http2::Sieve::new(Names(names))),
-            Heads::Sifted(names) => Sieve::Http1(http1::Sieve::new(Names(names))),
+            Heads::Whole => HeadFilter::Whole,
+            Heads::Sifted(names) if http2 => HeadFilter::Http2(http2::Http2Filter::new(PassedNames(names))),
+            Heads::Sifted(names) => HeadFilter::Http1(http1::Http1Filter::new(PassedNames(names))),
         };
         Self { stream, sieve, passed: VecDeque::new(), waits: 0, given: 0, failed: None }
     }
@@ -172,7 +147,7 @@ impl<S: AsyncRead + Unpin> Sifted<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Sifted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if matches!(this.sieve, Sieve::Whole) {
+        if matches!(this.sieve, HeadFilter::Whole) {
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
         let over = match this.failed {
@@ -222,13 +197,4 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Sifted<S> {
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
-}
-
-/// Of a name (RFC 9110 §5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-fn broken(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }

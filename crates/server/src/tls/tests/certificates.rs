@@ -10,7 +10,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::Server;
+use crate::config::ServerSection;
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -148,17 +148,17 @@ impl Files {
         std::fs::write(self.path(name), content).unwrap();
     }
 
-    pub(super) fn config(&self) -> Server {
-        Server {
+    pub(super) fn config(&self) -> ServerSection {
+        ServerSection {
             cert_file: self.path("server.pem"),
             key_file: self.path("server.key"),
             client_ca_file: self.path("ca.pem"),
-            ..Server::default()
+            ..ServerSection::default()
         }
     }
 
-    pub(super) fn config_with_crl(&self, crl: &str) -> Server {
+    pub(super) fn config_with_crl(&self, crl: &str) -> ServerSection {
         self.write("crl.pem", crl);
-        Server { client_crl_file: Some(self.path("crl.pem")), ..self.config() }
+        ServerSection { client_crl_file: Some(self.path("crl.pem")), ..self.config() }
     }
 }

@@ -10,9 +10,9 @@ use tokio::net::TcpStream;
 
 use super::certificates::{Files, ends_in, valid};
 use super::stage::{Stage, client, get1, get2, request, soon};
-use crate::config::Server;
-use crate::tls::Limits;
-use crate::tls::connection::{REST, Trust};
+use crate::config::ServerSection;
+use crate::tls::ConnectionLimits;
+use crate::tls::connection::{CertificateCheck, REST};
 
 const SHORT: Duration = Duration::from_millis(500);
 
@@ -26,7 +26,7 @@ async fn until_cut(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
 #[tokio::test]
 async fn a_client_that_never_finishes_its_handshake_is_cut() {
     let files = Files::new();
-    let stage = Stage::start(&Server { handshake_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { handshake_timeout: SHORT, ..files.config() }).await;
     let mut silent = TcpStream::connect(stage.address).await.unwrap();
     stage.until_open(1).await;
     assert!(until_cut(&mut silent).await.is_empty());
@@ -36,7 +36,7 @@ async fn a_client_that_never_finishes_its_handshake_is_cut() {
 #[tokio::test]
 async fn a_client_that_sends_half_a_head_is_cut() {
     let files = Files::new();
-    let stage = Stage::start(&Server { header_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { header_timeout: SHORT, ..files.config() }).await;
     let module = files.authority.module(7, valid());
     let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
     stream.write_all(b"GET /whoami HTTP/1.1\r\nHost: local").await.unwrap();
@@ -47,7 +47,7 @@ async fn a_client_that_sends_half_a_head_is_cut() {
 #[tokio::test]
 async fn a_client_that_never_begins_a_head_is_cut() {
     let files = Files::new();
-    let stage = Stage::start(&Server { header_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { header_timeout: SHORT, ..files.config() }).await;
     let module = files.authority.module(7, valid());
     let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
     until_cut(&mut stream).await;
@@ -57,7 +57,7 @@ async fn a_client_that_never_begins_a_head_is_cut() {
 #[tokio::test]
 async fn a_client_that_agrees_on_http2_and_then_says_nothing_is_cut() {
     let files = Files::new();
-    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { idle_timeout: SHORT, ..files.config() }).await;
     let mut client = client(&files, Some(&files.authority.module(7, valid())));
     client.alpn_protocols = vec![b"h2".to_vec()];
     let mut stream = stage.connect(&client).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_client_that_agrees_on_http2_and_then_says_nothing_is_cut() {
 }
 
 /// What a request is answered that brings along a token of this length, over both protocols.
-async fn answered(limits: Limits, token: usize) -> [Option<u16>; 2] {
+async fn answered(limits: ConnectionLimits, token: usize) -> [Option<u16>; 2] {
     let files = Files::new();
     let stage = Stage::start_with(&files.config(), limits).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
@@ -82,10 +82,10 @@ async fn answered(limits: Limits, token: usize) -> [Option<u16>; 2] {
 
 #[tokio::test]
 async fn modules_may_send_heads_of_64_kib_and_nobody_else_may() {
-    let modules = || crate::api::connection_limits(&Server::default());
+    let modules = || crate::api::connection_limits(&ServerSection::default());
     assert_eq!(answered(modules(), 64_000).await, [Some(200); 2]);
     assert_eq!(answered(modules(), 66_000).await, [Some(431); 2]);
-    for limits in [crate::admin::limits(), crate::backchannel::limits()] {
+    for limits in [crate::admin::connection_limits(), crate::backchannel::connection_limits()] {
         assert_eq!(answered(limits.clone(), 15_000).await, [Some(200); 2]);
         assert_eq!(answered(limits, 33_000).await, [Some(431); 2]);
     }
@@ -95,7 +95,7 @@ async fn modules_may_send_heads_of_64_kib_and_nobody_else_may() {
 async fn an_idle_connection_is_closed_over_both_protocols() {
     let files = Files::new();
     // The first one is idle while the second is made.
-    let stage = Stage::start(&Server { idle_timeout: SHORT * 4, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { idle_timeout: SHORT * 4, ..files.config() }).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
     let (mut first, mut second) = (stage.http1(&client).await, stage.http2(&client).await);
     assert!(get1(&mut first, "/whoami").await.is_ok());
@@ -110,7 +110,7 @@ async fn an_idle_connection_is_closed_over_both_protocols() {
 #[tokio::test]
 async fn a_client_that_asks_and_asks_and_reads_no_answer_is_cut() {
     let files = Files::new();
-    let limits = Limits { write_timeout: SHORT, ..crate::api::connection_limits(&files.config()) };
+    let limits = ConnectionLimits { write_timeout: SHORT, ..crate::api::connection_limits(&files.config()) };
     let stage = Stage::start_with(&files.config(), limits).await;
     let module = files.authority.module(7, valid());
     let mut stream = stage.connect(&client(&files, Some(&module))).await.unwrap();
@@ -123,8 +123,11 @@ async fn a_client_that_asks_and_asks_and_reads_no_answer_is_cut() {
 #[tokio::test]
 async fn a_client_that_makes_no_room_for_an_answer_is_cut() {
     let files = Files::new();
-    let limits =
-        Limits { idle_timeout: SHORT, answer_timeout: SHORT * 2, ..crate::api::connection_limits(&files.config()) };
+    let limits = ConnectionLimits {
+        idle_timeout: SHORT,
+        answer_timeout: SHORT * 2,
+        ..crate::api::connection_limits(&files.config())
+    };
     let stage = Stage::start_with(&files.config(), limits).await;
     let mut client = client(&files, Some(&files.authority.module(7, valid())));
     client.alpn_protocols = vec![b"h2".to_vec()];
@@ -141,7 +144,7 @@ async fn a_client_that_makes_no_room_for_an_answer_is_cut() {
 #[tokio::test]
 async fn a_connection_with_a_request_in_hand_is_not_idle() {
     let files = Files::new();
-    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { idle_timeout: SHORT, ..files.config() }).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
     let mut working = stage.http2(&client).await;
     let answer = tokio::spawn(async move { get2(&mut working, "/slow").await });
@@ -159,7 +162,7 @@ async fn a_connection_with_a_request_in_hand_is_not_idle() {
 #[tokio::test]
 async fn no_more_connections_are_served_than_the_limit() {
     let files = Files::new();
-    let stage = Stage::start(&Server { max_connections: 1, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { max_connections: 1, ..files.config() }).await;
     let client = client(&files, Some(&files.authority.module(7, valid())));
     let mut first = stage.http1(&client).await;
     assert!(get1(&mut first, "/whoami").await.is_ok());
@@ -178,7 +181,7 @@ async fn no_more_connections_are_served_than_the_limit() {
 #[tokio::test]
 async fn slow_handshakes_make_room_for_the_next_and_take_no_place_from_anybody() {
     let files = Files::new();
-    let limits = Server { max_connections: 1, max_handshakes: 2, ..files.config() };
+    let limits = ServerSection { max_connections: 1, max_handshakes: 2, ..files.config() };
     let stage = Stage::start(&limits).await;
     let mut slow = Vec::new();
     for _ in 0..5 {
@@ -196,7 +199,7 @@ async fn slow_handshakes_make_room_for_the_next_and_take_no_place_from_anybody()
 #[tokio::test]
 async fn one_holders_connections_are_bounded_and_anothers_are_not_its_own() {
     let files = Files::new();
-    let stage = Stage::start(&Server { caller_connections: 1, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { caller_connections: 1, ..files.config() }).await;
     let module = client(&files, Some(&files.authority.module(7, valid())));
     let mut first = stage.http1(&module).await;
     assert!(get1(&mut first, "/whoami").await.is_ok());
@@ -221,7 +224,7 @@ async fn a_stop_lets_the_request_in_hand_finish_and_takes_no_more() {
     let silent = TcpStream::connect(stage.address).await.unwrap();
     stage.until_open(4).await;
 
-    stage.leaving.stop();
+    stage.shutdown.stop();
 
     // The idle one and the one in its handshake go at once, the working ones do not.
     stage.until_open(2).await;
@@ -243,12 +246,12 @@ async fn whoever_leaves_asks_connections_to_move_and_lets_new_ones_in_meanwhile(
     assert!(get1(&mut over_http1, "/whoami").await.is_ok());
     assert!(get2(&mut over_http2, "/whoami").await.is_ok());
 
-    stage.leaving.tell();
+    stage.shutdown.announce();
     assert!(get1(&mut over_http1, "/whoami").await.is_ok());
     let working = tokio::spawn(get2_of(over_http2.clone(), "/slow"));
     stage.slow.entered.acquire().await.unwrap().forget();
 
-    stage.leaving.move_on();
+    stage.shutdown.drain();
     soon("HTTP/2 to take no more", async {
         while get2(&mut over_http2, "/whoami").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -267,7 +270,7 @@ async fn whoever_leaves_asks_connections_to_move_and_lets_new_ones_in_meanwhile(
     for _ in 0..3 {
         assert!(get2(&mut late2, "/whoami").await.is_ok(), "it would come again");
     }
-    stage.leaving.stop();
+    stage.shutdown.stop();
     soon("the end of the listener", stage.served).await.unwrap();
 }
 
@@ -284,15 +287,15 @@ async fn a_new_revocation_list_closes_the_revoked_connection_and_keeps_the_other
     let (good, bad) = (files.authority.module(7, valid()), files.authority.module(8, valid()));
     let stage = Stage::start(&files.config_with_crl(&files.authority.crl(&[], valid()))).await;
     let mut staying = stage.http2(&client(&files, Some(&good))).await;
-    let mut leaving = stage.http2(&client(&files, Some(&bad))).await;
+    let mut shutdown = stage.http2(&client(&files, Some(&bad))).await;
     assert!(get2(&mut staying, "/whoami").await.is_ok());
-    assert!(get2(&mut leaving, "/whoami").await.is_ok());
+    assert!(get2(&mut shutdown, "/whoami").await.is_ok());
 
     files.write("crl.pem", &files.authority.crl(&[&bad], valid()));
     assert_eq!(stage.state.refresh(&stage.notices), Refreshed::Replaced);
 
     stage.until_open(1).await;
-    assert!(get2(&mut leaving, "/whoami").await.is_err());
+    assert!(get2(&mut shutdown, "/whoami").await.is_err());
     assert!(get2(&mut staying, "/whoami").await.is_ok());
     let refused = stage.refusal(&client(&files, Some(&bad))).await;
     assert_eq!(refused, rustls::AlertDescription::CertificateRevoked);
@@ -334,7 +337,7 @@ async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
             tokio::spawn(async move { get1(&mut sender, "/slow").await })
         }
     };
-    let (staying, leaving) =
+    let (staying, shutdown) =
         ([ask(false, &good).await, ask(true, &good).await], [ask(false, &bad).await, ask(true, &bad).await]);
     stage.slow.entered.acquire_many(4).await.unwrap().forget();
 
@@ -342,7 +345,7 @@ async fn a_request_that_goes_on_and_on_does_not_keep_a_revoked_connection() {
     stage.state.refresh(&stage.notices);
 
     stage.until_open(2).await;
-    for answer in leaving {
+    for answer in shutdown {
         assert!(answer.await.unwrap().is_err());
     }
     stage.slow.leave.add_permits(4);
@@ -383,7 +386,7 @@ async fn connections_end_with_the_revocation_list_that_let_them_in() {
 #[tokio::test]
 async fn a_connection_does_not_outlive_its_certificate_for_long() {
     let files = Files::new();
-    let stage = Stage::start(&Server { idle_timeout: SHORT, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { idle_timeout: SHORT, ..files.config() }).await;
     let module = files.authority.module(7, ends_in(6));
     let mut sender = stage.http2(&client(&files, Some(&module))).await;
     let asked = async {
@@ -428,7 +431,7 @@ async fn a_client_that_sends_along_what_is_about_to_expire_is_not_looked_at_each
     let module = files.authority.module(7, valid());
     let decoys = (1..4).map(|serial| files.authority.module(serial, ends_in(serial)));
     let chain = std::iter::once(module).chain(decoys).map(|identity| identity.leaf()).collect();
-    let trust = Trust { chain, settings: stage.state.subscribe(), address: stage.address };
-    assert!(trust.turn() <= Duration::from_secs(2));
-    assert_eq!(trust.next_turn(), REST);
+    let trust = CertificateCheck { chain, settings: stage.state.subscribe(), address: stage.address };
+    assert!(trust.due_in() <= Duration::from_secs(2));
+    assert_eq!(trust.due_again_in(), REST);
 }

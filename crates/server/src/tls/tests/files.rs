@@ -4,14 +4,14 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_vault::files::{FileWatch, Refreshed};
 
 use super::certificates::{Authority, Files, Identity, ends_in, expired, valid, valid_since_longer};
-use crate::config::Server;
+use crate::config::ServerSection;
 use crate::tls::{TlsSettings, TlsState, not_after};
 
 fn notices() -> std::sync::Arc<crate::notices::Notices> {
     crate::notices::Notices::new(std::sync::Arc::default())
 }
 
-fn problem(config: &Server) -> String {
+fn problem(config: &ServerSection) -> String {
     match TlsSettings::load(&config.into()) {
         Ok(_) => panic!("it was taken"),
         Err(error) => error.to_string(),
@@ -30,16 +30,28 @@ fn every_problem_names_its_file() {
     files.write("damaged.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
     let at = |name: &str| files.path(name);
     let cases = [
-        (Server { cert_file: at("none"), ..good.clone() }, "none", "cannot be read"),
-        (Server { cert_file: at("empty"), ..good.clone() }, "empty", "contains no certificate"),
-        (Server { cert_file: at("damaged"), ..good.clone() }, "damaged", "first certificate cannot be read"),
-        (Server { key_file: at("ca.pem"), ..good.clone() }, "ca.pem", "contains no private key"),
-        (Server { key_file: at("damaged.key"), ..good.clone() }, "damaged.key", "cannot be used"),
-        (Server { key_file: at("other.key"), ..good.clone() }, "other.key", "is not the key of the first certificate"),
-        (Server { client_ca_file: at("torn"), ..good.clone() }, "torn", "is not valid PEM"),
-        (Server { client_ca_file: at("damaged"), ..good.clone() }, "damaged", "certificate number 1 cannot be read"),
-        (Server { client_crl_file: Some(at("empty")), ..good.clone() }, "empty", "no certificate revocation list"),
-        (Server { client_crl_file: Some(at("damaged.crl")), ..good.clone() }, "damaged.crl", "cannot be used"),
+        (ServerSection { cert_file: at("none"), ..good.clone() }, "none", "cannot be read"),
+        (ServerSection { cert_file: at("empty"), ..good.clone() }, "empty", "contains no certificate"),
+        (ServerSection { cert_file: at("damaged"), ..good.clone() }, "damaged", "first certificate cannot be read"),
+        (ServerSection { key_file: at("ca.pem"), ..good.clone() }, "ca.pem", "contains no private key"),
+        (ServerSection { key_file: at("damaged.key"), ..good.clone() }, "damaged.key", "cannot be used"),
+        (
+            ServerSection { key_file: at("other.key"), ..good.clone() },
+            "other.key",
+            "is not the key of the first certificate",
+        ),
+        (ServerSection { client_ca_file: at("torn"), ..good.clone() }, "torn", "is not valid PEM"),
+        (
+            ServerSection { client_ca_file: at("damaged"), ..good.clone() },
+            "damaged",
+            "certificate number 1 cannot be read",
+        ),
+        (
+            ServerSection { client_crl_file: Some(at("empty")), ..good.clone() },
+            "empty",
+            "no certificate revocation list",
+        ),
+        (ServerSection { client_crl_file: Some(at("damaged.crl")), ..good.clone() }, "damaged.crl", "cannot be used"),
     ];
     for (config, file, wrong) in cases {
         let problem = problem(&config);

@@ -6,7 +6,7 @@ use tokenvault_vault::files::Refreshed;
 
 use super::certificates::{Authority, Files, expired, valid};
 use super::stage::{Stage, client, client_of, get1, get2};
-use crate::config::{Idp, Server};
+use crate::config::{IdpSection, ServerSection};
 
 #[tokio::test]
 async fn a_handler_sees_the_callers_certificate_over_both_protocols() {
@@ -114,7 +114,7 @@ async fn tls_12_is_spoken_only_where_it_was_chosen() {
     let stage = Stage::start(&files.config()).await;
     assert_eq!(stage.refusal(&old).await, AlertDescription::ProtocolVersion);
 
-    let stage = Stage::start(&Server { tls12: true, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { tls12: true, ..files.config() }).await;
     let stream = stage.connect(&old).await.unwrap();
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_2));
     assert!(get1(&mut stage.http1(&old).await, "/whoami").await.is_ok());
@@ -124,7 +124,7 @@ async fn tls_12_is_spoken_only_where_it_was_chosen() {
 async fn no_session_is_resumed() {
     let files = Files::new();
     let module = files.authority.module(7, valid());
-    let stage = Stage::start(&Server { tls12: true, ..files.config() }).await;
+    let stage = Stage::start(&ServerSection { tls12: true, ..files.config() }).await;
     for version in [&TLS13, &TLS12] {
         // One configuration for both connections: it keeps the tickets it is given.
         let client = client_of(&files, Some(&module), &[version]);
@@ -137,8 +137,8 @@ async fn no_session_is_resumed() {
     }
 }
 
-fn for_anybody(files: &Files) -> Idp {
-    Idp { cert_file: files.path("server.pem"), key_file: files.path("server.key"), ..Idp::default() }
+fn for_anybody(files: &Files) -> IdpSection {
+    IdpSection { cert_file: files.path("server.pem"), key_file: files.path("server.key"), ..IdpSection::default() }
 }
 
 #[tokio::test]

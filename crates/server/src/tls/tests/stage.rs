@@ -23,12 +23,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::certificates::{Files, Identity};
-use crate::config::Server;
+use crate::config::ServerSection;
 use crate::notices::Notices;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Peer;
-use crate::tls::{self, Holders, Limits, TlsState, serve};
-use crate::web::leaving::Leaving;
+use crate::tls::{self, CallerLookup, ConnectionLimits, TlsState, serve};
+use crate::web::shutdown::Shutdown;
 
 /// Within this time everything happens that happens at all.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -40,8 +40,8 @@ pub(super) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// Whoever has a URI is known by it.
 struct ByUri;
 
-impl Holders for ByUri {
-    fn holder(&self, peer: &Peer) -> Option<String> {
+impl CallerLookup for ByUri {
+    fn caller_name(&self, peer: &Peer) -> Option<String> {
         peer.names().ok()?.uri.clone()
     }
 }
@@ -58,22 +58,22 @@ pub(super) struct Stage {
     pub(super) metrics: Arc<Metrics>,
     pub(super) notices: Arc<Notices>,
     pub(super) slow: Arc<Slow>,
-    pub(super) leaving: Leaving,
+    pub(super) shutdown: Shutdown,
     pub(super) served: JoinHandle<()>,
 }
 
 impl Stage {
-    pub(super) async fn start(config: &Server) -> Self {
+    pub(super) async fn start(config: &ServerSection) -> Self {
         Self::start_with(config, crate::api::connection_limits(config)).await
     }
 
-    pub(super) async fn start_with(files: impl Into<tls::Files>, limits: Limits) -> Self {
+    pub(super) async fn start_with(files: impl Into<tls::ListenerFiles>, limits: ConnectionLimits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = TlsState::load(files).unwrap();
         let metrics = Arc::new(Metrics::new());
         let slow = Arc::new(Slow { entered: Semaphore::new(0), leave: Semaphore::new(0) });
-        let leaving = Leaving::default();
+        let shutdown = Shutdown::default();
         let serving = serve(
             listener,
             Arc::clone(&state),
@@ -81,10 +81,10 @@ impl Stage {
             limits,
             Arc::new(ByUri),
             Some(Arc::clone(&metrics)),
-            leaving.clone(),
+            shutdown.clone(),
         );
         let notices = Notices::new(Arc::clone(&metrics));
-        Self { address, state, metrics, notices, slow, leaving, served: tokio::spawn(serving) }
+        Self { address, state, metrics, notices, slow, shutdown, served: tokio::spawn(serving) }
     }
 
     /// Opens a connection: TCP and the client's side of the handshake.
