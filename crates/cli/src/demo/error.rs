@@ -28,7 +28,7 @@ pub enum DemoError {
     Start(#[from] StartError),
     /// The embedded identity provider did not start.
     #[error("cannot start the identity provider: {0}")]
-    Double(#[from] keycloak_double::StartError),
+    Double(#[from] keycloak_double::DoubleStartError),
     /// Somebody did not answer.
     #[error("{what}: {error}")]
     Unreachable {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, UserConfig};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RealmSettings, RoleConfig, ServiceAccountConfig, UserConfig};
 use serde_json::{Value, json};
 use tokenvault_core::ports::Entropy;
 use tokenvault_core::secret::ClientSecret;
@@ -87,7 +87,7 @@ impl Realm {
             .maps_user_id(true);
         let vault = ClientConfig::new(VAULT_CLIENT, self.vault_secret.expose())
             .token_exchange()
-            .service_account(ServiceAccount::Impersonating)
+            .service_account(ServiceAccountConfig::Impersonating)
             .audience(VAULT_CLIENT)
             .maps_user_id(true)
             .mapper(Mapper::property("id", "keycloak_user_id"));
@@ -100,7 +100,7 @@ impl Realm {
         RealmConfig::folio_like(&self.name)
             .with_client(&self.ui_client, |client| client.with_secret(self.ui_secret.expose()))
             .with_client(VAULT_CLIENT, |client| client.with_secret(self.vault_secret.expose()))
-            .user(user.without_roles().default_roles().role(Role::realm("adminRole")))
+            .user(user.without_roles().default_roles().role(RoleConfig::realm("adminRole")))
     }
 
     /// The same for Keycloak's admin API.

@@ -20,7 +20,7 @@ const START: u64 = 1_800_000_000;
 /// An identity provider without a network, and an access token of 3 seconds it issued at [`START`].
 fn issued() -> (Keycloak, String) {
     let realm = Realm::new("demo".to_owned(), Shape::Folio, Duration::from_secs(3), &SeededEntropy::new(1));
-    let entropy = keycloak_double::SeededEntropy::new(2);
+    let entropy = keycloak_double::DoubleSeededEntropy::new(2);
     let mut keycloak = Keycloak::new("http://idp", Features::default(), entropy);
     keycloak.add_realm(realm.embedded()).unwrap();
     let form = [
