@@ -1,4 +1,4 @@
-//! Why a stage cannot be set up, or what is played on it cannot go on.
+//! Why the demonstration cannot be set up, or cannot go on.
 
 use std::io;
 use std::path::Path;
