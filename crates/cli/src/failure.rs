@@ -36,12 +36,12 @@ impl Failure {
         Self { text: Some(text.into()), status: USAGE }
     }
 
-    /// Nobody answered.
+    /// The vault did not answer.
     pub fn unreachable(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: UNREACHABLE }
     }
 
-    /// Whether nobody answered.
+    /// Whether the vault did not answer.
     pub fn is_unreachable(&self) -> bool {
         self.status == UNREACHABLE
     }

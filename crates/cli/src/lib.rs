@@ -104,7 +104,7 @@ fn explain(usage: &clap::Error, console: &mut Console<'_>) -> ExitCode {
     let text = if style.is_coloured() { text.ansi().to_string() } else { text.to_string() };
     // Help is as wide as the terminal already; what is wrong is not.
     let text = if usage.use_stderr() { style.wrap(&text, 4) } else { text };
-    // Where nobody reads the explanation, the status still tells.
+    // The exit status counts even where the explanation cannot be written.
     drop(stream.write_all(text.as_bytes()).and_then(|()| stream.flush()));
     u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

@@ -1,8 +1,8 @@
 //! Moving the store from one schema to the next, while replicas serve.
 //!
-//! First everything that the next schema needs is added, which an older replica does not mind; then, when no older replica
-//! is alive, it is looked through once more and the number is moved on. Interrupted anywhere it is begun again: what is done
-//! is recognised. It must never move the number on while something is missing that the next schema demands.
+//! First everything is added that the next schema needs; older replicas ignore it. When no older replica is alive, all records
+//! are checked once more and the number is moved on. A migration that was interrupted can be run again: it recognises what is
+//! done. It must never move the number on while something is missing that the next schema demands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn names(replicas: &[ReplicaId]) -> String {
     replicas.iter().map(ReplicaId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// How far a pass over all records has come.
+/// How many records a pass has looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MigrationProgress {
     /// Records looked at.
@@ -56,12 +56,12 @@ pub struct MigrationProgress {
     pub failed: u64,
 }
 
-/// What a migration tells on its way.
+/// What a migration reports while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MigrationEvent<'a> {
     /// What it does now, or has done.
     Step(&'a str),
-    /// How far a pass has come, and over how many records it goes, about.
+    /// How far a pass is, and about how many records there are.
     Progress(MigrationProgress, u64),
 }
 
@@ -89,7 +89,7 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// Does what there is to do, or only tells what that is. Answers with the schema afterwards.
+    /// Migrates, or with `dry_run` only reports what is to be done. Answers with the schema afterwards.
     pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&MigrationEvent<'_>)) -> Result<u32, MigrateError> {
         let schema = self.store.schema().await?;
         if schema == SCHEMA {

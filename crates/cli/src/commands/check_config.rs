@@ -1,4 +1,5 @@
-//! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
+//! `tokenvault check-config`: reads everything that `serve` reads, and reports everything that is wrong with it. It must call
+//! no other system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -120,7 +121,7 @@ impl ConfigReport {
             Err(error) => return self.findings.extend(error.findings),
         };
         let ring = &secrets.keyring;
-        // Whether each is the right one, Redis alone can tell: its check value is what `doctor` holds against it.
+        // Only Redis knows whether each is the right one: `doctor` compares the check values.
         let key = |id: &str| Some(format!("{id} (check value {})", ring.check(id)?));
         let keys = ring.ids().filter_map(key).collect::<Vec<_>>().join(", ");
         self.facts.push(format!("keyring: {} seals, of {keys}", ring.primary()));

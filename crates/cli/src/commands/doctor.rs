@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     match args.output {
         ReportFormat::Table => writeln!(console.out, "{}", table(&report, &console.style))?,
         ReportFormat::Json => {
-            writeln!(console.out, "{:#}", json!({ "hazards": report.hazards(), "checks": report.results }))?
+            writeln!(console.out, "{:#}", json!({ "hazards": report.hazards(), "checks": report.results }))?;
         }
     }
     console.out.flush()?;

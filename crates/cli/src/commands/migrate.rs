@@ -78,13 +78,13 @@ async fn hold_against(store: &RedisStore, ring: &Keyring, dry_run: bool) -> Resu
     Ok(())
 }
 
-/// A step is a line. How far it has come is drawn for whoever watches, and a line for whoever reads it later.
+/// Prints a step as a line. Progress is a bar on a terminal and a line in a file.
 fn tell(word: &MigrationEvent<'_>, bar: &ProgressBar, console: &mut Console<'_>) {
     match word {
         MigrationEvent::Progress(pass, total) if console.style.is_terminal() => {
             progress::show(bar, pass.seen, *total, format!("{} changed, {} failed", pass.changed, pass.failed));
         }
-        // Whoever has hung up does not end a migration.
+        // A closed terminal must not end a migration.
         word => bar.suspend(|| drop(writeln!(console.out, "{}", console.style.wrap(&word.to_string(), 2)))),
     }
 }

@@ -75,7 +75,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     if fallen { Err(Failure::new("a part of the vault came to its end by itself; the log says where")) } else { Ok(()) }
 }
 
-/// What a running vault is told by the system.
+/// The signals that a running vault listens to.
 struct Signals {
     stop: StopSignals,
     /// Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.

@@ -29,7 +29,7 @@ pub enum DemoError {
     /// The embedded identity provider did not start.
     #[error("cannot start the identity provider: {0}")]
     Double(#[from] keycloak_double::DoubleStartError),
-    /// Somebody did not answer.
+    /// A request got no answer.
     #[error("{what}: {error}")]
     Unreachable {
         /// What was tried.
@@ -37,7 +37,7 @@ pub enum DemoError {
         /// What stood in its way, without the URL's query.
         error: String,
     },
-    /// Somebody said no.
+    /// A request was refused.
     #[error("{what}: {status} {answer}")]
     Refused {
         /// What was tried.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{redirect, retry};
 
-/// An HTTP client that does as it is told: no proxy from the environment, no redirects, no retries.
+/// A client without a proxy from the environment, without redirects and without retries.
 pub(super) fn client_builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .no_proxy()

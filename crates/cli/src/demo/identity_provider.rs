@@ -57,7 +57,7 @@ impl DemoIdp {
         match idp.discover().await {
             Ok(issuer) => idp.issuer = issuer,
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 drop(idp.finish().await);
                 return Err(error);
             }

@@ -82,7 +82,7 @@ impl Workload<'_> {
         self.run(token, watch).await
     }
 
-    /// With whatever live token the vault has. A token is held until it has less than `margin` left.
+    /// With live tokens from the vault. A token is used until it has less than `margin` left.
     pub(super) async fn vaulted(
         &self,
         module: &DemoModule,

@@ -30,7 +30,7 @@ impl Provisioned {
         match made.grant_impersonation(&token).await {
             Ok(()) => Ok(made),
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 drop(made.delete().await);
                 Err(error)
             }

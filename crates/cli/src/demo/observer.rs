@@ -50,7 +50,7 @@ impl<'a> ProgressLog<'a> {
 
 impl DemoObserver for ProgressLog<'_> {
     fn tell(&self, at: Duration, line: &str) {
-        // Where nobody reads the log, the result still counts.
+        // The result counts even where the log cannot be written.
         drop(writeln!(self.out.borrow_mut(), "{:5.1} s  {line}", at.as_secs_f64()));
     }
 

@@ -24,7 +24,7 @@ pub enum TokenShape {
 }
 
 impl TokenShape {
-    /// The realm's name where nobody else uses the identity provider.
+    /// The realm's name in an identity provider of the demonstration's own.
     pub(super) fn tenant(self) -> &'static str {
         match self {
             Self::Regular => "demo",

@@ -119,7 +119,7 @@ async fn live(
 fn tell_end(observer: &dyn DemoObserver, at: Duration, vaulted: &JobProgress) {
     match &vaulted.over {
         None => {
-            observer.tell(at, &format!("the job is done; {REGISTRAR} releases it and the vault forgets its tokens"))
+            observer.tell(at, &format!("the job is done; {REGISTRAR} releases it and the vault forgets its tokens"));
         }
         Some(code) => observer.tell(at, &format!("the vault had ended the job: {code}")),
     }

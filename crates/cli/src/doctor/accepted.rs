@@ -172,7 +172,7 @@ fn source(realm: &ExaminedRealm<'_>, client: &RealmClient, vault: &RealmClient) 
     Some((finding, remedy))
 }
 
-/// Whether Keycloak tells the roles of its users, so that privileged ones can be told and refused.
+/// Whether Keycloak shows the roles of its users, so that privileged users can be recognised and refused.
 fn roles(realm: &ExaminedRealm<'_>, client: &RealmClient, report: &mut DoctorReport) {
     let (check, name) = ("roles-hidden", client.name.as_str());
     if client.shows_roles() {
@@ -186,7 +186,7 @@ fn roles(realm: &ExaminedRealm<'_>, client: &RealmClient, report: &mut DoctorRep
     );
 }
 
-/// The same of the realm's tokens. A client's own may live longer, which nobody but an administrator sees.
+/// The same for the realm's tokens. A client's own tokens may live longer; only an administrator sees that.
 pub(super) fn age_of_the_realm(realm: &ExaminedRealm<'_>, life: Duration, remedy: &str, report: &mut DoctorReport) {
     if realm.tenant.max_proof_age.unwrap_or(PROOF_AGE_CAP) < life {
         return age(realm, "the realm", life, report);

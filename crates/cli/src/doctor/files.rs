@@ -78,7 +78,7 @@ fn secret_files(config: &Config) -> Vec<(String, PathBuf)> {
 fn private(key: &str, file: &Path, report: &mut DoctorReport) {
     let mode = match std::fs::metadata(file) {
         Ok(metadata) => metadata.permissions().mode() & 0o777,
-        // What cannot be read is told where it is read.
+        // Another check reports a file that cannot be read.
         Err(_) => return,
     };
     let subject = format!("{key}: {}", file.display());

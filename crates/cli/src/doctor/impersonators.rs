@@ -114,7 +114,7 @@ async fn management(admin_api: &AdminApi<'_>) -> Result<String, Unlearnt> {
 struct ImpersonationRules {
     /// Clients that are named, by Keycloak's ids.
     clients: Vec<String>,
-    /// Rules about something else: roles, groups and users, of which a service account may be one, or time.
+    /// Rules about something else: roles, groups, users (a service account is a user), or time.
     others: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<Impersonati
     if settings["adminPermissionsEnabled"] == true {
         rules.others = second_version(admin_api).await?;
     }
-    // The first version. Where the server has none of it, nobody is permitted anything by it.
+    // The first version. A server without it permits nothing by it.
     let permissions = match admin_api.get("/users-management-permissions").await {
         Ok(permissions) => permissions,
         Err(Unlearnt::Refused { status: 404 | 501, .. }) => return Ok(rules),

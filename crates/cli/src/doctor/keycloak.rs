@@ -105,7 +105,7 @@ async fn examine_realm(
     }
     match examination.administrator {
         Some(administrator) => {
-            settings::examine(&AdminApi { realm, administrator }, &account, may_impersonate, report).await
+            settings::examine(&AdminApi { realm, administrator }, &account, may_impersonate, report).await;
         }
         None => settings::untold(realm, &account, may_impersonate, report),
     }

@@ -98,7 +98,7 @@ fn switched_on(executions: &Value) -> Vec<&str> {
         }
         off = (execution["requirement"] == "DISABLED").then_some(level);
         if off.is_none() && execution["providerId"] == LIMITER {
-            // One without settings lets nobody in, and is no limit.
+            // A limiter without settings refuses every login: it is no limit.
             found.extend(execution["authenticationConfig"].as_str());
         }
     }

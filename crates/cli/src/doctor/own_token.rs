@@ -27,8 +27,8 @@ pub(super) async fn examine(
     }
 }
 
-/// What Keycloak knows of the token, which tells whether it leaves something out. The vault asks so of its access tokens
-/// before a job ends for a dead refresh token.
+/// Compares the token with its introspection, to see whether the token leaves claims out. The vault introspects its access
+/// tokens before it ends a job for a dead refresh token.
 async fn lightweight(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &mut DoctorReport) -> bool {
     let (check, asks) = ("lightweight", "introspection");
     let client = realm.tenant.client_id.as_str();

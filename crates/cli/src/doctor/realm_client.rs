@@ -15,7 +15,7 @@ pub(super) enum ClaimSource {
     Property(String),
     /// An attribute of the user.
     Attribute(String),
-    /// Whatever a mapper of this type makes.
+    /// Made by a mapper of this type.
     Other(String),
 }
 
@@ -164,7 +164,7 @@ impl RealmClient {
         chosen.into_iter().map(ClaimSource::of).collect()
     }
 
-    /// Whether introspection of its tokens tells all the roles of their users: nothing less shows who is privileged.
+    /// Whether introspection of its tokens shows all roles of their users. With fewer, privileged users are not recognised.
     pub(super) fn shows_roles(&self) -> bool {
         let told = |kind: &str, claim: &str| {
             self.mappers.iter().any(|mapper| {
@@ -187,7 +187,7 @@ fn maps(mapper: &Value, claim: &str) -> bool {
     own || mapper["config"]["claim.name"] == claim
 }
 
-/// A mapper that does not say is taken to tell introspection what it tells the token.
+/// A mapper without this setting puts into introspection what it puts into the token.
 fn introspected(config: &Value) -> bool {
     let told = &config["introspection.token.claim"];
     told == "true" || (told.is_null() && config["access.token.claim"] == "true")

@@ -140,7 +140,7 @@ async fn members(admin_api: &AdminApi<'_>, tally: &mut RoleTally) -> Result<(), 
     Ok(())
 }
 
-/// The roles every user has tell nothing about who has many.
+/// Whether every user has the role. Such a role does not show who has many.
 fn is_everybodys(role: &Value) -> bool {
     let name = text(&role["name"]);
     name.starts_with("default-roles-") || name == "offline_access" || name == "uma_authorization"

@@ -51,14 +51,14 @@ pub(super) async fn examine(
     }
 }
 
-/// Told once as well.
+/// The client asks for no consent. Added once.
 pub(super) fn no_consent(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) {
     if !report.has_result("consent", &realm.name()) {
         report.fine("consent", realm.name(), "the vault's client asks nobody for consent");
     }
 }
 
-/// Keycloak does nothing in the name of users for a client that asks them for their consent first. Told once, whoever saw it.
+/// The client asks users for consent first, so Keycloak lets it do nothing in their names. Added once: two checks can see it.
 pub(super) fn consent(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) {
     let (check, name) = ("consent", realm.name());
     if report.has_result(check, &name) {

@@ -34,7 +34,7 @@ pub(super) const WHERE_JOBS_IMPERSONATE: &[&str] = &["roles-hidden"];
 const REMEDY: &str =
     "run with --keycloak-admin-token FILE, an access token that may view the realm, its clients and its users";
 
-/// Without such a token; what a session of the vault's own has told already is not said again.
+/// Without an administrator's token. A check that has a result already gets no second one.
 pub(super) fn untold(
     realm: &ExaminedRealm<'_>,
     account: &ServiceAccount,

@@ -40,7 +40,7 @@ fn answered(question: &str, input: &mut dyn BufRead, err: &mut dyn Write) -> Res
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => return Ok(()),
             "" if ended => {
-                // Whoever ended the input is still on the question's line.
+                // The cursor is still on the question's line.
                 writeln!(err)?;
                 return Err(nothing());
             }

@@ -49,7 +49,7 @@ async fn watch(args: &Args, context: &mut CommandContext<'_, '_>) -> Result<(), 
     let mut printer = EventPrinter::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut last = args.after.clone();
-    // The first connection tells whether this can work at all.
+    // A first connection that fails ends the command.
     let mut answer = context.client.stream(&query(args, last.as_deref())).await?;
     loop {
         let mut parser = EventStreamParser::default();
@@ -116,7 +116,7 @@ async fn reconnect(
 fn print(event: &Value, printer: &mut EventPrinter, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let told = if context.is_json() { event.to_string() } else { printer.line(event, &context.times()) };
     writeln!(context.console.out, "{told}")?;
-    // Somebody may be waiting for each line.
+    // A reader may be waiting for each line.
     Ok(context.console.out.flush()?)
 }
 

@@ -25,7 +25,7 @@ pub(super) fn jobs_table(jobs: &[Value], times: &TimeFormatter) -> TextTable {
     let mut table = TextTable::headed(&COLUMNS);
     for job in jobs {
         let (tone, is_over) = (state_tone(job), is_over(job));
-        // Nobody waits for what a job had that is over.
+        // A job that is over has no use for its expiries: they are not marked.
         let until = |member| if is_over { times.relative(job, member).into() } else { times.expiry(job, member) };
         table.row([
             text(job, "tenant").into(),
@@ -43,7 +43,7 @@ pub(super) fn jobs_table(jobs: &[Value], times: &TimeFormatter) -> TextTable {
     table
 }
 
-/// How a job fares.
+/// The colour of a job's state.
 fn state_tone(job: &Value) -> Tone {
     match text(job, "state").as_str() {
         "active" => Tone::Good,
@@ -58,7 +58,7 @@ pub(super) fn is_over(job: &Value) -> bool {
     matches!(text(job, "state").as_str(), "releasing" | "ended")
 }
 
-/// Whether it is an end that somebody wanted.
+/// Whether a job that ended for this reason was meant to end.
 pub(super) fn is_expected(reason: &str) -> bool {
     matches!(reason, "released" | "expired" | "revoked")
 }

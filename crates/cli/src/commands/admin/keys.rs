@@ -109,7 +109,7 @@ async fn promote(args: &PromoteKeyArgs, context: &mut CommandContext<'_, '_>) ->
     context.print_line(format!("{} {how}", text(&answer, "primary")))
 }
 
-/// Waits until no live replica misses the key. What else may stand in the way of its promotion, the promotion tells.
+/// Waits until no live replica misses the key. The promotion itself reports any other obstacle.
 async fn wait_until_held_by_all(args: &PromoteKeyArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let (id, mut told) = (&args.id, String::new());
     let polling = async {

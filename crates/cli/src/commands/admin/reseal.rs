@@ -68,7 +68,7 @@ pub(super) async fn run(args: &Args, context: &mut CommandContext<'_, '_>) -> Re
     }
 }
 
-/// The one that was waited for did not come to its end: what stands in its place is told.
+/// Why the re-sealing that was waited for did not finish, if it did not.
 fn replaced(asked: &Value, found: &Value, times: &TimeFormatter) -> Option<Failure> {
     let same = ["key", "started_at"].iter().all(|member| asked[*member] == found[*member]);
     match text(found, "state").as_str() {

@@ -10,7 +10,7 @@ use super::time_formatter::TimeFormatter;
 use crate::failure::Failure;
 use crate::terminal::style::Tone;
 
-/// A replica tells of itself every two seconds, and is forgotten after fifteen. One that has missed several turns is late,
+/// A replica announces itself every two seconds, and is forgotten after fifteen. One that has missed several turns is late,
 /// and one that has missed more is most likely dead.
 const LATE: u64 = 5;
 const DEAD: u64 = 10;

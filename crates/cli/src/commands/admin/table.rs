@@ -109,7 +109,7 @@ impl TextTable {
         }
     }
 
-    /// For what it is shown on; `wide` leaves nothing out, whatever room there is.
+    /// Lays the table out for a terminal or a file; `wide` leaves no column out.
     pub(super) fn shown(&self, style: &OutputStyle, wide: bool) -> RenderedTable {
         let all: Vec<usize> = (0..self.columns.len()).collect();
         let Some(width) = style.width().filter(|_| !wide) else {

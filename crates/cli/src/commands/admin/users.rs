@@ -70,7 +70,7 @@ pub(super) async fn run(command: &UsersCommand, context: &mut CommandContext<'_,
     Err(Failure::new(format!("{} could not be ended; run it again", counted(failed.len(), "job"))))
 }
 
-/// Those that were to be revoked, and of which the answer says nothing: they ended by themselves in between.
+/// The jobs that the answer does not mention: they ended by themselves before the request.
 fn ended_before(asked: &[Value], answer: &Value) -> Vec<String> {
     let revoked = list(answer, "revoked").iter().filter_map(Value::as_str).map(str::to_owned);
     let told: Vec<String> = revoked.chain(list(answer, "failed").iter().map(|job| text(job, "job_id"))).collect();
