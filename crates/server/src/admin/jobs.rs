@@ -1,8 +1,10 @@
 //! `GET /admin/v1/jobs`, and one job: show, renew, revoke.
 
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokenvault_core::ports::Filter;
 use tokenvault_core::time::Timestamp;
@@ -15,6 +17,19 @@ use super::deed::Deed;
 use super::{App, Cursor};
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, show, renew, revoke))]
+pub(super) struct JobsDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/admin/v1/jobs", get(list))
+        .route("/admin/v1/jobs/{tenant}/{job_id}", get(show).delete(revoke))
+        .route("/admin/v1/jobs/{tenant}/{job_id}/renew", post(renew))
+}
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
