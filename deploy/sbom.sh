@@ -14,7 +14,7 @@ awk -F'"' '/^name = /{name=$2} /^version = /{version=$2} /^checksum = /{print na
   jq -Rn '[inputs | split("\t") | {key: .[0], value: .[1]}] | from_entries' >"$lock"
 
 # The dependencies that end up in the binary: normal ones of the package `tokenvault` without its demonstrations, and of those.
-cargo metadata --format-version 1 --locked --no-default-features --filter-platform "$target" |
+cargo metadata --format-version 1 --locked --no-default-features --features otlp --filter-platform "$target" |
   jq --slurpfile lock "$lock" '
     (.packages | map({key: .id, value: .}) | from_entries) as $packages
     | (.resolve.nodes | map({key: .id, value: [.deps[] | select(any(.dep_kinds[]; .kind == null)) | .pkg]}) | from_entries) as $deps

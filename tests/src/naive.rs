@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokenvault_core::ids::Shard;
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Settings, Step, apply, plan};
+use tokenvault_core::policy::{DecisionInput, Issued, Round, Settings, Step, StepOutcome, apply, plan};
 use tokenvault_core::ports::{Claim, Claimed, Client, GrantError, Identity, Lease, Write};
 use tokenvault_core::record::{Record, Slot};
 use tokenvault_vault::jitter::roll;
-use tokenvault_vault::reconciler::Options;
+use tokenvault_vault::reconciler::ReconcilerOptions;
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::TenantRules;
 use tokio::sync::Semaphore;
@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Renews what is due until it is told to stop.
-pub async fn run(services: Services, options: Options, stop: CancellationToken) {
+pub async fn run(services: Services, options: ReconcilerOptions, stop: CancellationToken) {
     let naive = Arc::new(Naive { services, options });
     let permits = Arc::new(Semaphore::new(naive.options.concurrency));
     let tasks = TaskTracker::new();
@@ -45,7 +45,7 @@ pub async fn run(services: Services, options: Options, stop: CancellationToken) 
 
 struct Naive {
     services: Services,
-    options: Options,
+    options: ReconcilerOptions,
 }
 
 impl Naive {
@@ -80,7 +80,7 @@ impl Naive {
             && let Some(reason) = after.state.end()
         {
             self.services.observer.ended(reason);
-            self.services.retire(&before).await;
+            self.services.remove_from_indexes(&before).await;
         }
         self.services.wake.renewed(&before.key);
     }
@@ -90,36 +90,36 @@ impl Naive {
         let now = self.services.clock.now();
         // It believes what it is told first.
         let settings = Settings { doubt: Duration::ZERO, ..rules.renewal.clone() };
-        let moment = Moment { now, roll: roll(&*self.services.entropy), settings: &settings };
-        let mut progress = Progress::begin(record, None);
-        match plan(&progress, &moment) {
-            step @ (Step::Finish(_) | Step::Rest(_)) => return apply(progress, step, Outcome::Noted, &moment).record,
-            Step::Done => return progress.record,
+        let input = DecisionInput { now, roll: roll(&*self.services.entropy), settings: &settings };
+        let mut round = Round::begin(record);
+        match plan(&round, &input) {
+            step @ (Step::Finish(_) | Step::Rest(_)) => return apply(round, step, StepOutcome::Noted, &input).record,
+            Step::Done => return round.record,
             Step::Revoke => {
-                let (client, token) = (client(&progress.record, rules), self.token(&progress.record));
+                let (client, token) = (client(&round.record, rules), self.token(&round.record));
                 if let Some(token) = token {
                     let revoked = self.services.idp.revoke(&client, &token).await;
-                    progress = apply(progress, Step::Revoke, Outcome::Revoked(revoked), &moment);
+                    round = apply(round, Step::Revoke, StepOutcome::Revoked(revoked), &input);
                 }
             }
-            _ => progress = self.refresh(progress, rules, &moment).await,
+            _ => round = self.refresh(round, rules, &input).await,
         }
-        if let step @ Step::Finish(_) = plan(&progress, &moment) {
-            return apply(progress, step, Outcome::Noted, &moment).record;
+        if let step @ Step::Finish(_) = plan(&round, &input) {
+            return apply(round, step, StepOutcome::Noted, &input).record;
         }
-        let mut record = progress.record;
+        let mut record = round.record;
         if record.due_at.is_some_and(|due| due <= now) {
             record.due_at = Some(now + AGAIN);
         }
         record
     }
 
-    async fn refresh(&self, progress: Progress, rules: &TenantRules, moment: &Moment<'_>) -> Progress {
-        let record = &progress.record;
-        let Some(token) = self.token(record) else { return progress };
+    async fn refresh(&self, round: Round, rules: &TenantRules, input: &DecisionInput<'_>) -> Round {
+        let record = &round.record;
+        let Some(token) = self.token(record) else { return round };
         let outcome = match self.services.idp.refresh(&client(record, rules), &token).await {
-            Ok(grant) => Outcome::Issued(Box::new(Issued {
-                pair: self.services.sealer(record).seal(&grant, Kind::Own, record.generation.next(), moment.now),
+            Ok(grant) => StepOutcome::Issued(Box::new(Issued {
+                pair: self.services.sealer(record).seal(&grant, Kind::Own, record.generation.next(), input.now),
                 expires_in: grant.expires_in,
                 identity: record
                     .session
@@ -128,11 +128,11 @@ impl Naive {
                 account: None,
                 session: None,
             })),
-            Err(GrantError::Refused(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),
+            Err(GrantError::Refused(refusal)) => StepOutcome::Failed(GrantError::Refused(refusal)),
             // It may have been done or not: the same token once more.
-            Err(GrantError::Unknown(_) | GrantError::Unsent(_)) => return progress,
+            Err(GrantError::Unknown(_) | GrantError::Unsent(_)) => return round,
         };
-        apply(progress, Step::Spend(Slot::Current), outcome, moment)
+        apply(round, Step::Spend(Slot::Current), outcome, input)
     }
 
     fn token(&self, record: &Record) -> Option<tokenvault_core::secret::RefreshToken> {

@@ -27,7 +27,7 @@ use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, V
 use tokenvault_vault::journal::Unwritten;
 use tokenvault_vault::observer::Observer;
 use tokenvault_vault::problem::Problem;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRules, Tenants};
 use tokenvault_vault::wake::Wake;
@@ -256,8 +256,8 @@ impl Replica {
     }
 }
 
-fn reconciler_options(replica: &ReplicaId) -> reconciler::Options {
-    reconciler::Options {
+fn reconciler_options(replica: &ReplicaId) -> ReconcilerOptions {
+    ReconcilerOptions {
         replica: replica.clone(),
         lease: Duration::from_secs(5),
         poll_interval: Duration::from_millis(200),

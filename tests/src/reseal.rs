@@ -145,7 +145,7 @@ pub fn record(
         user: user.clone(),
         ..samples::record(&key, due_at)
     };
-    replica.services.vouched(&record)
+    replica.services.with_sealed_terms(&record)
 }
 
 async fn fill(replica: &Replica, records: u64) -> Result<()> {
@@ -240,7 +240,7 @@ async fn check_micros(replica: &Replica) -> Result<f64> {
     let stored = replica.services.store.load(&key).await?.ok_or_else(|| Failure::new("a record is gone"))?;
     let began = Instant::now();
     for _ in 0..TIMES {
-        let well = replica.services.vouch(&stored.record).is_ok()
+        let well = replica.services.verify_terms(&stored.record).is_ok()
             && replica.services.replica.seen.further_than(&stored.record).is_none();
         replica.services.replica.seen.note(&stored.record);
         if !well {

@@ -164,7 +164,7 @@ struct HandedOut {
 /// The same checks as a read makes, on fields as they stand in Redis under this name.
 fn handed_out(services: &Services, key: &JobKey, fields: &Fields) -> Option<HandedOut> {
     let record = decode(fields).ok().filter(|record| record.key == *key)?;
-    services.vouch(&record).ok()?;
+    services.verify_terms(&record).ok()?;
     let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
     let Serve::Token(_) = serve(&record, &ask, services.clock.now()) else { return None };
     let token = services.sealer(&record).open_access(&record).ok()?.expose().to_owned();

@@ -13,7 +13,7 @@ use tokenvault_redis::SCHEMA;
 use tokenvault_vault::fleet::Member;
 use tokenvault_vault::jobs::{self, Vault};
 use tokenvault_vault::journal::{Events, Journal, Recorder};
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::replica::ReplicaState;
 use tokenvault_vault::services::Services;
 use tokio::net::TcpListener;
@@ -158,7 +158,7 @@ pub async fn start_with<Renewal, Renewing>(
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Services, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Services, ReconcilerOptions, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     start_on(config, backing, |_| {}, renewal).await
@@ -172,7 +172,7 @@ pub async fn start_on<Renewal, Renewing>(
     renewal: Renewal,
 ) -> Result<Running, StartError>
 where
-    Renewal: FnOnce(Services, reconciler::Options, CancellationToken) -> Renewing,
+    Renewal: FnOnce(Services, ReconcilerOptions, CancellationToken) -> Renewing,
     Renewing: Future<Output = ()> + Send + 'static,
 {
     let secrets = config.load_secrets()?;
@@ -353,10 +353,10 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-fn reconciler_options(config: &Config, services: &Services) -> reconciler::Options {
+fn reconciler_options(config: &Config, services: &Services) -> ReconcilerOptions {
     let renewal = &config.renewal;
     let name = format!("replica-{}", services.attempt());
-    reconciler::Options {
+    ReconcilerOptions {
         replica: ReplicaId::parse(name).expect("a word, a dash and hexadecimal digits are visible ASCII"),
         lease: renewal.lease,
         poll_interval: renewal.poll_interval,

@@ -4,7 +4,7 @@
 //! the job is `releasing`, and nothing is served or renewed any more.
 
 use tokenvault_core::ids::JobKey;
-use tokenvault_core::policy::{Moment, Outcome, Progress, Settings, Step, apply};
+use tokenvault_core::policy::{DecisionInput, Round, Settings, Step, StepOutcome, apply};
 use tokenvault_core::ports::{StoreError, Write, Written};
 use tokenvault_core::record::{EndReason, Record, State};
 
@@ -55,16 +55,16 @@ pub async fn end(
         if !before.state.is_live() {
             return Ok(Ended::Before);
         }
-        let at = Moment { now: services.clock.now(), roll: 0.0, settings };
-        let progress = Progress::begin(before.clone(), None);
-        let after = apply(progress, Step::Finish(ending.reason), Outcome::Noted, &at).record;
+        let at = DecisionInput { now: services.clock.now(), roll: 0.0, settings };
+        let round = Round::begin(before.clone());
+        let after = apply(round, Step::Finish(ending.reason), StepOutcome::Noted, &at).record;
         let write = Write::between(&before, &after, services.attempt());
         match services.write(&write).await? {
             Written::Done | Written::AlreadyDone => {
                 tell(services, ending, &before);
-                services.recount(&before, &after).await;
+                services.update_share(&before, &after).await;
                 match after.state {
-                    State::Ended(_) => services.retire(&before).await,
+                    State::Ended(_) => services.remove_from_indexes(&before).await,
                     _ => services.wake.due(),
                 }
                 return Ok(Ended::Now);

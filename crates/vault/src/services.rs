@@ -67,7 +67,7 @@ impl Services {
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. Before the store's schema
     /// demands it nothing is asked: an older replica that changes terms leaves a seal behind that does not fit them.
-    pub fn vouch(&self, record: &Record) -> Result<(), SealError> {
+    pub fn verify_terms(&self, record: &Record) -> Result<(), SealError> {
         if !self.replica.schema.demands_terms() {
             return Ok(());
         }
@@ -105,13 +105,13 @@ impl Services {
 
     /// The record with its terms vouched for.
     #[must_use]
-    pub fn vouched(&self, record: &Record) -> Record {
+    pub fn with_sealed_terms(&self, record: &Record) -> Record {
         Record { terms: Some(self.sealer(record).seal_terms(record)), ..record.clone() }
     }
 
     /// Whether the store has lost writes of a record, or somebody has put an old one back: even now it holds an older one than
     /// was seen here. A record that was loaded before that was seen may only have been overtaken, so it is asked for once more.
-    pub async fn goes_back(&self, record: &Record) -> Result<bool, StoreError> {
+    pub async fn is_rolled_back(&self, record: &Record) -> Result<bool, StoreError> {
         let Some(seen) = self.replica.seen.further_than(record) else { return Ok(false) };
         let stored = self.store.load(&record.key).await?;
         Ok(stored.is_some_and(|stored| Progression::of(&stored.record) < seen))
@@ -136,7 +136,7 @@ impl Services {
     }
 
     /// Gives up a new session of the vault's own that its job did not come to live in. Nobody else knows of that session.
-    pub async fn abandon(&self, record: &Record) {
+    pub async fn discard_session(&self, record: &Record) {
         let Some(session) = record.session_key() else { return };
         if let Ok(token) = self.sealer(record).open_refresh(record, Slot::Current) {
             let client = Client { tenant: session.tenant.clone(), id: session.client.clone() };
@@ -147,7 +147,7 @@ impl Services {
 
     /// Notes that a job has come to live in its sessions, which it joined by this attempt. Where that fails, its neighbours
     /// wait a little longer before they exchange.
-    pub async fn settle(&self, record: &Record, attempt: AttemptId) {
+    pub async fn finish_join(&self, record: &Record, attempt: AttemptId) {
         for session in record.session_keys() {
             let _ = self.store.settle_session(&session, &record.key.job, attempt).await;
         }
@@ -155,7 +155,7 @@ impl Services {
 
     /// Takes an ended job out of the entries that gather jobs. What cannot be removed now is repaired by whoever finds
     /// it there, or expires.
-    pub async fn retire(&self, record: &Record) {
+    pub async fn remove_from_indexes(&self, record: &Record) {
         for session in record.session_keys() {
             let _ = self.leave_session(&session, &record.key, record.keep_until).await;
         }
@@ -168,7 +168,7 @@ impl Services {
 
     /// Counts in its module's share what is left of a job, for as long as it is kept by now. To be told of each write that
     /// changes how long that is: a count is found by the hour in which it stands.
-    pub async fn recount(&self, before: &Record, after: &Record) {
+    pub async fn update_share(&self, before: &Record, after: &Record) {
         let (tenant, from, to) = (&before.key.tenant, before.keep_until, after.keep_until);
         if from != to {
             let _ = self.store.move_share(tenant, &before.registrar, from, Some(to)).await;

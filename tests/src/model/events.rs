@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::policy::{Step, plan};
+use tokenvault_core::policy::{Request, plan};
 
 use super::job::{Job, Phase};
 use super::keycloak::Key;
@@ -44,8 +44,7 @@ impl World {
             match &worker.phase {
                 Phase::Deciding => {
                     events.push(Event::Act(j, w));
-                    if faulty && matches!(plan(&worker.progress, &self.moment()), Step::Probe(_) | Step::Introspect(_))
-                    {
+                    if faulty && asks_about_a_token(plan(&worker.round, &self.input()).request()) {
                         events.push(Event::ProbeFails(j, w));
                     }
                 }
@@ -54,7 +53,7 @@ impl World {
                     events.push(Event::Arrive(j, w));
                     if faulty {
                         events.push(Event::LoseRequest(j, w));
-                        if request.step != Step::Revoke {
+                        if !matches!(request.request(), Request::Revoke(_)) {
                             events.push(Event::Stall(j, w));
                         }
                     }
@@ -279,6 +278,10 @@ impl World {
             job.workers[replica] = worker.map(Arc::new);
         }
     }
+}
+
+fn asks_about_a_token(request: Option<Request>) -> bool {
+    matches!(request, Some(Request::IntrospectRefreshToken(_) | Request::IntrospectAccessToken(_)))
 }
 
 fn small(place: usize) -> u8 {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokenvault_core::ids::{
     ClientId, Generation, Incarnation, JobId, JobKey, ModuleName, SessionId, StoreEpoch, Subject, TenantId, UserId,
 };
-use tokenvault_core::policy::{Outcome, Progress, Step};
+use tokenvault_core::policy::{Comparison, Request, Round, Step, StepOutcome, compare};
 use tokenvault_core::record::{
-    self, Acquisition, Anchor, EndReason, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State,
+    self, Acquisition, Anchor, OnLogout, Pair, Record, RefreshSlot, SessionRef, Slot, State,
 };
 use tokenvault_core::seal::Sealed;
 use tokenvault_core::secret::TokenHash;
@@ -51,16 +51,16 @@ pub enum Phase {
     /// The next step is to be decided.
     Deciding,
     /// A request is on its way.
-    Sent(Request),
+    Sent(InFlight),
     /// Its answer is on its way back, or waits to be read.
-    Answered(Step, Box<Outcome>, Timestamp),
+    Answered(Step, Box<StepOutcome>, Timestamp),
     /// The job has ended; its entries are to be tidied, and this incarnation's end to be noted.
     Closing(Option<Incarnation>),
 }
 
-/// A request to Keycloak.
+/// A request on its way to Keycloak.
 #[derive(Debug, Clone, Hash)]
-pub struct Request {
+pub struct InFlight {
     /// The step it carries out.
     pub step: Step,
     /// The pair it is about.
@@ -71,6 +71,13 @@ pub struct Request {
     pub seen: Entry,
     /// Whether a probe in this round said that the token is good.
     pub probed: bool,
+}
+
+impl InFlight {
+    /// What is asked of Keycloak.
+    pub fn request(&self) -> Request {
+        self.step.request().expect("only a step that sends something is on its way")
+    }
 }
 
 /// A pair's name that hashes as what it names.
@@ -91,7 +98,7 @@ pub struct Worker {
     /// Until when.
     pub until: Timestamp,
     /// The record as it knows it, and what it found out.
-    pub progress: Progress,
+    pub round: Round,
     /// The session's entry as it knows it.
     pub seen: Entry,
     /// Whether a probe since then said that the newest token it asked about is good.
@@ -221,10 +228,7 @@ pub fn first_record(acquisition: Acquisition, own: PairId, anchor: Option<PairId
 
 /// The pair a step is about.
 pub fn subject(record: &Record, step: Step) -> PairId {
-    let slot = match step {
-        Step::Probe(slot) | Step::Introspect(slot) | Step::Exchange(slot) | Step::Spend(slot) => slot,
-        _ => Slot::Current,
-    };
+    let slot = step.request().and_then(Request::slot).unwrap_or(Slot::Current);
     record.slot(slot).map_or(0, |token| number(&token.sealed))
 }
 
@@ -293,14 +297,14 @@ impl Job {
 impl Job {
     /// The answer to a spend that could not be written, because the store has gone back or others have given the job up, is
     /// written in the place of what is older.
-    pub fn restore(&mut self, held: &Record) {
-        let given_up = matches!(self.record.state, State::Ended(EndReason::SpendLost | EndReason::SessionLost));
-        let stands = self.record.generation >= held.generation || !(self.record.state.is_live() || given_up);
-        if stands {
-            return;
+    pub fn restore(&mut self, held: &Record, now: Timestamp) {
+        match compare(held, Some(&self.record), now) {
+            Comparison::Stored | Comparison::Superseded => {}
+            Comparison::Lost | Comparison::GivenUp(_) => {
+                self.record = Arc::new(self.record.with_pair_of(held));
+                (self.over, self.unheard) = (false, false);
+            }
         }
-        self.record = Arc::new(self.record.with_pair_of(held));
-        (self.over, self.unheard) = (false, false);
     }
 }
 

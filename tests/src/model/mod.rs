@@ -1,10 +1,11 @@
 //! The pure renewal machine, explored exhaustively: every order of the steps of two replicas, with crashes, lost requests,
 //! lost and late answers, the acts of others and further registrations, for one job and for two in one client session.
 //!
-//! What is explored is the real `plan`, `apply` and `serve`; Keycloak, the store and time are models, small enough to be
-//! read in one sitting. The reconciler's loop (`replica`) and a registration (`others`) are told again, one event for
-//! each thing that others can come between; a probe is one event, and so is the question about an access token, for they change
-//! nothing. Revoking the vault's client session and sending a spent refresh token of it are one event as well: Keycloak does
+//! What is explored is the product's own `policy`: which step comes next, what it requires, which request it sends, what is
+//! owed after its outcome, what is written, and how a read is served. Keycloak, the store and time are models, small enough
+//! to be read in one sitting. A replica (`replica`) carries the policy out as the reconciler does, one event for each thing
+//! that others can come between; a registration (`others`) is told again. A probe is one event, and so is the question about
+//! an access token, for they change nothing. Revoking the vault's client session and sending a spent refresh token of it are one event as well: Keycloak does
 //! the same for either. What must never be is said in `judge`.
 //!
 //! Held to be true of the world: a request that was sent is carried out within 15 s or never, a lease lasts 15 s, and the
@@ -43,7 +44,8 @@
 //!
 //! Paths that come to either are counted and not followed; everything else that ends the user's session is a violation.
 //!
-//! Not in the model: what a replica has written, still holds in memory and writes again after a rollback (a job whose
+//! Not in the model: permits to spend, a client's right to exchange, an end that is put off; what a replica has written,
+//! still holds in memory and writes again after a rollback (a job whose
 //! spend Redis has lost counts as no excess loss here; an answer whose first write is refused is in the model), what becomes of
 //! suspended jobs, children, and sessions that come to their end. Nor is a Keycloak that errs more than once, or just when a key
 //! is deleted; one that answers a probe late, so that a no is older than it seems; and an exchange that meets it in the middle

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::policy::{Moment, Outcome, Progress, Step, apply};
+use tokenvault_core::policy::{DecisionInput, Round, Step, StepOutcome, apply};
 use tokenvault_core::record::{Acquisition, EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
 
@@ -91,11 +91,11 @@ impl World {
     /// `DELETE`: looked at and written in one go, for whatever comes in between makes it begin anew.
     pub(super) fn release(&mut self, place: usize) {
         self.budget.releases -= 1;
-        let at = Moment { now: self.now, roll: 0.0, settings: &self.rules.settings };
+        let at = DecisionInput { now: self.now, roll: 0.0, settings: &self.rules.settings };
         let Some(job) = &mut self.jobs[place] else { return };
         let before = Record::clone(&job.record);
-        let progress = Progress::begin(before.clone(), None);
-        let after = apply(progress, Step::Finish(EndReason::Released), Outcome::Noted, &at).record;
+        let round = Round::begin(before.clone());
+        let after = apply(round, Step::Finish(EndReason::Released), StepOutcome::Noted, &at).record;
         job.write(&before, &after, None, false);
         job.over = true;
         if let State::Ended(_) = after.state {

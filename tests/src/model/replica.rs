@@ -1,20 +1,34 @@
-//! What a replica does with a record: the reconciler's loop, one step an event.
+//! What a replica does with a record: a round, one event for each thing that others can come between.
+//!
+//! What a step requires, what it sends, what is owed after it and what is written is said by the product's own
+//! `tokenvault_core::policy`; here is only how the world of the model meets it.
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokenvault_core::ids::AttemptId;
 
-use tokenvault_core::policy::{Issued, Moment, Outcome, Progress, Step, apply, plan};
+use tokenvault_core::ids::{AttemptId, Incarnation};
+use tokenvault_core::policy::{
+    DecisionInput, Durability, Issued, Request, Requirement, Round, Step, StepOutcome, Turn, conclude,
+    intent_is_timely, plan,
+};
 use tokenvault_core::ports::{CallError, Cause, GrantError, Identity, Refusal};
-use tokenvault_core::record::{EndReason, Pair, Record, Slot, State};
 
-use super::job::{Named, Phase, Request, Worker, number, pair, session, subject};
+use tokenvault_core::record::{Pair, Record};
+
+use super::job::{InFlight, Named, Phase, Worker, number, pair, session, subject};
 use super::judge::{Gap, Violation};
 use super::keycloak::{Exchanged, PairId, USERS};
 use super::world::World;
 
 /// How long the exchange of a registration that vanished may still be under way, as the reconciler believes.
 const JOINING: Duration = Duration::from_secs(30);
+
+/// Whether a requirement is met.
+enum Met {
+    Yes,
+    PlanAgain,
+    GiveUp,
+}
 
 pub(super) enum Carried {
     Granted(Result<PairId, Refusal>),
@@ -28,24 +42,24 @@ impl World {
         job.fence += 1;
         job.lease = Some(until);
         let fence = job.fence;
-        let mut progress = Progress::begin(Record::clone(&job.record), None);
-        self.tell(place, &mut progress);
+        let mut round = Round::begin(Record::clone(&job.record));
+        self.note_peers(place, &mut round);
         let seen = self.entry;
-        let worker = Worker { fence, until, progress, seen, probed: false, phase: Phase::Deciding };
+        let worker = Worker { fence, until, round, seen, probed: false, phase: Phase::Deciding };
         let free = usize::from(self.worker(place, 0).is_some());
         self.put(place, free, Some(worker));
     }
 
-    /// Tells a round what the session's entry says.
-    fn tell(&self, place: usize, progress: &mut Progress) {
-        let Progress { record, round } = progress;
+    /// Notes in a round what the session's entry says.
+    fn note_peers(&self, place: usize, round: &mut Round) {
+        let Round { record, findings } = round;
         let joins = self.entry.joining[1 - place].is_some_and(|since| self.now < since + JOINING);
         let joining = self.rules.minds_joining && joins;
         if !record.owns_session() {
-            (round.incarnation, round.joining) = (Some(self.entry.incarnation), joining);
+            (findings.incarnation, findings.joining) = (Some(self.entry.incarnation), joining);
         }
         if record.anchor.is_some() {
-            (round.anchor_incarnation, round.anchor_joining) = (Some(self.entry.incarnation), joining);
+            (findings.anchor_incarnation, findings.anchor_joining) = (Some(self.entry.incarnation), joining);
         }
     }
 
@@ -54,47 +68,61 @@ impl World {
         if let Phase::Closing(over) = worker.phase {
             return self.close(place, replica, over);
         }
-        let step = plan(&worker.progress, &self.moment());
-        match step {
-            Step::Done => self.put(place, replica, None),
-            Step::Probe(slot) => {
-                let active = self.keycloak.probe(subject(&worker.progress.record, step));
-                let mut worker = Worker { probed: active, ..worker };
-                if !active && slot != Slot::Spare {
-                    worker.progress.round.epoch = Some(self.epoch);
-                }
-                self.put(place, replica, Some(worker));
-                self.settle(place, replica, step, Outcome::Probed(Ok(active)));
+        let step = plan(&worker.round, &self.input());
+        for requirement in step.requirements() {
+            match self.meet(place, &worker, *requirement) {
+                Met::Yes => {}
+                Met::PlanAgain => return self.look_again(place, replica, step),
+                Met::GiveUp => return self.put(place, replica, None),
             }
-            Step::Introspect(_) => {
-                let pair = subject(&worker.progress.record, step);
+        }
+        match step.request() {
+            None => {
+                let outcome = step.unsent_outcome(|| AttemptId::from_bits(self.attempt(place)));
+                self.take_turn(place, replica, step, outcome);
+            }
+            Some(Request::IntrospectRefreshToken(_)) => {
+                let active = self.keycloak.probe(subject(&worker.round.record, step));
+                self.put(place, replica, Some(Worker { probed: active, ..worker }));
+                self.take_turn(place, replica, step, StepOutcome::Probed(Ok(active)));
+            }
+            Some(Request::IntrospectAccessToken(_)) => {
+                let pair = subject(&worker.round.record, step);
                 let active = self.keycloak.introspect(pair, self.now);
                 let probed = active && self.keycloak.is_good_access(pair, self.now);
                 self.put(place, replica, Some(Worker { probed, ..worker }));
-                self.settle(place, replica, step, Outcome::Probed(Ok(active)));
+                self.take_turn(place, replica, step, StepOutcome::Probed(Ok(active)));
             }
-            Step::Declare(_) => {
-                let attempt = AttemptId::from_bits(self.attempt(place));
-                let holds = self.jobs[place].as_ref().is_some_and(|job| job.holds(&worker, self.now));
-                if holds {
-                    self.settle(place, replica, step, Outcome::Declared(attempt));
-                } else {
-                    self.put(place, replica, None);
-                }
+            Some(request) => self.send(place, replica, step, request),
+        }
+    }
+
+    /// Permits, shutdowns, a client's right to exchange and an end that is put off are not in the model: they are met.
+    fn meet(&self, place: usize, worker: &Worker, requirement: Requirement) -> Met {
+        let (record, at_work) = (&worker.round.record, self.rules.at_work);
+        match requirement {
+            Requirement::UnchangedPeers if self.rules.looks_again && worker.seen != self.entry => Met::PlanAgain,
+            Requirement::Lease if !self.jobs[place].as_ref().is_some_and(|job| job.holds(worker, self.now)) => {
+                Met::GiveUp
             }
-            Step::Exchange(slot) if self.rules.looks_again && worker.seen != self.entry => {
-                self.look_again(place, replica, slot);
-            }
-            Step::Exchange(_) | Step::Spend(_) | Step::Impersonate | Step::Revoke => self.send(place, replica, step),
-            _ => self.settle(place, replica, step, Outcome::Noted),
+            Requirement::TimelyIntent if !intent_is_timely(record, self.now, at_work) => Met::GiveUp,
+            Requirement::UnchangedPeers
+            | Requirement::Lease
+            | Requirement::TimelyIntent
+            | Requirement::SpendPermit
+            | Requirement::HeldShutdown
+            | Requirement::ExchangePermission
+            | Requirement::NewestEnd => Met::Yes,
         }
     }
 
     /// The entry has changed since the client session was probed, and that may have been created anew.
-    fn look_again(&mut self, place: usize, replica: usize, slot: Slot) {
+    fn look_again(&mut self, place: usize, replica: usize, step: Step) {
         let Some(mut worker) = self.worker(place, replica).map(|worker| Worker::clone(worker)) else { return };
-        worker.progress.round.look_again(slot);
-        self.tell(place, &mut worker.progress);
+        if let Some(slot) = step.request().and_then(Request::slot) {
+            worker.round.findings.forget_slot(slot);
+        }
+        self.note_peers(place, &mut worker.round);
         worker.seen = self.entry;
         worker.probed = false;
         self.put(place, replica, Some(worker));
@@ -103,28 +131,23 @@ impl World {
     /// A number for an attempt that nobody uses.
     fn attempt(&self, place: usize) -> u64 {
         let Some(job) = &self.jobs[place] else { return 1 };
-        let records = job.workers.iter().flatten().map(|worker| &worker.progress.record);
+        let records = job.workers.iter().flatten().map(|worker| &worker.round.record);
         let snapshot = self.snapshot.iter().filter(|snapshot| snapshot.job == place).map(|snapshot| &*snapshot.record);
         let records = records.chain([&*job.record]).chain(snapshot);
         let used: Vec<AttemptId> = records.filter_map(|record| record.intent).map(|intent| intent.attempt).collect();
         (1..=8).find(|bits| !used.contains(&AttemptId::from_bits(*bits))).expect("four records at most")
     }
 
-    /// The lease is checked, and the entry was, right before; from here on the request is on its way.
-    fn send(&mut self, place: usize, replica: usize, step: Step) {
+    /// What the step requires was met right before; from here on the request is on its way.
+    fn send(&mut self, place: usize, replica: usize, step: Step, request: Request) {
         let Some(mut worker) = self.worker(place, replica).map(|worker| Worker::clone(worker)) else { return };
         let Some(job) = &self.jobs[place] else { return };
-        let record = &worker.progress.record;
-        let latest = self.now + self.rules.at_work;
-        let late = matches!(step, Step::Spend(_)) && record.intent.is_none_or(|intent| latest > intent.deadline);
-        if step != Step::Revoke && (late || !job.holds(&worker, self.now)) {
-            return self.put(place, replica, None);
-        }
-        if step != Step::Revoke && job.over {
+        if job.over && !matches!(request, Request::Revoke(_)) {
             self.violation = Some(Violation::SentAfterEnd);
         }
-        let pair = Named(subject(record, step));
-        worker.phase = Phase::Sent(Request { step, pair, since: self.now, seen: self.entry, probed: worker.probed });
+        let pair = Named(subject(&worker.round.record, step));
+        let (since, seen, probed) = (self.now, self.entry, worker.probed);
+        worker.phase = Phase::Sent(InFlight { step, pair, since, seen, probed });
         self.put(place, replica, Some(worker));
     }
 
@@ -132,18 +155,18 @@ impl World {
         let Some(mut worker) = self.worker(place, replica).map(|worker| Worker::clone(worker)) else { return };
         let Phase::Sent(request) = worker.phase else { return };
         let outcome = match self.carry_out(place, &request) {
-            Carried::Revoked => Outcome::Revoked(Ok(())),
-            Carried::Granted(Err(refusal)) => Outcome::Failed(GrantError::Refused(refusal)),
+            Carried::Revoked => StepOutcome::Revoked(Ok(())),
+            Carried::Granted(Err(refusal)) => StepOutcome::Failed(GrantError::Refused(refusal)),
             Carried::Granted(Ok(id)) => {
-                let record = &worker.progress.record;
-                let own = request.step == Step::Impersonate;
+                let record = &worker.round.record;
+                let own = request.request() == Request::Impersonate;
                 let pair = pair(id, request.since, record.generation.next(), 0);
-                Outcome::Issued(Box::new(Issued {
+                StepOutcome::Issued(Box::new(Issued {
                     pair: Pair { epoch: Some(self.epoch), ..pair },
                     expires_in: super::keycloak::LIFE,
                     identity: Identity::Same,
                     account: None,
-                    session: own.then(|| session("o", tokenvault_core::ids::Incarnation::default())),
+                    session: own.then(|| session("o", Incarnation::default())),
                 }))
             }
         };
@@ -151,12 +174,12 @@ impl World {
         self.put(place, replica, Some(worker));
     }
 
-    pub(super) fn carry_out(&mut self, place: usize, request: &Request) -> Carried {
+    pub(super) fn carry_out(&mut self, place: usize, request: &InFlight) -> Carried {
         let pair = request.pair.0;
         let oversized = self.jobs[place].as_ref().is_some_and(|job| job.oversized);
-        match request.step {
-            Step::Exchange(_) if oversized => Carried::Granted(Err(Refusal::TokenTooLong)),
-            Step::Exchange(_) => Carried::Granted(match self.keycloak.exchange(pair, self.now) {
+        match request.request() {
+            Request::Exchange(_) if oversized => Carried::Granted(Err(Refusal::TokenTooLong)),
+            Request::Exchange(_) => Carried::Granted(match self.keycloak.exchange(pair, self.now) {
                 Exchanged::Pair(pair) => Ok(pair),
                 Exchanged::Refused(refusal) => Err(refusal),
                 Exchanged::SessionEnded => {
@@ -164,7 +187,7 @@ impl World {
                     Err(Refusal::SubjectInvalid)
                 }
             }),
-            Step::Spend(_) => {
+            Request::Refresh(_) => {
                 let (granted, came_back) = self.keycloak.refresh(pair, self.now);
                 if came_back {
                     self.sent_twice(place, request);
@@ -177,8 +200,8 @@ impl World {
                 }
                 Carried::Granted(granted)
             }
-            Step::Impersonate => Carried::Granted(Ok(self.keycloak.impersonate(self.now))),
-            _ => {
+            Request::Impersonate => Carried::Granted(Ok(self.keycloak.impersonate(self.now))),
+            Request::Revoke(_) | Request::IntrospectRefreshToken(_) | Request::IntrospectAccessToken(_) => {
                 if self.keycloak.revoke(pair) == Some(USERS) {
                     self.violation = Some(Violation::NeighbourRevoked);
                 }
@@ -188,7 +211,7 @@ impl World {
     }
 
     /// A stale token has ended the user's session. What cannot be excluded is told apart from what must be.
-    fn fell_through(&mut self, request: &Request) {
+    fn fell_through(&mut self, request: &InFlight) {
         let in_flight = request.seen.joining.iter().flatten().all(|joined| request.since >= *joined + JOINING);
         if self.rules.looks_again && request.probed && in_flight {
             self.gap = Some(Gap::JoinedInFlight);
@@ -199,7 +222,7 @@ impl World {
 
     /// A spent token was sent again. Where the store lost the intent of a spend, and the probe was answered before that was
     /// carried out, nothing could have held it back.
-    fn sent_twice(&mut self, place: usize, request: &Request) {
+    fn sent_twice(&mut self, place: usize, request: &InFlight) {
         if request.probed && self.jobs[place].as_ref().is_some_and(|job| job.lost_intent) {
             self.gap = Some(Gap::IntentLost);
         } else {
@@ -207,8 +230,8 @@ impl World {
         }
     }
 
-    pub(super) fn moment(&self) -> Moment<'_> {
-        Moment { now: self.now, roll: 0.5, settings: &self.rules.settings }
+    pub(super) fn input(&self) -> DecisionInput<'_> {
+        DecisionInput { now: self.now, roll: 0.5, settings: &self.rules.settings }
     }
 
     pub(super) fn hear(&mut self, place: usize, replica: usize) {
@@ -216,7 +239,7 @@ impl World {
         else {
             return;
         };
-        self.settle(place, replica, step, *outcome);
+        self.take_turn(place, replica, step, *outcome);
     }
 
     /// No answer: the replica does not know what became of its request.
@@ -226,81 +249,73 @@ impl World {
             Some(Phase::Answered(step, ..)) => *step,
             _ => return,
         };
-        let outcome = match step {
-            Step::Revoke => Outcome::Revoked(Err(CallError::NoAnswer(Cause::Timeout))),
-            _ => Outcome::Failed(GrantError::Unknown(Cause::Timeout)),
+        let outcome = match step.request() {
+            Some(Request::Revoke(_)) => StepOutcome::Revoked(Err(CallError::NoAnswer(Cause::Timeout))),
+            _ => StepOutcome::Failed(GrantError::Unknown(Cause::Timeout)),
         };
-        self.settle(place, replica, step, outcome);
+        self.take_turn(place, replica, step, outcome);
     }
 
     pub(super) fn probe_fails(&mut self, place: usize, replica: usize) {
         let Some(worker) = self.worker(place, replica) else { return };
-        let step = plan(&worker.progress, &self.moment());
-        self.settle(place, replica, step, Outcome::Probed(Err(CallError::NoAnswer(Cause::Timeout))));
+        let step = plan(&worker.round, &self.input());
+        self.take_turn(place, replica, step, StepOutcome::Probed(Err(CallError::NoAnswer(Cause::Timeout))));
     }
 
     /// A request on the way goes on without whoever sent it.
     pub(super) fn haunt(&mut self, place: usize, replica: usize) {
         if let Some(Phase::Sent(request)) = self.worker(place, replica).map(|worker| worker.phase.clone())
-            && request.step != Step::Revoke
+            && !matches!(request.request(), Request::Revoke(_))
         {
             self.ghosts.push((place, request));
         }
     }
 
     /// Applies an outcome and writes what came of it.
-    fn settle(&mut self, place: usize, replica: usize, step: Step, outcome: Outcome) {
+    fn take_turn(&mut self, place: usize, replica: usize, step: Step, outcome: StepOutcome) {
         let Some(mut worker) = self.worker(place, replica).map(|worker| Worker::clone(worker)) else { return };
         let rules = Arc::clone(&self.rules);
-        let at = Moment { now: self.now, roll: 0.5, settings: &rules.settings };
-        let before = worker.progress.record.clone();
-        let answered = matches!((step, &outcome), (Step::Spend(_), Outcome::Issued(_)));
-        let mut progress = apply(worker.progress, step, outcome, &at);
-        let mut resting = matches!(step, Step::Rest(_));
-        if let (false, Step::Rest(until)) = (answered, plan(&progress, &at)) {
-            progress = apply(progress, Step::Rest(until), Outcome::Noted, &at);
-            resting = true;
+        let at = DecisionInput { now: self.now, roll: 0.5, settings: &rules.settings };
+        if step.obligations(&outcome).asks_epoch {
+            worker.round.findings.epoch = Some(self.epoch);
         }
-        worker.progress = progress;
+        let turn = conclude(worker.round, step, outcome, &at);
+        worker.round = turn.round.clone();
         worker.phase = Phase::Deciding;
-        if before == worker.progress.record && !resting {
-            return self.put(place, replica, Some(worker));
-        }
-        let after = worker.progress.record.clone();
-        let fence = (!answered).then_some(worker.fence);
-        let gives_back = resting || matches!(after.state, State::Ended(_));
+        let fence = (turn.owed.durability != Durability::SpendAnswer).then_some(worker.fence);
         let Some(job) = &mut self.jobs[place] else { return };
-        if !job.write(&before, &after, fence, gives_back) {
-            return self.refused(place, replica, step, &before, &after);
+        if turn.is_written() && !job.write(&turn.before, turn.after(), fence, turn.releases_lease()) {
+            return self.write_refused(place, replica, &turn);
         }
-        if after.generation != before.generation {
+        if turn.after().generation != turn.before.generation {
             worker.probed = false;
             job.unheard = false;
         }
-        self.judge_end(place, &before);
-        let next = match after.state {
-            State::Ended(reason) => Some(Worker { phase: closing(&before, reason), ..worker }),
-            _ if resting => None,
-            _ => Some(worker),
+        if turn.is_written() {
+            self.judge_end(place, &turn.before);
+        }
+        let next = if turn.is_written() && turn.has_ended() {
+            Some(Worker { phase: Phase::Closing(over_life(&turn)), ..worker })
+        } else {
+            (!turn.is_last()).then_some(worker)
         };
         self.put(place, replica, next);
     }
 
     /// A write did not stand. An answer that was heard must not be lost with it; a new session is given up.
-    fn refused(&mut self, place: usize, replica: usize, step: Step, before: &Record, after: &Record) {
-        let acquired = after.generation != before.generation;
-        let fresh = after.pair.as_ref().map(|pair| number(&pair.access)).filter(|_| acquired);
-        if let (Step::Impersonate, Some(pair)) = (step, fresh) {
-            let _ = self.keycloak.revoke(pair);
-        }
-        if let (Step::Spend(_), true, Some(job)) = (step, acquired, &mut self.jobs[place]) {
-            job.restore(after);
+    fn write_refused(&mut self, place: usize, replica: usize, turn: &Turn) {
+        match (turn.owed.durability, &turn.after().pair, &mut self.jobs[place]) {
+            (Durability::NewSession, Some(pair), _) => {
+                let _ = self.keycloak.revoke(number(&pair.access));
+            }
+            (Durability::SpendAnswer, _, Some(job)) => job.restore(turn.after(), self.now),
+            _ => {}
         }
         self.put(place, replica, None);
     }
 
     /// The end of the client session is noted and the job taken out of its entry.
-    fn close(&mut self, place: usize, replica: usize, over: Option<tokenvault_core::ids::Incarnation>) {
+    fn close(&mut self, place: usize, replica: usize, over: Option<Incarnation>) {
         if let Some(seen) = over {
             self.entry.incarnation = self.entry.incarnation.max(seen.next());
         }
@@ -310,8 +325,7 @@ impl World {
     }
 }
 
-fn closing(before: &Record, reason: EndReason) -> Phase {
-    let over = matches!(reason, EndReason::ClientSessionGone | EndReason::TokenReused | EndReason::TokenStale);
-    let session = before.session.as_ref().filter(|_| over && !before.owns_session());
-    Phase::Closing(session.map(|session| session.incarnation))
+/// The life of the shared client session that is over with the turn.
+fn over_life(turn: &Turn) -> Option<Incarnation> {
+    turn.superseded_session().filter(|_| !turn.before.owns_session()).map(|session| session.incarnation)
 }

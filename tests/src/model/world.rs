@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::ids::StoreEpoch;
-use tokenvault_core::policy::Settings;
+use tokenvault_core::policy::{Request, Settings, Step, StepOutcome};
 use tokenvault_core::record::{Acquisition, Record, State};
 use tokenvault_core::time::Timestamp;
 
 use super::canon::Canon;
-use super::job::{Entry, FIRST_EPOCH, Job, Named, Phase, Request, Snapshot, Worker, at, first_record, held, number};
+use super::job::{Entry, FIRST_EPOCH, InFlight, Job, Named, Phase, Snapshot, Worker, at, first_record, held, number};
 use super::judge::{Gap, Violation};
 use super::keycloak::Keycloak;
 
@@ -164,7 +164,7 @@ pub struct World {
     pub(super) keycloak: Keycloak,
     pub(super) entry: Entry,
     pub(super) jobs: [Option<Job>; 2],
-    pub(super) ghosts: Vec<(usize, Request)>,
+    pub(super) ghosts: Vec<(usize, InFlight)>,
     pub(super) registrant: Option<Registrant>,
     pub(super) serials: u8,
     pub(super) snapshot: Option<Snapshot>,
@@ -345,22 +345,22 @@ impl World {
     }
 }
 
-fn is_spend(step: tokenvault_core::policy::Step) -> bool {
-    matches!(step, tokenvault_core::policy::Step::Spend(_))
+fn is_spend(step: Step) -> bool {
+    matches!(step.request(), Some(Request::Refresh(_)))
 }
 
 impl Worker {
     fn hash(&self, stored: &Record, place: usize, canon: &mut Canon<'_>) {
-        let Self { fence, until, progress, seen, probed, phase } = self;
-        if progress.record == *stored {
+        let Self { fence, until, round, seen, probed, phase } = self;
+        if round.record == *stored {
             0_u8.hash(canon);
         } else {
-            (1_u8, &progress.record).hash(canon);
+            (1_u8, &round.record).hash(canon);
         }
-        (fence, until, &progress.round, probed).hash(canon);
+        (fence, until, &round.findings, probed).hash(canon);
         seen.hash_from(place, canon);
         match phase {
-            Phase::Sent(Request { step, pair, since, seen, probed }) => {
+            Phase::Sent(InFlight { step, pair, since, seen, probed }) => {
                 (1_u8, step, pair, since, probed).hash(canon);
                 seen.hash_from(place, canon);
             }
@@ -369,11 +369,11 @@ impl Worker {
     }
 
     fn holds_pairs(&self) -> u64 {
-        let bits = held(&self.progress.record);
+        let bits = held(&self.round.record);
         match &self.phase {
             Phase::Sent(request) => bits | 1 << request.pair.0,
             Phase::Answered(_, outcome, _) => match &**outcome {
-                tokenvault_core::policy::Outcome::Issued(issued) => bits | 1 << number(&issued.pair.access),
+                StepOutcome::Issued(issued) => bits | 1 << number(&issued.pair.access),
                 _ => bits,
             },
             Phase::Deciding | Phase::Closing(_) => bits,

@@ -17,7 +17,7 @@ use tokenvault_server::clock::SyncedClock;
 use tokenvault_vault::jobs::{self, Vault};
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Unobserved;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::replica::ReplicaState;
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRules, Tenants};
@@ -77,7 +77,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let options = jobs::Options { default_min_ttl: Duration::from_secs(10) };
         let vault = Arc::new(Vault::new(services.clone(), options, stop.clone()));
-        let options = reconciler::Options {
+        let options = ReconcilerOptions {
             replica: ReplicaId::parse(format!("replica-{number}")).expect("a replica's name"),
             lease: Duration::from_secs(30),
             poll_interval: setup.poll,
@@ -94,7 +94,7 @@ async fn work(
     process: Arc<Process>,
     clock: Arc<SyncedClock<MachineTime>>,
     services: Services,
-    options: reconciler::Options,
+    options: ReconcilerOptions,
     stop: CancellationToken,
     naive: bool,
 ) {

@@ -26,7 +26,7 @@ use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, R
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Observer;
 use tokenvault_vault::problem::Problem;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRules, Tenants};
 use tokenvault_vault::wake::Wake;
@@ -270,8 +270,8 @@ fn rules(exchanging: bool) -> Result<TenantRules> {
     })
 }
 
-fn reconciler_options(concurrency: usize) -> Result<reconciler::Options> {
-    Ok(reconciler::Options {
+fn reconciler_options(concurrency: usize) -> Result<ReconcilerOptions> {
+    Ok(ReconcilerOptions {
         replica: ReplicaId::parse("stage")?,
         lease: Duration::from_mins(1),
         poll_interval: Duration::from_millis(1),

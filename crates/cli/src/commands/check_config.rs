@@ -17,7 +17,7 @@ use tokenvault_server::clock::SystemClock;
 use tokenvault_server::config::{Config, ConfigError, Credential, Finding};
 use tokenvault_server::reload;
 use tokenvault_server::telemetry::metrics::Metrics;
-use tokenvault_server::telemetry::traces;
+use tokenvault_server::telemetry::otlp;
 use tokenvault_server::tls::{Files, TlsSettings};
 use tokenvault_server::wiring::{self, Backing};
 
@@ -138,7 +138,7 @@ impl ConfigReport {
 
     /// What the vault tells of itself, and where to.
     fn telemetry_and_audit(&mut self, config: &Config) {
-        if let Err(error) = traces::check(&config.telemetry) {
+        if let Err(error) = otlp::check(&config.telemetry) {
             self.findings.extend(error.findings);
         }
         let Some(file) = &config.audit.file else { return };

@@ -9,7 +9,7 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 use tokenvault_server::entropy::OsEntropy;
 use tokenvault_server::wiring;
-use tokenvault_vault::keyring::{self, Known};
+use tokenvault_vault::keyring::{self, KeyVerdict};
 
 use crate::console::{ConfigFile, Console};
 use crate::failure::Failure;
@@ -63,13 +63,13 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
 async fn hold_against(store: &RedisStore, ring: &Keyring, dry_run: bool) -> Result<(), String> {
     let known = keyring::examine(store, ring).await.map_err(|error| error.to_string())?;
     if let Some((id, why)) = known.iter().find_map(|(id, known)| match known {
-        Known::Wrong(why) => Some((id, why)),
+        KeyVerdict::Wrong(why) => Some((id, why)),
         _ => None,
     }) {
         return Err(format!("the key {id:?} is a wrong one: {why}; put the right keyring file back"));
     }
     let (id, check) = (ring.primary(), ring.check(ring.primary()).unwrap_or_default());
-    if let (Some(Known::Proved(proof)), false) = (known.get(id), dry_run) {
+    if let (Some(KeyVerdict::Proved(proof)), false) = (known.get(id), dry_run) {
         let stands = store.vouch_for_key(id, &check, *proof).await.map_err(|error| error.to_string())?;
         if stands != check {
             return Err(format!("another replica holds another key by the id {id:?}, with the check value {stands}"));

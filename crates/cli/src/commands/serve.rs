@@ -5,7 +5,7 @@ use std::pin::pin;
 use tokenvault_server::config::Config;
 use tokenvault_server::runtime::{self, Backing, Running};
 use tokenvault_server::telemetry::logs;
-use tokenvault_server::telemetry::traces::Traces;
+use tokenvault_server::telemetry::otlp::Traces;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::console::{ConfigFile, StopSignals};

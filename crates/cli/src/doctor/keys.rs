@@ -7,7 +7,7 @@ use tokenvault_core::seal::Keyring;
 use tokenvault_redis::RedisStore;
 use tokenvault_server::config::load_keyring;
 use tokenvault_server::wiring;
-use tokenvault_vault::keyring::{self, Known};
+use tokenvault_vault::keyring::{self, KeyVerdict};
 
 use super::examination::Examination;
 use super::report::DoctorReport;
@@ -42,20 +42,20 @@ pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report
 async fn known(
     examination: &Examination<'_>,
     ring: &Keyring,
-) -> Result<(BTreeMap<String, Known>, Option<String>), StoreError> {
+) -> Result<(BTreeMap<String, KeyVerdict>, Option<String>), StoreError> {
     let redis = &examination.config.redis;
     let password = redis.read_password().map_err(|_| StoreError::Unavailable("authentication"))?;
     let store = RedisStore::connect(&wiring::redis(redis, password))?;
     Ok((keyring::examine(&store, ring).await?, store.promoted_key().await?))
 }
 
-fn judge(ring: &Keyring, id: &str, known: &Known, report: &mut DoctorReport) {
+fn judge(ring: &Keyring, id: &str, known: &KeyVerdict, report: &mut DoctorReport) {
     let check = ring.check(id).unwrap_or_default();
     let finding = match known {
-        Known::Wrong(why) => return report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
-        Known::Vouched => "the store knows it by this id",
-        Known::Proved(KeyProof::Opened) => "it opens what is stored under this id",
-        Known::Proved(KeyProof::Unused) => "new: nothing is stored under this id yet",
+        KeyVerdict::Wrong(why) => return report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
+        KeyVerdict::Vouched => "the store knows it by this id",
+        KeyVerdict::Proved(KeyProof::Opened) => "it opens what is stored under this id",
+        KeyVerdict::Proved(KeyProof::Unused) => "new: nothing is stored under this id yet",
     };
     report.fine(CHECK, id, format!("{finding}; its check value is {check}"));
 }

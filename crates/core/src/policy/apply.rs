@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::doubt;
-use super::plan::needless_to_spend;
-use super::{Issued, Moment, Outcome, Progress, Round, Step};
+use super::input::DecisionInput;
+use super::outcome::{Issued, StepOutcome};
+use super::round::{Findings, Round, is_of_an_earlier_life};
+use super::step::Step;
+use super::token::needless_to_spend;
 use crate::ids::AttemptId;
 use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
 use crate::record::{EndReason, Intent, MOST_IN_RESERVE, Record, RefreshSlot, Slot, State, Suspension};
@@ -15,71 +18,76 @@ const WHOLE_SECONDS: Duration = Duration::from_secs(2);
 
 /// What a step and its outcome make of a record. An outcome that does not belong to the step changes nothing.
 #[must_use]
-pub fn apply(mut progress: Progress, step: Step, outcome: Outcome, at: &Moment<'_>) -> Progress {
-    let (record, round) = (&mut progress.record, &mut progress.round);
+pub fn apply(mut round: Round, step: Step, outcome: StepOutcome, at: &DecisionInput<'_>) -> Round {
+    let (record, findings) = (&mut round.record, &mut round.findings);
     match (step, outcome) {
         (Step::Rest(until), _) => rest(record, until),
         (Step::Finish(reason), _) => finish(record, reason, at),
-        (Step::NextSpare, _) => take_from_reserve(record, round),
+        (Step::NextSpare, _) => take_from_reserve(record, findings),
         (Step::Suspend, _) => {
             record.lost_since.get_or_insert(at.now);
-            suspend(record, round, Suspension::Unclear, at);
+            suspend(record, findings, Suspension::Unclear, at);
         }
         (Step::Doubt(slot), _) => {
             let unspent = needless_to_spend(record, at);
-            doubt::count(record, round, slot, unspent, at);
+            doubt::count(record, findings, slot, unspent, at);
         }
         (Step::DoubtStore, _) => record.lost_since = Some(at.now),
-        (Step::Probe(slot), Outcome::Probed(Ok(active))) => {
-            round.note_probe(slot, Some(active));
+        (Step::Probe(slot), StepOutcome::Probed(Ok(active))) => {
+            findings.note_probe(slot, Some(active));
             if !active && slot != Slot::Spare {
-                round.no_at.get_or_insert(at.now);
+                findings.no_at.get_or_insert(at.now);
             }
             if active {
                 record.lost_since = None;
                 doubt::lift(record, slot);
             }
         }
-        (Step::Introspect(slot), Outcome::Probed(Ok(active))) => round.note_access(slot, Some(active)),
-        (Step::Introspect(_), Outcome::Probed(Err(_))) => fail(record, round, at),
-        (Step::Probe(_), Outcome::Probed(Err(_))) => match record.renew_at.filter(|renew_at| at.now < *renew_at) {
+        (Step::Introspect(slot), StepOutcome::Probed(Ok(active))) => findings.note_access(slot, Some(active)),
+        (Step::Introspect(_), StepOutcome::Probed(Err(_))) => fail(record, findings, at),
+        (Step::Probe(_), StepOutcome::Probed(Err(_))) => match record.renew_at.filter(|renew_at| at.now < *renew_at) {
             // Nothing hangs on this answer yet.
-            Some(renew_at) => round.rest_until = Some(look_at(renew_at, at)),
-            None => fail(record, round, at),
+            Some(renew_at) => findings.rest_until = Some(look_at(renew_at, at)),
+            None => fail(record, findings, at),
         },
-        (Step::Declare(slot), Outcome::Declared(attempt)) => declare(record, round, slot, attempt, at),
+        (Step::Declare(slot), StepOutcome::Declared(attempt)) => declare(record, findings, slot, attempt, at),
         // Nothing was consumed, and the pair that is there names its user.
-        (Step::Exchange(_), Outcome::Issued(issued)) if issued.identity == Identity::Missing => fail(record, round, at),
-        (Step::Exchange(Slot::Anchor) | Step::Spend(Slot::Anchor), Outcome::Issued(issued)) => {
-            hold_anchor(record, round, step, *issued);
+        (Step::Exchange(_), StepOutcome::Issued(issued)) if issued.identity == Identity::Missing => {
+            fail(record, findings, at);
         }
-        (Step::Exchange(_) | Step::Spend(_) | Step::Impersonate, Outcome::Issued(issued)) => {
+        (Step::Exchange(Slot::Anchor) | Step::Spend(Slot::Anchor), StepOutcome::Issued(issued)) => {
+            replace_anchor(record, findings, step, *issued);
+        }
+        (Step::Exchange(_) | Step::Spend(_) | Step::Impersonate, StepOutcome::Issued(issued)) => {
             let identity = issued.identity;
-            rotate(record, step, *issued, at);
-            if let (Step::Spend(_), Some(known), Some(session)) = (step, round.incarnation, &mut record.session) {
+            replace_pair(record, step, *issued, at);
+            if let (Step::Spend(_), Some(known), Some(session)) = (step, findings.incarnation, &mut record.session) {
                 // What a refresh brings is of the life the client session is in.
                 session.incarnation = session.incarnation.max(known);
             }
-            settle(record, round);
+            findings.begin_new_pair();
+            if record.owns_session() {
+                findings.incarnation = None;
+            }
             match identity {
                 Identity::Same => {}
                 // The only pair there is: kept, and not served before one says whose it is.
-                Identity::Missing => suspend(record, round, Suspension::IdentityMissing, at),
+                Identity::Missing => suspend(record, findings, Suspension::IdentityMissing, at),
                 // In the same write: a pair of somebody else's is never there to be served.
                 Identity::Another => finish(record, EndReason::IdentityChanged, at),
             }
         }
-        (Step::Exchange(slot), Outcome::Failed(error)) => exchange_failed(record, round, slot, error, at),
-        (Step::Spend(slot), Outcome::Failed(error)) => spend_failed(record, round, slot, error, at),
-        (Step::Impersonate, Outcome::Failed(error)) => impersonation_failed(record, round, error, at),
-        (Step::Revoke, Outcome::Revoked(answer)) => match answer {
+        (Step::Exchange(slot), StepOutcome::Failed(error)) => exchange_failed(record, findings, slot, error, at),
+        (Step::Spend(slot), StepOutcome::Failed(error)) => spend_failed(record, findings, slot, error, at),
+        (Step::Impersonate, StepOutcome::Failed(error)) => impersonation_failed(record, findings, error, at),
+        (Step::Revoke, StepOutcome::Revoked(answer)) => match answer {
             // What is refused is the vault's client, which an operator can mend; the session is still there.
-            Err(CallError::NoAnswer(_) | CallError::Refused(Refusal::ClientRejected)) => fail(record, round, at),
-            Ok(()) | Err(CallError::Refused(_)) => round.revoked = true,
+            Err(CallError::NoAnswer(_) | CallError::Refused(Refusal::ClientRejected)) => fail(record, findings, at),
+            Ok(()) | Err(CallError::Refused(_)) => findings.revoked = true,
         },
         _ => {}
     }
-    progress
+    round
 }
 
 fn rest(record: &mut Record, until: Timestamp) {
@@ -88,7 +96,7 @@ fn rest(record: &mut Record, until: Timestamp) {
 }
 
 /// Ends the record; where the vault has a session of its own, only its refresh token stays, until that is revoked.
-fn finish(record: &mut Record, reason: EndReason, at: &Moment<'_>) {
+fn finish(record: &mut Record, reason: EndReason, at: &DecisionInput<'_>) {
     let revocable = record.state.is_live() && record.owns_session();
     if let Some(pair) = record.pair.take().filter(|_| revocable) {
         record.erase();
@@ -103,38 +111,38 @@ fn finish(record: &mut Record, reason: EndReason, at: &Moment<'_>) {
     record.keep_until = at.now + at.settings.tombstone_ttl;
 }
 
-fn fail(record: &mut Record, round: &mut Round, at: &Moment<'_>) {
+fn fail(record: &mut Record, findings: &mut Findings, at: &DecisionInput<'_>) {
     let doublings = record.failures.min(16);
     record.failures = record.failures.saturating_add(1);
     let delay = at.settings.retry_min.saturating_mul(1 << doublings).min(at.settings.retry_max);
-    let delay = urgency(record, at.now).map_or(delay, |longest| delay.min(longest.max(at.settings.retry_min)));
-    round.rest_until = Some(at.now + delay.mul_f64(1.0 - at.settings.jitter * at.roll));
+    let delay = longest_pause(record, at.now).map_or(delay, |longest| delay.min(longest.max(at.settings.retry_min)));
+    findings.rest_until = Some(at.now + delay.mul_f64(1.0 - at.settings.jitter * at.roll));
 }
 
 /// How long a record whose access token lives may be left alone after a failure: an eighth of what is left of it. So what
 /// dies sooner is tried again sooner, however often it has failed. One whose token is dead has nothing more to lose.
-pub fn urgency(record: &Record, now: Timestamp) -> Option<Duration> {
+pub fn longest_pause(record: &Record, now: Timestamp) -> Option<Duration> {
     let left = record.pair.as_ref()?.access_expires_at.since(now);
     (!left.is_zero()).then_some(left / 8)
 }
 
-fn suspend(record: &mut Record, round: &mut Round, why: Suspension, at: &Moment<'_>) {
+fn suspend(record: &mut Record, findings: &mut Findings, why: Suspension, at: &DecisionInput<'_>) {
     record.state = State::Suspended(why);
     record.doubt = None;
-    round.rest_until = Some(at.now + at.settings.retry_max);
+    findings.rest_until = Some(at.now + at.settings.retry_max);
 }
 
-fn declare(record: &mut Record, round: &mut Round, slot: Slot, attempt: AttemptId, at: &Moment<'_>) {
+fn declare(record: &mut Record, findings: &mut Findings, slot: Slot, attempt: AttemptId, at: &DecisionInput<'_>) {
     let Some(token) = record.slot_mut(slot) else { return };
     token.sends += 1;
     let hash = token.hash;
-    let learning = round.probed(slot) == Some(false);
+    let learning = findings.probed(slot) == Some(false);
     record.intent = Some(Intent { attempt, slot, hash, deadline: at.now + at.settings.quarantine, learning });
-    round.declared = Some(attempt);
+    findings.declared = Some(attempt);
 }
 
 /// The spare goes to the end of the reserve, for it may be active after all once its deadline has passed.
-fn take_from_reserve(record: &mut Record, round: &mut Round) {
+fn take_from_reserve(record: &mut Record, findings: &mut Findings) {
     if record.reserve.is_empty() {
         return;
     }
@@ -142,8 +150,8 @@ fn take_from_reserve(record: &mut Record, round: &mut Round) {
     if let Some(before) = record.spare.replace(next) {
         record.reserve.push(before);
     }
-    round.taken += 1;
-    round.note_probe(Slot::Spare, None);
+    findings.taken += 1;
+    findings.note_probe(Slot::Spare, None);
 }
 
 /// An intent is done with. Where it was the spare's, and the newest token had been sent before without an answer, that one may
@@ -157,30 +165,30 @@ fn withdraw(record: &mut Record, slot: Slot) -> Option<Intent> {
 }
 
 /// Takes a declaration back: the token certainly did not arrive, or was certainly not consumed.
-fn retract(record: &mut Record, round: &mut Round, slot: Slot) {
+fn retract(record: &mut Record, findings: &mut Findings, slot: Slot) {
     withdraw(record, slot);
-    round.declared = None;
+    findings.declared = None;
     if let Some(token) = record.slot_mut(slot) {
         token.sends = token.sends.saturating_sub(1);
     }
 }
 
-fn hold_anchor(record: &mut Record, round: &mut Round, step: Step, issued: Issued) {
-    round.anchored = true;
+fn replace_anchor(record: &mut Record, findings: &mut Findings, step: Step, issued: Issued) {
+    findings.anchored = true;
     record.intent = None;
-    round.declared = None;
+    findings.declared = None;
     if issued.identity == Identity::Another {
-        round.verdict = Some(EndReason::IdentityChanged);
+        findings.verdict = Some(EndReason::IdentityChanged);
     } else if let Some(anchor) = &mut record.anchor {
         anchor.pair = issued.pair;
         record.doubt = record.doubt.filter(|doubt| doubt.slot != Slot::Anchor);
-        if let (Step::Spend(_), Some(known)) = (step, round.anchor_incarnation) {
+        if let (Step::Spend(_), Some(known)) = (step, findings.anchor_incarnation) {
             anchor.session.incarnation = anchor.session.incarnation.max(known);
         }
     }
 }
 
-fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
+fn replace_pair(record: &mut Record, step: Step, issued: Issued, at: &DecisionInput<'_>) {
     let Issued { mut pair, expires_in, session, identity, account } = issued;
     if let (Step::Exchange(_), Identity::Same) = (step, identity)
         && record.account.is_none()
@@ -227,29 +235,8 @@ fn rotate(record: &mut Record, step: Step, issued: Issued, at: &Moment<'_>) {
     record.pair = Some(pair);
 }
 
-/// Forgets all that was found out about tokens, and keeps what is known of the neighbours.
-fn forget(round: &mut Round) {
-    *round = Round {
-        incarnation: round.incarnation,
-        anchor_incarnation: round.anchor_incarnation,
-        joining: round.joining,
-        anchor_joining: round.anchor_joining,
-        ..Round::default()
-    };
-}
-
-/// Closes the round after a renewal: what was found out about the old pair says nothing about the new one.
-fn settle(record: &mut Record, round: &mut Round) {
-    let anchored = round.anchored;
-    forget(round);
-    round.anchored = anchored;
-    if record.owns_session() {
-        round.incarnation = None;
-    }
-}
-
 /// Sets when a token of this life is to be renewed, and when it is looked at next.
-pub fn schedule(record: &mut Record, life: Duration, at: &Moment<'_>) {
+pub fn schedule(record: &mut Record, life: Duration, at: &DecisionInput<'_>) {
     let sway = 1.0 + at.settings.jitter * (at.roll * 2.0 - 1.0);
     let renew_at = at.now + life.mul_f64((at.settings.fraction * sway).clamp(0.05, 0.95));
     record.renew_at = Some(renew_at);
@@ -257,43 +244,51 @@ pub fn schedule(record: &mut Record, life: Duration, at: &Moment<'_>) {
 }
 
 /// Expiry, revocation and reuse are silent in Keycloak: who renews seldom asks in between.
-fn look_at(renew_at: Timestamp, at: &Moment<'_>) -> Timestamp {
+fn look_at(renew_at: Timestamp, at: &DecisionInput<'_>) -> Timestamp {
     renew_at.min(at.now + at.settings.probe_interval)
 }
 
-fn exchange_failed(record: &mut Record, round: &mut Round, slot: Slot, error: GrantError, at: &Moment<'_>) {
+fn exchange_failed(
+    record: &mut Record,
+    findings: &mut Findings,
+    slot: Slot,
+    error: GrantError,
+    at: &DecisionInput<'_>,
+) {
     match error {
         // Nothing was consumed either way.
         GrantError::Unknown(_) | GrantError::Unsent(_) | GrantError::Refused(Refusal::ClientRejected) => {
-            fail(record, round, at);
+            fail(record, findings, at);
         }
-        GrantError::Refused(Refusal::UserDisabled) => suspend(record, round, Suspension::UserDisabled, at),
-        GrantError::Refused(Refusal::ConsentMissing) => suspend(record, round, Suspension::ConsentMissing, at),
+        GrantError::Refused(Refusal::UserDisabled) => suspend(record, findings, Suspension::UserDisabled, at),
+        GrantError::Refused(Refusal::ConsentMissing) => suspend(record, findings, Suspension::ConsentMissing, at),
         GrantError::Refused(_) => {
             // One answer for many causes: look at the refresh token again, and go on without exchange.
-            round.exchange_barred = true;
-            round.subject_refused = error == GrantError::Refused(Refusal::SubjectInvalid);
-            round.note_probe(slot, None);
+            findings.exchange_barred = true;
+            findings.subject_refused = error == GrantError::Refused(Refusal::SubjectInvalid);
+            findings.note_probe(slot, None);
         }
     }
 }
 
-fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: GrantError, at: &Moment<'_>) {
+fn spend_failed(record: &mut Record, findings: &mut Findings, slot: Slot, error: GrantError, at: &DecisionInput<'_>) {
     let refusal = match error {
         GrantError::Unsent(_) | GrantError::Refused(Refusal::ClientRejected) => {
-            retract(record, round, slot);
-            return fail(record, round, at);
+            retract(record, findings, slot);
+            return fail(record, findings, at);
         }
         GrantError::Unknown(cause) => {
             // The intent stays. What was probed before may have changed.
-            let exchange_barred = round.exchange_barred;
-            forget(round);
-            round.exchange_barred = exchange_barred;
+            let exchange_barred = findings.exchange_barred;
+            findings.forget_tokens();
+            findings.exchange_barred = exchange_barred;
             match (cause, record.intent) {
                 // What is slow will be slow for the spare as well: the answer may still be on its way to nowhere, and both
                 // would be lost.
-                (Cause::Timeout, Some(intent)) if at.now < intent.deadline => round.rest_until = Some(intent.deadline),
-                (Cause::ServerError | Cause::Throttled, _) => fail(record, round, at),
+                (Cause::Timeout, Some(intent)) if at.now < intent.deadline => {
+                    findings.rest_until = Some(intent.deadline);
+                }
+                (Cause::ServerError | Cause::Throttled, _) => fail(record, findings, at),
                 _ => {}
             }
             return;
@@ -301,13 +296,13 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         GrantError::Refused(refusal) => refusal,
     };
     let sent_before = record.slot(slot).is_some_and(|token| token.sends > 1);
-    round.declared = None;
+    findings.declared = None;
     if let (Refusal::TokenReused | Refusal::ClientSessionGone, true) = (refusal, sent_before) {
         // Our own earlier, unanswered send had arrived after all. The intent stays: should what comes next fail, whoever
         // takes over knows that the loss is the vault's own.
         match slot {
-            Slot::Anchor => round.refused = Some((slot, EndReason::SpendLost)),
-            Slot::Current | Slot::Spare => round.lost_spend = true,
+            Slot::Anchor => findings.refused = Some((slot, EndReason::SpendLost)),
+            Slot::Current | Slot::Spare => findings.lost_spend = true,
         }
         return;
     }
@@ -315,9 +310,9 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
     match refusal {
         // Certainly not consumed: when the user is back, so is the token.
         Refusal::UserDisabled | Refusal::ConsentMissing => {
-            retract(record, round, slot);
+            retract(record, findings, slot);
             let disabled = refusal == Refusal::UserDisabled;
-            suspend(record, round, if disabled { Suspension::UserDisabled } else { Suspension::ConsentMissing }, at);
+            suspend(record, findings, if disabled { Suspension::UserDisabled } else { Suspension::ConsentMissing }, at);
         }
         // Not in Keycloak's known words about a token: somebody's gateway, a client whose rights were taken for a while.
         // That it was sent stays noted; the probe tells what became of it.
@@ -328,40 +323,32 @@ fn spend_failed(record: &mut Record, round: &mut Round, slot: Slot, error: Grant
         | Refusal::NoRefreshToken
         | Refusal::NotBearer
         | Refusal::SubjectInvalid
-        | Refusal::TokenTooLong => suspend(record, round, Suspension::Unclear, at),
+        | Refusal::TokenTooLong => suspend(record, findings, Suspension::Unclear, at),
         refusal => {
-            let recreated = refusal == Refusal::ClientSessionGone && is_of_an_earlier_life(record, round);
-            round.refused = Some((slot, if recreated { EndReason::SessionRecreated } else { reason(refusal) }));
-            round.no_at.get_or_insert(at.now);
+            let recreated = refusal == Refusal::ClientSessionGone && is_of_an_earlier_life(record, findings);
+            findings.refused = Some((slot, if recreated { EndReason::SessionRecreated } else { reason(refusal) }));
+            findings.no_at.get_or_insert(at.now);
             if !learning {
                 // Nothing was consumed, and Keycloak may err: then it is sent again.
-                retract(record, round, slot);
+                retract(record, findings, slot);
             }
         }
     }
 }
 
-fn impersonation_failed(record: &mut Record, round: &mut Round, error: GrantError, at: &Moment<'_>) {
+fn impersonation_failed(record: &mut Record, findings: &mut Findings, error: GrantError, at: &DecisionInput<'_>) {
     match error {
         GrantError::Unknown(_) | GrantError::Unsent(_) | GrantError::Refused(Refusal::ClientRejected) => {
-            fail(record, round, at);
+            fail(record, findings, at);
         }
-        GrantError::Refused(Refusal::UserDisabled) => suspend(record, round, Suspension::UserDisabled, at),
-        GrantError::Refused(Refusal::ConsentMissing) => suspend(record, round, Suspension::ConsentMissing, at),
+        GrantError::Refused(Refusal::UserDisabled) => suspend(record, findings, Suspension::UserDisabled, at),
+        GrantError::Refused(Refusal::ConsentMissing) => suspend(record, findings, Suspension::ConsentMissing, at),
         // One answer for a missing role, a disabled user and an unknown one; two of the three can be mended.
         GrantError::Refused(_) => match record.state {
-            State::Suspended(why) => suspend(record, round, why, at),
-            _ if record.pair.as_ref().is_some_and(|pair| at.now < pair.access_expires_at) => fail(record, round, at),
-            _ => suspend(record, round, Suspension::ImpersonationRefused, at),
+            State::Suspended(why) => suspend(record, findings, why, at),
+            _ if record.pair.as_ref().is_some_and(|pair| at.now < pair.access_expires_at) => fail(record, findings, at),
+            _ => suspend(record, findings, Suspension::ImpersonationRefused, at),
         },
-    }
-}
-
-/// Whether the pair may be of an earlier life of its client session than the one known by now.
-pub(super) fn is_of_an_earlier_life(record: &Record, round: &Round) -> bool {
-    match (&record.session, round.incarnation) {
-        (Some(session), Some(known)) => known > session.incarnation,
-        _ => false,
     }
 }
 

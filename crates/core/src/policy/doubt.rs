@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Moment, Progress, Round, Settings, Step};
+use super::input::{DecisionInput, Settings};
+use super::round::{Findings, Round};
+use super::step::Step;
 use crate::record::{Acquisition, Doubt, EndReason, Record, Slot};
 use crate::time::Timestamp;
 
@@ -37,14 +39,14 @@ pub(super) fn about(record: &Record, slot: Slot) -> Option<&Doubt> {
 }
 
 /// When the next answer is asked for. Nobody hurries it but a logout token.
-pub(super) fn asks_again_at(record: &Record, at: &Moment<'_>) -> Option<Timestamp> {
+pub(super) fn asks_again_at(record: &Record, at: &DecisionInput<'_>) -> Option<Timestamp> {
     let doubt = record.standing_doubt().filter(|_| !is_announced(record, at.now))?;
     Some(doubt.heard_at + pause(record, doubt, at))
 }
 
 /// A little while; less where the doubt ends, or where the access token would die before the second look, which may
 /// save the pair.
-fn pause(record: &Record, doubt: &Doubt, at: &Moment<'_>) -> Duration {
+fn pause(record: &Record, doubt: &Doubt, at: &DecisionInput<'_>) -> Duration {
     let left =
         record.pair_in(doubt.slot).map(|pair| pair.access_expires_at.since(at.now)).filter(|left| !left.is_zero());
     let most = at.settings.doubt_pause.min(at.settings.doubt.saturating_sub(doubt.lasted));
@@ -52,12 +54,12 @@ fn pause(record: &Record, doubt: &Doubt, at: &Moment<'_>) -> Duration {
 }
 
 /// What `conclusion` has to wait for: every answer must have been no for long enough, or the end have been announced.
-pub(super) fn unless_in_doubt(progress: &Progress, slot: Slot, at: &Moment<'_>, conclusion: Step) -> Step {
-    let (record, round) = (&progress.record, &progress.round);
+pub(super) fn unless_in_doubt(round: &Round, slot: Slot, at: &DecisionInput<'_>, conclusion: Step) -> Step {
+    let (record, findings) = (&round.record, &round.findings);
     let lasted = about(record, slot).map(|doubt| doubt.lasted).unwrap_or_default();
     if lasted >= at.settings.doubt || is_announced(record, at.now) {
         conclusion
-    } else if round.doubted {
+    } else if findings.doubted {
         Step::Rest(asks_again_at(record, at).unwrap_or(at.now + at.settings.doubt_pause))
     } else {
         Step::Doubt(slot)
@@ -65,29 +67,29 @@ pub(super) fn unless_in_doubt(progress: &Progress, slot: Slot, at: &Moment<'_>, 
 }
 
 /// Whether a no about the slot's session was heard before this round.
-pub(super) fn is_confirmed(progress: &Progress, slot: Slot, settings: &Settings) -> bool {
-    settings.doubt.is_zero() || (!progress.round.doubted && about(&progress.record, slot).is_some())
+pub(super) fn is_confirmed(round: &Round, slot: Slot, settings: &Settings) -> bool {
+    settings.doubt.is_zero() || (!round.findings.doubted && about(&round.record, slot).is_some())
 }
 
 /// Whether a look is neither the first nor the last of a doubt. What has been dead so far is asked about again in the last:
 /// where Keycloak only erred, the newest token tells.
-pub(super) fn is_in_the_middle(progress: &Progress, slot: Slot, at: &Moment<'_>) -> bool {
+pub(super) fn is_in_the_middle(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> bool {
     // What this look has counted does not change what it asks about.
-    let next = if progress.round.doubted { Duration::ZERO } else { at.settings.doubt_pause * 3 / 2 };
+    let next = if round.findings.doubted { Duration::ZERO } else { at.settings.doubt_pause * 3 / 2 };
     let nearly = |doubt: &Doubt| doubt.lasted + next >= at.settings.doubt;
-    about(&progress.record, slot).is_some_and(|doubt| !doubt.lasted.is_zero() && !nearly(doubt))
+    about(&round.record, slot).is_some_and(|doubt| !doubt.lasted.is_zero() && !nearly(doubt))
 }
 
 /// Whether the access token was inactive in an earlier look, and is not asked about in this one.
-pub(super) fn is_denied(progress: &Progress, slot: Slot, at: &Moment<'_>) -> bool {
-    about(&progress.record, slot).is_some_and(|doubt| doubt.denied) && is_in_the_middle(progress, slot, at)
+pub(super) fn is_denied(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> bool {
+    about(&round.record, slot).is_some_and(|doubt| doubt.denied) && is_in_the_middle(round, slot, at)
 }
 
 /// What follows from a reason that a refusal gave. Where the token is at fault and not the session, as after the removal of
 /// the key it was signed with, a session of the vault's own is acquired anew; but not where its access token was refused
 /// as well.
-pub(super) fn conclusion(record: &Record, round: &Round, slot: Slot, reason: EndReason) -> Step {
-    let denied = round.accessed(slot) == Some(false) || about(record, slot).is_some_and(|doubt| doubt.denied);
+pub(super) fn conclusion(record: &Record, findings: &Findings, slot: Slot, reason: EndReason) -> Step {
+    let denied = findings.accessed(slot) == Some(false) || about(record, slot).is_some_and(|doubt| doubt.denied);
     match (reason, record.acquisition) {
         (EndReason::TokenRefused, Acquisition::Impersonate) if slot != Slot::Anchor && !denied => Step::Impersonate,
         _ => Step::Finish(reason),
@@ -96,14 +98,14 @@ pub(super) fn conclusion(record: &Record, round: &Round, slot: Slot, reason: End
 
 /// Counts a no. The time between two of them is evidence from the one that was counted to when the next was heard, however
 /// late whoever heard it comes to count it.
-pub(super) fn count(record: &mut Record, round: &mut Round, slot: Slot, unspent: bool, at: &Moment<'_>) {
-    round.doubted = true;
-    let why = round.refused.map(|(_, reason)| reason);
-    let denied = round.accessed(slot) == Some(false);
+pub(super) fn count(record: &mut Record, findings: &mut Findings, slot: Slot, unspent: bool, at: &DecisionInput<'_>) {
+    findings.doubted = true;
+    let why = findings.refused.map(|(_, reason)| reason);
+    let denied = findings.accessed(slot) == Some(false);
     let fresh =
         |doubt: &&Doubt| doubt.why.is_some() || at.now.since(doubt.heard_at) <= at.settings.doubt_pause * STALE_AFTER;
     let before = about(record, slot).filter(fresh).copied();
-    let heard_at = round.no_at.unwrap_or(at.now);
+    let heard_at = findings.no_at.unwrap_or(at.now);
     record.doubt = Some(match before {
         Some(doubt) => Doubt {
             // The first look may have found the access token active, which is no no.
@@ -125,7 +127,7 @@ pub(super) fn count(record: &mut Record, round: &mut Round, slot: Slot, unspent:
             heard_at: at.now,
             why,
             denied,
-            unspent_in: round.epoch.filter(|_| unspent),
+            unspent_in: findings.epoch.filter(|_| unspent),
         },
     });
 }

@@ -2,56 +2,51 @@
 
 use std::time::Duration;
 
-use super::apply::is_of_an_earlier_life;
 use super::doubt::{self, unless_in_doubt};
-use super::{Moment, Progress, Round, Step};
+use super::input::DecisionInput;
+use super::round::{Findings, Round, is_of_an_earlier_life};
+use super::step::Step;
+use super::token::{EXCHANGE_MARGIN, half_over, is_exchangeable, is_pressed, lapsed, needless_to_spend, unsent};
 use crate::record::{Acquisition, EndReason, Intent, Pair, Record, Slot, State};
-
-/// An access token with less than this left is not sent for exchange: it would expire on the way.
-const EXCHANGE_MARGIN: Duration = Duration::from_millis(300);
 
 /// How long an exchange waits before it looks again whether a registration in the same client session is over.
 const JOINING_PAUSE: Duration = Duration::from_millis(300);
-
-/// With no more than this part (1/n) of its life left, an access token waits for no registration any more: readers who name
-/// no `min_ttl` are served until then.
-const PRESSED: u32 = 3;
 
 /// How long a refresh token is dead before the job is suspended, where the store may have lost a newer pair: whoever holds
 /// that one in memory writes it again meanwhile.
 const STORE_DOUBT: Duration = Duration::from_secs(5);
 
 /// Says what to do next. Calling it again without carrying the step out gives the same answer.
-pub fn plan(progress: &Progress, at: &Moment<'_>) -> Step {
-    if let Some(until) = progress.round.rest_until {
+pub fn plan(round: &Round, at: &DecisionInput<'_>) -> Step {
+    if let Some(until) = round.findings.rest_until {
         return Step::Rest(until);
     }
-    match progress.record.state {
+    match round.record.state {
         State::Ended(_) => Step::Done,
-        State::Releasing(reason) => plan_release(progress, reason),
-        State::Active | State::Suspended(_) => plan_live(progress, at),
+        State::Releasing(reason) => plan_release(round, reason),
+        State::Active | State::Suspended(_) => plan_live(round, at),
     }
 }
 
-fn plan_release(progress: &Progress, reason: EndReason) -> Step {
-    let record = &progress.record;
-    if record.owns_session() && record.pair.is_some() && !progress.round.revoked {
+fn plan_release(round: &Round, reason: EndReason) -> Step {
+    let record = &round.record;
+    if record.owns_session() && record.pair.is_some() && !round.findings.revoked {
         Step::Revoke
     } else {
         Step::Finish(reason)
     }
 }
 
-fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
-    let (record, round) = (&progress.record, &progress.round);
-    if let Some(reason) = round.verdict {
+fn plan_live(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let (record, findings) = (&round.record, &round.findings);
+    if let Some(reason) = findings.verdict {
         return Step::Finish(reason);
     }
-    if let Some((slot, reason)) = round.refused {
-        return unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, reason));
+    if let Some((slot, reason)) = findings.refused {
+        return unless_in_doubt(round, slot, at, doubt::conclusion(record, findings, slot, reason));
     }
-    if round.lost_spend {
-        return plan_loss(progress, false, at);
+    if findings.lost_spend {
+        return plan_loss(round, false, at);
     }
     if at.now >= record.expires_at {
         return Step::Finish(EndReason::Expired);
@@ -59,49 +54,49 @@ fn plan_live(progress: &Progress, at: &Moment<'_>) -> Step {
     if record.parent.is_some() {
         return Step::Rest(record.expires_at);
     }
-    if let Some(intent) = record.intent.filter(|intent| round.declared == Some(intent.attempt)) {
+    if let Some(intent) = record.intent.filter(|intent| findings.declared == Some(intent.attempt)) {
         return Step::Spend(intent.slot);
     }
-    if let Some(next) = doubt::asks_again_at(record, at).filter(|next| at.now < *next && !round.doubted) {
+    if let Some(next) = doubt::asks_again_at(record, at).filter(|next| at.now < *next && !findings.doubted) {
         return Step::Rest(next);
     }
     if let Some(intent) = record.intent {
-        return plan_unknown(progress, intent, at);
+        return plan_unknown(round, intent, at);
     }
     if let Some(due) = record.due_at.filter(|due| at.now < *due) {
         return Step::Rest(due);
     }
-    if is_of_an_earlier_life(record, round) {
-        return plan_recreated(progress, at);
+    if is_of_an_earlier_life(record, findings) {
+        return plan_recreated(round, at);
     }
-    if record.anchor.is_some() && !round.anchored {
-        return plan_anchor(progress, at);
+    if record.anchor.is_some() && !findings.anchored {
+        return plan_anchor(round, at);
     }
-    plan_pair(progress, at)
+    plan_pair(round, at)
 }
 
-fn plan_pair(progress: &Progress, at: &Moment<'_>) -> Step {
-    let record = &progress.record;
+fn plan_pair(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let record = &round.record;
     if record.session_ends_at.is_some() && record.owns_session() {
         return Step::Impersonate;
     }
     // At the announced end the probe has the last word: should the session live on after all, so does the job.
     let renew_at = record.session_ends_at.max(record.renew_at);
     let later = renew_at.filter(|renew_at| at.now < *renew_at && record.state == State::Active);
-    match (progress.round.probed(Slot::Current), later) {
+    match (round.findings.probed(Slot::Current), later) {
         (None, _) => Step::Probe(Slot::Current),
         (Some(true), Some(renew_at)) => Step::Rest(renew_at.min(at.now + at.settings.probe_interval)),
-        (Some(true), None) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_renewal(progress, at)),
-        (Some(false), _) => plan_gone(progress, at),
+        (Some(true), None) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_renewal(round, at)),
+        (Some(false), _) => plan_gone(round, at),
     }
 }
 
 /// The pair is to be replaced, and its refresh token is active.
-fn plan_renewal(progress: &Progress, at: &Moment<'_>) -> Step {
-    let record = &progress.record;
-    if !may_exchange(progress, at) {
+fn plan_renewal(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let record = &round.record;
+    if !may_exchange(round, at) {
         Step::Declare(Slot::Current)
-    } else if !progress.round.joining {
+    } else if !round.findings.joining {
         Step::Exchange(Slot::Current)
     } else if is_pressed(record, at) && unsent(record, Slot::Spare) {
         // A refresh hurts nobody who joins, and should its answer be lost, there is another token.
@@ -111,50 +106,40 @@ fn plan_renewal(progress: &Progress, at: &Moment<'_>) -> Step {
     }
 }
 
-/// Whether waiting any longer would be at the readers' cost.
-fn is_pressed(record: &Record, at: &Moment<'_>) -> bool {
-    record.pair.as_ref().is_some_and(|pair| pair.access_expires_at.since(at.now) <= record.access_life / PRESSED)
-}
-
 /// The end of a client session is noted when a job of it learns of it, which may be after a newer job has begun the next
 /// life: then that job's pair was noted under the old number. The probe tells the two apart and harms neither. An
 /// exchange would end the user's session should the probe be overtaken; a refresh would just be refused, and what it
 /// brings is certainly of the life known by now.
-fn plan_recreated(progress: &Progress, at: &Moment<'_>) -> Step {
-    match progress.round.probed(Slot::Current) {
+fn plan_recreated(round: &Round, at: &DecisionInput<'_>) -> Step {
+    match round.findings.probed(Slot::Current) {
         None => Step::Probe(Slot::Current),
-        Some(true) => wait_for_the_logout(&progress.record, at).unwrap_or(Step::Declare(Slot::Current)),
+        Some(true) => wait_for_the_logout(&round.record, at).unwrap_or(Step::Declare(Slot::Current)),
         // Of the new life or not, it may be dead for a while only, or be older than one that somebody holds.
-        Some(false) => plan_gone(progress, at),
+        Some(false) => plan_gone(round, at),
     }
 }
 
-fn may_exchange(progress: &Progress, at: &Moment<'_>) -> bool {
+fn may_exchange(round: &Round, at: &DecisionInput<'_>) -> bool {
     at.settings.may_exchange
-        && !progress.round.exchange_barred
-        && progress.record.pair.as_ref().is_some_and(|pair| is_exchangeable(pair, at))
-}
-
-fn is_exchangeable(pair: &Pair, at: &Moment<'_>) -> bool {
-    // An offline session's access token is always refused ("creating a new session is needed").
-    pair.refresh.expires_at.is_some() && pair.access_expires_at > at.now + EXCHANGE_MARGIN
+        && !round.findings.exchange_barred
+        && round.record.pair.as_ref().is_some_and(|pair| is_exchangeable(pair, at))
 }
 
 /// A logout of the session was announced a moment ago, and it still seems to live: nothing is sent, and Keycloak is asked again.
-fn wait_for_the_logout(record: &Record, at: &Moment<'_>) -> Option<Step> {
+fn wait_for_the_logout(record: &Record, at: &DecisionInput<'_>) -> Option<Step> {
     let until = doubt::logging_out(record, at.now)?;
     Some(Step::Rest(until.min(at.now + at.settings.retry_max)))
 }
 
 /// The newest refresh token is no longer active. While its access token is, that one brings the next pair; an earlier
 /// refresh token may be active. If not, the session has ended, unless Keycloak errs.
-fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
-    let record = &progress.record;
-    let spare = || if doubt::is_in_the_middle(progress, Slot::Current, at) { None } else { plan_spare(progress, at) };
-    if let Some(step) = plan_access(progress, Slot::Current, at).or_else(spare) {
+fn plan_gone(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let record = &round.record;
+    let spare = || if doubt::is_in_the_middle(round, Slot::Current, at) { None } else { plan_spare(round, at) };
+    if let Some(step) = plan_access(round, Slot::Current, at).or_else(spare) {
         return step;
     }
-    if let Some(step) = wait_with_access(progress, Slot::Current, at) {
+    if let Some(step) = wait_with_access(round, Slot::Current, at) {
         return step;
     }
     // The announced end is counted from whole seconds, and may come a little before the token's.
@@ -166,7 +151,7 @@ fn plan_gone(progress: &Progress, at: &Moment<'_>) -> Step {
         (false, State::Suspended(_)) if !doubt::is_announced(record, at.now) => {
             Step::Rest(at.now + at.settings.retry_max)
         }
-        (false, _) => plan_end(progress, at),
+        (false, _) => plan_end(round, at),
     }
 }
 
@@ -178,84 +163,77 @@ fn may_have_been_ended(record: &Record) -> bool {
 /// A dead refresh token is not the pair's end while the access token lives: asking about that one is harmless, and its exchange
 /// brings the next pair where it is active and of this life. A second look comes first: Keycloak may be in the middle of
 /// ending the session, and an exchange would keep it alive.
-fn plan_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
-    let (record, round) = (&progress.record, &progress.round);
-    if !access_lives(progress, slot, at) || doubt::is_announced(record, at.now) {
+fn plan_access(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> Option<Step> {
+    let (record, findings) = (&round.record, &round.findings);
+    if !access_lives(round, slot, at) || doubt::is_announced(record, at.now) {
         return None;
     }
     let (joining, may_exchange) = match slot {
-        Slot::Anchor => (round.anchor_joining, may_exchange_anchor(progress, at)),
-        Slot::Current | Slot::Spare => (round.joining, may_exchange(progress, at)),
+        Slot::Anchor => (findings.anchor_joining, may_exchange_anchor(round, at)),
+        Slot::Current | Slot::Spare => (findings.joining, may_exchange(round, at)),
     };
-    match round.accessed(slot) {
-        None if doubt::is_denied(progress, slot, at) => None,
+    match findings.accessed(slot) {
+        None if doubt::is_denied(round, slot, at) => None,
         None => Some(Step::Introspect(slot)),
         Some(false) => None,
         Some(true) if !may_exchange => None,
         Some(true) if joining => Some(Step::Rest(at.now + JOINING_PAUSE)),
-        Some(true) if doubt::is_confirmed(progress, slot, at.settings) => Some(Step::Exchange(slot)),
-        Some(true) if round.doubted => doubt::asks_again_at(record, at).map(Step::Rest),
+        Some(true) if doubt::is_confirmed(round, slot, at.settings) => Some(Step::Exchange(slot)),
+        Some(true) if findings.doubted => doubt::asks_again_at(record, at).map(Step::Rest),
         Some(true) => Some(Step::Doubt(slot)),
     }
 }
 
 /// The access token is active, and must not be exchanged: the session lives, but nothing can be done for its pair. It is served
 /// for as long as it lives.
-fn wait_with_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
-    let active = progress.round.accessed(slot) == Some(true) && access_lives(progress, slot, at);
-    let dies_at = progress.record.pair_in(slot)?.access_expires_at;
+fn wait_with_access(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> Option<Step> {
+    let active = round.findings.accessed(slot) == Some(true) && access_lives(round, slot, at);
+    let dies_at = round.record.pair_in(slot)?.access_expires_at;
     active.then(|| Step::Rest(dies_at.min(at.now + at.settings.retry_max)))
 }
 
 /// What the access token of a slot is still good for, where its refresh token is not.
-fn plan_by_access(progress: &Progress, slot: Slot, at: &Moment<'_>) -> Option<Step> {
-    plan_access(progress, slot, at).or_else(|| wait_with_access(progress, slot, at))
+fn plan_by_access(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> Option<Step> {
+    plan_access(round, slot, at).or_else(|| wait_with_access(round, slot, at))
 }
 
 /// Whether there is still something to be asked about the access token of a slot, which is of this life.
-fn access_lives(progress: &Progress, slot: Slot, at: &Moment<'_>) -> bool {
-    let (record, round) = (&progress.record, &progress.round);
+fn access_lives(round: &Round, slot: Slot, at: &DecisionInput<'_>) -> bool {
+    let (record, findings) = (&round.record, &round.findings);
     let earlier = match slot {
-        Slot::Anchor => !anchor_is_of_this_life(record, round),
-        Slot::Current | Slot::Spare => is_of_an_earlier_life(record, round),
+        Slot::Anchor => !anchor_is_of_this_life(record, findings),
+        Slot::Current | Slot::Spare => is_of_an_earlier_life(record, findings),
     };
     let lives = record.pair_in(slot).is_some_and(|pair| pair.access_expires_at > at.now + EXCHANGE_MARGIN);
-    lives && !earlier && !round.subject_refused
+    lives && !earlier && !findings.subject_refused
 }
 
 /// Whether the newest refresh token certainly was not spent, so that sending it to learn why it is dead cannot count as
 /// reuse. That nobody noted a spend is enough only where the store has not lost the note: where it has lived on unbroken
 /// since it wrote the pair, or since there was no reason yet to spend it.
-fn never_spent(progress: &Progress, at: &Moment<'_>) -> bool {
-    let record = &progress.record;
+fn never_spent(round: &Round, at: &DecisionInput<'_>) -> bool {
+    let record = &round.record;
     let since_the_doubt = doubt::about(record, Slot::Current)
-        .is_some_and(|doubt| doubt.unspent_in.is_some() && doubt.unspent_in == progress.round.epoch);
+        .is_some_and(|doubt| doubt.unspent_in.is_some() && doubt.unspent_in == round.findings.epoch);
     unsent(record, Slot::Current)
-        && record.pair.as_ref().is_some_and(|pair| {
-            is_unbroken(progress, pair) || since_the_doubt || needless_to_spend(&progress.record, at)
-        })
-}
-
-/// While its access token lives there is no reason to spend a pair's refresh token, unless its client may not exchange, or
-/// those who join its session have kept it waiting too long.
-pub(super) fn needless_to_spend(record: &Record, at: &Moment<'_>) -> bool {
-    let needless =
-        |pair: &Pair| !pair.rotated && at.settings.may_exchange && is_exchangeable(pair, at) && !is_pressed(record, at);
-    unsent(record, Slot::Current) && record.pair.as_ref().is_some_and(needless)
+        && record
+            .pair
+            .as_ref()
+            .is_some_and(|pair| is_unbroken(round, pair) || since_the_doubt || needless_to_spend(&round.record, at))
 }
 
 /// Nothing of the pair is active: the session is over, if every answer says so for long enough.
-fn plan_end(progress: &Progress, at: &Moment<'_>) -> Step {
-    let (record, round, slot) = (&progress.record, &progress.round, Slot::Current);
+fn plan_end(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let (record, findings, slot) = (&round.record, &round.findings, Slot::Current);
     if let Some(why) = doubt::about(record, slot).and_then(|doubt| doubt.why) {
-        return unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, why));
+        return unless_in_doubt(round, slot, at, doubt::conclusion(record, findings, slot, why));
     }
-    if never_spent(progress, at) {
-        return unless_in_doubt(progress, slot, at, Step::Declare(slot));
+    if never_spent(round, at) {
+        return unless_in_doubt(round, slot, at, Step::Declare(slot));
     }
     let Some(since) = record.lost_since else { return Step::DoubtStore };
     let reason = match record {
-        _ if is_of_an_earlier_life(record, round) => EndReason::SessionRecreated,
+        _ if is_of_an_earlier_life(record, findings) => EndReason::SessionRecreated,
         // Its owner may have spent what it deposited.
         record if is_deposit(record) => EndReason::SessionLost,
         _ if doubt::is_announced(record, at.now) => return Step::Finish(EndReason::SessionNotActive),
@@ -264,7 +242,7 @@ fn plan_end(progress: &Progress, at: &Moment<'_>) -> Step {
         _ => return Step::Suspend,
     };
     let end = if at.now < since + STORE_DOUBT { Step::Rest(since + STORE_DOUBT) } else { Step::Finish(reason) };
-    unless_in_doubt(progress, slot, at, end)
+    unless_in_doubt(round, slot, at, end)
 }
 
 /// Whether the pair is still the one that was deposited.
@@ -274,8 +252,8 @@ fn is_deposit(record: &Record) -> bool {
 }
 
 /// A spend was declared and its outcome is not known: after a crash, a time-out, a 5xx or a cut answer.
-fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
-    let (record, round) = (&progress.record, &progress.round);
+fn plan_unknown(round: &Round, intent: Intent, at: &DecisionInput<'_>) -> Step {
+    let (record, findings) = (&round.record, &round.findings);
     let slots: &[Slot] = match intent.slot {
         Slot::Anchor => &[Slot::Anchor],
         Slot::Current | Slot::Spare => &[Slot::Current, Slot::Spare],
@@ -283,19 +261,19 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
     if doubt::is_announced(record, at.now) {
         // The session is ending, and with it what was spent in it: its fate need not be waited for.
         let watched = if record.anchor.is_some() { Slot::Anchor } else { Slot::Current };
-        match round.probed(watched) {
+        match findings.probed(watched) {
             None => return Step::Probe(watched),
             Some(false) => return Step::Finish(EndReason::SessionNotActive),
             Some(true) => {}
         }
     }
     if at.now < intent.deadline {
-        let spare = (intent.slot != Slot::Anchor).then(|| plan_spare(progress, at)).flatten();
+        let spare = (intent.slot != Slot::Anchor).then(|| plan_spare(round, at)).flatten();
         return spare.unwrap_or(Step::Rest(intent.deadline));
     }
     // This one may never have arrived. Nor may those that were sent before it; their deadlines have passed as well.
     for slot in slots.iter().copied().filter(|slot| record.slot(*slot).is_some()) {
-        match round.probed(slot) {
+        match findings.probed(slot) {
             None => return Step::Probe(slot),
             Some(true) if may_resend(record, slot, at.settings.max_reuse) => {
                 return wait_for_the_logout(record, at).unwrap_or(Step::Declare(slot));
@@ -304,33 +282,33 @@ fn plan_unknown(progress: &Progress, intent: Intent, at: &Moment<'_>) -> Step {
         }
     }
     // With a max reuse an active token may be spent all the same, and asking again would tell no more.
-    let exhausted = slots.iter().any(|slot| round.probed(*slot) == Some(true));
+    let exhausted = slots.iter().any(|slot| findings.probed(*slot) == Some(true));
     match intent.slot {
         _ if intent.learning && doubt::is_announced(record, at.now) => Step::Finish(EndReason::SessionNotActive),
         slot if intent.learning && !lapsed(record, slot, at) => Step::Suspend,
         Slot::Anchor if intent.learning => Step::Finish(EndReason::SessionNotActive),
         // Without its anchor an impersonated job is not watched any more, and must not go on.
-        slot @ Slot::Anchor => plan_by_access(progress, slot, at).unwrap_or_else(|| {
+        slot @ Slot::Anchor => plan_by_access(round, slot, at).unwrap_or_else(|| {
             let end = Step::Finish(EndReason::SpendLost);
-            if exhausted { end } else { unless_in_doubt(progress, slot, at, end) }
+            if exhausted { end } else { unless_in_doubt(round, slot, at, end) }
         }),
-        Slot::Current | Slot::Spare if round.taken < record.reserve.len() => Step::NextSpare,
+        Slot::Current | Slot::Spare if findings.taken < record.reserve.len() => Step::NextSpare,
         Slot::Current if intent.learning => Step::Finish(EndReason::SessionLost),
-        _ => plan_by_access(progress, Slot::Current, at).unwrap_or_else(|| plan_loss(progress, exhausted, at)),
+        _ => plan_by_access(round, Slot::Current, at).unwrap_or_else(|| plan_loss(round, exhausted, at)),
     }
 }
 
 /// An unsent token of an earlier generation, if there is one that is active.
-fn plan_spare(progress: &Progress, at: &Moment<'_>) -> Option<Step> {
-    let (record, round) = (&progress.record, &progress.round);
+fn plan_spare(round: &Round, at: &DecisionInput<'_>) -> Option<Step> {
+    let (record, findings) = (&round.record, &round.findings);
     if unsent(record, Slot::Spare) {
-        match round.probed(Slot::Spare) {
+        match findings.probed(Slot::Spare) {
             None => return Some(Step::Probe(Slot::Spare)),
             Some(true) => return Some(wait_for_the_logout(record, at).unwrap_or(Step::Declare(Slot::Spare))),
             Some(false) => {}
         }
     }
-    let more = round.taken < record.reserve.len() && record.reserve.iter().any(|token| token.sends == 0);
+    let more = findings.taken < record.reserve.len() && record.reserve.iter().any(|token| token.sends == 0);
     more.then_some(Step::NextSpare)
 }
 
@@ -341,62 +319,62 @@ fn may_resend(record: &Record, slot: Slot, max_reuse: u32) -> bool {
 
 /// The vault's own spend is lost for good: certainly, or if every answer says so for long enough. A new session of the vault's own
 /// costs nobody anything.
-fn plan_loss(progress: &Progress, certain: bool, at: &Moment<'_>) -> Step {
+fn plan_loss(round: &Round, certain: bool, at: &DecisionInput<'_>) -> Step {
     let end = Step::Finish(EndReason::SpendLost);
-    match progress.record.acquisition {
+    match round.record.acquisition {
         Acquisition::Impersonate => Step::Impersonate,
         Acquisition::Exchange | Acquisition::Adopt if certain => end,
-        Acquisition::Exchange | Acquisition::Adopt => unless_in_doubt(progress, Slot::Current, at, end),
+        Acquisition::Exchange | Acquisition::Adopt => unless_in_doubt(round, Slot::Current, at, end),
     }
 }
 
 /// The user's session is watched by a pair of its own, which is renewed with every round so that it does not idle out. It is
 /// spent only where half of its refresh token's life is over: nobody is served from it, and it has no spare.
-fn plan_anchor(progress: &Progress, at: &Moment<'_>) -> Step {
-    let (record, round) = (&progress.record, &progress.round);
-    let Some(anchor) = &record.anchor else { return plan_pair(progress, at) };
-    match round.probed(Slot::Anchor) {
+fn plan_anchor(round: &Round, at: &DecisionInput<'_>) -> Step {
+    let (record, findings) = (&round.record, &round.findings);
+    let Some(anchor) = &record.anchor else { return plan_pair(round, at) };
+    match findings.probed(Slot::Anchor) {
         None => Step::Probe(Slot::Anchor),
-        Some(false) => plan_unwatched(progress, &anchor.pair, at),
-        Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(progress, at),
-        Some(true) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_watch(progress, &anchor.pair, at)),
+        Some(false) => plan_unwatched(round, &anchor.pair, at),
+        Some(true) if record.renew_at.is_some_and(|renew_at| at.now < renew_at) => plan_pair(round, at),
+        Some(true) => wait_for_the_logout(record, at).unwrap_or_else(|| plan_watch(round, &anchor.pair, at)),
     }
 }
 
 /// The watched pair is to be replaced, and its refresh token is active.
-fn plan_watch(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
-    if may_exchange_anchor(progress, at) {
-        if !progress.round.anchor_joining {
+fn plan_watch(round: &Round, anchor: &Pair, at: &DecisionInput<'_>) -> Step {
+    if may_exchange_anchor(round, at) {
+        if !round.findings.anchor_joining {
             Step::Exchange(Slot::Anchor)
-        } else if is_pressed(&progress.record, at) {
+        } else if is_pressed(&round.record, at) {
             // The pair that is served lives elsewhere, and does not wait for the one that is watched.
-            plan_pair(progress, at)
+            plan_pair(round, at)
         } else {
             Step::Rest(at.now + JOINING_PAUSE)
         }
     } else if half_over(anchor, at) {
         Step::Declare(Slot::Anchor)
     } else {
-        plan_pair(progress, at)
+        plan_pair(round, at)
     }
 }
 
-fn may_exchange_anchor(progress: &Progress, at: &Moment<'_>) -> bool {
-    let (record, round) = (&progress.record, &progress.round);
-    let may = anchor_is_of_this_life(record, round) && !round.exchange_barred && at.settings.may_exchange;
+fn may_exchange_anchor(round: &Round, at: &DecisionInput<'_>) -> bool {
+    let (record, findings) = (&round.record, &round.findings);
+    let may = anchor_is_of_this_life(record, findings) && !findings.exchange_barred && at.settings.may_exchange;
     may && record.anchor.as_ref().is_some_and(|anchor| is_exchangeable(&anchor.pair, at))
 }
 
-fn anchor_is_of_this_life(record: &Record, round: &Round) -> bool {
+fn anchor_is_of_this_life(record: &Record, findings: &Findings) -> bool {
     let ours = record.anchor.as_ref().map(|anchor| anchor.session.incarnation);
-    round.anchor_incarnation.is_none_or(|known| ours.is_some_and(|ours| known <= ours))
+    findings.anchor_incarnation.is_none_or(|known| ours.is_some_and(|ours| known <= ours))
 }
 
 /// The user's session is over, if every answer says so for long enough, and unless its user is disabled, which can pass: then
 /// the anchor's token is sent to learn which, where it certainly was not spent.
-fn plan_unwatched(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
-    let (record, round, slot) = (&progress.record, &progress.round, Slot::Anchor);
-    if let Some(step) = plan_by_access(progress, slot, at) {
+fn plan_unwatched(round: &Round, anchor: &Pair, at: &DecisionInput<'_>) -> Step {
+    let (record, findings, slot) = (&round.record, &round.findings, Slot::Anchor);
+    if let Some(step) = plan_by_access(round, slot, at) {
         return step;
     }
     let over = Step::Finish(EndReason::SessionNotActive);
@@ -404,28 +382,16 @@ fn plan_unwatched(progress: &Progress, anchor: &Pair, at: &Moment<'_>) -> Step {
         _ if lapsed(record, slot, at) => over,
         State::Suspended(_) if !doubt::is_announced(record, at.now) => Step::Rest(at.now + at.settings.retry_max),
         _ => match doubt::about(record, slot).and_then(|doubt| doubt.why) {
-            Some(why) => unless_in_doubt(progress, slot, at, doubt::conclusion(record, round, slot, why)),
-            None if anchor.refresh.sends > 0 => unless_in_doubt(progress, slot, at, over),
-            None if is_unbroken(progress, anchor) => unless_in_doubt(progress, slot, at, Step::Declare(slot)),
+            Some(why) => unless_in_doubt(round, slot, at, doubt::conclusion(record, findings, slot, why)),
+            None if anchor.refresh.sends > 0 => unless_in_doubt(round, slot, at, over),
+            None if is_unbroken(round, anchor) => unless_in_doubt(round, slot, at, Step::Declare(slot)),
             None if doubt::is_announced(record, at.now) => over,
             None => Step::Suspend,
         },
     }
 }
 
-fn lapsed(record: &Record, slot: Slot, at: &Moment<'_>) -> bool {
-    record.slot(slot).and_then(|token| token.expires_at).is_some_and(|end| end <= at.now)
-}
-
 /// Whether the store has lived on without a break since it wrote a pair.
-fn is_unbroken(progress: &Progress, pair: &Pair) -> bool {
-    pair.epoch.is_some() && pair.epoch == progress.round.epoch
-}
-
-fn half_over(pair: &Pair, at: &Moment<'_>) -> bool {
-    pair.refresh.expires_at.is_some_and(|end| end.since(at.now) <= at.now.since(pair.issued_at))
-}
-
-fn unsent(record: &Record, slot: Slot) -> bool {
-    record.slot(slot).is_some_and(|token| token.sends == 0)
+fn is_unbroken(round: &Round, pair: &Pair) -> bool {
+    pair.epoch.is_some() && pair.epoch == round.findings.epoch
 }

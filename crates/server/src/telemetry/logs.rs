@@ -9,7 +9,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use tokenvault_vault::spans::TARGET;
 
-use super::traces::Traces;
+use super::otlp::Traces;
 use crate::config::{LogFormat, Telemetry};
 
 /// Starts logging for the process, without traces. A second call in one process changes nothing.

@@ -2,6 +2,11 @@
 
 pub mod logs;
 pub mod metrics;
+#[cfg(not(feature = "otlp"))]
+#[path = "no_otlp.rs"]
+pub mod otlp;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 pub mod panics;
 pub mod store;
 pub mod traces;

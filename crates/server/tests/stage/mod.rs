@@ -24,7 +24,7 @@ use tokenvault_vault::jobs::{self, Caller, LiveToken, ReadAnswer, ReadRequest, R
 use tokenvault_vault::keyring::KeyringState;
 use tokenvault_vault::observer::Unobserved;
 use tokenvault_vault::problem::Problem;
-use tokenvault_vault::reconciler::{self, Reconciler};
+use tokenvault_vault::reconciler::{Reconciler, ReconcilerOptions};
 use tokenvault_vault::services::Services;
 use tokenvault_vault::tenants::{TenantRegistry, TenantRules, Tenants};
 use tokenvault_vault::wake::Wake;
@@ -282,8 +282,8 @@ fn rules() -> TenantRules {
     }
 }
 
-fn reconciler_options() -> reconciler::Options {
-    reconciler::Options {
+fn reconciler_options() -> ReconcilerOptions {
+    ReconcilerOptions {
         replica: ReplicaId::parse("stage").expect("a replica"),
         lease: Duration::from_secs(15),
         poll_interval: Duration::from_millis(10),

@@ -92,7 +92,7 @@ async fn a_job_that_came_to_live_in_a_session_meanwhile_is_not_taken_out_with_wh
     let record = stage.record("a").await;
     let key = record.session_key().expect("a session");
     // Whoever tidies has seen an end, and the job was registered anew since.
-    stage.services.retire(&record).await;
+    stage.services.remove_from_indexes(&record).await;
     stage.services.leave_session(&key, &record.key, record.keep_until).await.expect("the store");
     let jobs = async || stage.store.session(&key).await.expect("the store").map(|entry| entry.jobs).unwrap_or_default();
     assert_eq!(jobs().await, [job("a")]);

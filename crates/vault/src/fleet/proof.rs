@@ -11,7 +11,7 @@ use tokenvault_core::ports::{KeyProof, StoreError};
 use tokenvault_core::time::Timestamp;
 
 use super::{IMPATIENT, Member};
-use crate::keyring::{Evidence, Finding, Standing};
+use crate::keyring::{KeyEvidence, KeyFinding, KeyTrust};
 
 /// For so long a start waits for what is known of keys that do not seal.
 const AT_START: Duration = Duration::from_secs(1);
@@ -59,21 +59,21 @@ impl Member {
         }
         let (fleet, keyring) = (&self.services.fleet, &self.services.keyring);
         let ring = keyring.current();
-        let evidence = Evidence::gather(&**fleet, &ring, ids).await?;
+        let evidence = KeyEvidence::gather(&**fleet, &ring, ids).await?;
         for id in ids {
             let Some(check) = ring.check(id) else { continue };
             let at_home = keyring.checks().keys().any(|trusted| trusted != id);
             let finding = evidence.finding(id, at_home);
-            let standing = match finding {
-                Finding::Proved(proof) => {
+            let trust = match finding {
+                KeyFinding::Proved(proof) => {
                     if proof == KeyProof::Opened {
-                        keyring.conclude(id, &check, Standing::Trusted);
+                        keyring.conclude(id, &check, KeyTrust::Trusted);
                     }
-                    Standing::against(&fleet.vouch_for_key(id, &check, proof).await?, &check)
+                    KeyTrust::against(&fleet.vouch_for_key(id, &check, proof).await?, &check)
                 }
-                against => Standing::refuted(against).unwrap_or(Standing::Untried),
+                against => KeyTrust::refuted(against).unwrap_or(KeyTrust::Untried),
             };
-            keyring.conclude(id, &check, standing);
+            keyring.conclude(id, &check, trust);
         }
         Ok(())
     }

@@ -16,14 +16,15 @@ use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 
-use super::joining::{Joining, Way};
-use super::register::Wanted;
-use super::{Vault, peek, store_problem};
+use super::joining::{JoinAttempt, Joining};
+use super::refusals::{grant_problem, ordinary, privileged, rejected, store_problem, too_long};
+use super::request::CheckedRequest;
+use super::{Vault, unverified_jwt};
 use crate::own_session;
 use crate::problem::{Code, Problem};
 
 /// A granted pair, the instant it was asked for, and the client session it lives in.
-pub(super) struct Held {
+pub(super) struct AcquiredPair {
     pub(super) grant: Grant,
     pub(super) asked_at: Timestamp,
     pub(super) session: SessionRef,
@@ -33,19 +34,19 @@ pub(super) struct Held {
 
 /// A checked proof, and the token that gave it.
 #[derive(Clone, Copy)]
-pub(super) struct Evidence<'a> {
+pub(super) struct CheckedProof<'a> {
     pub(super) proof: &'a Proof,
     pub(super) token: &'a AccessToken,
 }
 
 /// An acquisition that failed.
-pub(super) struct Failed {
+pub(super) struct AcquisitionFailed {
     pub(super) problem: Problem,
     /// Whether an exchange may still be under way at Keycloak.
     at_work: bool,
 }
 
-impl From<Problem> for Failed {
+impl From<Problem> for AcquisitionFailed {
     fn from(problem: Problem) -> Self {
         Self { problem, at_work: false }
     }
@@ -53,9 +54,9 @@ impl From<Problem> for Failed {
 
 /// What a registration acquired.
 pub(super) struct Acquired {
-    pub(super) own: Held,
+    pub(super) own: AcquiredPair,
     /// The pair in the user's session, kept where that session is to be watched.
-    pub(super) anchor: Option<Held>,
+    pub(super) anchor: Option<AcquiredPair>,
     /// A second pair of the same exchange, of which the refresh token is kept unspent: should Keycloak be away until the
     /// first access token is dead, what is spent then can be replaced.
     pub(super) spare: Option<(Grant, Timestamp)>,
@@ -69,8 +70,8 @@ impl Vault {
     /// Comes by the pair a registration asks for.
     pub(super) async fn acquire(
         &self,
-        wanted: &Wanted<'_>,
-        evidence: Evidence<'_>,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
         deposited: Option<&RefreshToken>,
     ) -> Result<Acquired, Problem> {
         match wanted.acquisition {
@@ -90,7 +91,11 @@ impl Vault {
 
     /// One more pair in the session just exchanged into, and whether its exchange may still be under way. A job does without
     /// where there is none.
-    async fn spare(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> (Option<(Grant, Timestamp)>, bool) {
+    async fn spare(
+        &self,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
+    ) -> (Option<(Grant, Timestamp)>, bool) {
         let asked_at = self.services.clock.now();
         match self.services.idp.exchange(&wanted.way.rules.client, evidence.token).await {
             Ok(granted) => (same_session(granted, evidence.proof).ok().map(|grant| (grant, asked_at)), false),
@@ -99,16 +104,16 @@ impl Vault {
     }
 
     /// What Keycloak knows of the user's access token, where it may be sent for exchange without harm.
-    pub(super) async fn assert_live(&self, client: &Client, evidence: Evidence<'_>) -> Result<Privilege, Problem> {
-        let Evidence { proof, token } = evidence;
+    pub(super) async fn assert_live(&self, client: &Client, evidence: CheckedProof<'_>) -> Result<Privilege, Problem> {
+        let CheckedProof { proof, token } = evidence;
         match self.services.idp.introspect(client, token).await {
             Ok(Introspection::Active(privilege)) => Ok(privilege),
             // By a few seconds, or the proof would have been refused: Keycloak forgives none.
-            Ok(Introspection::Inactive) if peek::begins_after(token.expose(), self.services.clock.now()) => {
+            Ok(Introspection::Inactive) if unverified_jwt::begins_after(token.expose(), self.services.clock.now()) => {
                 Err(rejected("not_yet_valid"))
             }
             Ok(Introspection::Inactive)
-                if proof.client == client.id || peek::is_meant_for(token.expose(), client.id.as_str()) =>
+                if proof.client == client.id || unverified_jwt::is_meant_for(token.expose(), client.id.as_str()) =>
             {
                 Err(rejected("token_not_active"))
             }
@@ -118,7 +123,11 @@ impl Vault {
         }
     }
 
-    pub(super) async fn exchange(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Result<Held, Problem> {
+    pub(super) async fn exchange(
+        &self,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
+    ) -> Result<AcquiredPair, Problem> {
         let client = &wanted.way.rules.client;
         let joining = self.join(wanted.way, client, &evidence.proof.sid).await?;
         let held = match self.assert_live(client, evidence).await {
@@ -129,12 +138,17 @@ impl Vault {
     }
 
     /// What was acquired in a session. Where nothing was, and nothing can come of it any more, the job leaves no trace there.
-    async fn or_withdraw<T>(&self, way: Way<'_>, joining: &Joining, acquired: Result<T, Failed>) -> Result<T, Problem> {
+    async fn or_withdraw<T>(
+        &self,
+        way: JoinAttempt<'_>,
+        joining: &Joining,
+        acquired: Result<T, AcquisitionFailed>,
+    ) -> Result<T, Problem> {
         match acquired {
             Ok(acquired) => Ok(acquired),
-            Err(Failed { problem, at_work }) => {
+            Err(AcquisitionFailed { problem, at_work }) => {
                 if !at_work {
-                    self.withdraw(way, &joining.session).await;
+                    self.undo_join(way, &joining.session).await;
                 }
                 Err(problem)
             }
@@ -144,18 +158,22 @@ impl Vault {
     /// Exchanges a token that was found live, for a job that has joined its session.
     async fn exchange_into(
         &self,
-        wanted: &Wanted<'_>,
-        evidence: Evidence<'_>,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
         joining: &Joining,
-    ) -> Result<Held, Failed> {
+    ) -> Result<AcquiredPair, AcquisitionFailed> {
         let asked_at = self.services.clock.now();
         let grant = self.granted(&wanted.way.rules.client, evidence).await?;
-        Ok(Held { access_life: grant.expires_in, grant, asked_at, session: joining.session.clone() })
+        Ok(AcquiredPair { access_life: grant.expires_in, grant, asked_at, session: joining.session.clone() })
     }
 
     /// Exchanges a token that is found live, for nobody who stays in its session. It is joined meanwhile all the same: the
     /// exchange may create it anew.
-    pub(super) async fn exchange_once(&self, way: Way<'_>, evidence: Evidence<'_>) -> Result<Grant, Problem> {
+    pub(super) async fn exchange_once(
+        &self,
+        way: JoinAttempt<'_>,
+        evidence: CheckedProof<'_>,
+    ) -> Result<Grant, Problem> {
         let client = &way.rules.client;
         let joining = self.join(way, client, &evidence.proof.sid).await?;
         let granted = match self.assert_live(client, evidence).await {
@@ -163,25 +181,31 @@ impl Vault {
             Err(problem) => Err(problem.into()),
         };
         let grant = self.or_withdraw(way, &joining, granted).await?;
-        self.withdraw(way, &joining.session).await;
+        self.undo_join(way, &joining.session).await;
         Ok(grant)
     }
 
-    async fn granted(&self, client: &Client, Evidence { proof, token }: Evidence<'_>) -> Result<Grant, Failed> {
+    async fn granted(
+        &self,
+        client: &Client,
+        CheckedProof { proof, token }: CheckedProof<'_>,
+    ) -> Result<Grant, AcquisitionFailed> {
         let granted = self.services.idp.exchange(client, token).await.map_err(|error| match error {
-            GrantError::Refused(Refusal::TokenTooLong) => Failed::from(too_long(token)),
-            error => Failed { at_work: matches!(error, GrantError::Unknown(_)), problem: grant_problem(error) },
+            GrantError::Refused(Refusal::TokenTooLong) => AcquisitionFailed::from(too_long(token)),
+            error => {
+                AcquisitionFailed { at_work: matches!(error, GrantError::Unknown(_)), problem: grant_problem(error) }
+            }
         });
         if granted.is_ok() {
             // A refusal says less: it may be about this user's token.
             self.services.replica.exchange.granted(client);
         }
-        let grant = granted.and_then(|grant| same_session(grant, proof).map_err(Failed::from))?;
+        let grant = granted.and_then(|grant| same_session(grant, proof).map_err(AcquisitionFailed::from))?;
         self.services.observer.granted(grant.access.expose().len());
         Ok(grant)
     }
 
-    async fn impersonate(&self, wanted: &Wanted<'_>, evidence: Evidence<'_>) -> Result<Acquired, Problem> {
+    async fn impersonate(&self, wanted: &CheckedRequest<'_>, evidence: CheckedProof<'_>) -> Result<Acquired, Problem> {
         let (client, proof) = (&wanted.way.rules.client, evidence.proof);
         if proof.privileged {
             return Err(privileged());
@@ -191,7 +215,7 @@ impl Vault {
         let acquired = self.or_withdraw(wanted.way, &joining, acquired).await?;
         if acquired.anchor.is_none() {
             // The exchanged pair is dropped, not revoked: a revoke would end its neighbours too.
-            self.withdraw(wanted.way, &joining.session).await;
+            self.undo_join(wanted.way, &joining.session).await;
         }
         Ok(acquired)
     }
@@ -199,10 +223,10 @@ impl Vault {
     /// Impersonates the user of a session that the job has joined.
     async fn impersonate_beside(
         &self,
-        wanted: &Wanted<'_>,
-        evidence: Evidence<'_>,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
         joining: &Joining,
-    ) -> Result<Acquired, Failed> {
+    ) -> Result<Acquired, AcquisitionFailed> {
         let (client, proof) = (&wanted.way.rules.client, evidence.proof);
         // The proof's own client shows the user's roles; the vault's may well hide them.
         ordinary(self.assert_live(client, evidence).await?)?;
@@ -216,7 +240,12 @@ impl Vault {
         Ok(Acquired { own, anchor, spare: None, at_work: false, account })
     }
 
-    async fn own_session(&self, wanted: &Wanted<'_>, proof: &Proof, account: &AccountId) -> Result<Held, Problem> {
+    async fn own_session(
+        &self,
+        wanted: &CheckedRequest<'_>,
+        proof: &Proof,
+        account: &AccountId,
+    ) -> Result<AcquiredPair, Problem> {
         let client = &wanted.way.rules.client;
         let opened = own_session::open(&self.services, client, &proof.user, account).await.map_err(grant_problem)?;
         let own_session::Opened { grant, sid, asked_at } = opened;
@@ -227,7 +256,7 @@ impl Vault {
         match entered {
             Ok(incarnation) => {
                 let session = SessionRef { sid, client: client.id.clone(), incarnation };
-                Ok(Held { access_life: grant.expires_in, grant, asked_at, session })
+                Ok(AcquiredPair { access_life: grant.expires_in, grant, asked_at, session })
             }
             Err(error) => {
                 // A session that no job has entered is nobody's.
@@ -239,10 +268,10 @@ impl Vault {
 
     async fn adopt(
         &self,
-        wanted: &Wanted<'_>,
-        Evidence { proof, token }: Evidence<'_>,
+        wanted: &CheckedRequest<'_>,
+        CheckedProof { proof, token }: CheckedProof<'_>,
         deposited: Option<&RefreshToken>,
-    ) -> Result<Held, Problem> {
+    ) -> Result<AcquiredPair, Problem> {
         let Some(refresh) = deposited else {
             return Err(Problem::new(Code::InvalidRequest, "adopt needs the refresh_token that is to be adopted."));
         };
@@ -260,7 +289,7 @@ impl Vault {
             Ok(true) => {
                 let grant = deposit.grant(token, refresh, proof, asked_at);
                 let access_life = whole_life(token, proof).unwrap_or(grant.expires_in);
-                Ok(Held { grant, asked_at, session: joining.session.clone(), access_life })
+                Ok(AcquiredPair { grant, asked_at, session: joining.session.clone(), access_life })
             }
             Ok(false) => Err(rejected("refresh_token_not_active").into()),
             Err(error) => Err(grant_problem(error.into()).into()),
@@ -276,12 +305,12 @@ struct Deposit {
 
 impl Deposit {
     fn read(refresh: &RefreshToken, (proof, access): (&Proof, &AccessToken), now: Timestamp) -> Result<Self, Problem> {
-        let claims = peek::claims(refresh.expose()).ok_or_else(|| rejected("refresh_token_malformed"))?;
+        let claims = unverified_jwt::claims(refresh.expose()).ok_or_else(|| rejected("refresh_token_malformed"))?;
         let text = |name: &str| claims.get(name).and_then(serde_json::Value::as_str);
         // `sub` may be a name, and the user have another by now.
         let belongs = match text("sid") {
             Some(sid) => sid == proof.sid.as_str(),
-            None => text("sub").is_some_and(|sub| peek::text(access.expose(), "sub").as_deref() == Some(sub)),
+            None => text("sub").is_some_and(|sub| unverified_jwt::text(access.expose(), "sub").as_deref() == Some(sub)),
         };
         if !belongs {
             return Err(rejected("refresh_token_mismatch"));
@@ -310,7 +339,7 @@ impl Deposit {
 
 /// From a verified access token's `iat` to its `exp`.
 fn whole_life(token: &AccessToken, proof: &Proof) -> Option<Duration> {
-    let issued_at = peek::claims(token.expose())?.get("iat")?.as_u64()?;
+    let issued_at = unverified_jwt::claims(token.expose())?.get("iat")?.as_u64()?;
     Some(proof.expires_at.since(Timestamp::from_secs(issued_at)))
 }
 
@@ -332,71 +361,6 @@ fn same_session(grant: Grant, proof: &Proof) -> Result<Grant, Problem> {
         ),
     };
     Err(Problem::new(Code::IdpRejected, detail).with("reason", reason))
-}
-
-/// A proof that failed a check.
-pub(super) fn rejected(check: &str) -> Problem {
-    Problem::new(Code::TokenRejected, format!("A check failed: {check}.")).with("check", check)
-}
-
-/// Whether a user may be impersonated, as far as it shows.
-pub(super) fn ordinary(privilege: Privilege) -> Result<(), Problem> {
-    match privilege {
-        Privilege::Ordinary => Ok(()),
-        Privilege::Privileged => Err(privileged()),
-        Privilege::Unknown => Err(unjudgeable()),
-    }
-}
-
-pub(super) fn privileged() -> Problem {
-    Problem::new(Code::Unsupported, "Service accounts and holders of realm-management roles are not impersonated.")
-        .with("reason", Refusal::Privileged.code())
-}
-
-fn unjudgeable() -> Problem {
-    let detail = "Keycloak shows no role of this user's, so nobody can tell whether the user may administer the realm. \
-                  The client that the proof was issued to hides them: it has no full scope.";
-    Problem::new(Code::Unsupported, detail).with("reason", "roles_unknown")
-}
-
-/// The length of the user's own token.
-fn too_long(token: &AccessToken) -> Problem {
-    let length = token.expose().len();
-    tracing::warn!(length, "a user's access token is longer than Keycloak takes for an exchange");
-    let detail = format!(
-        "The access token has {length} characters, more than Keycloak takes for an exchange (20000; earlier \
-         releases of Keycloak 26: 4000). Lightweight access tokens of the client that users log in with do not grow with the user's roles."
-    );
-    Problem::new(Code::IdpRejected, detail).with("reason", Refusal::TokenTooLong.code()).with("length", length)
-}
-
-fn grant_problem(error: GrantError) -> Problem {
-    match error {
-        // What is wrong is the token or its session, not the vault's standing with Keycloak.
-        GrantError::Refused(
-            refusal @ (Refusal::SubjectInvalid
-            | Refusal::SessionNotActive
-            | Refusal::UserDisabled
-            | Refusal::TokenExpired
-            | Refusal::TokenStale),
-        ) => rejected(refusal.code()),
-        GrantError::Refused(Refusal::Privileged) => privileged(),
-        GrantError::Refused(refusal) => {
-            tracing::warn!(reason = refusal.code(), "the identity provider refused");
-            let detail = match refusal {
-                Refusal::AccountUnknown | Refusal::IdentityMissing => {
-                    "The vault's client does not map who the user is (keycloak_user_id and the user id claim)."
-                }
-                Refusal::IdentityMismatch => "Keycloak opened another user's session; it was given up.",
-                _ => "The identity provider refused the vault's request.",
-            };
-            Problem::new(Code::IdpRejected, detail).with("reason", refusal.code())
-        }
-        GrantError::Unknown(cause) | GrantError::Unsent(cause) => {
-            tracing::debug!(%cause, "the identity provider is unavailable");
-            Problem::new(Code::IdpUnavailable, "The identity provider did not answer as it should.")
-        }
-    }
 }
 
 #[cfg(test)]

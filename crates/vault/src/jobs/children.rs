@@ -9,10 +9,12 @@ use tokenvault_core::ports::Proof;
 use tokenvault_core::record::{EndReason, OnLogout, Record};
 use tokenvault_core::time::Timestamp;
 
-use super::acquire::{Evidence, rejected};
+use super::acquire::CheckedProof;
 use super::read::ended;
-use super::register::{NotCreated, Terms, blank, readers};
-use super::{Caller, Registered, Registration, Vault, store_problem};
+use super::refusals::{rejected, store_problem};
+use super::register::{NotCreated, blank, readers};
+use super::request::Lifetime;
+use super::{Caller, Registered, Registration, Vault};
 use crate::problem::{Code, Problem};
 
 impl Vault {
@@ -22,22 +24,27 @@ impl Vault {
         caller: &Caller,
         key: &JobKey,
         (request, parent): (&Registration, &JobId),
-        (terms, previous): (&Terms, Option<Generation>),
+        (lifetime, previous): (&Lifetime, Option<Generation>),
     ) -> Result<Option<Registered>, Problem> {
         let (proof, parent) = self.could_create_child(caller, key, request, parent).await?;
-        let (_, keep_until) = self.ends(request, &parent, terms)?;
+        let (_, keep_until) = self.ends(request, &parent, lifetime)?;
         self.reserve(&caller.module, &parent.user, key, keep_until).await?;
         let evidence = proof.as_ref().zip(request.access_token.as_ref());
-        let evidence = evidence.map(|(proof, token)| Evidence { proof, token });
-        let created = self.enter_child(caller, key, (request, evidence), &parent, (terms, previous)).await;
+        let evidence = evidence.map(|(proof, token)| CheckedProof { proof, token });
+        let created = self.enter_child(caller, key, (request, evidence), &parent, (lifetime, previous)).await;
         self.unless_created((caller, &parent.user), key, keep_until, created).await
     }
 
     /// When a child ends, and when it may be forgotten: an end that was not asked for is the parent's; one that was must lie
     /// within it.
-    fn ends(&self, request: &Registration, parent: &Record, terms: &Terms) -> Result<(Timestamp, Timestamp), Problem> {
+    fn ends(
+        &self,
+        request: &Registration,
+        parent: &Record,
+        lifetime: &Lifetime,
+    ) -> Result<(Timestamp, Timestamp), Problem> {
         let asked = request.expires_at.is_some();
-        let expires_at = if asked { terms.expires_at } else { parent.expires_at.min(terms.expires_at) };
+        let expires_at = if asked { lifetime.expires_at } else { parent.expires_at.min(lifetime.expires_at) };
         Ok((expires_at, expires_at + self.rules(&parent.key.tenant)?.renewal.tombstone_ttl))
     }
 
@@ -51,7 +58,7 @@ impl Vault {
     ) -> Result<(Option<Proof>, Record), Problem> {
         names_no_pair(request)?;
         let proof = if let Some(token) = &request.access_token {
-            Some(self.prove(key, token, request.user_id.as_ref()).await?)
+            Some(self.verify_proof(key, token, request.user_id.as_ref()).await?)
         } else {
             reads(caller)?;
             None
@@ -89,7 +96,7 @@ impl Vault {
         &self,
         caller: &Caller,
         (key, keep_until): (&JobKey, Timestamp),
-        evidence: Evidence<'_>,
+        evidence: CheckedProof<'_>,
         parent: &Record,
     ) -> Result<(), Problem> {
         let mut sessions = parent.session.iter().chain(parent.anchor.iter().map(|anchor| &anchor.session));
@@ -97,7 +104,7 @@ impl Vault {
         let rules = self.rules(&parent.key.tenant)?;
         match &parent.account {
             Some(account) if !together && rules.user_id_claim != "sub" => {
-                let grant = self.exchange_once(self.way(caller, key, &rules, keep_until), evidence).await?;
+                let grant = self.exchange_once(self.join_attempt(caller, key, &rules, keep_until), evidence).await?;
                 if grant.account.as_ref() == Some(account) { Ok(()) } else { Err(another_users()) }
             }
             _ => Ok(()),
@@ -110,9 +117,9 @@ impl Vault {
         &self,
         caller: &Caller,
         key: &JobKey,
-        (request, evidence): (&Registration, Option<Evidence<'_>>),
+        (request, evidence): (&Registration, Option<CheckedProof<'_>>),
         parent: &Record,
-        (terms, previous): (&Terms, Option<Generation>),
+        (lifetime, previous): (&Lifetime, Option<Generation>),
     ) -> Result<Option<Registered>, NotCreated> {
         let rules = self.rules(&caller.tenant)?;
         let mut record = blank(caller, key, (&parent.user, &parent.subject), self.services.clock.now());
@@ -121,7 +128,7 @@ impl Vault {
         record.on_logout = parent.on_logout;
         record.parent = Some(parent.key.job.clone());
         record.readers = readers(request);
-        (record.expires_at, record.keep_until) = self.ends(request, parent, terms)?;
+        (record.expires_at, record.keep_until) = self.ends(request, parent, lifetime)?;
         record.due_at = Some(record.expires_at);
         if parent.parent.is_some() {
             return Err(Problem::new(Code::Unsupported, "A child cannot have children.").into());
@@ -137,7 +144,7 @@ impl Vault {
             return Err(Problem::new(Code::Unsupported, "The parent has as many children as it may have.").into());
         }
         record.generation = previous.unwrap_or_default().next();
-        self.enter(&record, previous, request.proven_by()).await
+        self.create_record(&record, previous, request.proven_by()).await
     }
 }
 

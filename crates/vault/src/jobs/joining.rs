@@ -47,7 +47,7 @@ impl JoinGate {
 
 /// Who is on the way into the user's session, and how.
 #[derive(Clone, Copy)]
-pub(super) struct Way<'a> {
+pub(super) struct JoinAttempt<'a> {
     pub(super) key: &'a JobKey,
     /// The module that asks.
     pub(super) by: &'a ModuleName,
@@ -64,7 +64,12 @@ pub(super) struct Joining {
 }
 
 impl Vault {
-    pub(super) async fn join(&self, way: Way<'_>, client: &Client, sid: &SessionId) -> Result<Joining, Problem> {
+    pub(super) async fn join(
+        &self,
+        way: JoinAttempt<'_>,
+        client: &Client,
+        sid: &SessionId,
+    ) -> Result<Joining, Problem> {
         let (session, clock) = (client.session(sid), &self.services.clock);
         let began = clock.now();
         let turn = self.joins.enter(&session, way.by).await.ok_or_else(busy)?;
@@ -99,13 +104,17 @@ impl Vault {
     }
 
     /// Takes back what joining a session has left, for nothing came of it. What fails here lapses by itself.
-    pub(super) async fn withdraw(&self, way: Way<'_>, session: &SessionRef) {
+    pub(super) async fn undo_join(&self, way: JoinAttempt<'_>, session: &SessionRef) {
         let client = Client { tenant: way.key.tenant.clone(), id: session.client.clone() };
         let _ = self.services.store.withdraw_session(&client.session(&session.sid), &way.key.job, way.attempt).await;
     }
 
     /// Takes out what registrations and ends that were cut short have left in a session.
-    async fn tidy_session(&self, Way { key, keep_until, .. }: Way<'_>, session: &SessionKey) -> Result<(), Problem> {
+    async fn tidy_session(
+        &self,
+        JoinAttempt { key, keep_until, .. }: JoinAttempt<'_>,
+        session: &SessionKey,
+    ) -> Result<(), Problem> {
         if !self.may_look_through(&format!("{}/{}", key.tenant, session.sid)) {
             return Ok(());
         }

@@ -5,15 +5,17 @@
 //! wakes the reconciler and looks at the store again.
 
 mod acquire;
-mod amend;
 mod children;
-mod entered;
 mod joining;
 mod list;
-mod peek;
+mod quota;
 mod read;
+mod refusals;
 mod register;
 mod release;
+mod request;
+mod unverified_jwt;
+mod update;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,14 +26,15 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
 use tokenvault_core::ports::{StoreError, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
-use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use refusals::seal_problem;
+pub use refusals::store_problem;
+
 use crate::problem::{Code, Problem};
 use crate::services::Services;
-use crate::store_news::say;
 use crate::tenants::TenantRules;
 
 /// The module on whose behalf something is done, in the tenant of the request. Its right to the action was checked.
@@ -222,48 +225,11 @@ impl Vault {
         self.rules(&key.tenant)?;
         let stored = self.services.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
-            self.services.vouch(&stored.record).map_err(|error| {
+            self.services.verify_terms(&stored.record).map_err(|error| {
                 seal_problem(error, "The stored record was altered by somebody else than the vault.")
             })?;
         }
         Ok(stored)
-    }
-}
-
-/// What a caller is told when something sealed does not open. Where the keyring is in doubt, nothing is wrong with the job: another
-/// replica may have the right key, and this one again once it is put back.
-fn seal_problem(error: SealError, altered: &str) -> Problem {
-    match error {
-        SealError::KeyInDoubt => no_key("This replica lacks the key that the job is sealed with."),
-        SealError::UnknownKey | SealError::Forged | SealError::Malformed => Problem::new(Code::Internal, altered),
-    }
-}
-
-fn no_key(detail: &str) -> Problem {
-    Problem::new(Code::KeyUnavailable, detail)
-}
-
-/// What a caller is told when the store fails.
-pub fn store_problem(error: StoreError) -> Problem {
-    match error {
-        full if full == StoreError::FULL => {
-            let detail = "The store is full: nothing new can be begun. What is there is served, renewed and ended.";
-            Problem::new(Code::StoreUnavailable, detail)
-                .with("reason", "store_full")
-                .retry_after(Duration::from_secs(30))
-        }
-        StoreError::Unavailable(_) => {
-            say(&error);
-            Problem::new(Code::StoreUnavailable, "The store did not answer.")
-        }
-        StoreError::Corrupt(what) => {
-            tracing::error!(what, "the store holds a record that cannot be read");
-            Problem::new(Code::Internal, "The stored record cannot be read.")
-        }
-        StoreError::Schema { found, known } => {
-            tracing::error!(found, known, "the store's schema is not one this version knows");
-            Problem::new(Code::StoreUnavailable, "The store's schema is not one this version knows.")
-        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Vault {
                     return self.token(job, &owner.record, left, request);
                 }
                 Serve::Token(_) => {
-                    let back = self.goes_back(&owner.record, &mut rolled_back).await?;
+                    let back = self.is_rolled_back(&owner.record, &mut rolled_back).await?;
                     // Else it was renewed while this record was on its way. That happens once; a store that shows now one record
                     // and now another is not asked on at that pace.
                     if !back && !std::mem::replace(&mut overtaken, true) {
@@ -89,8 +89,8 @@ impl Vault {
 
     /// Whether the store has lost writes, or somebody has put an old record back. It is renewed before it is served. Told once a
     /// read.
-    async fn goes_back(&self, record: &Record, told: &mut bool) -> Result<bool, Problem> {
-        if !self.services.goes_back(record).await.map_err(store_problem)? {
+    async fn is_rolled_back(&self, record: &Record, told: &mut bool) -> Result<bool, Problem> {
+        if !self.services.is_rolled_back(record).await.map_err(store_problem)? {
             return Ok(false);
         }
         if !std::mem::replace(told, true) {

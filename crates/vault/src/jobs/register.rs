@@ -8,28 +8,24 @@ use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Moment, schedule};
+use tokenvault_core::policy::{DecisionInput, schedule};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, OnLogout, Record, State};
 use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
-use super::acquire::{Acquired, Evidence, rejected};
-use super::joining::Way;
+use super::acquire::{Acquired, CheckedProof};
+use super::joining::JoinAttempt;
 use super::read::ended;
-use super::{Caller, ProvenBy, Registered, Registration, Vault, no_key, peek, store_problem, view};
+use super::refusals::{key_unavailable, rejected, store_problem};
+use super::request::{CheckedRequest, Lifetime, agree, lifetime};
+use super::{Caller, ProvenBy, Registered, Registration, Vault, unverified_jwt, view};
 use crate::jitter::roll;
 use crate::problem::{Code, Problem};
 use crate::tenants::TenantRules;
 
 /// A renewal may change a record between the look and the write; it cannot do so for ever.
 const TRIES: u32 = 4;
-
-/// When the job ends and when it may be forgotten.
-pub(super) struct Terms {
-    pub(super) expires_at: Timestamp,
-    pub(super) keep_until: Timestamp,
-}
 
 /// A job that was not created, as far as is known.
 pub(super) struct NotCreated {
@@ -44,16 +40,8 @@ impl From<Problem> for NotCreated {
     }
 }
 
-/// A registration whose request has been checked.
-pub(super) struct Wanted<'a> {
-    pub(super) way: Way<'a>,
-    pub(super) acquisition: Acquisition,
-    pub(super) on_logout: OnLogout,
-    pub(super) expires_at: Timestamp,
-}
-
 /// What stands under the job id already.
-enum Standing {
+enum Existing {
     /// Nothing, or an end that a new registration replaces.
     Free(Option<Box<Record>>),
     /// The same registrar's live job of the same user.
@@ -70,26 +58,26 @@ impl Vault {
         }
         let key = JobKey::new(caller.tenant.clone(), job);
         let rules = self.rules(&caller.tenant)?;
-        let terms = terms(&request, &rules, self.services.clock.now())?;
+        let lifetime = lifetime(&request, &rules, self.services.clock.now())?;
         for _ in 0..TRIES {
-            let standing = self.standing(caller, &key, &rules, &request).await?;
+            let existing = self.existing(caller, &key, &rules, &request).await?;
             if !self.services.keyring.may_seal() {
-                return Err(no_key("This replica has no key that it may seal with."));
+                return Err(key_unavailable("This replica has no key that it may seal with."));
             }
-            match standing {
-                Standing::Ours(record) => {
-                    if let Some(answer) = self.amend(caller, &record, &request, &terms).await? {
+            match existing {
+                Existing::Ours(record) => {
+                    if let Some(answer) = self.update(caller, &record, &request, &lifetime).await? {
                         return Ok(answer);
                     }
                 }
-                Standing::Taken => {
+                Existing::Taken => {
                     // Which ids there are is told to those alone who could have made a job of it.
                     self.could_create(caller, &key, &request).await?;
                     return Err(conflict());
                 }
-                Standing::Free(previous) => {
+                Existing::Free(previous) => {
                     if let Some(answer) =
-                        self.create(caller, &key, &request, &terms, previous.map(|record| record.generation)).await?
+                        self.create(caller, &key, &request, &lifetime, previous.map(|record| record.generation)).await?
                     {
                         return Ok(answer);
                     }
@@ -99,20 +87,20 @@ impl Vault {
         Err(Problem::new(Code::StoreUnavailable, "The job changed again and again while it was being registered."))
     }
 
-    async fn standing(
+    async fn existing(
         &self,
         caller: &Caller,
         key: &JobKey,
         rules: &TenantRules,
         request: &Registration,
-    ) -> Result<Standing, Problem> {
-        let Some(stored) = self.load(key).await? else { return Ok(Standing::Free(None)) };
+    ) -> Result<Existing, Problem> {
+        let Some(stored) = self.load(key).await? else { return Ok(Existing::Free(None)) };
         let record = stored.record;
         let token = request.access_token.as_ref();
-        let said = token.and_then(|token| peek::text(token.expose(), &rules.user_id_claim));
+        let said = token.and_then(|token| unverified_jwt::text(token.expose(), &rules.user_id_claim));
         let said = said.and_then(|user| UserId::parse(user).ok());
         if record.registrar != caller.module {
-            return Ok(Standing::Taken);
+            return Ok(Existing::Taken);
         }
         // Without a token, nothing but the parent says whose child it is to be. With one, a live job is no other parent's.
         let named = token.is_none() || (request.parent_job_id.is_some() && record.state.is_live());
@@ -131,10 +119,10 @@ impl Vault {
         let over =
             record.state.end().or((self.services.clock.now() >= record.expires_at).then_some(EndReason::Expired));
         match over {
-            None if user.is_some() || token.is_none() => Ok(Standing::Ours(Box::new(record))),
+            None if user.is_some() || token.is_none() => Ok(Existing::Ours(Box::new(record))),
             None => Err(rejected("malformed")),
             Some(reason) if reason.kind() == EndKind::Reauth && matches!(record.state, State::Ended(_)) => {
-                Ok(Standing::Free(Some(Box::new(record))))
+                Ok(Existing::Free(Some(Box::new(record))))
             }
             Some(reason) => {
                 let told = ended(reason);
@@ -149,7 +137,7 @@ impl Vault {
             return self.could_create_child(caller, key, request, parent).await.map(drop);
         }
         agree(caller, request, &*self.rules(&caller.tenant)?)?;
-        self.prove(key, request.token()?, request.user_id.as_ref()).await.map(drop)
+        self.verify_proof(key, request.token()?, request.user_id.as_ref()).await.map(drop)
     }
 
     /// Acquires a pair and creates the record; `None` if another registration came first.
@@ -158,21 +146,22 @@ impl Vault {
         caller: &Caller,
         key: &JobKey,
         request: &Registration,
-        terms: &Terms,
+        lifetime: &Lifetime,
         previous: Option<Generation>,
     ) -> Result<Option<Registered>, Problem> {
         if let Some(parent) = &request.parent_job_id {
-            return self.create_child(caller, key, (request, parent), (terms, previous)).await;
+            return self.create_child(caller, key, (request, parent), (lifetime, previous)).await;
         }
         let rules = self.rules(&caller.tenant)?;
         let (acquisition, on_logout) = agree(caller, request, &rules)?;
         let token = request.token()?;
-        let proof = self.prove(key, token, request.user_id.as_ref()).await?;
-        self.reserve(&caller.module, &proof.user, key, terms.keep_until).await?;
-        let way = self.way(caller, key, &rules, terms.keep_until);
-        let wanted = Wanted { way, acquisition, on_logout, expires_at: terms.expires_at };
-        let created = self.create_owner(caller, &wanted, Evidence { proof: &proof, token }, (request, previous)).await;
-        self.unless_created((caller, &proof.user), key, terms.keep_until, created).await
+        let proof = self.verify_proof(key, token, request.user_id.as_ref()).await?;
+        self.reserve(&caller.module, &proof.user, key, lifetime.keep_until).await?;
+        let way = self.join_attempt(caller, key, &rules, lifetime.keep_until);
+        let wanted = CheckedRequest { way, acquisition, on_logout, expires_at: lifetime.expires_at };
+        let created =
+            self.create_owner(caller, &wanted, CheckedProof { proof: &proof, token }, (request, previous)).await;
+        self.unless_created((caller, &proof.user), key, lifetime.keep_until, created).await
     }
 
     /// Takes a job that did not come to be out of its user's list.
@@ -185,7 +174,7 @@ impl Vault {
     ) -> Result<Option<Registered>, Problem> {
         let nothing = created.as_ref().map_or_else(|failed| !failed.perhaps, Option::is_none);
         if nothing {
-            self.give_back(&caller.module, key, keep_until).await;
+            self.return_share(&caller.module, key, keep_until).await;
         }
         if created.as_ref().is_err_and(|failed| !failed.perhaps) {
             self.services.leave_user(user, key, keep_until).await;
@@ -194,22 +183,22 @@ impl Vault {
     }
 
     /// A way into the user's session that nobody has gone before.
-    pub(super) fn way<'a>(
+    pub(super) fn join_attempt<'a>(
         &self,
         caller: &'a Caller,
         key: &'a JobKey,
         rules: &'a TenantRules,
         keep_until: Timestamp,
-    ) -> Way<'a> {
-        Way { key, by: &caller.module, attempt: self.services.attempt(), rules, keep_until }
+    ) -> JoinAttempt<'a> {
+        JoinAttempt { key, by: &caller.module, attempt: self.services.attempt(), rules, keep_until }
     }
 
     /// Creates a job that has a pair of its own.
     async fn create_owner(
         &self,
         caller: &Caller,
-        wanted: &Wanted<'_>,
-        evidence: Evidence<'_>,
+        wanted: &CheckedRequest<'_>,
+        evidence: CheckedProof<'_>,
         (request, previous): (&Registration, Option<Generation>),
     ) -> Result<Option<Registered>, NotCreated> {
         let acquired = self.acquire(wanted, evidence, request.refresh_token.as_ref()).await?;
@@ -220,7 +209,7 @@ impl Vault {
             pair.epoch = epoch;
         }
         let record = Record { readers: readers(request), ..record };
-        let created = self.enter(&record, previous, ProvenBy::AccessToken).await?;
+        let created = self.create_record(&record, previous, ProvenBy::AccessToken).await?;
         let own = record.session.as_ref().filter(|_| !record.owns_session());
         let joined = own.or(record.anchor.as_ref().map(|anchor| &anchor.session));
         match (&created, joined) {
@@ -229,25 +218,25 @@ impl Vault {
                 let (session, job) = (record.session_key_of(session), &record.key.job);
                 let _ = self.services.store.enter_session(&session, job, record.keep_until).await;
             }
-            (Some(_), Some(_)) => self.services.settle(&record, wanted.way.attempt).await,
+            (Some(_), Some(_)) => self.services.finish_join(&record, wanted.way.attempt).await,
             // Another registration of the same job came first.
-            (None, Some(session)) if !at_work => self.withdraw(wanted.way, session).await,
+            (None, Some(session)) if !at_work => self.undo_join(wanted.way, session).await,
             (None, _) | (_, None) => {}
         }
         if created.is_none() && record.owns_session() {
-            self.services.abandon(&record).await;
+            self.services.discard_session(&record).await;
         }
         Ok(created)
     }
 
     /// Creates a record that is entered under its user already.
-    pub(super) async fn enter(
+    pub(super) async fn create_record(
         &self,
         record: &Record,
         replaces: Option<Generation>,
         proven_by: ProvenBy,
     ) -> Result<Option<Registered>, NotCreated> {
-        let (store, record) = (&self.services.store, &self.services.vouched(record));
+        let (store, record) = (&self.services.store, &self.services.with_sealed_terms(record));
         let attempt = self.services.attempt();
         let mut created = store.create(record, replaces, attempt).await;
         if created.is_err() {
@@ -256,7 +245,7 @@ impl Vault {
         }
         match created.map_err(|error| NotCreated { problem: store_problem(error), perhaps: true })? {
             Created::Done | Created::AlreadyDone => {
-                self.confirm(record).await;
+                self.confirm_user_entry(record).await;
                 tracing::info!(tenant = %record.key.tenant, job = %record.key.job, acquisition = ?record.acquisition, "a job was registered");
                 Ok(Some(Registered { created: true, job: view(record), proven_by }))
             }
@@ -265,7 +254,7 @@ impl Vault {
     }
 
     /// What an access token proves, which must be of the user that the request names, if it names one.
-    pub(super) async fn prove(
+    pub(super) async fn verify_proof(
         &self,
         key: &JobKey,
         token: &AccessToken,
@@ -286,13 +275,13 @@ impl Vault {
     fn first_record(
         &self,
         caller: &Caller,
-        wanted: &Wanted<'_>,
+        wanted: &CheckedRequest<'_>,
         proof: &Proof,
         acquired: Acquired,
         previous: Generation,
     ) -> Record {
         let now = self.services.clock.now();
-        let at = Moment { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
+        let at = DecisionInput { now, roll: roll(&*self.services.entropy), settings: &wanted.way.rules.renewal };
         let Acquired { own, anchor, spare, account, .. } = acquired;
         let mut record = blank(caller, wanted.way.key, (&proof.user, &proof.subject), now);
         record.account = account.filter(|_| self.services.replica.schema.keeps_accounts());
@@ -326,68 +315,8 @@ impl Vault {
     }
 }
 
-fn terms(request: &Registration, rules: &TenantRules, now: Timestamp) -> Result<Terms, Problem> {
-    let latest = now + rules.max_job_life;
-    let expires_at = request.expires_at.unwrap_or_else(|| (now + rules.default_job_life).min(latest));
-    if expires_at > latest {
-        return Err(too_late(latest));
-    }
-    if expires_at <= now {
-        return Err(Problem::new(Code::InvalidRequest, "expires_at is in the past."));
-    }
-    Ok(Terms { expires_at, keep_until: expires_at + rules.renewal.tombstone_ttl })
-}
-
 fn conflict() -> Problem {
     Problem::new(Code::JobConflict, "Another user or another module has a job of this id.")
-}
-
-pub(super) fn too_late(latest: Timestamp) -> Problem {
-    Problem::new(Code::ExpiresAtTooLate, "The job may not live that long in this tenant.")
-        .with("latest", latest.to_string())
-}
-
-/// Whether the caller may have such jobs, and the tenant has them.
-pub(super) fn may_acquire(caller: &Caller, acquisition: Acquisition, rules: &TenantRules) -> Result<(), Problem> {
-    if !caller.acquisitions.contains(&acquisition) {
-        return Err(Problem::new(Code::ActionDenied, "The caller may not register jobs with this acquisition."));
-    }
-    if !rules.acquisitions.contains(&acquisition) {
-        return Err(Problem::new(Code::Unsupported, "The tenant has no jobs with this acquisition."));
-    }
-    Ok(())
-}
-
-/// What the caller may ask for and the tenant supports.
-fn agree(caller: &Caller, request: &Registration, rules: &TenantRules) -> Result<(Acquisition, OnLogout), Problem> {
-    let acquisition = request.acquisition.unwrap_or(if request.refresh_token.is_some() {
-        Acquisition::Adopt
-    } else {
-        rules.acquisition
-    });
-    may_acquire(caller, acquisition, rules)?;
-    if request.refresh_token.is_some() && acquisition != Acquisition::Adopt {
-        return Err(Problem::new(Code::Unsupported, "A refresh_token is taken for adopt only."));
-    }
-    if request.refresh_token.is_none() && acquisition == Acquisition::Adopt {
-        return Err(Problem::new(Code::InvalidRequest, "adopt needs the refresh_token that is to be adopted."));
-    }
-    let survives = acquisition == Acquisition::Impersonate;
-    let on_logout = match (request.on_logout, rules.on_logout) {
-        (Some(OnLogout::Continue), _) if !survives => {
-            return Err(Problem::new(Code::Unsupported, "Only an impersonated job can continue after the logout."));
-        }
-        (Some(OnLogout::Continue), OnLogout::Revoke) => {
-            return Err(Problem::new(
-                Code::Unsupported,
-                "The tenant ends jobs at logout; a job may only tighten that.",
-            ));
-        }
-        (Some(asked), _) => asked,
-        (None, OnLogout::Continue) if survives => OnLogout::Continue,
-        (None, _) => OnLogout::Revoke,
-    };
-    Ok((acquisition, on_logout))
 }
 
 pub(super) fn readers(request: &Registration) -> BTreeSet<ModuleName> {

@@ -11,7 +11,7 @@ use tokenvault_core::ports::{Filter, Fleet, KeyProof, StoreError};
 use tokenvault_core::record::{Record, State};
 use tokenvault_core::seal::Keyring;
 
-use super::Standing;
+use super::KeyTrust;
 
 /// Records looked at between two questions to the store.
 const PAGE: usize = 200;
@@ -21,7 +21,7 @@ const ENOUGH: u32 = 256;
 
 /// What was found about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finding {
+pub enum KeyFinding {
     /// It is the one of its id.
     Proved(KeyProof),
     /// Nothing that is stored under its id opens with it.
@@ -32,7 +32,7 @@ pub enum Finding {
 
 /// What is known of a key in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Known {
+pub enum KeyVerdict {
     /// The store knows it by its id.
     Vouched,
     /// Nobody has vouched for it yet, and may.
@@ -42,19 +42,20 @@ pub enum Known {
 }
 
 /// Holds each key of a ring against its check value, and where there is none, against what is stored. Vouches for nothing.
-pub async fn examine(fleet: &dyn Fleet, ring: &Keyring) -> Result<BTreeMap<String, Known>, StoreError> {
+pub async fn examine(fleet: &dyn Fleet, ring: &Keyring) -> Result<BTreeMap<String, KeyVerdict>, StoreError> {
     let vouched = fleet.key_checks().await?;
     let open: BTreeSet<String> = ring.ids().filter(|id| !vouched.contains_key(*id)).map(str::to_owned).collect();
-    let evidence = if open.is_empty() { Evidence::default() } else { Evidence::gather(fleet, ring, &open).await? };
+    let evidence =
+        if open.is_empty() { KeyEvidence::default() } else { KeyEvidence::gather(fleet, ring, &open).await? };
     let at_home = ring.ids().any(|id| vouched.get(id).is_some_and(|check| ring.check(id).as_ref() == Some(check)));
     let known = |id: &str| {
         let own = ring.check(id)?;
-        let standing = match (vouched.get(id), evidence.finding(id, at_home)) {
-            (Some(vouched), _) => Standing::against(vouched, &own),
-            (None, Finding::Proved(proof)) => return Some((id.to_owned(), Known::Proved(proof))),
-            (None, against) => Standing::refuted(against)?,
+        let trust = match (vouched.get(id), evidence.finding(id, at_home)) {
+            (Some(vouched), _) => KeyTrust::against(vouched, &own),
+            (None, KeyFinding::Proved(proof)) => return Some((id.to_owned(), KeyVerdict::Proved(proof))),
+            (None, against) => KeyTrust::refuted(against)?,
         };
-        let known = if let Standing::Wrong(why) = standing { Known::Wrong(why) } else { Known::Vouched };
+        let known = if let KeyTrust::Wrong(why) = trust { KeyVerdict::Wrong(why) } else { KeyVerdict::Vouched };
         Some((id.to_owned(), known))
     };
     Ok(ring.ids().filter_map(known).collect())
@@ -62,13 +63,13 @@ pub async fn examine(fleet: &dyn Fleet, ring: &Keyring) -> Result<BTreeMap<Strin
 
 /// What the records that were looked at say about a ring's keys.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub struct KeyEvidence {
     opened: BTreeSet<String>,
     failed: BTreeMap<String, u32>,
     anything: bool,
 }
 
-impl Evidence {
+impl KeyEvidence {
     /// Looks through the store until enough is known about these keys. Changes nothing.
     pub async fn gather(fleet: &dyn Fleet, ring: &Keyring, ids: &BTreeSet<String>) -> Result<Self, StoreError> {
         // What a ring does not trust opens nothing; here it is to be tried.
@@ -104,14 +105,14 @@ impl Evidence {
     }
 
     /// What it comes to for a key; `at_home` where another key of its ring is known to be the one of its id.
-    pub fn finding(&self, id: &str, at_home: bool) -> Finding {
+    pub fn finding(&self, id: &str, at_home: bool) -> KeyFinding {
         if self.opened.contains(id) {
-            return Finding::Proved(KeyProof::Opened);
+            return KeyFinding::Proved(KeyProof::Opened);
         }
         match self.failed.get(id) {
-            Some(_) => Finding::OpensNothing,
-            None if !self.anything || at_home || !self.opened.is_empty() => Finding::Proved(KeyProof::Unused),
-            None => Finding::Elsewhere,
+            Some(_) => KeyFinding::OpensNothing,
+            None if !self.anything || at_home || !self.opened.is_empty() => KeyFinding::Proved(KeyProof::Unused),
+            None => KeyFinding::Elsewhere,
         }
     }
 }
@@ -120,8 +121,8 @@ impl Evidence {
 mod tests {
     use super::*;
 
-    fn evidence(opened: &[&str], failed: &[(&str, u32)]) -> Evidence {
-        Evidence {
+    fn evidence(opened: &[&str], failed: &[(&str, u32)]) -> KeyEvidence {
+        KeyEvidence {
             opened: opened.iter().map(|id| (*id).to_owned()).collect(),
             failed: failed.iter().map(|(id, count)| ((*id).to_owned(), *count)).collect(),
             anything: !opened.is_empty() || !failed.is_empty(),
@@ -130,15 +131,15 @@ mod tests {
 
     #[test]
     fn a_key_is_proved_by_what_it_opens_or_as_a_new_one_among_its_own() {
-        let (opened, unused) = (Finding::Proved(KeyProof::Opened), Finding::Proved(KeyProof::Unused));
+        let (opened, unused) = (KeyFinding::Proved(KeyProof::Opened), KeyFinding::Proved(KeyProof::Unused));
         for (evidence, at_home, found) in [
             (evidence(&["k1"], &[]), false, opened),
             (evidence(&["k1"], &[("k1", 9_000)]), false, opened),
-            (evidence(&[], &[("k1", 1)]), true, Finding::OpensNothing),
+            (evidence(&[], &[("k1", 1)]), true, KeyFinding::OpensNothing),
             (evidence(&[], &[]), false, unused),
             (evidence(&["k0"], &[]), false, unused),
             (evidence(&[], &[("p1", 3)]), true, unused),
-            (evidence(&[], &[("p1", 3)]), false, Finding::Elsewhere),
+            (evidence(&[], &[("p1", 3)]), false, KeyFinding::Elsewhere),
         ] {
             assert_eq!(evidence.finding("k1", at_home), found, "{evidence:?}, {at_home}");
         }

@@ -20,11 +20,11 @@ use tokenvault_core::seal::{Doubt, Keyring};
 
 use crate::files::{FileWatch, Refreshed};
 
-pub use evidence::{Evidence, Finding, Known, examine};
+pub use evidence::{KeyEvidence, KeyFinding, KeyVerdict, examine};
 
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyTrust {
     /// Nothing yet.
     Untried,
     /// It is the one of its id.
@@ -33,7 +33,7 @@ pub enum Standing {
     Wrong(String),
 }
 
-impl Standing {
+impl KeyTrust {
     /// Held against the check value that was vouched for.
     pub fn against(vouched: &str, own: &str) -> Self {
         if vouched == own {
@@ -45,11 +45,11 @@ impl Standing {
     }
 
     /// What the evidence comes to, where it speaks against a key.
-    pub fn refuted(finding: Finding) -> Option<Self> {
+    pub fn refuted(finding: KeyFinding) -> Option<Self> {
         match finding {
-            Finding::Proved(_) => None,
-            Finding::OpensNothing => Some("it opens nothing of what is stored under this id"),
-            Finding::Elsewhere => Some(
+            KeyFinding::Proved(_) => None,
+            KeyFinding::OpensNothing => Some("it opens nothing of what is stored under this id"),
+            KeyFinding::Elsewhere => Some(
                 "nothing is stored under this id, and no key of this ring opens what is stored: is it another installation's?",
             ),
         }
@@ -70,11 +70,11 @@ pub struct KeyringState {
     /// Without a file, the ring is trusted as it is.
     file: Option<KeyringFile>,
     ring: RwLock<Arc<Keyring>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<KeyringMemory>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct KeyringMemory {
     files: Option<FileWatch>,
     /// What is wrong with the file as it is now.
     problem: Option<String>,
@@ -85,27 +85,27 @@ struct Seen {
     /// The check values that were vouched for in the store.
     vouched: BTreeMap<String, String>,
     /// What is known of the ring's keys.
-    standings: BTreeMap<String, Standing>,
+    trust: BTreeMap<String, KeyTrust>,
 }
 
-impl Seen {
+impl KeyringMemory {
     fn trusts(&self, id: &str) -> bool {
-        self.standings.get(id) == Some(&Standing::Trusted)
+        self.trust.get(id) == Some(&KeyTrust::Trusted)
     }
 
     fn is_wrong(&self, id: &str) -> bool {
-        matches!(self.standings.get(id), Some(Standing::Wrong(_)))
+        matches!(self.trust.get(id), Some(KeyTrust::Wrong(_)))
     }
 
     /// Takes a ring up: what was known of its keys holds, and of the others what the store says.
-    fn standings_of(&self, ring: &Keyring, before: &Keyring) -> BTreeMap<String, Standing> {
-        let standing = |id: &str| {
+    fn trust_of(&self, ring: &Keyring, before: &Keyring) -> BTreeMap<String, KeyTrust> {
+        let trust = |id: &str| {
             let own = ring.check(id)?;
-            let known = self.standings.get(id).filter(|_| before.check(id).as_ref() == Some(&own)).cloned();
-            let vouched = self.vouched.get(id).map(|vouched| Standing::against(vouched, &own));
-            Some((id.to_owned(), vouched.or(known).unwrap_or(Standing::Untried)))
+            let known = self.trust.get(id).filter(|_| before.check(id).as_ref() == Some(&own)).cloned();
+            let vouched = self.vouched.get(id).map(|vouched| KeyTrust::against(vouched, &own));
+            Some((id.to_owned(), vouched.or(known).unwrap_or(KeyTrust::Untried)))
         };
-        ring.ids().filter_map(standing).collect()
+        ring.ids().filter_map(trust).collect()
     }
 
     /// The ring that a file makes of the one in force. It may not be a worse one.
@@ -169,11 +169,11 @@ impl KeyringState {
 
     /// The ring's keys that are not the ones of their ids, and how that is known.
     pub fn wrong(&self) -> BTreeMap<String, String> {
-        let why = |(id, standing): (&String, &Standing)| match standing {
-            Standing::Wrong(why) => Some((id.clone(), why.clone())),
+        let why = |(id, trust): (&String, &KeyTrust)| match trust {
+            KeyTrust::Wrong(why) => Some((id.clone(), why.clone())),
             _ => None,
         };
-        self.seen.lock().standings.iter().filter_map(why).collect()
+        self.seen.lock().trust.iter().filter_map(why).collect()
     }
 
     /// What is wrong with the file as it is now, while an older ring is in force.
@@ -194,8 +194,8 @@ impl KeyringState {
     /// The keys for which nobody has vouched in the store, each with whether nothing at all is known of it.
     pub fn unvouched(&self) -> BTreeMap<String, bool> {
         let seen = self.seen.lock();
-        let open = seen.standings.iter().filter(|(id, _)| !seen.vouched.contains_key(*id));
-        open.map(|(id, standing)| (id.clone(), *standing == Standing::Untried)).collect()
+        let open = seen.trust.iter().filter(|(id, _)| !seen.vouched.contains_key(*id));
+        open.map(|(id, trust)| (id.clone(), *trust == KeyTrust::Untried)).collect()
     }
 
     /// Hears which check values were vouched for. A key that is trusted stays so where the store suddenly knows less.
@@ -211,14 +211,14 @@ impl KeyringState {
     }
 
     /// Hears what was found out about a key, unless there is another one in its place by now.
-    pub fn conclude(&self, id: &str, check: &str, standing: Standing) {
+    pub fn conclude(&self, id: &str, check: &str, trust: KeyTrust) {
         let mut seen = self.seen.lock();
         let ring = self.current();
         if self.file.is_none() || ring.check(id).as_deref() != Some(check) || seen.vouched.contains_key(id) {
             return;
         }
-        tell(id, seen.standings.get(id), &standing);
-        seen.standings.insert(id.to_owned(), standing);
+        tell(id, seen.trust.get(id), &trust);
+        seen.trust.insert(id.to_owned(), trust);
         self.doubt(&seen, &ring);
         self.seal_with_promoted(&mut seen);
     }
@@ -266,7 +266,7 @@ impl KeyringState {
         self.seal_with_promoted(&mut seen);
     }
 
-    fn seal_with_promoted(&self, seen: &mut Seen) {
+    fn seal_with_promoted(&self, seen: &mut KeyringMemory) {
         let Some(promoted) = seen.promoted.clone() else { return };
         let current = self.current();
         let Some(ring) = current.with_primary(&promoted) else {
@@ -288,35 +288,35 @@ impl KeyringState {
         }
     }
 
-    fn take_up(&self, seen: &mut Seen, ring: &Keyring) {
-        let standings = seen.standings_of(ring, &self.current());
-        for (id, standing) in &standings {
-            tell(id, seen.standings.get(id), standing);
+    fn take_up(&self, seen: &mut KeyringMemory, ring: &Keyring) {
+        let trust = seen.trust_of(ring, &self.current());
+        for (id, trust) in &trust {
+            tell(id, seen.trust.get(id), trust);
         }
-        seen.standings = standings;
+        seen.trust = trust;
         self.doubt(seen, ring);
     }
 
     /// Puts a ring in force, with its keys in doubt that are.
-    fn doubt(&self, seen: &Seen, ring: &Keyring) {
-        let doubt = |(id, standing): (&String, &Standing)| match standing {
-            Standing::Trusted => None,
-            Standing::Untried => Some((id.clone(), Doubt::Untried)),
-            Standing::Wrong(_) => Some((id.clone(), Doubt::Wrong)),
+    fn doubt(&self, seen: &KeyringMemory, ring: &Keyring) {
+        let doubt = |(id, trust): (&String, &KeyTrust)| match trust {
+            KeyTrust::Trusted => None,
+            KeyTrust::Untried => Some((id.clone(), Doubt::Untried)),
+            KeyTrust::Wrong(_) => Some((id.clone(), Doubt::Wrong)),
         };
-        *self.ring.write() = Arc::new(ring.doubting(seen.standings.iter().filter_map(doubt).collect()));
+        *self.ring.write() = Arc::new(ring.doubting(seen.trust.iter().filter_map(doubt).collect()));
     }
 }
 
 /// A wrong key is told once, and again when it is put right.
-fn tell(id: &str, before: Option<&Standing>, now: &Standing) {
+fn tell(id: &str, before: Option<&KeyTrust>, now: &KeyTrust) {
     match now {
-        Standing::Wrong(why) if before != Some(now) => tracing::error!(
+        KeyTrust::Wrong(why) if before != Some(now) => tracing::error!(
             key = id,
             why,
             "a key of the keyring is not the one of its id: nothing is opened or sealed with it, and this replica is not ready, until the right one is put back; the file is read again by itself"
         ),
-        Standing::Trusted if matches!(before, Some(Standing::Wrong(_))) => {
+        KeyTrust::Trusted if matches!(before, Some(KeyTrust::Wrong(_))) => {
             tracing::info!(key = id, "the key of this id is the right one again");
         }
         _ => {}

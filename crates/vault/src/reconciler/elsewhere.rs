@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokenvault_core::ids::{JobKey, TenantId};
-use tokenvault_core::policy::urgency;
+use tokenvault_core::policy::longest_pause;
 use tokenvault_core::ports::{Lease, Write};
 use tokenvault_core::record::{EndReason, Record};
 use tokenvault_core::time::Timestamp;
 
-use super::Reconciler;
 use crate::ending::{Ending, end};
 use crate::jitter::roll;
 use crate::journal::Actor;
+use crate::services::Services;
 use crate::store_news::not_done;
 
 /// How long a job of a tenant that is not configured is left alone, more or less.
@@ -31,14 +31,14 @@ const MOST: usize = 10_000;
 
 /// The jobs that are remembered, and what was said of them.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct WaitingJobs {
     jobs: Mutex<BTreeSet<JobKey>>,
     /// The version of the tenants that they wait for the end of.
     version: Mutex<u64>,
     said: Mutex<HashMap<TenantId, Timestamp>>,
 }
 
-impl Waiting {
+impl WaitingJobs {
     /// Remembers a job until the tenants change.
     pub(super) fn add(&self, job: &JobKey) {
         let mut jobs = self.jobs.lock();
@@ -61,7 +61,7 @@ impl Waiting {
     }
 
     /// Whether it is to be said (again) that a tenant's jobs wait.
-    fn says(&self, tenant: &TenantId, now: Timestamp) -> bool {
+    fn is_warning_due(&self, tenant: &TenantId, now: Timestamp) -> bool {
         let mut said = self.said.lock();
         let due = said.get(tenant).is_none_or(|at| now.since(*at) >= SAY_EVERY);
         if due {
@@ -69,17 +69,14 @@ impl Waiting {
         }
         due
     }
-}
 
-impl Reconciler {
     /// Makes the jobs due that have waited for the tenants to change. What fails comes up by itself.
-    pub(super) async fn follow_tenants(&self) {
-        let tenants = &self.services.tenants;
-        self.traffic.share_among(tenants.count());
-        let found = self.waiting.take(tenants.version(), |tenant| tenants.get(tenant).is_some());
+    pub(super) async fn follow_tenants(&self, services: &Services) {
+        let tenants = &services.tenants;
+        let found = self.take(tenants.version(), |tenant| tenants.get(tenant).is_some());
         for job in found {
-            let now = self.services.clock.now();
-            if let Err(error) = self.services.store.hasten(&job, now, now).await {
+            let now = services.clock.now();
+            if let Err(error) = services.store.hasten(&job, now, now).await {
                 return tracing::debug!(%error, "jobs that waited for a change of the tenants come up by themselves");
             }
         }
@@ -87,26 +84,26 @@ impl Reconciler {
 
     /// Gives back a job whose tenant is not configured. At its end it ends as any other does; a session of the vault's own
     /// is revoked when the tenant is back.
-    pub(super) async fn leave_alone(&self, record: &Record, lease: &Lease) {
-        let (key, now) = (&record.key, self.services.clock.now());
+    pub(super) async fn put_off(&self, services: &Services, record: &Record, lease: &Lease) {
+        let (key, now) = (&record.key, services.clock.now());
         if record.state.is_live() && now >= record.expires_at {
-            let settings = self.services.tenants.settings(&key.tenant);
+            let settings = services.tenants.settings(&key.tenant);
             let ending = Ending { key, reason: EndReason::Expired, actor: Actor::Vault, request_id: None };
-            if let Err(error) = end(&self.services, &settings, ending, |found| now >= found.expires_at).await {
+            if let Err(error) = end(services, &settings, ending, |found| now >= found.expires_at).await {
                 not_done(&error, "a job of a tenant that is not configured could not be ended");
             }
             return;
         }
-        if self.waiting.says(&key.tenant, now) {
+        if self.is_warning_due(&key.tenant, now) {
             tracing::warn!(tenant = %key.tenant, "there are jobs of a tenant that is not configured: they are kept, and neither served nor renewed");
         }
-        self.waiting.add(key);
-        let pause = urgency(record, now).map_or(PUT_OFF, |longest| longest.clamp(PUT_OFF_BRIEFLY, PUT_OFF));
-        let later = now + pause.mul_f64(0.5 + roll(&*self.services.entropy));
+        self.add(key);
+        let pause = longest_pause(record, now).map_or(PUT_OFF, |longest| longest.clamp(PUT_OFF_BRIEFLY, PUT_OFF));
+        let later = now + pause.mul_f64(0.5 + roll(&*services.entropy));
         let due_at = if record.state.is_live() { later.min(record.expires_at) } else { later };
         let after = Record { due_at: Some(due_at), ..record.clone() };
-        let write = Write::between(record, &after, self.services.attempt()).under(lease).releasing();
-        if let Err(error) = self.services.write(&write).await {
+        let write = Write::between(record, &after, services.attempt()).under(lease).releasing();
+        if let Err(error) = services.write(&write).await {
             not_done(&error, "a record could not be given back; it comes up again when its lease ends");
         }
     }
@@ -128,7 +125,7 @@ mod tests {
 
     #[test]
     fn jobs_wait_until_the_tenants_change_and_theirs_is_there() {
-        let waiting = Waiting::default();
+        let waiting = WaitingJobs::default();
         waiting.add(&job("diku", "one"));
         waiting.add(&job("gone", "two"));
         let is_there = |id: &TenantId| *id == tenant("diku");
@@ -141,17 +138,17 @@ mod tests {
 
     #[test]
     fn that_a_tenant_is_missing_is_said_once_an_hour_and_again_after_it_came_back() {
-        let (waiting, gone, start) = (Waiting::default(), tenant("gone"), Timestamp::from_secs(1_000));
-        assert!(waiting.says(&gone, start));
-        assert!(!waiting.says(&gone, start + Duration::from_mins(59)));
-        assert!(waiting.says(&gone, start + Duration::from_hours(1)));
+        let (waiting, gone, start) = (WaitingJobs::default(), tenant("gone"), Timestamp::from_secs(1_000));
+        assert!(waiting.is_warning_due(&gone, start));
+        assert!(!waiting.is_warning_due(&gone, start + Duration::from_mins(59)));
+        assert!(waiting.is_warning_due(&gone, start + Duration::from_hours(1)));
         waiting.take(1, |_| true);
-        assert!(waiting.says(&gone, start + Duration::from_hours(1)));
+        assert!(waiting.is_warning_due(&gone, start + Duration::from_hours(1)));
     }
 
     #[test]
     fn no_more_jobs_are_remembered_than_there_is_room_for() {
-        let waiting = Waiting::default();
+        let waiting = WaitingJobs::default();
         for number in 0..=MOST {
             waiting.add(&job("gone", &format!("j{number}")));
         }

@@ -13,205 +13,143 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobKey, TenantId};
-use tokenvault_core::ports::{Created, StoreError, Stored, Write};
-use tokenvault_core::record::{EndReason, Record, State};
+use tokenvault_core::policy::{Comparison, compare};
+use tokenvault_core::ports::{Created, StoreError, Write};
+use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
-use tokio_util::sync::CancellationToken;
 
-use super::Reconciler;
 use crate::services::Services;
 
 /// How often the table is looked through; also the first wait after a write.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After this long without a newer pair the store is believed.
 const KEEP: Duration = Duration::from_mins(30);
 /// More are not kept; the oldest go first.
 const MOST: usize = 5_000;
 
 /// A record as it was written with the answer to a spend.
-struct Kept {
+struct HeldPair {
     record: Record,
     since: Timestamp,
     look_at: Timestamp,
 }
 
-/// What is kept, by job.
+/// The pairs that are held, by job.
 #[derive(Default)]
-pub(super) struct Held {
-    kept: Mutex<HashMap<JobKey, Kept>>,
+pub(super) struct HeldPairs {
+    by_job: Mutex<HashMap<JobKey, HeldPair>>,
 }
 
-impl Held {
+impl HeldPairs {
     /// Keeps a record, in place of an older one of the same job.
     pub(super) fn keep(&self, record: &Record, now: Timestamp) {
-        let mut kept = self.kept.lock();
-        if kept.len() >= MOST
-            && !kept.contains_key(&record.key)
-            && let Some(oldest) = kept.values().min_by_key(|kept| kept.since).map(|kept| kept.record.key.clone())
+        let mut pairs = self.by_job.lock();
+        if pairs.len() >= MOST
+            && !pairs.contains_key(&record.key)
+            && let Some(oldest) = pairs.values().min_by_key(|pair| pair.since).map(|pair| pair.record.key.clone())
         {
-            kept.remove(&oldest);
+            pairs.remove(&oldest);
         }
-        let entry = Kept { record: record.clone(), since: now, look_at: now + LOOK_EVERY };
-        kept.insert(record.key.clone(), entry);
+        let pair = HeldPair { record: record.clone(), since: now, look_at: now + LOOK_EVERY };
+        pairs.insert(record.key.clone(), pair);
     }
 
     /// The pair that a claimed record should have, where a newer one than its own is held.
     pub(super) fn newer_than(&self, record: &Record) -> Option<Record> {
-        let kept = self.kept.lock();
-        kept.get(&record.key).map(|kept| &kept.record).filter(|kept| kept.generation > record.generation).cloned()
+        let pairs = self.by_job.lock();
+        let held = pairs.get(&record.key).map(|pair| &pair.record);
+        held.filter(|held| held.generation > record.generation).cloned()
     }
 
-    /// The store was away: it may have come back with less than it had.
-    pub(super) fn doubt(&self, now: Timestamp) {
-        for kept in self.kept.lock().values_mut() {
-            kept.look_at = now;
+    /// All are compared with the store now: it was away, and may have come back with less than it had.
+    pub(super) fn make_all_due(&self, now: Timestamp) {
+        for pair in self.by_job.lock().values_mut() {
+            pair.look_at = now;
         }
     }
 
     /// Seals what is held anew, while the key it was sealed with is still there.
-    fn seal_anew(&self, services: &Services) {
-        for kept in self.kept.lock().values_mut() {
-            kept.record = services.sealer(&kept.record).reseal(&kept.record).record;
+    pub(super) fn seal_anew(&self, services: &Services) {
+        for pair in self.by_job.lock().values_mut() {
+            pair.record = services.sealer(&pair.record).reseal(&pair.record).record;
         }
     }
 
     /// What is to be compared with the store. A pair is forgotten when a tombstone of its job can have expired: that there
     /// is nothing in the store would not mean that the store has lost it.
-    fn take_due(&self, now: Timestamp, tombstone_ttl: impl Fn(&TenantId) -> Duration) -> Vec<Record> {
-        let mut kept = self.kept.lock();
-        kept.retain(|key, kept| now.since(kept.since) < KEEP.min(tombstone_ttl(&key.tenant)));
+    pub(super) fn take_due(&self, now: Timestamp, tombstone_ttl: impl Fn(&TenantId) -> Duration) -> Vec<Record> {
+        let mut pairs = self.by_job.lock();
+        pairs.retain(|key, pair| now.since(pair.since) < KEEP.min(tombstone_ttl(&key.tenant)));
         let mut due: Vec<Record> = Vec::new();
-        for kept in kept.values_mut().filter(|kept| kept.look_at <= now) {
-            kept.look_at = now + now.since(kept.since).max(LOOK_EVERY);
-            due.push(kept.record.clone());
+        for pair in pairs.values_mut().filter(|pair| pair.look_at <= now) {
+            pair.look_at = now + now.since(pair.since).max(LOOK_EVERY);
+            due.push(pair.record.clone());
         }
         due.sort_by(|one, other| one.key.cmp(&other.key));
         due
     }
 
     fn forget(&self, key: &JobKey, generation: Generation) {
-        let mut kept = self.kept.lock();
-        if kept.get(key).is_some_and(|kept| kept.record.generation <= generation) {
-            kept.remove(key);
+        let mut pairs = self.by_job.lock();
+        if pairs.get(key).is_some_and(|pair| pair.record.generation <= generation) {
+            pairs.remove(key);
         }
     }
 
-    fn look_again(&self, key: &JobKey, now: Timestamp) {
-        if let Some(kept) = self.kept.lock().get_mut(key) {
-            kept.look_at = now;
+    /// A pair is compared with the store at the next look.
+    pub(super) fn make_due(&self, key: &JobKey, now: Timestamp) {
+        if let Some(pair) = self.by_job.lock().get_mut(key) {
+            pair.look_at = now;
         }
     }
 }
 
-/// What is to be done about a held record, seeing what the store has.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The store has it.
-    Keep,
-    /// Something newer, or somebody's decision, stands there.
-    Forget,
-    /// The store has gone back: write it again.
-    Rewrite,
-    /// The job was given up for lost, or its record is gone altogether.
-    Revive(Option<Generation>),
-}
-
-fn judge(held: &Record, stored: Option<&Stored>, now: Timestamp) -> Verdict {
-    let Some(stored) = stored.map(|stored| &stored.record) else {
-        return if now < held.expires_at { Verdict::Revive(None) } else { Verdict::Forget };
-    };
-    let same_job = stored.created_at == held.created_at && stored.subject == held.subject && stored.user == held.user;
-    let elsewhere = stored.generation == held.generation && stored.session != held.session;
-    if !same_job || stored.generation > held.generation || elsewhere {
-        return Verdict::Forget;
-    }
-    match stored.state {
-        State::Ended(EndReason::SpendLost | EndReason::SessionLost | EndReason::SessionRecreated)
-            if stored.generation < held.generation =>
-        {
-            Verdict::Revive(Some(stored.generation))
-        }
-        State::Ended(_) | State::Releasing(_) => Verdict::Forget,
-        _ if stored.generation < held.generation => Verdict::Rewrite,
-        _ => Verdict::Keep,
-    }
-}
-
-impl Reconciler {
-    /// Looks after what is held, and which life the store is in, until told to stop.
-    pub(super) async fn watch_held(&self, stop: CancellationToken) {
-        let mut sealing = String::new();
-        while !stop.is_cancelled() {
-            let keyring = self.services.keyring.current();
-            if keyring.primary() != sealing {
-                keyring.primary().clone_into(&mut sealing);
-                self.held.seal_anew(&self.services);
-            }
-            if let Ok(epoch) = self.services.store.epoch().await {
-                *self.epoch.lock() = Some(epoch);
-            }
-            let tombstone_ttl = |tenant: &TenantId| self.services.tenants.settings(tenant).tombstone_ttl;
-            for record in self.held.take_due(self.services.clock.now(), tombstone_ttl) {
-                if let Err(error) = self.restore(&record).await {
-                    tracing::debug!(%error, "a held pair could not be compared with the store");
-                    self.held.look_again(&record.key, self.services.clock.now());
-                    break;
-                }
-            }
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(LOOK_EVERY) => {}
-            }
-        }
-    }
-
+impl HeldPairs {
     /// Compares a held record with the store and writes it again where the store has gone back.
-    pub(super) async fn restore(&self, held: &Record) -> Result<(), StoreError> {
-        let services = &self.services;
-        let stored = services.store.load(&held.key).await?;
-        let written = match (judge(held, stored.as_ref(), services.clock.now()), &stored) {
-            (Verdict::Keep, _) | (Verdict::Rewrite, None) => return Ok(()),
-            (Verdict::Forget, _) => {
-                self.held.forget(&held.key, held.generation);
-                self.drop_session(held, stored.as_ref()).await;
+    pub(super) async fn restore(&self, services: &Services, held: &Record) -> Result<(), StoreError> {
+        let stored = services.store.load(&held.key).await?.map(|stored| stored.record);
+        let written = match (compare(held, stored.as_ref(), services.clock.now()), stored) {
+            (Comparison::Stored, _) | (Comparison::Lost, None) => return Ok(()),
+            (Comparison::Superseded, stored) => {
+                self.forget(&held.key, held.generation);
+                discard_session(services, held, stored.as_ref()).await;
                 return Ok(());
             }
-            (Verdict::Rewrite, Some(stored)) => {
-                let after = stored.record.with_pair_of(held);
-                services.write(&Write::between(&stored.record, &after, services.attempt())).await?.is_done()
+            (Comparison::Lost, Some(stored)) => {
+                let after = stored.with_pair_of(held);
+                services.write(&Write::between(&stored, &after, services.attempt())).await?.is_done()
             }
-            (Verdict::Revive(replaces), stored) => {
-                let record = stored.as_ref().map_or_else(|| held.clone(), |stored| stored.record.with_pair_of(held));
-                revive(services, &record, replaces).await?
+            (Comparison::GivenUp(replaces), stored) => {
+                let record = stored.map_or_else(|| held.clone(), |stored| stored.with_pair_of(held));
+                put_back(services, &record, replaces).await?
             }
         };
         if written {
             tracing::warn!(tenant = %held.key.tenant, job = %held.key.job, generation = %held.generation, "the store had an older pair; the newer one was written again");
             services.wake.renewed(&held.key);
         } else {
-            self.held.look_again(&held.key, services.clock.now());
+            self.make_due(&held.key, services.clock.now());
         }
         Ok(())
     }
+}
 
-    /// A session of the vault's own that the job does not live in any more is given up.
-    async fn drop_session(&self, held: &Record, stored: Option<&Stored>) {
-        let lives_on = stored.is_some_and(|stored| stored.record.session_key() == held.session_key());
-        if held.owns_session() && !lives_on {
-            self.services.abandon(held).await;
-        }
+/// A session of the vault's own that the job does not live in any more is given up.
+async fn discard_session(services: &Services, held: &Record, stored: Option<&Record>) {
+    let lives_on = stored.is_some_and(|stored| stored.session_key() == held.session_key());
+    if held.owns_session() && !lives_on {
+        services.discard_session(held).await;
     }
 }
 
 /// Puts a job back that has ended or vanished: its session and its user's list first, as at registration.
-async fn revive(services: &Services, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
+async fn put_back(services: &Services, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
     for session in record.session_keys() {
         services.store.enter_session(&session, &record.key.job, record.keep_until).await?;
     }
     services.store.add_to_user(&record.user, &record.key, record.keep_until).await?;
     // It may have been held since before its terms were vouched for.
-    let vouched = record.terms.is_none().then(|| services.vouched(record));
+    let vouched = record.terms.is_none().then(|| services.with_sealed_terms(record));
     let record = vouched.as_ref().unwrap_or(record);
     let created = services.store.create(record, replaces, services.attempt()).await?;
     Ok(matches!(created, Created::Done | Created::AlreadyDone))
@@ -219,8 +157,8 @@ async fn revive(services: &Services, record: &Record, replaces: Option<Generatio
 
 #[cfg(test)]
 mod tests {
-    use tokenvault_core::ids::{ClientId, Fence, Incarnation, JobId, ModuleName, SessionId, Subject, UserId};
-    use tokenvault_core::record::{Acquisition, OnLogout, SessionRef};
+    use tokenvault_core::ids::{ClientId, Incarnation, JobId, ModuleName, SessionId, Subject, UserId};
+    use tokenvault_core::record::{Acquisition, OnLogout, SessionRef, State};
 
     use super::*;
 
@@ -265,25 +203,9 @@ mod tests {
         }
     }
 
-    fn verdict_on(stored: Record) -> Verdict {
-        let stored = Stored { record: stored, fence: Fence(1), leased_until: None };
-        judge(&record(5, State::Active), Some(&stored), NOW)
-    }
-
-    #[test]
-    fn what_the_store_has_lost_is_written_again_and_what_was_given_up_comes_back() {
-        assert_eq!(verdict_on(record(5, State::Active)), Verdict::Keep);
-        assert_eq!(verdict_on(record(4, State::Active)), Verdict::Rewrite);
-        for reason in [EndReason::SpendLost, EndReason::SessionLost, EndReason::SessionRecreated] {
-            assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Revive(Some(Generation(4))));
-            assert_eq!(verdict_on(record(5, State::Ended(reason))), Verdict::Forget, "it ended after the held pair");
-        }
-        assert_eq!(judge(&record(5, State::Active), None, NOW), Verdict::Revive(None));
-    }
-
     #[test]
     fn a_newer_pair_of_a_job_that_is_held_makes_no_other_one_go() {
-        let held = Held::default();
+        let held = HeldPairs::default();
         let of = |number: usize, generation| {
             let mut record = record(generation, State::Active);
             record.key.job = JobId::parse(format!("j{number}")).expect("a job");
@@ -301,22 +223,9 @@ mod tests {
 
     #[test]
     fn a_pair_is_held_no_longer_than_its_jobs_tombstone_would_be() {
-        let held = Held::default();
+        let held = HeldPairs::default();
         held.keep(&record(5, State::Active), NOW);
         let after = |seconds| held.take_due(NOW + Duration::from_secs(seconds), |_| Duration::from_mins(1)).len();
         assert_eq!((after(1), after(59), after(60)), (1, 1, 0));
-    }
-
-    #[test]
-    fn what_somebody_decided_stays() {
-        for reason in [EndReason::Released, EndReason::Revoked, EndReason::Expired, EndReason::SessionNotActive] {
-            assert_eq!(verdict_on(record(4, State::Ended(reason))), Verdict::Forget);
-            assert_eq!(verdict_on(record(4, State::Releasing(reason))), Verdict::Forget);
-        }
-        assert_eq!(verdict_on(record(6, State::Active)), Verdict::Forget);
-        let registered_anew = Record { created_at: NOW + Duration::from_secs(1), ..record(1, State::Active) };
-        assert_eq!(verdict_on(registered_anew), Verdict::Forget);
-        let over = judge(&record(5, State::Active), None, NOW + Duration::from_hours(1));
-        assert_eq!(over, Verdict::Forget);
     }
 }

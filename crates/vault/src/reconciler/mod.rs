@@ -4,40 +4,40 @@
 //! up again by its due time or by the end of its lease. Must never be imported by the HTTP layer, nor import it.
 
 mod commit;
+mod context;
 mod elsewhere;
+mod follow_up;
 mod held;
+mod leased_round;
 mod neighbours;
 mod outage;
 mod renew;
+mod requirements;
 mod send;
 mod spends;
 mod stranded;
 mod traffic;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use elsewhere::Waiting;
+use context::RenewalContext;
 use futures::StreamExt;
-use held::Held;
-use outage::Outages;
-use spends::SpendGate;
-use stranded::Stranded;
-use tokenvault_core::ids::{ClientId, ReplicaId, Shard, StoreEpoch, TenantId};
-use tokenvault_core::ports::{Claim, Claimed, Client};
+use tokenvault_core::ids::{ReplicaId, Shard};
+use tokenvault_core::ports::{Claim, Claimed, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use traffic::Traffic;
+use traffic::TenantLimiter;
 
 use crate::jitter::roll;
-use crate::repeats::Repeats;
 use crate::services::Services;
 use crate::store_news::not_done;
 
 /// How the reconciler works.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ReconcilerOptions {
     /// This replica's name.
     pub replica: ReplicaId,
     /// How long a claim holds.
@@ -55,54 +55,33 @@ const SHARDS_AT_ONCE: usize = 8;
 
 /// Takes what is due, and renews it.
 pub struct Reconciler {
-    services: Services,
-    options: Options,
+    context: RenewalContext,
+    options: ReconcilerOptions,
     permits: Arc<Semaphore>,
-    spends: SpendGate,
-    traffic: Arc<Traffic>,
-    held: Held,
-    waiting: Waiting,
-    outages: Outages,
-    stranded: Stranded,
-    /// The store's life, as it was asked last.
-    epoch: parking_lot::Mutex<Option<StoreEpoch>>,
-    /// Clients whose own credentials were refused, and when that was last said.
-    rejected: Repeats<(TenantId, ClientId)>,
+    limiter: Arc<TenantLimiter>,
 }
 
 impl Reconciler {
     /// A reconciler that has not started yet.
-    pub fn new(services: Services, options: Options) -> Arc<Self> {
+    pub fn new(services: Services, options: ReconcilerOptions) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.concurrency));
-        let spends = SpendGate::new(options.spends_per_session);
-        let traffic = Traffic::new(options.concurrency, services.tenants.count());
-        Arc::new(Self {
-            services,
-            options,
-            permits,
-            spends,
-            traffic,
-            held: Held::default(),
-            waiting: Waiting::default(),
-            outages: Outages::default(),
-            stranded: Stranded::default(),
-            epoch: parking_lot::Mutex::default(),
-            rejected: Repeats::default(),
-        })
+        let limiter = TenantLimiter::new(options.concurrency, services.tenants.count());
+        let context = RenewalContext::new(services, options.spends_per_session);
+        Arc::new(Self { context, options, permits, limiter })
     }
 
     /// Works until it is told to stop, then finishes the renewals in hand: an answered spend is always written.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         let (this, until) = (Arc::clone(&self), stop.clone());
-        tasks.spawn(async move { this.watch_held(until).await });
+        tasks.spawn(async move { watch::watch(&this.context, until).await });
         while !stop.is_cancelled() {
             self.sweep(&tasks).await;
-            let pause = self.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*self.services.entropy));
+            let pause = self.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*self.context.services.entropy));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
-                () = self.services.wake.until_due() => {}
+                () = self.context.services.wake.until_due() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -113,12 +92,14 @@ impl Reconciler {
     /// Claims what is due in every shard, as far as there are permits, starting anywhere so that no shard comes last.
     /// A paused fleet claims nothing, nor does who has no key to seal with; what is in hand is finished.
     async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) {
-        if !self.services.may_renew() {
+        if !self.context.services.may_renew() {
             return;
         }
-        self.follow_tenants().await;
-        self.follow_outages().await;
-        let first = usize::try_from(self.services.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
+        let RenewalContext { services, waiting, outages, .. } = &self.context;
+        self.limiter.share_among(services.tenants.count());
+        waiting.follow_tenants(services).await;
+        outages.follow(services).await;
+        let first = usize::try_from(services.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
         let shards: Vec<Shard> = Shard::all().collect();
         let order = shards.iter().cycle().skip(first).take(shards.len()).copied();
         let mut healthy = true;
@@ -126,13 +107,8 @@ impl Reconciler {
         while let Some(claimed) = claims.next().await {
             match claimed {
                 Ok(claimed) => {
-                    for (claim, permit) in claimed {
-                        let this = Arc::clone(self);
-                        tasks.spawn(async move {
-                            let _in_hand = this.services.replica.in_flight.begin_renewal();
-                            this.renew(claim).await;
-                            drop(permit);
-                        });
+                    for (record, permit) in claimed {
+                        self.spawn(tasks, record, permit);
                     }
                 }
                 Err(error) => {
@@ -143,18 +119,26 @@ impl Reconciler {
             }
         }
         if healthy {
-            self.services.observer.reconciled();
-            self.free_stranded().await;
+            services.observer.reconciled();
+            self.context.stranded.give_back(services).await;
         } else {
-            self.held.doubt(self.services.clock.now());
+            self.context.held.make_all_due(services.clock.now());
         }
     }
 
+    /// Renews a claimed record in a task of its own, which keeps the permit until it is done.
+    fn spawn(self: &Arc<Self>, tasks: &TaskTracker, claimed: Claimed, permit: OwnedSemaphorePermit) {
+        let this = Arc::clone(self);
+        tasks.spawn(async move {
+            let _in_hand = this.context.services.replica.in_flight.begin_renewal();
+            let patience = this.options.lease / 3;
+            renew::renew(&this.context, &this.limiter, claimed, patience).await;
+            drop(permit);
+        });
+    }
+
     /// Claims as many records of a shard as there are permits left.
-    async fn claim(
-        &self,
-        shard: Shard,
-    ) -> Result<Vec<(Claimed, OwnedSemaphorePermit)>, tokenvault_core::ports::StoreError> {
+    async fn claim(&self, shard: Shard) -> Result<Vec<(Claimed, OwnedSemaphorePermit)>, StoreError> {
         let mut permits: Vec<OwnedSemaphorePermit> = Vec::new();
         while permits.len() < self.options.concurrency.div_ceil(SHARDS_AT_ONCE) {
             match Arc::clone(&self.permits).try_acquire_owned() {
@@ -162,24 +146,16 @@ impl Reconciler {
                 Err(_) => break,
             }
         }
-        let now = self.services.clock.now();
+        let now = self.context.services.clock.now();
         // Asked again for each shard: a pause may be heard of in the middle of a sweep.
-        if permits.is_empty() || !self.services.may_renew() {
+        if permits.is_empty() || !self.context.services.may_renew() {
             return Ok(Vec::new());
         }
         let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: permits.len() };
-        let claimed = self.services.store.claim(shard, &claim).await?;
+        let claimed = self.context.services.store.claim(shard, &claim).await?;
         for record in &claimed {
-            self.services.observer.renewal_lag(now.since(record.due_at));
+            self.context.services.observer.renewal_lag(now.since(record.due_at));
         }
         Ok(claimed.into_iter().zip(permits).collect())
-    }
-
-    /// Says, once a minute at most, that an operator is needed.
-    fn complain_of(&self, client: &Client) {
-        let of = (client.tenant.clone(), client.id.clone());
-        if self.rejected.happened(of, self.services.clock.now()).is_some() {
-            tracing::error!(tenant = %client.tenant, client = %client.id, "Keycloak refuses the vault's client: check its credentials; until then no token of its jobs is renewed");
-        }
     }
 }

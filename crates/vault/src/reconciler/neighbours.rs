@@ -6,7 +6,7 @@
 //! answer is not believed, and while somebody is joining, nothing is exchanged. A renewal that is kept waiting by that holds the
 //! session, so that it does not wait for ever (`tokenvault_core::ports::HOLD`).
 
-use tokenvault_core::policy::Round;
+use tokenvault_core::policy::Findings;
 use tokenvault_core::ports::{SessionLook, StoreError};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
@@ -14,10 +14,10 @@ use tokenvault_core::time::Timestamp;
 use crate::services::Services;
 
 /// What was seen of the sessions a record's pair and its anchor live in, as far as they are shared.
-#[derive(PartialEq, Eq)]
-pub(super) struct Neighbours([Option<SessionLook>; 2]);
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct SessionPeers([Option<SessionLook>; 2]);
 
-impl Neighbours {
+impl SessionPeers {
     pub(super) async fn look(services: &Services, record: &Record, now: Timestamp) -> Result<Self, StoreError> {
         let own = record.session.as_ref().filter(|_| !record.owns_session());
         let anchor = record.anchor.as_ref().map(|anchor| &anchor.session);
@@ -34,12 +34,12 @@ impl Neighbours {
         Ok(Self(looks))
     }
 
-    /// Tells the round what is known.
-    pub(super) fn tell(&self, round: &mut Round) {
+    /// Notes what was seen in a round's findings.
+    pub(super) fn note_in(&self, findings: &mut Findings) {
         let incarnation = |look: &Option<SessionLook>| look.as_ref().map(|look| look.incarnation);
         let joining = |look: &Option<SessionLook>| look.as_ref().is_some_and(|look| look.joining);
         let [own, anchor] = &self.0;
-        (round.incarnation, round.anchor_incarnation) = (incarnation(own), incarnation(anchor));
-        (round.joining, round.anchor_joining) = (joining(own), joining(anchor));
+        (findings.incarnation, findings.anchor_incarnation) = (incarnation(own), incarnation(anchor));
+        (findings.joining, findings.anchor_joining) = (joining(own), joining(anchor));
     }
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokenvault_core::ids::{JobKey, TenantId};
+use tokenvault_core::policy::KeycloakReply;
 use tokenvault_core::ports::StoreError;
 use tokenvault_core::time::Timestamp;
 
-use super::Reconciler;
+use crate::services::Services;
 
 /// How often one of a tenant's jobs finds out whether Keycloak is back.
 const ASK_EVERY: Duration = Duration::from_millis(1_500);
@@ -29,24 +30,13 @@ const MOST: usize = 50_000;
 const AT_ONCE: usize = 256;
 const HASTENED_AT_ONCE: usize = 8;
 
-/// How a round with a tenant's Keycloak went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// It was not asked.
-    Nothing,
-    /// An answer, to all that was asked.
-    Answer,
-    /// To something there was no answer.
-    Silence,
-    /// It refused the client itself.
-    Refusal,
-}
-
+/// The outages of all tenants.
 #[derive(Default)]
-pub(super) struct Outages(Mutex<State>);
+pub(super) struct Outages(Mutex<OutageLog>);
 
+/// What is remembered of them.
 #[derive(Default)]
-struct State {
+struct OutageLog {
     of: HashMap<TenantId, Outage>,
     remembered: usize,
     /// When the last outage of each was over.
@@ -76,12 +66,12 @@ impl Outage {
 
 impl Outages {
     /// Notes how a job's round went; `late`: when the round began, where the pair should have been renewed by then.
-    pub(super) fn note(&self, job: &JobKey, heard: Heard, late: Option<Timestamp>, now: Timestamp) {
-        let pace = match heard {
-            Heard::Nothing => return,
-            Heard::Answer => return self.0.lock().answered(&job.tenant, now),
-            Heard::Silence => ASK_EVERY,
-            Heard::Refusal => ASK_A_REFUSAL_EVERY,
+    pub(super) fn note(&self, job: &JobKey, reply: KeycloakReply, late: Option<Timestamp>, now: Timestamp) {
+        let pace = match reply {
+            KeycloakReply::NotAsked => return,
+            KeycloakReply::Answered => return self.0.lock().answered(&job.tenant, now),
+            KeycloakReply::NoAnswer => ASK_EVERY,
+            KeycloakReply::ClientRejected => ASK_A_REFUSAL_EVERY,
         };
         if let Some(began) = late {
             self.0.lock().failed(job, pace, began, now);
@@ -110,7 +100,7 @@ impl Outages {
     }
 }
 
-impl State {
+impl OutageLog {
     fn failed(&mut self, job: &JobKey, pace: Duration, began: Timestamp, now: Timestamp) {
         let room = self.remembered + self.back.len() < MOST;
         if room && self.over.get(&job.tenant).is_some_and(|over| began <= *over) {
@@ -137,29 +127,29 @@ impl State {
     }
 }
 
-impl Reconciler {
+impl Outages {
     /// Makes due whom an outage has held up, as far as it is time. What fails comes up by itself.
-    pub(super) async fn follow_outages(&self) {
-        let now = self.services.clock.now();
-        let due = self.outages.take(now);
+    pub(super) async fn follow(&self, services: &Services) {
+        let now = services.clock.now();
+        let due = self.take(now);
         if due.is_empty() {
             return;
         }
-        let hasten = |job: JobKey| async move { self.hasten_if_late(&job, now).await };
+        let hasten = |job: JobKey| async move { hasten_if_late(services, &job, now).await };
         let hastened = futures::stream::iter(due.iter().cloned().map(hasten)).buffer_unordered(HASTENED_AT_ONCE);
         if let Err(error) = hastened.try_collect::<()>().await {
             tracing::debug!(%error, "jobs that an outage of Keycloak has held up are made due later");
-            self.outages.put_back(due);
+            self.put_back(due);
         }
     }
+}
 
-    /// Makes a job due, unless it has been renewed meanwhile: by its own next attempt, or by another replica.
-    async fn hasten_if_late(&self, job: &JobKey, now: Timestamp) -> Result<(), StoreError> {
-        let late = self.services.store.load(job).await?.is_some_and(|stored| {
-            stored.record.due_at.is_some() && stored.record.renew_at.is_none_or(|renew_at| renew_at <= now)
-        });
-        if late { self.services.store.hasten(job, now, now).await } else { Ok(()) }
-    }
+/// Makes a job due, unless it has been renewed meanwhile: by its own next attempt, or by another replica.
+async fn hasten_if_late(services: &Services, job: &JobKey, now: Timestamp) -> Result<(), StoreError> {
+    let late = services.store.load(job).await?.is_some_and(|stored| {
+        stored.record.due_at.is_some() && stored.record.renew_at.is_none_or(|renew_at| renew_at <= now)
+    });
+    if late { services.store.hasten(job, now, now).await } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -182,7 +172,7 @@ mod tests {
     fn away(jobs: &[&str]) -> Outages {
         let outages = Outages::default();
         for name in jobs {
-            outages.note(&job("a", name), Heard::Silence, Some(START), START);
+            outages.note(&job("a", name), KeycloakReply::NoAnswer, Some(START), START);
         }
         outages
     }
@@ -200,11 +190,11 @@ mod tests {
     #[test]
     fn the_first_answer_brings_forward_what_failed_in_its_tenant_and_only_once() {
         let outages = away(&["one", "two"]);
-        outages.note(&job("b", "three"), Heard::Silence, Some(START), START);
+        outages.note(&job("b", "three"), KeycloakReply::NoAnswer, Some(START), START);
         outages.take(after(39_000));
-        outages.note(&job("a", "other"), Heard::Answer, Some(after(39_100)), after(39_100));
+        outages.note(&job("a", "other"), KeycloakReply::Answered, Some(after(39_100)), after(39_100));
         assert_eq!(outages.take(after(39_200)), [job("a", "one"), job("a", "two")]);
-        outages.note(&job("a", "one"), Heard::Answer, Some(after(39_300)), after(39_300));
+        outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(39_300)), after(39_300));
         assert_eq!(outages.take(after(39_400)), []);
         assert_eq!(outages.take(after(41_000)), [job("b", "three")], "its Keycloak is away still");
     }
@@ -212,11 +202,11 @@ mod tests {
     #[test]
     fn who_was_under_way_when_keycloak_came_back_and_failed_after_all_is_brought_forward_as_well_once() {
         let outages = away(&["one"]);
-        outages.note(&job("a", "one"), Heard::Answer, Some(after(39_000)), after(39_100));
+        outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(39_000)), after(39_100));
         assert_eq!(outages.take(after(39_150)), [job("a", "one")]);
-        outages.note(&job("a", "slow"), Heard::Silence, Some(after(39_050)), after(39_200));
+        outages.note(&job("a", "slow"), KeycloakReply::NoAnswer, Some(after(39_050)), after(39_200));
         assert_eq!(outages.take(after(39_250)), [job("a", "slow")]);
-        outages.note(&job("a", "slow"), Heard::Silence, Some(after(39_300)), after(39_400));
+        outages.note(&job("a", "slow"), KeycloakReply::NoAnswer, Some(after(39_300)), after(39_400));
         assert_eq!(outages.take(after(39_450)), [], "by now it is its own trouble");
     }
 
@@ -224,10 +214,15 @@ mod tests {
     fn a_job_that_fails_among_others_that_do_not_keeps_its_pauses() {
         let outages = Outages::default();
         for second in 0..60 {
-            outages.note(&job("a", "poison"), Heard::Silence, Some(after(second * 1_000)), after(second * 1_000));
+            outages.note(
+                &job("a", "poison"),
+                KeycloakReply::NoAnswer,
+                Some(after(second * 1_000)),
+                after(second * 1_000),
+            );
             outages.note(
                 &job("a", "well"),
-                Heard::Answer,
+                KeycloakReply::Answered,
                 Some(after(second * 1_000 + 900)),
                 after(second * 1_000 + 900),
             );
@@ -238,22 +233,22 @@ mod tests {
     #[test]
     fn a_refused_client_is_asked_for_less_often_and_its_jobs_are_brought_forward_as_well() {
         let outages = Outages::default();
-        outages.note(&job("a", "one"), Heard::Refusal, Some(START), START);
+        outages.note(&job("a", "one"), KeycloakReply::ClientRejected, Some(START), START);
         assert_eq!(outages.take(after(2_999)), []);
         assert_eq!(outages.take(after(3_000)), [job("a", "one")]);
-        outages.note(&job("a", "one"), Heard::Answer, Some(after(5_100)), after(5_100));
+        outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(5_100)), after(5_100));
         assert_eq!(outages.take(after(5_200)), [job("a", "one")]);
     }
 
     #[test]
     fn who_is_not_late_is_not_hurried_and_no_more_are_remembered_than_there_is_room_for() {
         let outages = Outages::default();
-        outages.note(&job("a", "early"), Heard::Silence, None, START);
+        outages.note(&job("a", "early"), KeycloakReply::NoAnswer, None, START);
         assert_eq!(outages.take(after(10_000)), []);
         for number in 0..=MOST {
-            outages.note(&job("a", &format!("j{number}")), Heard::Silence, Some(START), START);
+            outages.note(&job("a", &format!("j{number}")), KeycloakReply::NoAnswer, Some(START), START);
         }
-        outages.note(&job("a", "j0"), Heard::Answer, Some(after(10_000)), after(10_000));
+        outages.note(&job("a", "j0"), KeycloakReply::Answered, Some(after(10_000)), after(10_000));
         let mut due = 0;
         while let more @ 1.. = outages.take(after(10_000)).len() {
             assert!(more <= AT_ONCE);
@@ -265,7 +260,7 @@ mod tests {
     #[test]
     fn what_the_store_did_not_take_is_offered_again() {
         let outages = away(&["one"]);
-        outages.note(&job("a", "one"), Heard::Answer, Some(after(5_000)), after(5_000));
+        outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(5_000)), after(5_000));
         let due = outages.take(after(5_000));
         outages.put_back(due.clone());
         assert_eq!(outages.take(after(5_001)), due);

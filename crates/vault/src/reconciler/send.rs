@@ -1,93 +1,84 @@
 //! Carrying a step out: what is sent to Keycloak, and what is made of its answer.
 //!
-//! An old fence may not send: before anything that could hurt, the lease is looked up in the store again. Nothing is sent
-//! twice, and nothing is written here.
+//! What must be true before has been looked at in `requirements`, and nothing is waited for in between. Nothing is sent twice,
+//! and nothing is written here.
+
+use std::time::Duration;
 
 use tokenvault_core::ids::AccountId;
 use tokenvault_core::pair::Kind;
-use tokenvault_core::policy::{Issued, Outcome, Step};
-use tokenvault_core::ports::{Client, Grant, GrantError, Identity, Introspection, Refusal};
+use tokenvault_core::policy::{Issued, Request, Step, StepOutcome};
+use tokenvault_core::ports::{Grant, GrantError, Identity, Introspection, Refusal};
 use tokenvault_core::record::{Record, SessionRef, Slot};
 use tokenvault_core::seal::SealError;
-use tokenvault_core::secret::RefreshToken;
+use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 
-use super::renew::{GivenUp, Renewal};
+use super::leased_round::{GivenUp, LeasedRound};
 use crate::own_session::{self, Opened};
 
-/// The part of the quarantine within which a declared token is sent, a little less than a third: Keycloak may take two, and
-/// the vault's clock may run faster than time.
-const SEND_WITHIN: f64 = 0.32;
+impl LeasedRound<'_> {
+    /// Carries a step out; says how long that took.
+    pub(super) async fn carry_out(&self, record: &Record, step: Step) -> Result<(StepOutcome, Duration), GivenUp> {
+        let services = &self.context.services;
+        let started = services.clock.now();
+        let outcome = match step.request() {
+            Some(request) => self.send(record, request, started).await?,
+            None => step.unsent_outcome(|| services.attempt()),
+        };
+        Ok((outcome, services.clock.now().since(started)))
+    }
 
-impl Renewal<'_> {
-    pub(super) async fn carry_out(&self, record: &Record, step: Step) -> Result<Outcome, GivenUp> {
-        let idp = &self.reconciler.services.idp;
+    async fn send(&self, record: &Record, request: Request, asked_at: Timestamp) -> Result<StepOutcome, GivenUp> {
+        let idp = &self.context.services.idp;
         let client = self.client(record);
-        let asked_at = self.reconciler.services.clock.now();
-        Ok(match step {
-            Step::Rest(_)
-            | Step::Done
-            | Step::NextSpare
-            | Step::Doubt(_)
-            | Step::DoubtStore
-            | Step::Suspend
-            | Step::Finish(_) => Outcome::Noted,
-            Step::Declare(_) => Outcome::Declared(self.reconciler.services.attempt()),
-            Step::Probe(slot) => {
+        Ok(match request {
+            Request::IntrospectRefreshToken(slot) => {
                 let token = self.refresh_token(record, slot)?;
-                Outcome::Probed(idp.probe(&client, &token).await)
+                StepOutcome::Probed(idp.probe(&client, &token).await)
             }
-            Step::Introspect(slot) => {
-                let token = self.open(self.reconciler.services.sealer(record).open_subject(record, slot))?;
-                let told = idp.introspect(&client, &token).await;
-                Outcome::Probed(told.map(|told| matches!(told, Introspection::Active(_))))
+            Request::IntrospectAccessToken(slot) => {
+                let token = self.access_token(record, slot)?;
+                let answer = idp.introspect(&client, &token).await;
+                StepOutcome::Probed(answer.map(|answer| matches!(answer, Introspection::Active(_))))
             }
-            Step::Exchange(slot) => {
-                self.hold().await?;
-                let subject = self.open(self.reconciler.services.sealer(record).open_subject(record, slot))?;
+            Request::Exchange(slot) => {
+                let subject = self.access_token(record, slot)?;
                 self.issued(record, slot, idp.exchange(&client, &subject).await, asked_at)
             }
-            Step::Spend(slot) => self.spend(record, slot, &client).await?,
-            Step::Impersonate => {
-                self.hold().await?;
-                self.impersonate(record).await?
+            Request::Refresh(slot) => {
+                let token = self.refresh_token(record, slot)?;
+                let granted = idp.refresh(&client, &token).await;
+                if matches!(granted, Err(GrantError::Unknown(_))) {
+                    self.context.services.observer.ambiguous_spend();
+                }
+                self.issued(record, slot, granted, asked_at)
             }
-            Step::Revoke => {
-                self.hold().await?;
-                let token = self.refresh_token(record, Slot::Current)?;
-                Outcome::Revoked(idp.revoke(&client, &token).await)
+            Request::Impersonate => self.impersonate(record).await?,
+            Request::Revoke(slot) => {
+                let token = self.refresh_token(record, slot)?;
+                StepOutcome::Revoked(idp.revoke(&client, &token).await)
             }
         })
     }
 
-    /// Sends a refresh token, once. The lease is checked right before the send.
-    async fn spend(&self, record: &Record, slot: Slot, client: &Client) -> Result<Outcome, GivenUp> {
-        let token = self.refresh_token(record, slot)?;
-        self.hold().await?;
-        let asked_at = self.reconciler.services.clock.now();
-        let latest = self.rules.renewal.quarantine.mul_f64(1.0 - SEND_WITHIN);
-        if record.intent.is_none_or(|intent| asked_at + latest > intent.deadline) {
-            // At the deadline whoever finds the intent believes that nothing is under way any more.
-            return Err(GivenUp::LeaseLost);
-        }
-        let granted = self.reconciler.services.idp.refresh(client, &token).await;
-        if matches!(granted, Err(GrantError::Unknown(_))) {
-            self.reconciler.services.observer.ambiguous_spend();
-        }
-        Ok(self.issued(record, slot, granted, asked_at))
-    }
-
     /// What came of an exchange or a spend, in the session that the slot's pair lives in.
-    fn issued(&self, record: &Record, slot: Slot, granted: Result<Grant, GrantError>, asked_at: Timestamp) -> Outcome {
+    fn issued(
+        &self,
+        record: &Record,
+        slot: Slot,
+        granted: Result<Grant, GrantError>,
+        asked_at: Timestamp,
+    ) -> StepOutcome {
         let grant = match granted {
             Ok(grant) => grant,
-            Err(error) => return Outcome::Failed(error),
+            Err(error) => return StepOutcome::Failed(error),
         };
         let anchor = record.anchor.as_ref().map(|anchor| &anchor.session);
         let session = if slot == Slot::Anchor { anchor } else { record.session.as_ref() };
         let identity =
             session.map_or(Identity::Missing, |session| grant.identity_in_session(&record.user, &session.sid));
-        Outcome::Issued(Box::new(self.sealed(record, slot, &grant, (identity, asked_at))))
+        StepOutcome::Issued(Box::new(self.sealed(record, slot, &grant, (identity, asked_at))))
     }
 
     /// Seals what was granted for the record's next generation.
@@ -98,11 +89,11 @@ impl Renewal<'_> {
         grant: &Grant,
         (identity, asked_at): (Identity, Timestamp),
     ) -> Issued {
-        let services = &self.reconciler.services;
+        let services = &self.context.services;
         services.observer.granted(grant.access.expose().len());
         let kind = if slot == Slot::Anchor { Kind::Anchor } else { Kind::Own };
         let mut pair = services.sealer(record).seal(grant, kind, record.generation.next(), asked_at);
-        pair.epoch = *self.reconciler.epoch.lock();
+        pair.epoch = *self.context.epoch.lock();
         if let Some(sent) = record.slot(slot).filter(|sent| sent.hash == pair.refresh.hash) {
             // No new one came, so it is still the one to use (RFC 6749 §6). That it was sent is not forgotten: a realm that
             // rotates may hold it for spent.
@@ -113,14 +104,14 @@ impl Renewal<'_> {
     }
 
     /// A new session of the vault's own: the job joins that session before the record says so.
-    async fn impersonate(&self, record: &Record) -> Result<Outcome, GivenUp> {
-        let (services, client) = (&self.reconciler.services, &self.rules.client);
+    async fn impersonate(&self, record: &Record) -> Result<StepOutcome, GivenUp> {
+        let (services, client) = (&self.context.services, &self.rules.client);
         let Some(account) = self.account_of(record) else {
-            return Ok(Outcome::Failed(GrantError::Refused(Refusal::AccountUnknown)));
+            return Ok(StepOutcome::Failed(GrantError::Refused(Refusal::AccountUnknown)));
         };
         let Opened { grant, sid, asked_at } = match own_session::open(services, client, &record.user, &account).await {
             Ok(opened) => opened,
-            Err(error) => return Ok(Outcome::Failed(error)),
+            Err(error) => return Ok(StepOutcome::Failed(error)),
         };
         let mut issued = self.sealed(record, Slot::Current, &grant, (Identity::Same, asked_at));
         let entered = services.store.enter_session(&client.session(&sid), &record.key.job, record.keep_until).await;
@@ -133,10 +124,10 @@ impl Renewal<'_> {
                 generation: record.generation.next(),
                 ..record.clone()
             };
-            services.abandon(&lost).await;
+            services.discard_session(&lost).await;
             return Err(error.into());
         }
-        Ok(Outcome::Issued(Box::new(issued)))
+        Ok(StepOutcome::Issued(Box::new(issued)))
     }
 
     /// Keycloak's own id of the record's user. Where users are known by `sub`, and were when it was registered, a record that
@@ -146,25 +137,19 @@ impl Renewal<'_> {
         record.account.clone().or_else(|| AccountId::parse(record.user.as_str()).ok().filter(|_| by_sub))
     }
 
-    /// An old fence may not send: the lease is looked up in the store, and not only on this replica's clock.
-    pub(super) async fn hold(&self) -> Result<(), GivenUp> {
-        let services = &self.reconciler.services;
-        if services.clock.now() < self.lease.until && services.store.holds(self.lease).await? {
-            return Ok(());
-        }
-        services.observer.lease_lost();
-        Err(GivenUp::LeaseLost)
+    fn refresh_token(&self, record: &Record, slot: Slot) -> Result<RefreshToken, GivenUp> {
+        self.open(self.context.services.sealer(record).open_refresh(record, slot))
     }
 
-    fn refresh_token(&self, record: &Record, slot: Slot) -> Result<RefreshToken, GivenUp> {
-        self.open(self.reconciler.services.sealer(record).open_refresh(record, slot))
+    fn access_token(&self, record: &Record, slot: Slot) -> Result<AccessToken, GivenUp> {
+        self.open(self.context.services.sealer(record).open_subject(record, slot))
     }
 
     /// What does not open decides nothing, however it came about: the right key may be in another replica's keyring, or in
     /// this one's again once an operator has put it back. The record comes up again at the lease's end.
     fn open<T>(&self, opened: Result<T, SealError>) -> Result<T, GivenUp> {
         opened.map_err(|error| {
-            let error = self.reconciler.services.seal_failed(error);
+            let error = self.context.services.seal_failed(error);
             tracing::error!(%error, "a sealed token does not open");
             GivenUp::Sealed
         })

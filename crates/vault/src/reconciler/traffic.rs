@@ -10,21 +10,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokenvault_core::ids::TenantId;
+use tokenvault_core::policy::KeycloakReply;
 use tokenvault_core::time::Timestamp;
 use tokio::sync::oneshot;
-
-use super::outage::Heard;
 
 /// What a renewal waits by: dead tokens last, then the instant of death, then who came first.
 type Rank = (bool, Timestamp, u64);
 
-/// The lanes, one for each tenant.
-pub(super) struct Traffic {
+/// Gives out permits to renew, tenant by tenant.
+pub(super) struct TenantLimiter {
     places: usize,
     /// How many renewals of one tenant may be in hand, waiting ones included.
     share: AtomicUsize,
@@ -41,28 +40,28 @@ struct Lane {
     halved_at: u64,
 }
 
-/// A place in a tenant's lane; given up when dropped.
-pub(super) struct Pass {
-    traffic: Arc<Traffic>,
+/// A permit to renew a record of a tenant; given back when it is dropped.
+pub(super) struct TenantPermit {
+    limiter: Arc<TenantLimiter>,
     tenant: TenantId,
     number: u64,
-    troubled: AtomicBool,
-    refused: AtomicBool,
-    answered: AtomicBool,
+    /// The worst that Keycloak said meanwhile.
+    reply: Mutex<KeycloakReply>,
 }
 
-enum Entry {
-    Go(u64),
-    Wait(Rank, oneshot::Receiver<()>),
+/// What somebody who asks for a permit is told.
+enum Admission {
+    Granted(u64),
+    Queued(Rank, oneshot::Receiver<()>),
     Full,
 }
 
-impl Traffic {
+impl TenantLimiter {
     /// So many places in all, for so many tenants.
     pub(super) fn new(places: usize, tenants: usize) -> Arc<Self> {
-        let traffic = Self { places, share: AtomicUsize::default(), lanes: Mutex::default() };
-        traffic.share_among(tenants);
-        Arc::new(traffic)
+        let limiter = Self { places, share: AtomicUsize::default(), lanes: Mutex::default() };
+        limiter.share_among(tenants);
+        Arc::new(limiter)
     }
 
     /// For so many tenants from now on.
@@ -71,35 +70,34 @@ impl Traffic {
         self.share.store(share, Ordering::Relaxed);
     }
 
-    /// Waits for a place, as long as there is patience; `None` if there is none, and the record had better come up again.
-    pub(super) async fn enter(
+    /// Waits for a permit, as long as there is patience; `None` if there is none, and the record had better come up again.
+    pub(super) async fn acquire(
         self: &Arc<Self>,
         tenant: &TenantId,
         dies_at: Option<Timestamp>,
         now: Timestamp,
         patience: Duration,
-    ) -> Option<Pass> {
+    ) -> Option<TenantPermit> {
         let number = match self.ask(tenant, dies_at, now) {
-            Entry::Full => return None,
-            Entry::Go(number) => number,
-            Entry::Wait(rank, called) => {
-                let waiting = Waiting { traffic: self, tenant, rank };
+            Admission::Full => return None,
+            Admission::Granted(number) => number,
+            Admission::Queued(rank, called) => {
+                let queued = QueuedRenewal { limiter: self, tenant, rank };
                 tokio::time::timeout(patience, called).await.ok()?.ok()?;
-                std::mem::forget(waiting);
+                std::mem::forget(queued);
                 rank.2
             }
         };
-        let (traffic, tenant) = (Arc::clone(self), tenant.clone());
-        let [troubled, refused, answered] = [const { AtomicBool::new(false) }; 3];
-        Some(Pass { traffic, tenant, number, troubled, refused, answered })
+        let (limiter, tenant) = (Arc::clone(self), tenant.clone());
+        Some(TenantPermit { limiter, tenant, number, reply: Mutex::default() })
     }
 
-    fn ask(&self, tenant: &TenantId, dies_at: Option<Timestamp>, now: Timestamp) -> Entry {
+    fn ask(&self, tenant: &TenantId, dies_at: Option<Timestamp>, now: Timestamp) -> Admission {
         let mut lanes = self.lanes.lock();
         let places = self.places;
         let lane = lanes.entry(tenant.clone()).or_insert_with(|| Lane::new(places));
         if lane.under_way + lane.waiting.len() >= self.share.load(Ordering::Relaxed) {
-            return Entry::Full;
+            return Admission::Full;
         }
         lane.ask(dies_at, now)
     }
@@ -112,15 +110,15 @@ impl Traffic {
 }
 
 /// Takes a renewal that gave up waiting out of the lane; if it was called at that very moment, its place goes on.
-struct Waiting<'a> {
-    traffic: &'a Traffic,
+struct QueuedRenewal<'a> {
+    limiter: &'a TenantLimiter,
     tenant: &'a TenantId,
     rank: Rank,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedRenewal<'_> {
     fn drop(&mut self) {
-        self.traffic.with(self.tenant, |lane| {
+        self.limiter.with(self.tenant, |lane| {
             if lane.waiting.remove(&self.rank).is_none() {
                 lane.under_way -= 1;
                 lane.call();
@@ -129,39 +127,24 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Pass {
-    /// Keycloak did not answer as it should.
-    pub(super) fn trouble(&self) {
-        self.troubled.store(true, Ordering::Relaxed);
+impl TenantPermit {
+    /// Notes what the tenant's Keycloak said.
+    pub(super) fn note(&self, reply: KeycloakReply) {
+        let mut worst = self.reply.lock();
+        *worst = reply.max(*worst);
     }
 
-    /// Keycloak answered.
-    pub(super) fn answer(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// Keycloak refused the client itself.
-    pub(super) fn refusal(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    /// What was heard of Keycloak in all; the worst counts.
-    pub(super) fn heard(&self) -> Heard {
-        let is = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        match (is(&self.troubled), is(&self.refused), is(&self.answered)) {
-            (true, _, _) => Heard::Silence,
-            (_, true, _) => Heard::Refusal,
-            (_, _, true) => Heard::Answer,
-            _ => Heard::Nothing,
-        }
+    /// What it said in all; the worst counts.
+    pub(super) fn reply(&self) -> KeycloakReply {
+        *self.reply.lock()
     }
 }
 
-impl Drop for Pass {
+impl Drop for TenantPermit {
     fn drop(&mut self) {
-        let troubled = self.troubled.load(Ordering::Relaxed);
-        let most = self.traffic.places;
-        self.traffic.with(&self.tenant, |lane| lane.leave(self.number, troubled, most));
+        let troubled = self.reply() == KeycloakReply::NoAnswer;
+        let most = self.limiter.places;
+        self.limiter.with(&self.tenant, |lane| lane.leave(self.number, troubled, most));
     }
 }
 
@@ -171,17 +154,17 @@ impl Lane {
         Self { limit: places as f64, under_way: 0, waiting: BTreeMap::new(), entered: 0, halved_at: 0 }
     }
 
-    fn ask(&mut self, dies_at: Option<Timestamp>, now: Timestamp) -> Entry {
+    fn ask(&mut self, dies_at: Option<Timestamp>, now: Timestamp) -> Admission {
         self.entered += 1;
         if self.waiting.is_empty() && self.has_room() {
             self.under_way += 1;
-            return Entry::Go(self.entered);
+            return Admission::Granted(self.entered);
         }
         let dies_at = dies_at.unwrap_or_default();
         let rank = (dies_at <= now, dies_at, self.entered);
         let (call, called) = oneshot::channel();
         self.waiting.insert(rank, call);
-        Entry::Wait(rank, called)
+        Admission::Queued(rank, called)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "as above")]
@@ -223,25 +206,25 @@ mod tests {
         TenantId::parse(name).expect("a tenant")
     }
 
-    async fn enter(traffic: &Arc<Traffic>, dies_in: u64) -> Option<Pass> {
-        traffic.enter(&tenant("a"), Some(NOW + Duration::from_secs(dies_in)), NOW, PATIENCE).await
+    async fn enter(limiter: &Arc<TenantLimiter>, dies_in: u64) -> Option<TenantPermit> {
+        limiter.acquire(&tenant("a"), Some(NOW + Duration::from_secs(dies_in)), NOW, PATIENCE).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_round_of_failures_halves_what_is_asked_at_a_time_and_success_brings_it_back() {
-        let traffic = Traffic::new(8, 1);
+        let limiter = TenantLimiter::new(8, 1);
         let room = async || {
-            let mut passes = Vec::new();
-            while let Some(pass) = enter(&traffic, 10).await {
-                passes.push(pass);
+            let mut permits = Vec::new();
+            while let Some(permit) = enter(&limiter, 10).await {
+                permits.push(permit);
             }
-            passes
+            permits
         };
         for expected in [8, 4, 2, 1, 1] {
-            let passes = room().await;
-            assert_eq!(passes.len(), expected);
-            for pass in &passes {
-                pass.trouble();
+            let permits = room().await;
+            assert_eq!(permits.len(), expected);
+            for permit in &permits {
+                permit.note(KeycloakReply::NoAnswer);
             }
         }
         for _ in 0..40 {
@@ -252,16 +235,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_token_that_dies_soonest_goes_first_and_the_dead_go_last() {
-        let traffic = Traffic::new(1, 1);
-        let first = enter(&traffic, 10).await.expect("a place");
+        let limiter = TenantLimiter::new(1, 1);
+        let first = enter(&limiter, 10).await.expect("a place");
         let order = Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for dies_in in [0, 30, 5, 20] {
-            let (traffic, order) = (Arc::clone(&traffic), Arc::clone(&order));
+            let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
             tasks.push(tokio::spawn(async move {
-                let pass = enter(&traffic, dies_in).await;
+                let permit = enter(&limiter, dies_in).await;
                 order.lock().push(dies_in);
-                drop(pass);
+                drop(permit);
             }));
             tokio::task::yield_now().await;
         }
@@ -274,34 +257,34 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_tenant_never_holds_all_places() {
-        let traffic = Traffic::new(8, 2);
-        let held: Vec<Pass> =
-            futures::future::join_all((0..6).map(|_| enter(&traffic, 10))).await.into_iter().flatten().collect();
+        let limiter = TenantLimiter::new(8, 2);
+        let held: Vec<TenantPermit> =
+            futures::future::join_all((0..6).map(|_| enter(&limiter, 10))).await.into_iter().flatten().collect();
         assert_eq!(held.len(), 6);
-        assert!(enter(&traffic, 1).await.is_none(), "it is told at once, and comes up again");
-        assert!(traffic.enter(&tenant("b"), None, NOW, PATIENCE).await.is_some());
+        assert!(enter(&limiter, 1).await.is_none(), "it is told at once, and comes up again");
+        assert!(limiter.acquire(&tenant("b"), None, NOW, PATIENCE).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_only_tenant_shares_as_soon_as_there_is_another() {
-        let traffic = Traffic::new(8, 1);
+        let limiter = TenantLimiter::new(8, 1);
         let room = async || {
-            let asked = (0..8).map(|_| enter(&traffic, 10));
+            let asked = (0..8).map(|_| enter(&limiter, 10));
             futures::future::join_all(asked).await.into_iter().flatten().collect::<Vec<_>>()
         };
         assert_eq!(room().await.len(), 8);
-        traffic.share_among(2);
+        limiter.share_among(2);
         assert_eq!(room().await.len(), 6);
-        traffic.share_among(1);
+        limiter.share_among(1);
         assert_eq!(room().await.len(), 8);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_gives_up_waiting_leaves_no_gap() {
-        let traffic = Traffic::new(1, 1);
-        let first = enter(&traffic, 10).await.expect("a place");
-        assert!(enter(&traffic, 10).await.is_none());
+        let limiter = TenantLimiter::new(1, 1);
+        let first = enter(&limiter, 10).await.expect("a place");
+        assert!(enter(&limiter, 10).await.is_none());
         drop(first);
-        assert!(enter(&traffic, 10).await.is_some());
+        assert!(enter(&limiter, 10).await.is_some());
     }
 }

@@ -9,7 +9,7 @@ fn unbroken(acquisition: Acquisition) -> Walk {
     let mut start = record(acquisition);
     start.pair.as_mut().expect("a pair").epoch = Some(StoreEpoch(7));
     let mut walk = Walk::new(start, at(30)).doubting();
-    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.round.findings.epoch = Some(StoreEpoch(7));
     walk
 }
 
@@ -18,8 +18,8 @@ impl Walk {
     #[track_caller]
     fn wait(&mut self) -> &mut Self {
         let Step::Rest(until) = self.next() else { panic!("{:?}", self.next()) };
-        self.step(Step::Rest(until), Outcome::Noted).crash(until);
-        self.progress.round.epoch = Some(StoreEpoch(7));
+        self.step(Step::Rest(until), StepOutcome::Noted).crash(until);
+        self.round.findings.epoch = Some(StoreEpoch(7));
         self
     }
 
@@ -32,7 +32,7 @@ impl Walk {
             if !matches!(self.next(), Step::Doubt(_)) {
                 return self.now.since(began);
             }
-            self.step(Step::Doubt(slot), Outcome::Noted);
+            self.step(Step::Doubt(slot), StepOutcome::Noted);
             if !matches!(self.next(), Step::Rest(_)) {
                 return self.now.since(began);
             }
@@ -47,7 +47,7 @@ fn a_session_is_over_after_every_answer_for_the_whole_doubt_was_no_and_its_end_i
     assert_eq!(walk.all_no(Slot::Current), Duration::from_secs(75));
     walk.declare(Slot::Current).step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
-    walk.step(Step::Finish(EndReason::SessionNotActive), Outcome::Noted);
+    walk.step(Step::Finish(EndReason::SessionNotActive), StepOutcome::Noted);
     assert_eq!(walk.record().doubt, None);
 }
 
@@ -55,40 +55,40 @@ fn a_session_is_over_after_every_answer_for_the_whole_doubt_was_no_and_its_end_i
 fn one_yes_lifts_the_doubt_and_the_next_one_begins_anew() {
     let mut walk = unbroken(Acquisition::Exchange);
     for _ in 0..14 {
-        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     }
     walk.now = at(130);
     walk.step(Step::Probe(Slot::Current), ACTIVE);
     assert_eq!(walk.record().doubt, None);
     walk.crash(at(131));
-    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.round.findings.epoch = Some(StoreEpoch(7));
     assert_eq!(walk.all_no(Slot::Current), Duration::from_secs(75));
 }
 
 #[test]
 fn while_it_is_in_doubt_nobody_hurries_the_next_question_but_a_logout_token() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     let next = at(30 + FIFTEENTH);
     assert_eq!(walk.next(), Step::Rest(next));
-    walk.progress.record.due_at = Some(at(31));
+    walk.round.record.due_at = Some(at(31));
     walk.crash(at(31));
     assert_eq!(walk.next(), Step::Rest(next), "a reader made it due");
-    walk.progress.record.announced_at = Some(at(31));
-    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.round.record.announced_at = Some(at(31));
+    walk.round.findings.epoch = Some(StoreEpoch(7));
     walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
 }
 
 #[test]
 fn a_logout_token_makes_the_first_no_the_last() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.progress.record.announced_at = Some(at(29));
+    walk.round.record.announced_at = Some(at(29));
     walk.step(Step::Probe(Slot::Current), INACTIVE).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 
     let mut stale = unbroken(Acquisition::Exchange);
-    stale.progress.record.announced_at = Some(Timestamp::from_secs(1_000_000 - 31));
+    stale.round.record.announced_at = Some(Timestamp::from_secs(1_000_000 - 31));
     stale.dead(Slot::Current);
     assert_eq!(stale.next(), Step::Doubt(Slot::Current), "of a logout of a minute ago nothing is known");
 }
@@ -97,7 +97,7 @@ fn a_logout_token_makes_the_first_no_the_last() {
 fn while_a_logout_is_under_way_nothing_is_exchanged_or_spent() {
     for (now, what) in [(30, "exchanged"), (100, "spent")] {
         let mut walk = Walk::new(record(Acquisition::Exchange), at(now)).doubting();
-        walk.progress.record.announced_at = Some(at(now - 1));
+        walk.round.record.announced_at = Some(at(now - 1));
         walk.step(Step::Probe(Slot::Current), ACTIVE);
         assert_eq!(walk.next(), Step::Rest(at(now + 10)), "not {what}");
         walk.crash(at(now + 25)).step(Step::Probe(Slot::Current), ACTIVE);
@@ -109,7 +109,7 @@ fn while_a_logout_is_under_way_nothing_is_exchanged_or_spent() {
 fn a_dead_refresh_token_does_not_end_a_pair_whose_access_token_is_active() {
     let mut walk = unbroken(Acquisition::Exchange);
     walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Introspect(Slot::Current), ACTIVE);
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     assert_eq!(
         walk.next(),
         Step::Rest(at(30 + FIFTEENTH)),
@@ -125,7 +125,7 @@ fn the_second_look_comes_in_time_for_an_access_token_that_dies_soon() {
     let mut walk = unbroken(Acquisition::Exchange);
     walk.now = at(52);
     walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Introspect(Slot::Current), ACTIVE);
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     assert_eq!(walk.next(), Step::Rest(at(54)), "8 s are left");
 }
 
@@ -133,17 +133,17 @@ fn the_second_look_comes_in_time_for_an_access_token_that_dies_soon() {
 fn an_access_token_that_is_active_and_refused_as_a_subject_is_a_no() {
     let mut walk = unbroken(Acquisition::Impersonate);
     walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Introspect(Slot::Current), ACTIVE);
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Introspect(Slot::Current), ACTIVE);
     walk.step(Step::Exchange(Slot::Current), refused(Refusal::SubjectInvalid));
-    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     assert_eq!(walk.record().doubt.expect("a doubt").lasted, Duration::from_secs(FIFTEENTH));
 }
 
 #[test]
 fn an_access_token_of_an_earlier_life_is_neither_asked_about_nor_exchanged() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.progress.round.incarnation = Some(Incarnation(2));
+    walk.round.findings.incarnation = Some(Incarnation(2));
     walk.step(Step::Probe(Slot::Current), INACTIVE);
     assert_eq!(walk.next(), Step::Doubt(Slot::Current));
 }
@@ -160,11 +160,11 @@ fn an_active_access_token_that_must_not_be_exchanged_is_served_while_it_lives() 
 #[test]
 fn time_in_which_nobody_answered_is_no_evidence() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     for (now, lasted) in [(200, 7_500), (900, 0)] {
         walk.crash(at(now));
-        walk.progress.round.epoch = Some(StoreEpoch(7));
-        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted);
+        walk.round.findings.epoch = Some(StoreEpoch(7));
+        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
         assert_eq!(walk.record().doubt.expect("a doubt").lasted, Duration::from_millis(lasted), "at {now} s");
         assert!(matches!(walk.next(), Step::Rest(_)));
     }
@@ -173,10 +173,10 @@ fn time_in_which_nobody_answered_is_no_evidence() {
 #[test]
 fn an_answer_is_evidence_from_when_it_was_heard_and_not_from_when_it_was_counted() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     walk.dead(Slot::Current);
     walk.now = at(37);
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     let doubt = walk.record().doubt.expect("a doubt");
     assert_eq!((doubt.lasted, doubt.heard_at), (Duration::from_secs(FIFTEENTH), at(37)));
 }
@@ -185,16 +185,16 @@ fn an_answer_is_evidence_from_when_it_was_heard_and_not_from_when_it_was_counted
 fn an_active_access_token_is_no_no_so_the_doubt_begins_when_that_is_inactive_too() {
     let mut walk = unbroken(Acquisition::Exchange);
     walk.step(Step::Probe(Slot::Current), INACTIVE).step(Step::Introspect(Slot::Current), ACTIVE);
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     assert_eq!(walk.all_no(Slot::Current), Duration::from_secs(75));
 }
 
 #[test]
 fn what_was_said_of_an_earlier_generation_is_no_evidence() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
-    walk.progress.record.generation = Generation(2);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
+    walk.round.record.generation = Generation(2);
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     assert_eq!(walk.record().doubt.expect("a doubt").lasted, Duration::ZERO);
 }
 
@@ -204,7 +204,7 @@ fn a_refused_refresh_begins_a_doubt_and_the_token_is_sent_again_when_keycloak_sa
     walk.now = at(100);
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::ClientSessionGone));
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     assert_eq!(walk.record().slot(Slot::Current).expect("a token").sends, 0, "it was not consumed");
     walk.wait().step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
     walk.issue(Step::Spend(Slot::Current), "r2");
@@ -218,7 +218,7 @@ fn who_says_yes_to_every_probe_and_no_to_every_refresh_is_believed_in_the_end() 
     while walk.now <= at(200) {
         walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
         walk.step(Step::Spend(Slot::Current), refused(Refusal::TokenStale));
-        walk.step(Step::Doubt(Slot::Current), Outcome::Noted);
+        walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted);
         if walk.next() == Step::Finish(EndReason::TokenStale) {
             assert_eq!(walk.now, at(175));
             return;
@@ -234,7 +234,7 @@ fn a_reason_that_was_told_once_is_not_asked_for_again() {
     walk.now = at(100);
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current);
     walk.step(Step::Spend(Slot::Current), refused(Refusal::ClientSessionGone));
-    walk.step(Step::Doubt(Slot::Current), Outcome::Noted).wait();
+    walk.step(Step::Doubt(Slot::Current), StepOutcome::Noted).wait();
     walk.all_no(Slot::Current);
     assert_eq!(walk.next(), Step::Finish(EndReason::ClientSessionGone));
 }
@@ -272,7 +272,7 @@ fn no_end_of_a_session_of_ones_own_is_undone_by_acquiring_again() {
 fn a_spend_that_was_lost_ends_its_job_only_after_the_doubt() {
     let mut walk = Walk::new(record(Acquisition::Adopt), at(120)).without_exchange().doubting();
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(150));
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted).crash(at(151));
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted).crash(at(151));
     assert_eq!(walk.next(), Step::Rest(at(155)), "nobody hurries it");
     walk.crash(at(155));
     assert_eq!(walk.all_no(Slot::Current), Duration::from_secs(70));
@@ -284,13 +284,13 @@ fn a_no_about_the_watched_session_and_one_about_the_own_one_do_not_add_up() {
     let mut walk = unbroken(Acquisition::Impersonate);
     let mut anchor = pair("a1", at(0), 1);
     anchor.epoch = Some(StoreEpoch(7));
-    walk.progress.record.anchor = Some(Anchor { session: session("ui", 1), pair: anchor });
-    walk.dead(Slot::Anchor).step(Step::Doubt(Slot::Anchor), Outcome::Noted).wait();
+    walk.round.record.anchor = Some(Anchor { session: session("ui", 1), pair: anchor });
+    walk.dead(Slot::Anchor).step(Step::Doubt(Slot::Anchor), StepOutcome::Noted).wait();
     walk.step(Step::Probe(Slot::Anchor), ACTIVE);
     assert_eq!(walk.record().doubt, None);
     walk.crash(at(36));
-    walk.progress.round.epoch = Some(StoreEpoch(7));
-    walk.dead(Slot::Anchor).step(Step::Doubt(Slot::Anchor), Outcome::Noted).wait();
+    walk.round.findings.epoch = Some(StoreEpoch(7));
+    walk.dead(Slot::Anchor).step(Step::Doubt(Slot::Anchor), StepOutcome::Noted).wait();
     assert_eq!(walk.all_no(Slot::Anchor), Duration::from_secs(70), "5 s were over");
     walk.declare(Slot::Anchor).step(Step::Spend(Slot::Anchor), refused(Refusal::SessionNotActive));
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
@@ -301,11 +301,11 @@ fn a_token_that_needed_no_spend_when_the_doubt_began_may_be_sent_when_it_ends_un
     for (epoch, expected) in [(8, Step::Declare(Slot::Current)), (9, Step::DoubtStore)] {
         // Written in another life of the store than the one it is in.
         let mut walk = unbroken(Acquisition::Exchange);
-        walk.progress.round.epoch = Some(StoreEpoch(8));
-        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted);
-        walk.progress.record.doubt.as_mut().expect("a doubt").lasted = Duration::from_secs(75);
+        walk.round.findings.epoch = Some(StoreEpoch(8));
+        walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
+        walk.round.record.doubt.as_mut().expect("a doubt").lasted = Duration::from_secs(75);
         walk.crash(at(100));
-        walk.progress.round.epoch = Some(StoreEpoch(epoch));
+        walk.round.findings.epoch = Some(StoreEpoch(epoch));
         walk.dead(Slot::Current);
         assert_eq!(walk.next(), expected);
     }
@@ -314,7 +314,7 @@ fn a_token_that_needed_no_spend_when_the_doubt_began_may_be_sent_when_it_ends_un
 #[test]
 fn while_the_session_is_in_doubt_a_living_token_is_served_however_little_is_left() {
     let mut walk = unbroken(Acquisition::Exchange);
-    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), Outcome::Noted);
+    walk.dead(Slot::Current).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     let ask = |min_ttl| Ask { min_ttl, default_min_ttl: Duration::from_secs(20) };
     let left = Duration::from_secs(8);
     assert_eq!(serve(walk.record(), &ask(None), at(52)), Serve::Token(left));
@@ -325,7 +325,7 @@ fn while_the_session_is_in_doubt_a_living_token_is_served_however_little_is_left
 
 #[test]
 fn a_refused_spare_does_not_make_anybody_forget_that_the_newest_token_is_under_way() {
-    for refusal in [refused(Refusal::ClientSessionGone), Outcome::Failed(GrantError::Unsent(Cause::Connect))] {
+    for refusal in [refused(Refusal::ClientSessionGone), StepOutcome::Failed(GrantError::Unsent(Cause::Connect))] {
         let mut start = record(Acquisition::Exchange);
         start.spare = Some(pair("r0", at(0), 0).refresh);
         let mut walk = Walk::new(start, at(120)).doubting();
@@ -351,13 +351,13 @@ fn sends_that_are_used_up_end_a_job_though_the_probe_says_yes_for_ever() {
 fn an_announced_end_is_an_end_also_where_the_reason_cannot_be_learnt() {
     // Nothing is known of the store's life in which the pair was written.
     let mut walk = Walk::new(record(Acquisition::Exchange), at(61)).doubting();
-    walk.progress.record.announced_at = Some(at(60));
-    walk.dead(Slot::Current).step(Step::DoubtStore, Outcome::Noted);
+    walk.round.record.announced_at = Some(at(60));
+    walk.dead(Slot::Current).step(Step::DoubtStore, StepOutcome::Noted);
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 
     let mut watched = Walk::new(record(Acquisition::Impersonate), at(61)).doubting();
-    watched.progress.record.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
-    watched.progress.record.announced_at = Some(at(60));
+    watched.round.record.anchor = Some(Anchor { session: session("ui", 1), pair: pair("a1", at(0), 1) });
+    watched.round.record.announced_at = Some(at(60));
     watched.dead(Slot::Anchor);
     assert_eq!(watched.next(), Step::Finish(EndReason::SessionNotActive));
 }
@@ -367,7 +367,7 @@ fn an_announced_end_does_not_wait_for_a_spend_whose_answer_is_lost() {
     let mut walk = Walk::new(record(Acquisition::Exchange), at(120)).doubting();
     walk.step(Step::Probe(Slot::Current), ACTIVE).declare(Slot::Current).crash(at(121));
     assert_eq!(walk.next(), Step::Rest(at(150)));
-    walk.progress.record.announced_at = Some(at(121));
+    walk.round.record.announced_at = Some(at(121));
     walk.step(Step::Probe(Slot::Current), INACTIVE);
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionNotActive));
 }
@@ -388,17 +388,17 @@ fn the_looks_in_the_middle_of_a_doubt_ask_about_the_newest_token_alone() {
     start.spare = Some(pair("r0", at(0), 0).refresh);
     start.pair.as_mut().expect("a pair").epoch = Some(StoreEpoch(7));
     let mut walk = Walk::new(start, at(30)).doubting();
-    walk.progress.round.epoch = Some(StoreEpoch(7));
+    walk.round.findings.epoch = Some(StoreEpoch(7));
     let all = |walk: &mut Walk| {
         walk.dead(Slot::Current)
             .step(Step::Probe(Slot::Spare), INACTIVE)
-            .step(Step::Doubt(Slot::Current), Outcome::Noted);
+            .step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     };
     all(&mut walk);
     walk.wait();
     all(&mut walk);
     for _ in 0..13 {
-        walk.wait().step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt(Slot::Current), Outcome::Noted);
+        walk.wait().step(Step::Probe(Slot::Current), INACTIVE).step(Step::Doubt(Slot::Current), StepOutcome::Noted);
     }
     all(walk.wait());
     assert_eq!(walk.next(), Step::Declare(Slot::Current));
@@ -407,7 +407,7 @@ fn the_looks_in_the_middle_of_a_doubt_ask_about_the_newest_token_alone() {
 #[test]
 fn a_session_of_ones_own_that_may_have_been_ended_is_not_acquired_anew_when_its_token_lapses() {
     let mut walk = Walk::new(record(Acquisition::Impersonate), at(2_000)).doubting();
-    walk.progress.record.lost_since = Some(at(1_000));
+    walk.round.record.lost_since = Some(at(1_000));
     walk.dead(Slot::Current);
     assert_eq!(walk.next(), Step::Finish(EndReason::SessionExpired));
 }

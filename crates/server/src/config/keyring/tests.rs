@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use tokenvault_core::ports::testing::SeededEntropy;
 use tokenvault_vault::files::Refreshed;
-use tokenvault_vault::keyring::{KeyringState, Standing};
+use tokenvault_vault::keyring::{KeyTrust, KeyringState};
 
 use super::*;
 
@@ -82,7 +82,7 @@ fn the_promoted_key_seals_and_the_old_one_may_be_taken_out_then() {
 
     stage.state.follow("k2");
     assert_eq!(stage.keys().0, "k1", "nobody knows yet whether it is the right one");
-    stage.state.conclude("k2", &check("k2", 2), Standing::Trusted);
+    stage.state.conclude("k2", &check("k2", 2), KeyTrust::Trusted);
     assert_eq!(stage.keys().0, "k2");
     assert_eq!(stage.write(&text("k2", &[entry("k2", 2)])), Refreshed::Replaced);
 
@@ -157,16 +157,16 @@ fn a_wrong_key_is_named_and_the_right_file_is_taken_up_without_a_restart() {
 #[test]
 fn a_key_that_opens_nothing_gives_way_to_any_other_which_is_looked_at_anew() {
     let stage = Stage::set();
-    let refuted = Standing::refuted(tokenvault_vault::keyring::Finding::OpensNothing).expect("it speaks against it");
+    let refuted = KeyTrust::refuted(tokenvault_vault::keyring::KeyFinding::OpensNothing).expect("it speaks against it");
     stage.state.conclude("k1", &check("k1", 1), refuted);
     assert_eq!((stage.wrong(), stage.state.unvouched()["k1"]), (vec!["k1".to_owned()], false));
 
     assert_eq!(stage.write(&text("k1", &[entry("k1", 7)])), Refreshed::Replaced);
 
     assert_eq!((stage.wrong(), stage.state.unvouched()["k1"]), (vec![], true));
-    stage.state.conclude("k1", &check("k1", 1), Standing::Trusted);
+    stage.state.conclude("k1", &check("k1", 1), KeyTrust::Trusted);
     assert!(!stage.state.may_seal(), "that was said of the key before it");
-    stage.state.conclude("k1", &check("k1", 7), Standing::Trusted);
+    stage.state.conclude("k1", &check("k1", 7), KeyTrust::Trusted);
     assert!(stage.state.may_seal());
 }
 
@@ -203,7 +203,7 @@ fn a_file_with_a_wrong_key_under_an_id_that_the_store_knows_is_refused() {
 #[test]
 fn another_installations_ring_gives_way_to_the_right_file_whatever_its_keys_are_called() {
     let stage = Stage::set();
-    let elsewhere = Standing::refuted(tokenvault_vault::keyring::Finding::Elsewhere).expect("it speaks against it");
+    let elsewhere = KeyTrust::refuted(tokenvault_vault::keyring::KeyFinding::Elsewhere).expect("it speaks against it");
     stage.state.conclude("k1", &check("k1", 1), elsewhere);
 
     assert_eq!(stage.write(&text("p1", &[entry("p1", 5), entry("p2", 6)])), Refreshed::Replaced);

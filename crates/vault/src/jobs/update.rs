@@ -6,11 +6,12 @@ use tokenvault_core::ports::Write;
 use tokenvault_core::record::{self, Acquisition, Anchor, EndReason, OnLogout, Record};
 use tokenvault_core::time::Timestamp;
 
-use super::acquire::{Evidence, ordinary, privileged, rejected};
+use super::acquire::CheckedProof;
 use super::children::{ends_within, may_read, names_no_pair, reads, same_at_logout};
 use super::read::ended;
-use super::register::{Terms, Wanted, may_acquire, too_late};
-use super::{Caller, Registered, Registration, Vault, store_problem, view};
+use super::refusals::{ordinary, privileged, rejected, store_problem};
+use super::request::{CheckedRequest, Lifetime, may_acquire, too_late};
+use super::{Caller, Registered, Registration, Vault, view};
 use crate::problem::{Code, Problem};
 
 /// What a repeated registration would change of a job.
@@ -25,12 +26,12 @@ impl Vault {
     ///
     /// Whoever repeats it has shown nothing but that they are the registrar. So they hear the same again, may shorten the job and
     /// take readers out; a later end and a new reader take what a new registration takes.
-    pub(super) async fn amend(
+    pub(super) async fn update(
         &self,
         caller: &Caller,
         before: &Record,
         request: &Registration,
-        terms: &Terms,
+        lifetime: &Lifetime,
     ) -> Result<Option<Registered>, Problem> {
         if request.access_token.is_none() {
             reads(caller)?;
@@ -43,7 +44,7 @@ impl Vault {
             }
             None => None,
         };
-        let mut after = self.narrowed(before, request, terms)?;
+        let mut after = self.narrowed(before, request, lifetime)?;
         let added: Vec<ModuleName> = after.readers.iter().filter(|module| !before.may_read(module)).cloned().collect();
         let later = after.expires_at > before.expires_at;
         if later || !added.is_empty() {
@@ -79,7 +80,7 @@ impl Vault {
         let written = self.write_change(before, &mut change).await;
         if let (Some(attempt), Some(anchor)) = (change.joined, &change.after.anchor) {
             match &written {
-                Ok(true) => self.services.settle(&change.after, attempt).await,
+                Ok(true) => self.services.finish_join(&change.after, attempt).await,
                 Ok(false) => {
                     let session = before.session_key_of(&anchor.session);
                     let _ = self.services.store.withdraw_session(&session, &before.key.job, attempt).await;
@@ -97,18 +98,18 @@ impl Vault {
             return Ok(true);
         }
         if record::terms(&change.after) != record::terms(before) {
-            change.after = self.services.vouched(&change.after);
+            change.after = self.services.with_sealed_terms(&change.after);
         }
         let write = Write::between(before, &change.after, self.services.attempt()).on_terms_of(before);
         let written = self.services.write(&write).await.map_err(store_problem)?;
         if written.is_done() {
-            self.services.recount(before, &change.after).await;
+            self.services.update_share(before, &change.after).await;
         }
         Ok(written.is_done())
     }
 
     /// The record with the readers and the end that are asked for.
-    fn narrowed(&self, before: &Record, request: &Registration, terms: &Terms) -> Result<Record, Problem> {
+    fn narrowed(&self, before: &Record, request: &Registration, lifetime: &Lifetime) -> Result<Record, Problem> {
         let mut after = before.clone();
         if let Some(readers) = &request.readers {
             after.readers.clone_from(readers);
@@ -116,11 +117,11 @@ impl Vault {
         if request.expires_at.is_some() {
             // The longest life is counted from the job's beginning, or a job could be kept for ever by asking again and again.
             let latest = before.created_at + self.rules(&before.key.tenant)?.max_job_life;
-            if terms.expires_at > latest {
+            if lifetime.expires_at > latest {
                 return Err(too_late(latest));
             }
-            after.expires_at = terms.expires_at;
-            after.keep_until = terms.keep_until;
+            after.expires_at = lifetime.expires_at;
+            after.keep_until = lifetime.keep_until;
             // A child is due at its end; a job with a pair of its own is due no later than that.
             after.due_at = if after.parent.is_some() {
                 Some(after.expires_at)
@@ -137,8 +138,8 @@ impl Vault {
         let rules = self.rules(&before.key.tenant)?;
         may_acquire(caller, before.acquisition, &rules)?;
         let token = request.token()?;
-        let proof = self.prove(&before.key, token, Some(&before.user)).await?;
-        let evidence = Evidence { proof: &proof, token };
+        let proof = self.verify_proof(&before.key, token, Some(&before.user)).await?;
+        let evidence = CheckedProof { proof: &proof, token };
         // The client that an adopted token was issued to is not told of it by Keycloak. There the job lives and dies with its
         // session.
         if before.acquisition != Acquisition::Adopt {
@@ -166,8 +167,8 @@ impl Vault {
             return Err(ended(reason));
         }
         if let Some(token) = &request.access_token {
-            let proof = self.prove(&before.key, token, Some(&before.user)).await?;
-            let evidence = Evidence { proof: &proof, token };
+            let proof = self.verify_proof(&before.key, token, Some(&before.user)).await?;
+            let evidence = CheckedProof { proof: &proof, token };
             return self.assert_same_account(caller, (&before.key, before.keep_until), evidence, parent).await;
         }
         reads(caller)
@@ -190,14 +191,14 @@ impl Vault {
         let key = after.key.clone();
         let rules = self.rules(&key.tenant)?;
         let token = request.token()?;
-        let proof = self.prove(&key, token, request.user_id.as_ref()).await?;
-        let way = self.way(caller, &key, &rules, after.keep_until);
+        let proof = self.verify_proof(&key, token, request.user_id.as_ref()).await?;
+        let way = self.join_attempt(caller, &key, &rules, after.keep_until);
         let (acquisition, expires_at) = (after.acquisition, after.expires_at);
-        let wanted = Wanted { way, acquisition, on_logout: OnLogout::Revoke, expires_at };
-        let held = self.exchange(&wanted, Evidence { proof: &proof, token }).await?;
+        let wanted = CheckedRequest { way, acquisition, on_logout: OnLogout::Revoke, expires_at };
+        let held = self.exchange(&wanted, CheckedProof { proof: &proof, token }).await?;
         if after.account.is_some() && held.grant.account.is_some() && after.account != held.grant.account {
             // Users may be able to write the claim they are known by; whose session is watched must not hang on that.
-            self.withdraw(way, &held.session).await;
+            self.undo_join(way, &held.session).await;
             return Err(rejected("user_id_mismatch"));
         }
         let pair = self.services.sealer(after).seal(&held.grant, Kind::Anchor, after.generation, held.asked_at);

@@ -38,13 +38,13 @@ impl Vault {
         }
         let entered = self.enter_under_user(user, key, keep_until).await;
         if entered.is_err() {
-            self.give_back(by, key, keep_until).await;
+            self.return_share(by, key, keep_until).await;
         }
         entered
     }
 
     /// A job that did not come to be is not counted. What fails here is counted until it would have been forgotten.
-    pub(super) async fn give_back(&self, by: &ModuleName, key: &JobKey, keep_until: Timestamp) {
+    pub(super) async fn return_share(&self, by: &ModuleName, key: &JobKey, keep_until: Timestamp) {
         let _ = self.services.store.move_share(&key.tenant, by, keep_until, None).await;
     }
 
@@ -55,7 +55,7 @@ impl Vault {
         if enter().await? {
             return Ok(());
         }
-        self.make_room(&key.tenant, user, keep_until).await?;
+        self.remove_stale_entries(&key.tenant, user, keep_until).await?;
         if enter().await? {
             return Ok(());
         }
@@ -64,12 +64,17 @@ impl Vault {
     }
 
     /// The record is there: its entry stays, whoever has taken it for left over meanwhile.
-    pub(super) async fn confirm(&self, record: &Record) {
+    pub(super) async fn confirm_user_entry(&self, record: &Record) {
         let _ = self.services.store.add_to_user(&record.user, &record.key, record.keep_until).await;
     }
 
     /// Takes out what registrations and ends that were cut short have left behind.
-    async fn make_room(&self, tenant: &TenantId, user: &UserId, keep_until: Timestamp) -> Result<(), Problem> {
+    async fn remove_stale_entries(
+        &self,
+        tenant: &TenantId,
+        user: &UserId,
+        keep_until: Timestamp,
+    ) -> Result<(), Problem> {
         if !self.may_look_through(&format!("{tenant}/{user}")) {
             return Ok(());
         }
