@@ -1,4 +1,4 @@
-//! What commands share: where they write, the configuration they read, the runtime they run on, and the requests to end.
+//! What commands share: where they write, the configuration they read, the runtime they run on, and the signals that end them.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use tokenvault_server::config::{Config, DEFAULT_FILE, Environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
-use crate::terminal::look::Look;
+use crate::terminal::style::OutputStyle;
 
 /// Where a command writes.
 pub struct Console<'a> {
@@ -15,16 +15,16 @@ pub struct Console<'a> {
     pub out: &'a mut dyn Write,
     /// Failures.
     pub err: &'a mut dyn Write,
-    /// What the results are shown on.
-    pub look: Look,
-    /// What the failures are shown on.
-    pub err_look: Look,
+    /// How results look.
+    pub style: OutputStyle,
+    /// How failures look.
+    pub err_style: OutputStyle,
 }
 
 impl<'a> Console<'a> {
     /// Files or programs, and no terminal.
     pub fn plain(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        Self { out, err, look: Look::plain(), err_look: Look::plain() }
+        Self { out, err, style: OutputStyle::plain(), err_style: OutputStyle::plain() }
     }
 }
 
@@ -47,20 +47,20 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// The requests to end: SIGTERM and SIGINT, noticed from the moment this is made.
-pub(crate) struct Stop {
+/// The signals that ask the process to end: SIGTERM and SIGINT. They are noticed from the moment this is made.
+pub(crate) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
+impl StopSignals {
     /// Must be made inside a runtime.
     pub(crate) fn listen() -> Result<Self, Failure> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Until the next one.
-    pub(crate) async fn asked(&mut self) {
+    /// Waits for the next one.
+    pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

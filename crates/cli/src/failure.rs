@@ -1,4 +1,6 @@
-//! How a command fails: a text for people and a status for programs.
+//! How a command fails: a text for people and an exit status for programs.
+//!
+//! A text must never hold a secret: it goes to standard error and into logs.
 
 use std::fmt::Display;
 use std::io;
@@ -19,53 +21,53 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// With what to tell about it.
+    /// With a text for people.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: FAILED }
     }
 
-    /// With a sentence on what was tried and what stood in its way.
+    /// With what was tried and the error that stopped it.
     pub fn because(what: &str, error: impl Display) -> Self {
         Self::new(format!("{what}: {error}"))
     }
 
-    /// The command line asks for something that cannot be.
+    /// The command line is wrong.
     pub fn usage(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: USAGE }
     }
 
-    /// Nobody answered.
+    /// The vault did not answer.
     pub fn unreachable(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: UNREACHABLE }
     }
 
-    /// Whether nobody answered.
+    /// Whether the vault did not answer.
     pub fn is_unreachable(&self) -> bool {
         self.status == UNREACHABLE
     }
 
-    /// Whether what it is about is not there.
+    /// Whether the thing that was asked for does not exist.
     pub fn is_not_found(&self) -> bool {
         self.status == NOT_FOUND
     }
 
-    /// What it is about is not there.
+    /// The thing that was asked for does not exist.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self { text: Some(text.into()), status: NOT_FOUND }
     }
 
-    /// The same, told by the command's own output already.
+    /// The same without its text: the command has printed it already.
     #[must_use]
-    pub fn already_told(self) -> Self {
+    pub fn already_printed(self) -> Self {
         Self { text: None, ..self }
     }
 
-    /// The command's own output told it already.
-    pub fn told() -> Self {
+    /// A failure that the command has printed already.
+    pub fn printed() -> Self {
         Self { text: None, status: FAILED }
     }
 
-    /// What is left to tell.
+    /// The text, unless it was printed already.
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
@@ -79,8 +81,8 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            // Whoever read the output has heard enough (`tokenvault man | head`).
-            io::ErrorKind::BrokenPipe => Self::told(),
+            // The reader of the output has closed it (`tokenvault man | head`).
+            io::ErrorKind::BrokenPipe => Self::printed(),
             _ => Self::new(error.to_string()),
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! No core file is written and no other process of the same user may look into this one's memory (`ptrace`, `/proc/PID/mem`,
 //! `/proc/PID/environ`): both would show tokens and keys. And the service takes as many file descriptors as it may have, for
-//! each connection is one. What the system refuses is told and no reason not to start: a container may have seen to it already.
+//! each connection is one. A refusal of the system is logged, and
+//! the start goes on: a container may have done the same already.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Closes this process to others; each command does so before anything else, for most of them read secrets. It cannot be
-/// undone. Nothing is told yet: there is no log before its settings are read, and [`apply`] tells it later.
+/// undone. Nothing is logged yet: the log's settings are not read. [`apply`] logs it later.
 pub(crate) fn close() {
     let _ = no_core();
     let _ = undumpable();

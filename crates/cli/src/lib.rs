@@ -1,8 +1,9 @@
-//! The command line: one file a command. A command reads its arguments, calls what does the work and says how it went;
-//! it decides nothing about tokens.
+//! The command line: one file a command in `commands/`. A command reads its arguments, calls the code that does the work, and
+//! prints the result. It must never decide anything about tokens.
 //!
-//! Results go to standard output, logs and failures to standard error. No command prints a secret, but `keygen`, whose
-//! purpose it is. Exit status: 0 done, 1 failed, 2 wrong usage.
+//! `doctor/` and `demo/` do the work of the commands of those names. They know nothing of command lines.
+//!
+//! Results go to standard output, logs and failures to standard error. Only `keygen` prints a secret: that is its purpose. Exit status: 0 done, 1 failed, 2 wrong usage.
 
 mod commands;
 mod console;
@@ -26,8 +27,8 @@ use tokenvault_server::telemetry::panics;
 
 pub use console::Console;
 pub use failure::Failure;
-pub use terminal::look::Look;
-use terminal::look::Tone;
+pub use terminal::style::OutputStyle;
+use terminal::style::Tone;
 
 /// Keeps live access tokens ready for long-running jobs on Keycloak.
 ///
@@ -66,8 +67,8 @@ pub fn main() -> ExitCode {
     panics::install();
     hardening::close();
     let (mut out, mut err) = (io::stdout(), io::stderr());
-    let (look, err_look) = (Look::of(&out), Look::of(&err));
-    run(std::env::args_os(), &mut Console { out: &mut out, err: &mut err, look, err_look })
+    let (style, err_style) = (OutputStyle::of(&out), OutputStyle::of(&err));
+    run(std::env::args_os(), &mut Console { out: &mut out, err: &mut err, style, err_style })
 }
 
 /// Runs a command line, the program's name first.
@@ -86,8 +87,8 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(text) = failure.text() {
-                let look = &console.err_look;
-                let told = look.wrap(&format!("{} {text}", look.paint(Tone::Wrong, "tokenvault:")), 2);
+                let style = &console.err_style;
+                let told = style.wrap(&format!("{} {text}", style.paint(Tone::Wrong, "tokenvault:")), 2);
                 drop(writeln!(console.err, "{told}"));
             }
             failure.exit_code()
@@ -98,12 +99,12 @@ where
 /// Prints help where it was asked for, and what is wrong with the command line where it was not.
 fn explain(usage: &clap::Error, console: &mut Console<'_>) -> ExitCode {
     let text = usage.render();
-    let (stream, look) =
-        if usage.use_stderr() { (&mut *console.err, &console.err_look) } else { (&mut *console.out, &console.look) };
-    let text = if look.is_coloured() { text.ansi().to_string() } else { text.to_string() };
+    let (stream, style) =
+        if usage.use_stderr() { (&mut *console.err, &console.err_style) } else { (&mut *console.out, &console.style) };
+    let text = if style.is_coloured() { text.ansi().to_string() } else { text.to_string() };
     // Help is as wide as the terminal already; what is wrong is not.
-    let text = if usage.use_stderr() { look.wrap(&text, 4) } else { text };
-    // Where nobody reads the explanation, the status still tells.
+    let text = if usage.use_stderr() { style.wrap(&text, 4) } else { text };
+    // The exit status counts even where the explanation cannot be written.
     drop(stream.write_all(text.as_bytes()).and_then(|()| stream.flush()));
     u8::try_from(usage.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

@@ -1,8 +1,8 @@
 //! Moving the store from one schema to the next, while replicas serve.
 //!
-//! First everything that the next schema needs is added, which an older replica does not mind; then, when no older replica
-//! is alive, it is looked through once more and the number is moved on. Interrupted anywhere it is begun again: what is done
-//! is recognised. It must never move the number on while something is missing that the next schema demands.
+//! First everything is added that the next schema needs; older replicas ignore it. When no older replica is alive, all records
+//! are checked once more and the number is moved on. A migration that was interrupted can be run again: it recognises what is
+//! done. It must never move the number on while something is missing that the next schema demands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,9 +45,9 @@ fn names(replicas: &[ReplicaId]) -> String {
     replicas.iter().map(ReplicaId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// How far a pass over all records has come.
+/// How many records a pass has looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pass {
+pub struct MigrationProgress {
     /// Records looked at.
     pub seen: u64,
     /// Records that were, or with a dry run would have been, changed.
@@ -56,20 +56,20 @@ pub struct Pass {
     pub failed: u64,
 }
 
-/// What a migration tells on its way.
+/// What a migration reports while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word<'a> {
+pub enum MigrationEvent<'a> {
     /// What it does now, or has done.
     Step(&'a str),
-    /// How far a pass has come, and over how many records it goes, about.
-    Progress(Pass, u64),
+    /// How far a pass is, and about how many records there are.
+    Progress(MigrationProgress, u64),
 }
 
-impl fmt::Display for Word<'_> {
+impl fmt::Display for MigrationEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Step(step) => f.write_str(step),
-            Self::Progress(Pass { seen, changed, failed }, _) => {
+            Self::Progress(MigrationProgress { seen, changed, failed }, _) => {
                 write!(f, "  {seen} records seen, {changed} changed, {failed} failed")
             }
         }
@@ -89,17 +89,23 @@ pub struct Migration {
 }
 
 impl Migration {
-    /// Does what there is to do, or only tells what that is. Answers with the schema afterwards.
-    pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&Word<'_>)) -> Result<u32, MigrateError> {
+    /// Migrates, or with `dry_run` only reports what is to be done. Answers with the schema afterwards.
+    pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&MigrationEvent<'_>)) -> Result<u32, MigrateError> {
         let schema = self.store.schema().await?;
         if schema == SCHEMA {
-            tell(&Word::Step(&format!("schema {schema}: nothing to do")));
+            tell(&MigrationEvent::Step(&format!("schema {schema}: nothing to do")));
             return Ok(schema);
         }
         if dry_run {
-            let pass = if schema < WITH_TERMS { self.vouch_for_all(true, &mut tell).await? } else { Pass::default() };
+            let pass = if schema < WITH_TERMS {
+                self.vouch_for_all(true, &mut tell).await?
+            } else {
+                MigrationProgress::default()
+            };
             let (changed, seen) = (pass.changed, pass.seen);
-            tell(&Word::Step(&format!("schema {schema} would become {SCHEMA}: {changed} of {seen} records to change")));
+            tell(&MigrationEvent::Step(&format!(
+                "schema {schema} would become {SCHEMA}: {changed} of {seen} records to change"
+            )));
             return Ok(schema);
         }
         self.keep_lock().await?;
@@ -112,9 +118,9 @@ impl Migration {
         if self.store.lock_migration(&self.name, LOCK).await? { Ok(()) } else { Err(MigrateError::Locked) }
     }
 
-    async fn move_on(&self, mut schema: u32, tell: &mut impl FnMut(&Word<'_>)) -> Result<u32, MigrateError> {
+    async fn move_on(&self, mut schema: u32, tell: &mut impl FnMut(&MigrationEvent<'_>)) -> Result<u32, MigrateError> {
         if schema < WITH_TERMS {
-            tell(&Word::Step(&format!("schema {schema}: vouching for the terms of all records")));
+            tell(&MigrationEvent::Step(&format!("schema {schema}: vouching for the terms of all records")));
             self.vouch_for_all(false, tell).await?;
         }
         let replicas = self.store.replicas().await?;
@@ -124,7 +130,7 @@ impl Migration {
             return Err(MigrateError::OldReplicas(old));
         }
         if schema < WITH_TERMS {
-            tell(&Word::Step("no older replica is alive: looking through all records once more"));
+            tell(&MigrationEvent::Step("no older replica is alive: looking through all records once more"));
             let last = self.vouch_for_all(false, tell).await?;
             if last.failed > 0 {
                 return Err(MigrateError::Unreadable(last.failed));
@@ -134,14 +140,18 @@ impl Migration {
             self.keep_lock().await?;
             self.store.advance_schema(schema).await?;
             schema += 1;
-            tell(&Word::Step(&format!("schema {schema}: done")));
+            tell(&MigrationEvent::Step(&format!("schema {schema}: done")));
         }
         Ok(schema)
     }
 
-    async fn vouch_for_all(&self, dry_run: bool, tell: &mut impl FnMut(&Word<'_>)) -> Result<Pass, MigrateError> {
+    async fn vouch_for_all(
+        &self,
+        dry_run: bool,
+        tell: &mut impl FnMut(&MigrationEvent<'_>),
+    ) -> Result<MigrationProgress, MigrateError> {
         let total = self.store.estimate().await?;
-        let (mut pass, mut from) = (Pass::default(), None);
+        let (mut pass, mut from) = (MigrationProgress::default(), None);
         loop {
             let page = self.store.walk(&Filter::default(), from.as_deref(), PAGE).await?;
             pass.failed += page.unreadable;
@@ -152,14 +162,14 @@ impl Migration {
                 self.keep_lock().await?;
             }
             from = page.next;
-            tell(&Word::Progress(pass, total));
+            tell(&MigrationEvent::Progress(pass, total));
             if from.is_none() {
                 return Ok(pass);
             }
         }
     }
 
-    async fn vouch_for(&self, stored: Stored, dry_run: bool, pass: &mut Pass) -> Result<(), StoreError> {
+    async fn vouch_for(&self, stored: Stored, dry_run: bool, pass: &mut MigrationProgress) -> Result<(), StoreError> {
         pass.seen += 1;
         let key = stored.record.key.clone();
         let mut found = Some(stored);

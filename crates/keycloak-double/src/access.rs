@@ -2,14 +2,14 @@
 //! against its session, and where a stale one costs the user the whole session.
 
 use crate::config::Features;
-use crate::state::{Realm, SessionKey, UserSession};
-use crate::token::{self, BEARER, Claims, Origin};
+use crate::state::{Realm, UserSession, UserSessionKey};
+use crate::token::{self, BEARER, IssuedClaims, Origin};
 
 /// The session behind a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Attached {
     /// One that is kept.
-    Kept(SessionKey),
+    Kept(UserSessionKey),
     /// One that is made up for a single answer.
     Passing(Passing),
 }
@@ -48,21 +48,21 @@ impl Attached {
 
 /// No session stands behind the token. Where one was found and then refused, it is named.
 #[derive(Debug)]
-pub(crate) struct NoSession(pub(crate) Option<SessionKey>);
+pub(crate) struct NoSession(pub(crate) Option<UserSessionKey>);
 
 /// Finds the session a token stands for. `origin` says where to look: access tokens tell by their id, refresh tokens
 /// by their type.
 pub(crate) fn find_session(
     realm: &Realm,
     features: Features,
-    claims: &Claims,
+    claims: &IssuedClaims,
     origin: Origin,
     now_ms: u64,
 ) -> Result<Attached, NoSession> {
     let Some(sid) = &claims.sid else { return sessionless(realm, claims, origin, now_ms) };
     let mut refused = None;
     if origin.looks_online() {
-        let key = SessionKey::online(sid);
+        let key = UserSessionKey::online(sid);
         let mut session = candidate(realm, &key, claims, origin)?;
         if session.is_none() && !origin.transient_client() && features.token_exchange_v1 {
             session =
@@ -74,7 +74,7 @@ pub(crate) fn find_session(
         }
     }
     if origin.looks_offline() {
-        let session = candidate(realm, &SessionKey::offline(sid), claims, origin)?;
+        let session = candidate(realm, &UserSessionKey::offline(sid), claims, origin)?;
         match alive(realm, session, claims, origin, now_ms)? {
             Some(attached) => return Ok(attached),
             None => refused = refused.or(session.map(|s| s.key.clone())),
@@ -83,7 +83,7 @@ pub(crate) fn find_session(
     Err(NoSession(refused))
 }
 
-fn sessionless(realm: &Realm, claims: &Claims, origin: Origin, now_ms: u64) -> Result<Attached, NoSession> {
+fn sessionless(realm: &Realm, claims: &IssuedClaims, origin: Origin, now_ms: u64) -> Result<Attached, NoSession> {
     if !matches!(origin, Origin::Transient | Origin::Unknown) {
         return Err(NoSession(None));
     }
@@ -100,8 +100,8 @@ fn sessionless(realm: &Realm, claims: &Claims, origin: Origin, now_ms: u64) -> R
 
 fn candidate<'a>(
     realm: &'a Realm,
-    key: &SessionKey,
-    claims: &Claims,
+    key: &UserSessionKey,
+    claims: &IssuedClaims,
     origin: Origin,
 ) -> Result<Option<&'a UserSession>, NoSession> {
     let Some(session) = realm.sessions.get(key) else { return Ok(None) };
@@ -118,7 +118,7 @@ fn candidate<'a>(
 fn alive(
     realm: &Realm,
     session: Option<&UserSession>,
-    claims: &Claims,
+    claims: &IssuedClaims,
     origin: Origin,
     now_ms: u64,
 ) -> Result<Option<Attached>, NoSession> {
@@ -135,7 +135,7 @@ fn alive(
 
 /// A subject token that passed every check.
 pub(crate) struct Subject {
-    pub(crate) claims: Claims,
+    pub(crate) claims: IssuedClaims,
     pub(crate) user: String,
     pub(crate) session: Attached,
 }
@@ -173,6 +173,6 @@ pub(crate) fn verify_subject(realm: &mut Realm, features: Features, token: &str,
 }
 
 /// Whether the user exists, is enabled, and was not logged out after the token was issued.
-pub(crate) fn user_valid(realm: &Realm, user: &str, claims: &Claims) -> bool {
+pub(crate) fn user_valid(realm: &Realm, user: &str, claims: &IssuedClaims) -> bool {
     realm.users.get(user).is_some_and(|u| u.config.enabled && claims.iat >= u.not_before)
 }

@@ -1,9 +1,9 @@
 //! What an administrator does: the acts of Keycloak's admin API that end or change sessions, as plain calls.
 
-use crate::config::{ClientConfig, RealmConfig, RealmSettings, Role, UserConfig};
-use crate::keys::{RealmSecret, SigningKey};
+use crate::config::{ClientConfig, RealmConfig, RealmSettings, RoleConfig, UserConfig};
+use crate::keys::{DoubleSigningKey, RealmSecret};
 use crate::machine::{Keycloak, insert_client, insert_user};
-use crate::state::{Realm, SessionKey};
+use crate::state::{Realm, UserSessionKey};
 
 /// An act on something that is not there.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Keycloak {
     }
 
     /// Gives a user a role.
-    pub fn grant_role(&mut self, realm: &str, username: &str, role: Role) -> Result<(), AdminError> {
+    pub fn grant_role(&mut self, realm: &str, username: &str, role: RoleConfig) -> Result<(), AdminError> {
         let id = self.user_id(realm, username)?;
         if let Some(user) = self.realm(realm)?.users.get_mut(&id) {
             user.config.roles.push(role);
@@ -158,7 +158,7 @@ impl Keycloak {
     }
 
     /// Signs with a new key from now on; the earlier ones still verify.
-    pub fn rotate_signing_key(&mut self, realm: &str, key: SigningKey) -> Result<(), AdminError> {
+    pub fn rotate_signing_key(&mut self, realm: &str, key: DoubleSigningKey) -> Result<(), AdminError> {
         self.realm(realm)?.keys.insert(0, key);
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Keycloak {
     /// Ends one user session.
     pub fn delete_session(&mut self, realm: &str, sid: &str) -> Result<(), AdminError> {
         let sessions = &mut self.realm(realm)?.sessions;
-        sessions.remove(&SessionKey::online(sid)).map(drop).ok_or(AdminError::UnknownSession)
+        sessions.remove(&UserSessionKey::online(sid)).map(drop).ok_or(AdminError::UnknownSession)
     }
 
     /// A user's sessions, those included that have timed out but were not asked for since.

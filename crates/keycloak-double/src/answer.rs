@@ -98,13 +98,13 @@ impl fmt::Debug for Answer {
 
 /// A refusal in OAuth's form: status, `error`, `error_description`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
+pub(crate) struct RefusedRequest {
     pub(crate) status: u16,
     pub(crate) error: &'static str,
     pub(crate) description: String,
 }
 
-impl Refusal {
+impl RefusedRequest {
     pub(crate) fn new(status: u16, error: &'static str, description: impl Into<String>) -> Self {
         Self { status, error, description: description.into() }
     }
@@ -127,8 +127,8 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
+impl From<RefusedRequest> for Answer {
+    fn from(refusal: RefusedRequest) -> Self {
         let body = json!({"error": refusal.error, "error_description": refusal.description});
         Self::json(refusal.status, &body)
     }

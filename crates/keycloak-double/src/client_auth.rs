@@ -4,20 +4,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::form_urlencoded;
 
-use crate::answer::{Refusal, Request};
+use crate::answer::{RefusedRequest, Request};
 use crate::state::Realm;
 
 const WORDS: &str = "Invalid client or Invalid client credentials";
 
 /// The id of the client that proved itself. Fields of the form win over the header, as in Keycloak.
-pub(crate) fn authenticate(realm: &Realm, request: &Request) -> Result<String, Refusal> {
+pub(crate) fn authenticate(realm: &Realm, request: &Request) -> Result<String, RefusedRequest> {
     let basic = request.authorization.as_deref().and_then(parse_basic);
     let id = request.field("client_id").map(str::to_owned).or(basic.as_ref().map(|(id, _)| id.clone()));
     let secret = request.field("client_secret").map(str::to_owned).or(basic.map(|(_, secret)| secret));
     let client = id.as_ref().and_then(|id| realm.clients.get(id)).filter(|c| c.enabled);
-    let Some(client) = client else { return Err(Refusal::new(401, "invalid_client", WORDS)) };
+    let Some(client) = client else { return Err(RefusedRequest::new(401, "invalid_client", WORDS)) };
     if secret.as_deref() != Some(client.secret()) {
-        return Err(Refusal::new(401, "unauthorized_client", WORDS));
+        return Err(RefusedRequest::new(401, "unauthorized_client", WORDS));
     }
     Ok(client.client_id().to_owned())
 }

@@ -1,16 +1,16 @@
-//! Where the stand-in's time comes from. Everything else is handed milliseconds; only [`SystemClock`] reads the system.
+//! Where the stand-in's time comes from. Everything else is handed milliseconds; only [`DoubleSystemClock`] reads the system.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A source of wall-clock time.
-pub trait Clock: Send + Sync + 'static {
+pub trait DoubleClock: Send + Sync + 'static {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     fn now_ms(&self) -> u64;
 }
 
-impl<F> Clock for F
+impl<F> DoubleClock for F
 where
     F: Fn() -> u64 + Send + Sync + 'static,
 {
@@ -21,9 +21,9 @@ where
 
 /// The system's clock.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct SystemClock;
+pub struct DoubleSystemClock;
 
-impl Clock for SystemClock {
+impl DoubleClock for DoubleSystemClock {
     #[allow(clippy::disallowed_methods, reason = "this is the adapter through which the system's time is read")]
     fn now_ms(&self) -> u64 {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -33,9 +33,9 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is moved. Clones share their time.
 #[derive(Debug, Clone)]
-pub struct ManualClock(Arc<AtomicU64>);
+pub struct DoubleManualClock(Arc<AtomicU64>);
 
-impl ManualClock {
+impl DoubleManualClock {
     /// A clock that shows `now_ms` (milliseconds since the epoch).
     pub fn new(now_ms: u64) -> Self {
         Self(Arc::new(AtomicU64::new(now_ms)))
@@ -47,7 +47,7 @@ impl ManualClock {
     }
 }
 
-impl Clock for ManualClock {
+impl DoubleClock for DoubleManualClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
@@ -56,13 +56,13 @@ impl Clock for ManualClock {
 /// A running clock that can be put forward, so that hours pass at once. Clones share the shift.
 #[derive(Clone)]
 pub struct ShiftedClock {
-    base: Arc<dyn Clock>,
+    base: Arc<dyn DoubleClock>,
     shift: Arc<AtomicU64>,
 }
 
 impl ShiftedClock {
     /// A clock that runs with `base` and is put forward by [`ShiftedClock::advance`].
-    pub fn new(base: impl Clock) -> Self {
+    pub fn new(base: impl DoubleClock) -> Self {
         Self { base: Arc::new(base), shift: Arc::default() }
     }
 
@@ -72,7 +72,7 @@ impl ShiftedClock {
     }
 }
 
-impl Clock for ShiftedClock {
+impl DoubleClock for ShiftedClock {
     fn now_ms(&self) -> u64 {
         self.base.now_ms().saturating_add(self.shift.load(Ordering::SeqCst))
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::grants::TOKEN_EXCHANGE;
-use crate::keys::SigningKey;
+use crate::keys::DoubleSigningKey;
 use crate::state::Realm;
 
 /// `/.well-known/openid-configuration` (`OpenID` Connect Discovery 1.0).
@@ -36,6 +36,6 @@ pub(crate) fn configuration(realm: &Realm) -> Answer {
 
 /// The public keys (RFC 7517).
 pub(crate) fn certs(realm: &Realm) -> Answer {
-    let keys: Vec<Value> = realm.keys.iter().map(SigningKey::jwk).collect();
+    let keys: Vec<Value> = realm.keys.iter().map(DoubleSigningKey::jwk).collect();
     Answer::json(200, &json!({"keys": keys}))
 }

@@ -3,16 +3,16 @@
 use aws_lc_rs::rand;
 
 /// A source of bytes for identifiers.
-pub trait Entropy: Send + 'static {
+pub trait DoubleEntropy: Send + 'static {
     /// Fills the whole of `out`.
     fn fill(&mut self, out: &mut [u8]);
 }
 
 /// The operating system's randomness.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OsEntropy;
+pub struct DoubleOsEntropy;
 
-impl Entropy for OsEntropy {
+impl DoubleEntropy for DoubleOsEntropy {
     fn fill(&mut self, out: &mut [u8]) {
         rand::fill(out).expect("aws-lc's generator is seeded by the system and does not fail once the process runs");
     }
@@ -20,9 +20,9 @@ impl Entropy for OsEntropy {
 
 /// Bytes that follow from a seed alone (`SplitMix64`): unguessable to nobody, the same in every run.
 #[derive(Debug, Clone)]
-pub struct SeededEntropy(u64);
+pub struct DoubleSeededEntropy(u64);
 
-impl SeededEntropy {
+impl DoubleSeededEntropy {
     /// A source that repeats for the same `seed`.
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -37,7 +37,7 @@ impl SeededEntropy {
     }
 }
 
-impl Entropy for SeededEntropy {
+impl DoubleEntropy for DoubleSeededEntropy {
     fn fill(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(8) {
             let word = self.next().to_le_bytes();
@@ -47,14 +47,14 @@ impl Entropy for SeededEntropy {
 }
 
 /// A random UUID as text.
-pub(crate) fn uuid(entropy: &mut dyn Entropy) -> String {
+pub(crate) fn uuid(entropy: &mut dyn DoubleEntropy) -> String {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
 /// A session id of Keycloak's shape: 24 characters of base64url.
-pub(crate) fn session_id(entropy: &mut dyn Entropy) -> String {
+pub(crate) fn session_id(entropy: &mut dyn DoubleEntropy) -> String {
     let mut bytes = [0; 18];
     entropy.fill(&mut bytes);
     crate::token::b64(&bytes)

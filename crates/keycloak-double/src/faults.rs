@@ -37,10 +37,10 @@ pub enum Fault {
 
 /// The faults to come. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<Queues>>);
+pub struct Faults(Arc<Mutex<FaultQueues>>);
 
 #[derive(Debug, Default)]
-struct Queues {
+struct FaultQueues {
     next: BTreeMap<Endpoint, VecDeque<Fault>>,
     every: BTreeMap<Endpoint, Fault>,
 }
@@ -64,7 +64,7 @@ impl Faults {
 
     /// No more faults.
     pub fn clear(&self) {
-        *self.0.lock() = Queues::default();
+        *self.0.lock() = FaultQueues::default();
     }
 
     /// How many faults are still to strike an endpoint, those that strike always not counted.

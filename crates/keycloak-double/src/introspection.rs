@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use crate::access::{self, Attached, NoSession, find_session};
-use crate::answer::{Answer, Refusal, Request};
+use crate::answer::{Answer, RefusedRequest, Request};
 use crate::client_auth;
 use crate::config::Features;
 use crate::grants;
 use crate::mapping::{self, Extent};
 use crate::state::Realm;
-use crate::token::{self, Claims, OFFLINE, Origin, REFRESH};
+use crate::token::{self, IssuedClaims, OFFLINE, Origin, REFRESH};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hint {
@@ -39,26 +39,26 @@ pub(crate) fn introspect(
     features: Features,
     request: &Request,
     now_ms: u64,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, RefusedRequest> {
     let asker = client_auth::authenticate(realm, request).map_err(|refusal| match refusal.error {
-        "unauthorized_client" => Refusal::new(401, "invalid_client", "Client authentication failed."),
+        "unauthorized_client" => RefusedRequest::new(401, "invalid_client", "Client authentication failed."),
         _ => refusal,
     })?;
     if request.repeats(&[]) {
-        return Err(Refusal::invalid_request("duplicated parameter"));
+        return Err(RefusedRequest::invalid_request("duplicated parameter"));
     }
     let Some(token) = request.field("token") else {
-        return Err(Refusal::invalid_request("Token not provided."));
+        return Err(RefusedRequest::invalid_request("Token not provided."));
     };
     let hint = match request.field("token_type_hint") {
         None | Some("access_token") => Hint::AccessToken,
         Some("refresh_token") => Hint::RefreshToken,
-        Some(_) => return Err(Refusal::invalid_request("Unsupported token type.")),
+        Some(_) => return Err(RefusedRequest::invalid_request("Unsupported token type.")),
     };
     match describe(realm, &Question { asker: &asker, token, hint, features, now_ms }) {
         Ok(description) => Ok(Answer::json(200, &description)),
         Err(Silence::Inactive) => Ok(Answer::json(200, &json!({"active": false}))),
-        Err(Silence::Failed) => Err(Refusal::invalid_request("Failed to introspect token.")),
+        Err(Silence::Failed) => Err(RefusedRequest::invalid_request("Failed to introspect token.")),
     }
 }
 
@@ -92,7 +92,7 @@ fn describe(realm: &mut Realm, question: &Question<'_>) -> Result<Value, Silence
     Ok(description(realm, &session, user, &claims))
 }
 
-fn check_reuse(realm: &Realm, session: &Attached, claims: &Claims) -> Result<(), Silence> {
+fn check_reuse(realm: &Realm, session: &Attached, claims: &IssuedClaims) -> Result<(), Silence> {
     if !realm.settings.revoke_refresh_token {
         return Ok(());
     }
@@ -102,7 +102,7 @@ fn check_reuse(realm: &Realm, session: &Attached, claims: &Claims) -> Result<(),
     grants::check_reuse(client, claims, max_reuse).map_err(|_| Silence::Inactive)
 }
 
-fn whole(realm: &Realm, user: &str, claims: &Claims) -> Claims {
+fn whole(realm: &Realm, user: &str, claims: &IssuedClaims) -> IssuedClaims {
     let mut whole = claims.clone();
     mapping::describe(realm, &claims.azp, user, Extent::Whole, &mut whole);
     whole
@@ -110,12 +110,12 @@ fn whole(realm: &Realm, user: &str, claims: &Claims) -> Claims {
 
 /// Whether an access token is for a client. One that names nobody, as lightweight ones may, is for those whom its client's
 /// mappers name elsewhere.
-fn is_for(realm: &Realm, user: &str, claims: &Claims, asker: &str) -> bool {
+fn is_for(realm: &Realm, user: &str, claims: &IssuedClaims, asker: &str) -> bool {
     if claims.aud.is_empty() { whole(realm, user, claims).aud.contains(asker) } else { claims.aud.contains(asker) }
 }
 
 /// What the token says and what it hides, as things stand by now and as its own client gets to see them.
-fn description(realm: &Realm, session: &Attached, user: &str, claims: &Claims) -> Value {
+fn description(realm: &Realm, session: &Attached, user: &str, claims: &IssuedClaims) -> Value {
     let mut description = serde_json::to_value(whole(realm, user, claims)).unwrap_or(Value::Null);
     description["active"] = json!(true);
     description["client_id"] = json!(claims.azp);

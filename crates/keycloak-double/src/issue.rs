@@ -6,15 +6,15 @@ use serde_json::{Map, json};
 
 use crate::access::{Attached, Passing};
 use crate::answer::Answer;
-use crate::entropy::{Entropy, uuid};
+use crate::entropy::{DoubleEntropy, uuid};
 use crate::mapping::{self, Extent};
 use crate::scopes::{self, Granted};
-use crate::state::{ClientSession, Realm, SessionKey, UserSession, idle};
-use crate::token::{self, Audience, BEARER, Claims, ID, OFFLINE, Origin, REFRESH};
+use crate::state::{ClientSession, Realm, UserSession, UserSessionKey, idle};
+use crate::token::{self, Audience, BEARER, ID, IssuedClaims, OFFLINE, Origin, REFRESH};
 
 /// How a grant shows in the id of the access tokens it makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grant {
+pub(crate) enum GrantMark {
     Password,
     ClientCredentials,
     Refresh,
@@ -23,7 +23,7 @@ pub(crate) enum Grant {
     LegacyExchange,
 }
 
-impl Grant {
+impl GrantMark {
     fn mark(self) -> &'static str {
         match self {
             Self::Password => "ro",
@@ -38,7 +38,7 @@ impl Grant {
 /// Everything an issue takes from its surroundings.
 pub(crate) struct Issuer<'a> {
     pub(crate) realm: &'a mut Realm,
-    pub(crate) entropy: &'a mut dyn Entropy,
+    pub(crate) entropy: &'a mut dyn DoubleEntropy,
     pub(crate) now_ms: u64,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Context {
     /// Whether `scope` begins with `openid`. A client session remembers that from earlier requests, and so does a
     /// refresh token; the two need not agree.
     pub(crate) openid: bool,
-    pub(crate) grant: Grant,
+    pub(crate) grant: GrantMark,
     /// The `audience` parameters; the token is narrowed to them.
     pub(crate) audience: Vec<String>,
 }
@@ -69,7 +69,7 @@ pub(crate) enum Refreshable {
     /// The first of a new chain.
     First,
     /// The successor of a token.
-    After(Box<Claims>),
+    After(Box<IssuedClaims>),
 }
 
 impl Issuer<'_> {
@@ -103,7 +103,7 @@ impl Issuer<'_> {
     }
 
     /// The claims of a new access token.
-    pub(crate) fn access(&mut self, ctx: &Context) -> Claims {
+    pub(crate) fn access(&mut self, ctx: &Context) -> IssuedClaims {
         let now_s = self.now_s();
         let (sid, origin) = match &ctx.session {
             Attached::Kept(key) => {
@@ -115,7 +115,7 @@ impl Issuer<'_> {
         let lightweight = self.realm.clients.get(&ctx.client_id).is_some_and(|c| c.lightweight);
         let kind = if lightweight { "lt" } else { "rt" };
         let jti = format!("{}{kind}{}:{}", origin.prefix(), ctx.grant.mark(), uuid(self.entropy));
-        let mut claims = Claims {
+        let mut claims = IssuedClaims {
             exp: Some(self.access_ends(ctx)),
             iat: now_s,
             jti,
@@ -155,13 +155,13 @@ impl Issuer<'_> {
     }
 
     /// Signs everything and puts the answer together.
-    pub(crate) fn answer(&mut self, ctx: &Context, access: &Claims, extras: Extras) -> Answer {
-        let dropped = matches!(ctx.grant, Grant::Refresh)
+    pub(crate) fn answer(&mut self, ctx: &Context, access: &IssuedClaims, extras: Extras) -> Answer {
+        let dropped = matches!(ctx.grant, GrantMark::Refresh)
             && self.realm.clients.get(&ctx.client_id).is_some_and(|client| client.gives_no_next_token);
         // Made, with all that leaves behind, and then taken out of the answer.
         let refresh = extras.refresh.map(|kind| self.refresh(ctx, access, &kind)).filter(|_| !dropped);
         let now_s = self.now_s();
-        let life = |c: &Claims| c.exp.map_or(0, |exp| exp.saturating_sub(now_s));
+        let life = |c: &IssuedClaims| c.exp.map_or(0, |exp| exp.saturating_sub(now_s));
         let key = &self.realm.keys[0];
         let access_token = token::sign(access, key);
         let user_not_before = self.realm.users.get(&ctx.user).map_or(0, |u| u.not_before);
@@ -189,19 +189,19 @@ impl Issuer<'_> {
         Answer::json(200, &body)
     }
 
-    fn id_token(&mut self, ctx: &Context, access: &Claims, access_token: &str) -> Claims {
+    fn id_token(&mut self, ctx: &Context, access: &IssuedClaims, access_token: &str) -> IssuedClaims {
         let hash = digest::digest(&digest::SHA256, access_token.as_bytes());
         let mut extra = Map::new();
         extra.insert("at_hash".to_owned(), json!(token::b64(&hash.as_ref()[..16])));
-        let mut id = Claims { jti: uuid(self.entropy), typ: ID.to_owned(), scope: None, extra, ..access.clone() };
+        let mut id = IssuedClaims { jti: uuid(self.entropy), typ: ID.to_owned(), scope: None, extra, ..access.clone() };
         mapping::describe(self.realm, &ctx.client_id, &ctx.user, Extent::Whole, &mut id);
         // Roles are for those who are asked to do something, not for those who ask.
         id.extra.retain(|name, _| !name.ends_with("_access"));
-        Claims { aud: Audience(vec![ctx.client_id.clone()]), ..id }
+        IssuedClaims { aud: Audience(vec![ctx.client_id.clone()]), ..id }
     }
 
     /// The claims of a new refresh token, and the marks its issue leaves in the session.
-    fn refresh(&mut self, ctx: &Context, access: &Claims, kind: &Refreshable) -> Claims {
+    fn refresh(&mut self, ctx: &Context, access: &IssuedClaims, kind: &Refreshable) -> IssuedClaims {
         let now_s = self.now_s();
         let rotation = self.realm.settings.revoke_refresh_token;
         let (reuse_id, scope) = match kind {
@@ -227,7 +227,7 @@ impl Issuer<'_> {
         if offline {
             self.keep_offline(ctx);
         }
-        Claims {
+        IssuedClaims {
             exp,
             iat: now_s,
             jti: uuid(self.entropy),
@@ -250,7 +250,7 @@ impl Issuer<'_> {
             return;
         }
         let now_s = self.now_s();
-        let twin = SessionKey::offline(&key.sid);
+        let twin = UserSessionKey::offline(&key.sid);
         let scope =
             self.realm.sessions.get(key).and_then(|s| s.clients.get(&ctx.client_id)).and_then(|c| c.scope.clone());
         let session =

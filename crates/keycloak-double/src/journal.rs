@@ -61,12 +61,12 @@ impl Endpoint {
 
 /// Counts of requests, by endpoint and, for the refresh grant, by refresh token.
 #[derive(Debug, Clone, Default)]
-pub struct Journal {
+pub struct RequestJournal {
     requests: BTreeMap<Endpoint, u64>,
     sends: BTreeMap<Vec<u8>, u32>,
 }
 
-impl Journal {
+impl RequestJournal {
     pub(crate) fn note(&mut self, request: &Request) {
         let endpoint = Endpoint::of(request);
         *self.requests.entry(endpoint).or_default() += 1;

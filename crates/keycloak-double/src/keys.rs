@@ -11,30 +11,30 @@ use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey
 use aws_lc_rs::{digest, error::Unspecified};
 use serde_json::{Value, json};
 
-use crate::entropy::Entropy;
+use crate::entropy::DoubleEntropy;
 use crate::token::b64;
 
 /// A key pair with its key id. Clones share the pair, since making one takes a moment: a test suite may give all its
 /// realms the same.
 #[derive(Clone)]
-pub struct SigningKey(Arc<Inner>);
+pub struct DoubleSigningKey(Arc<Inner>);
 
 struct Inner {
-    pair: Pair,
+    pair: SigningPair,
     kid: String,
 }
 
-enum Pair {
+enum SigningPair {
     Rsa(KeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
-impl SigningKey {
+impl DoubleSigningKey {
     /// Makes a new RSA pair of 2048 bits (a tenth of a second, give or take).
     pub fn generate() -> Result<Self, Unspecified> {
         let pair = KeyPair::generate(KeySize::Rsa2048)?;
         let kid = kid(pair.public_key().as_ref());
-        Ok(Self(Arc::new(Inner { pair: Pair::Rsa(pair), kid })))
+        Ok(Self(Arc::new(Inner { pair: SigningPair::Rsa(pair), kid })))
     }
 
     /// The Ed25519 pair that belongs to a seed: the same seed gives the same pair and the same signatures. For
@@ -42,14 +42,14 @@ impl SigningKey {
     pub fn ed25519(seed: [u8; 32]) -> Result<Self, Unspecified> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| Unspecified)?;
         let kid = kid(pair.public_key().as_ref());
-        Ok(Self(Arc::new(Inner { pair: Pair::Ed25519(pair), kid })))
+        Ok(Self(Arc::new(Inner { pair: SigningPair::Ed25519(pair), kid })))
     }
 
     /// The `alg` of its signatures (RFC 7518 §3.1, RFC 8037 §3.1).
     pub(crate) fn algorithm(&self) -> &'static str {
         match &self.0.pair {
-            Pair::Rsa(_) => "RS256",
-            Pair::Ed25519(_) => "EdDSA",
+            SigningPair::Rsa(_) => "RS256",
+            SigningPair::Ed25519(_) => "EdDSA",
         }
     }
 
@@ -60,23 +60,23 @@ impl SigningKey {
 
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.0.pair {
-            Pair::Rsa(pair) => {
+            SigningPair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
                     .expect("the buffer is as long as the modulus, the only thing PKCS#1 signing can object to");
                 signature
             }
-            Pair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
+            SigningPair::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         }
     }
 
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         let verified = match &self.0.pair {
-            Pair::Rsa(pair) => {
+            SigningPair::Rsa(pair) => {
                 UnparsedPublicKey::new(&signature::RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref())
                     .verify(message, signature)
             }
-            Pair::Ed25519(pair) => {
+            SigningPair::Ed25519(pair) => {
                 UnparsedPublicKey::new(&signature::ED25519, pair.public_key().as_ref()).verify(message, signature)
             }
         };
@@ -87,13 +87,13 @@ impl SigningKey {
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk = json!({"kid": self.kid(), "alg": self.algorithm(), "use": "sig"});
         match &self.0.pair {
-            Pair::Rsa(pair) => {
+            SigningPair::Rsa(pair) => {
                 let (n, e) = components(pair.public_key().as_ref());
                 jwk["kty"] = json!("RSA");
                 jwk["n"] = json!(b64(n));
                 jwk["e"] = json!(b64(e));
             }
-            Pair::Ed25519(pair) => {
+            SigningPair::Ed25519(pair) => {
                 jwk["kty"] = json!("OKP");
                 jwk["crv"] = json!("Ed25519");
                 jwk["x"] = json!(b64(pair.public_key().as_ref()));
@@ -133,7 +133,7 @@ fn der_integer<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     value.strip_prefix(&[0]).unwrap_or(value)
 }
 
-impl fmt::Debug for SigningKey {
+impl fmt::Debug for DoubleSigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("kid", &self.0.kid).finish_non_exhaustive()
     }
@@ -146,7 +146,7 @@ pub(crate) struct RealmSecret {
 }
 
 impl RealmSecret {
-    pub(crate) fn new(entropy: &mut dyn Entropy) -> Self {
+    pub(crate) fn new(entropy: &mut dyn DoubleEntropy) -> Self {
         let mut bytes = [0; 64];
         entropy.fill(&mut bytes);
         Self { key: hmac::Key::new(hmac::HMAC_SHA512, &bytes), kid: crate::entropy::uuid(entropy) }

@@ -37,11 +37,13 @@ mod token;
 
 pub use admin::{AdminError, SessionInfo};
 pub use answer::{Answer, Request};
-pub use clock::{Clock, ManualClock, ShiftedClock, SystemClock};
-pub use config::{ClientConfig, Features, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, UserConfig};
-pub use entropy::{Entropy, OsEntropy, SeededEntropy};
+pub use clock::{DoubleClock, DoubleManualClock, DoubleSystemClock, ShiftedClock};
+pub use config::{
+    ClientConfig, Features, Mapper, RealmConfig, RealmSettings, RoleConfig, ServiceAccountConfig, UserConfig,
+};
+pub use entropy::{DoubleEntropy, DoubleOsEntropy, DoubleSeededEntropy};
 pub use faults::{Fault, Faults, Moment};
-pub use journal::{Endpoint, Journal};
-pub use keys::SigningKey;
+pub use journal::{Endpoint, RequestJournal};
+pub use keys::DoubleSigningKey;
 pub use machine::Keycloak;
-pub use server::{Double, DoubleConfig, Handle, StartError};
+pub use server::{Double, DoubleConfig, DoubleStartError, Handle};

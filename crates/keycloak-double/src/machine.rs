@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::admin::AdminError;
-use crate::answer::{Answer, Refusal, Request};
-use crate::config::{ClientConfig, Features, RealmConfig, Role, Roles, ServiceAccount, UserConfig};
-use crate::entropy::{Entropy, uuid};
+use crate::answer::{Answer, RefusedRequest, Request};
+use crate::config::{ClientConfig, Features, RealmConfig, RoleConfig, Roles, ServiceAccountConfig, UserConfig};
+use crate::entropy::{DoubleEntropy, uuid};
 use crate::issue::Issuer;
-use crate::journal::Journal;
-use crate::keys::{RealmSecret, SigningKey};
+use crate::journal::RequestJournal;
+use crate::keys::{DoubleSigningKey, RealmSecret};
 use crate::state::{Realm, User};
 use crate::{discovery, grants, introspection, logout, revocation};
 
@@ -20,9 +20,9 @@ const SWEEP_EVERY_MS: u64 = 60_000;
 pub struct Keycloak {
     base_url: String,
     pub(crate) features: Features,
-    pub(crate) entropy: Box<dyn Entropy>,
+    pub(crate) entropy: Box<dyn DoubleEntropy>,
     pub(crate) realms: BTreeMap<String, Realm>,
-    journal: Journal,
+    journal: RequestJournal,
     swept_ms: u64,
 }
 
@@ -37,13 +37,13 @@ impl std::fmt::Debug for Keycloak {
 
 impl Keycloak {
     /// A server without realms. `base_url` (no slash at the end) is what issuers begin with.
-    pub fn new(base_url: impl Into<String>, features: Features, entropy: impl Entropy) -> Self {
+    pub fn new(base_url: impl Into<String>, features: Features, entropy: impl DoubleEntropy) -> Self {
         Self {
             base_url: base_url.into(),
             features,
             entropy: Box::new(entropy),
             realms: BTreeMap::new(),
-            journal: Journal::default(),
+            journal: RequestJournal::default(),
             swept_ms: 0,
         }
     }
@@ -52,7 +52,7 @@ impl Keycloak {
     pub fn add_realm(&mut self, config: RealmConfig) -> Result<(), AdminError> {
         let key = match config.key {
             Some(key) => key,
-            None => SigningKey::generate().map_err(|_| AdminError::NoKey)?,
+            None => DoubleSigningKey::generate().map_err(|_| AdminError::NoKey)?,
         };
         if self.realms.contains_key(&config.name) {
             return Err(AdminError::RealmExists(config.name));
@@ -106,11 +106,11 @@ impl Keycloak {
             "logout" => logout::logout(realm, request),
             _ => return not_found(),
         };
-        answer.unwrap_or_else(Refusal::into)
+        answer.unwrap_or_else(RefusedRequest::into)
     }
 
     /// What was asked so far.
-    pub fn journal(&self) -> &Journal {
+    pub fn journal(&self) -> &RequestJournal {
         &self.journal
     }
 
@@ -128,11 +128,11 @@ impl Keycloak {
 }
 
 /// Enters a client, with the user behind its service account if it has one.
-pub(crate) fn insert_client(realm: &mut Realm, client: ClientConfig, entropy: &mut dyn Entropy) {
+pub(crate) fn insert_client(realm: &mut Realm, client: ClientConfig, entropy: &mut dyn DoubleEntropy) {
     let roles = match client.service_account {
-        ServiceAccount::None => None,
-        ServiceAccount::Plain => Some(Vec::new()),
-        ServiceAccount::Impersonating => Some(vec![Role::management("impersonation")]),
+        ServiceAccountConfig::None => None,
+        ServiceAccountConfig::Plain => Some(Vec::new()),
+        ServiceAccountConfig::Impersonating => Some(vec![RoleConfig::management("impersonation")]),
     };
     let present = realm.users.values_mut().find(|u| u.service_account_of.as_ref() == Some(&client.client_id));
     match (roles, present) {
@@ -152,7 +152,7 @@ pub(crate) fn insert_user(
     realm: &mut Realm,
     config: UserConfig,
     service_account_of: Option<String>,
-    entropy: &mut dyn Entropy,
+    entropy: &mut dyn DoubleEntropy,
 ) {
     let id = config.id.clone().unwrap_or_else(|| uuid(entropy));
     let born_as = config.username.clone();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use crate::config::{ClientConfig, Mapper, Role, Source};
+use crate::config::{ClientConfig, Mapper, RoleConfig, Source};
 use crate::state::{Realm, User};
-use crate::token::Claims;
+use crate::token::IssuedClaims;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Extent {
 }
 
 /// Adds to a client's token what is to be said of a user at this moment.
-pub(crate) fn describe(realm: &Realm, client_id: &str, user_id: &str, extent: Extent, claims: &mut Claims) {
+pub(crate) fn describe(realm: &Realm, client_id: &str, user_id: &str, extent: Extent, claims: &mut IssuedClaims) {
     let Some(client) = realm.clients.get(client_id) else { return };
     let Some(user) = realm.users.get(user_id) else { return };
     if extent != Extent::Lightweight {
@@ -45,7 +45,7 @@ pub(crate) fn describe(realm: &Realm, client_id: &str, user_id: &str, extent: Ex
 }
 
 /// What Keycloak's own client scopes map.
-fn standard(realm: &Realm, client: &ClientConfig, user: &User, claims: &mut Claims) {
+fn standard(realm: &Realm, client: &ClientConfig, user: &User, claims: &mut IssuedClaims) {
     claims.sub = Some(user.id.clone());
     let mut put = |name: &str, value: Value| claims.extra.insert(name.to_owned(), value);
     put("acr", json!("1"));
@@ -57,8 +57,8 @@ fn standard(realm: &Realm, client: &ClientConfig, user: &User, claims: &mut Clai
     let (mut own, mut clients) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
     for role in realm.roles.seen_by(client, &user.config) {
         match role {
-            Role::Realm(name) => own.push(name),
-            Role::Client(id, name) => clients.entry(id).or_default().push(name),
+            RoleConfig::Realm(name) => own.push(name),
+            RoleConfig::Client(id, name) => clients.entry(id).or_default().push(name),
         }
     }
     if !own.is_empty() {
@@ -73,7 +73,7 @@ fn standard(realm: &Realm, client: &ClientConfig, user: &User, claims: &mut Clai
     }
 }
 
-fn apply(mapper: &Mapper, client: &ClientConfig, user: &User, claims: &mut Claims) {
+fn apply(mapper: &Mapper, client: &ClientConfig, user: &User, claims: &mut IssuedClaims) {
     match &mapper.source {
         Source::Audience(client) => claims.aud.add(client),
         Source::Subject => claims.sub = Some(user.id.clone()),
@@ -99,7 +99,7 @@ fn property_of(user: &User, property: &str) -> Option<String> {
     }
 }
 
-fn write(claims: &mut Claims, claim: &str, value: Option<String>) {
+fn write(claims: &mut IssuedClaims, claim: &str, value: Option<String>) {
     let Some(value) = value else { return };
     if claim == "sub" {
         claims.sub = Some(value);

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::config::{
-    ClientConfig, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, Source, UserConfig, default_roles,
+    ClientConfig, Mapper, RealmConfig, RealmSettings, RoleConfig, ServiceAccountConfig, Source, UserConfig,
+    default_roles,
 };
 
 impl RealmConfig {
@@ -21,12 +22,12 @@ impl RealmConfig {
         let accounts = self.clients().iter().filter_map(ClientConfig::service_account_representation);
         realm["users"] = users.chain(accounts).collect();
         realm["roles"] = json!({"realm": self.roles.iter().map(|(name, of)| composite(name, of)).collect::<Vec<_>>()});
-        let group = |(name, roles): (&String, &Vec<Role>)| with_roles(json!({"name": name}), roles);
+        let group = |(name, roles): (&String, &Vec<RoleConfig>)| with_roles(json!({"name": name}), roles);
         realm["groups"] = self.groups.iter().map(group).collect();
         realm["scopeMappings"] = scope_mappings(self.clients(), None);
         let clients = self.clients().iter().flat_map(|c| &c.scope_mappings).filter_map(|role| match role {
-            Role::Client(client, _) => Some(client),
-            Role::Realm(_) => None,
+            RoleConfig::Client(client, _) => Some(client),
+            RoleConfig::Realm(_) => None,
         });
         let clients: BTreeSet<&String> = clients.collect();
         realm["clientScopeMappings"] =
@@ -54,8 +55,8 @@ fn user_profile(users_edit_themselves: bool) -> Value {
 fn scope_mappings(clients: &[ClientConfig], of: Option<&String>) -> Value {
     let mappings = clients.iter().filter_map(|client| {
         let roles = client.scope_mappings.iter().filter_map(|role| match (role, of) {
-            (Role::Realm(name), None) => Some(name),
-            (Role::Client(id, name), Some(of)) if id == of => Some(name),
+            (RoleConfig::Realm(name), None) => Some(name),
+            (RoleConfig::Client(id, name), Some(of)) if id == of => Some(name),
             _ => None,
         });
         let roles: Vec<_> = roles.collect();
@@ -64,25 +65,25 @@ fn scope_mappings(clients: &[ClientConfig], of: Option<&String>) -> Value {
     mappings.collect()
 }
 
-fn composite(name: &str, contains: &[Role]) -> Value {
+fn composite(name: &str, contains: &[RoleConfig]) -> Value {
     let (realm, client) = by_owner(contains);
     json!({"name": name, "composite": !contains.is_empty(), "composites": {"realm": realm, "client": client}})
 }
 
 /// A user or a group with its roles.
-fn with_roles(mut holder: Value, roles: &[Role]) -> Value {
+fn with_roles(mut holder: Value, roles: &[RoleConfig]) -> Value {
     let (realm, client) = by_owner(roles);
     holder["realmRoles"] = json!(realm);
     holder["clientRoles"] = json!(client);
     holder
 }
 
-fn by_owner(roles: &[Role]) -> (Vec<&str>, BTreeMap<&str, Vec<&str>>) {
+fn by_owner(roles: &[RoleConfig]) -> (Vec<&str>, BTreeMap<&str, Vec<&str>>) {
     let (mut realm, mut clients) = (Vec::new(), BTreeMap::<_, Vec<_>>::new());
     for role in roles {
         match role {
-            Role::Realm(name) => realm.push(name.as_str()),
-            Role::Client(client, name) => clients.entry(client.as_str()).or_default().push(name.as_str()),
+            RoleConfig::Realm(name) => realm.push(name.as_str()),
+            RoleConfig::Client(client, name) => clients.entry(client.as_str()).or_default().push(name.as_str()),
         }
     }
     (realm, clients)
@@ -115,7 +116,7 @@ impl ClientConfig {
             "enabled": self.enabled,
             "publicClient": false,
             "directAccessGrantsEnabled": self.direct_access_grants,
-            "serviceAccountsEnabled": self.service_account != ServiceAccount::None,
+            "serviceAccountsEnabled": self.service_account != ServiceAccountConfig::None,
             "consentRequired": self.consent_required,
             "fullScopeAllowed": self.full_scope,
             "redirectUris": [redirect],
@@ -129,8 +130,8 @@ impl ClientConfig {
     }
 
     fn service_account_representation(&self) -> Option<Value> {
-        (self.service_account != ServiceAccount::None).then(|| {
-            let impersonates = self.service_account == ServiceAccount::Impersonating;
+        (self.service_account != ServiceAccountConfig::None).then(|| {
+            let impersonates = self.service_account == ServiceAccountConfig::Impersonating;
             json!({
                 "username": format!("service-account-{}", self.client_id()),
                 "enabled": true,
@@ -160,7 +161,7 @@ impl UserConfig {
         if !self.attributes.is_empty() {
             user["attributes"] = self.attributes.iter().map(|(name, value)| (name.clone(), json!([value]))).collect();
         }
-        let default = self.default_roles.then(|| Role::realm(default_roles(realm)));
+        let default = self.default_roles.then(|| RoleConfig::realm(default_roles(realm)));
         with_roles(user, &self.roles.iter().cloned().chain(default).collect::<Vec<_>>())
     }
 }

@@ -25,11 +25,11 @@ use url::form_urlencoded;
 
 use crate::admin::AdminError;
 use crate::answer::{Answer, Request};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{DoubleClock, DoubleSystemClock};
 use crate::config::{Features, RealmConfig};
-use crate::entropy::{Entropy, OsEntropy};
+use crate::entropy::{DoubleEntropy, DoubleOsEntropy};
 use crate::faults::{Fault, Faults, Moment};
-use crate::journal::{Endpoint, Journal};
+use crate::journal::{Endpoint, RequestJournal};
 use crate::machine::Keycloak;
 
 /// Bodies above this are refused; no token request comes near it.
@@ -39,8 +39,8 @@ const MAX_BODY: usize = 256 * 1024;
 pub struct DoubleConfig {
     realms: Vec<RealmConfig>,
     features: Features,
-    clock: Arc<dyn Clock>,
-    entropy: Box<dyn Entropy>,
+    clock: Arc<dyn DoubleClock>,
+    entropy: Box<dyn DoubleEntropy>,
     address: SocketAddr,
     public_url: Option<String>,
 }
@@ -50,8 +50,8 @@ impl Default for DoubleConfig {
         Self {
             realms: Vec::new(),
             features: Features::default(),
-            clock: Arc::new(SystemClock),
-            entropy: Box::new(OsEntropy),
+            clock: Arc::new(DoubleSystemClock),
+            entropy: Box::new(DoubleOsEntropy),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             public_url: None,
         }
@@ -80,14 +80,14 @@ impl DoubleConfig {
 
     /// With this time.
     #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
+    pub fn clock(mut self, clock: impl DoubleClock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
     /// With this randomness.
     #[must_use]
-    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+    pub fn entropy(mut self, entropy: impl DoubleEntropy) -> Self {
         self.entropy = Box::new(entropy);
         self
     }
@@ -109,7 +109,7 @@ impl DoubleConfig {
 
 /// Why a [`Double`] did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum DoubleStartError {
     /// The address cannot be listened on.
     #[error("cannot listen")]
     Listen(#[from] io::Error),
@@ -128,7 +128,7 @@ pub struct Double {
 
 impl Double {
     /// Starts listening and answers from then on.
-    pub async fn start(config: DoubleConfig) -> Result<Self, StartError> {
+    pub async fn start(config: DoubleConfig) -> Result<Self, DoubleStartError> {
         let listener = TcpListener::bind(config.address).await?;
         let base_url = format!("http://{}", listener.local_addr()?);
         let issuer = config.public_url.unwrap_or_else(|| base_url.clone());
@@ -162,7 +162,7 @@ impl Double {
     }
 
     /// What arrived so far.
-    pub fn journal(&self) -> Journal {
+    pub fn journal(&self) -> RequestJournal {
         self.handle.journal()
     }
 
@@ -184,9 +184,9 @@ impl Drop for Double {
 #[derive(Clone)]
 pub struct Handle {
     keycloak: Arc<Mutex<Keycloak>>,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn DoubleClock>,
     faults: Faults,
-    arrivals: Arc<Mutex<Journal>>,
+    arrivals: Arc<Mutex<RequestJournal>>,
 }
 
 impl std::fmt::Debug for Handle {
@@ -207,12 +207,12 @@ impl Handle {
     }
 
     /// What arrived so far, including what a fault then swallowed.
-    pub fn journal(&self) -> Journal {
+    pub fn journal(&self) -> RequestJournal {
         self.arrivals.lock().clone()
     }
 
     /// What was carried out so far.
-    pub fn processed(&self) -> Journal {
+    pub fn processed(&self) -> RequestJournal {
         self.keycloak.lock().journal().clone()
     }
 
@@ -364,9 +364,9 @@ fn plain(status: StatusCode) -> Response {
 }
 
 /// Lets a boxed source be handed on as a source.
-struct UsingBox(Box<dyn Entropy>);
+struct UsingBox(Box<dyn DoubleEntropy>);
 
-impl Entropy for UsingBox {
+impl DoubleEntropy for UsingBox {
     fn fill(&mut self, out: &mut [u8]) {
         self.0.fill(out);
     }

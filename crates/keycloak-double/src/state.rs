@@ -3,21 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{ClientConfig, RealmSettings, Role, Roles, UserConfig};
-use crate::keys::{RealmSecret, SigningKey};
+use crate::config::{ClientConfig, RealmSettings, RoleConfig, Roles, UserConfig};
+use crate::keys::{DoubleSigningKey, RealmSecret};
 
 pub(crate) struct Realm {
     pub(crate) issuer: String,
     pub(crate) settings: RealmSettings,
     /// The first one signs; all of them verify.
-    pub(crate) keys: Vec<SigningKey>,
+    pub(crate) keys: Vec<DoubleSigningKey>,
     pub(crate) secret: RealmSecret,
     pub(crate) clients: BTreeMap<String, ClientConfig>,
     pub(crate) roles: Roles,
     pub(crate) users_edit_themselves: bool,
     /// By Keycloak's own id, service accounts included.
     pub(crate) users: BTreeMap<String, User>,
-    pub(crate) sessions: BTreeMap<SessionKey, UserSession>,
+    pub(crate) sessions: BTreeMap<UserSessionKey, UserSession>,
     /// `jti` of revoked access tokens, with the second they may be forgotten.
     pub(crate) revoked: BTreeMap<String, u64>,
     /// Tokens issued before this second are stale.
@@ -34,28 +34,28 @@ impl Realm {
     }
 
     /// Whether a user may do what a role permits when they ask through a client: the client must get to see it.
-    pub(crate) fn permits(&self, user: &str, client_id: &str, role: &Role) -> bool {
+    pub(crate) fn permits(&self, user: &str, client_id: &str, role: &RoleConfig) -> bool {
         let (Some(user), Some(client)) = (self.users.get(user), self.clients.get(client_id)) else { return false };
         self.roles.seen_by(client, &user.config).contains(role)
     }
 
     /// Takes a client out of a session; the session itself stays, even with no client left.
-    pub(crate) fn detach(&mut self, key: &SessionKey, client_id: &str) {
+    pub(crate) fn detach(&mut self, key: &UserSessionKey, client_id: &str) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.clients.remove(client_id);
         }
     }
 
     /// Ends a user's login: the session with everything in it, its offline twin as well if that is what was ended.
-    pub(crate) fn end(&mut self, key: &SessionKey) {
+    pub(crate) fn end(&mut self, key: &UserSessionKey) {
         self.sessions.remove(key);
         if key.offline {
-            self.sessions.remove(&SessionKey { sid: key.sid.clone(), offline: false });
+            self.sessions.remove(&UserSessionKey { sid: key.sid.clone(), offline: false });
         }
     }
 
     /// The session if it is still alive.
-    pub(crate) fn live_session(&self, key: &SessionKey, now_ms: u64) -> Option<&UserSession> {
+    pub(crate) fn live_session(&self, key: &UserSessionKey, now_ms: u64) -> Option<&UserSession> {
         self.sessions.get(key).filter(|s| s.alive(&self.settings, now_ms))
     }
 
@@ -63,7 +63,7 @@ impl Realm {
     /// lively its neighbours, and is then as good as never made. Whoever has read a token's `sid` calls this first.
     pub(crate) fn prune(&mut self, sid: Option<&str>, now_ms: u64) {
         let Some(sid) = sid else { return };
-        for key in [SessionKey::online(sid), SessionKey::offline(sid)] {
+        for key in [UserSessionKey::online(sid), UserSessionKey::offline(sid)] {
             if let Some(session) = self.sessions.get_mut(&key) {
                 session.prune(&self.settings, now_ms);
             }
@@ -90,12 +90,12 @@ pub(crate) struct User {
 
 /// Online and offline sessions share ids but not lives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionKey {
+pub(crate) struct UserSessionKey {
     pub(crate) sid: String,
     pub(crate) offline: bool,
 }
 
-impl SessionKey {
+impl UserSessionKey {
     pub(crate) fn online(sid: &str) -> Self {
         Self { sid: sid.to_owned(), offline: false }
     }
@@ -107,7 +107,7 @@ impl SessionKey {
 
 #[derive(Debug, Clone)]
 pub(crate) struct UserSession {
-    pub(crate) key: SessionKey,
+    pub(crate) key: UserSessionKey,
     pub(crate) user: String,
     /// Seconds, as all bookkeeping of sessions.
     pub(crate) started: u64,
@@ -124,7 +124,7 @@ pub(crate) struct Impersonator {
 }
 
 impl UserSession {
-    pub(crate) fn new(key: SessionKey, user: &str, now_s: u64) -> Self {
+    pub(crate) fn new(key: UserSessionKey, user: &str, now_s: u64) -> Self {
         Self {
             key,
             user: user.to_owned(),

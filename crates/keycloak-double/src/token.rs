@@ -1,11 +1,11 @@
-//! Tokens as they travel: JWS compact serialization (RFC 7515) around [`Claims`]. Nothing here knows sessions.
+//! Tokens as they travel: JWS compact serialization (RFC 7515) around [`IssuedClaims`]. Nothing here knows sessions.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::keys::{RealmSecret, SigningKey};
+use crate::keys::{DoubleSigningKey, RealmSecret};
 
 /// `typ` of an access token.
 pub(crate) const BEARER: &str = "Bearer";
@@ -22,7 +22,7 @@ pub(crate) fn b64(bytes: &[u8]) -> String {
 
 /// What a token says. Claims that carry no rule here (names, mail, roles) travel in `extra`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Claims {
+pub(crate) struct IssuedClaims {
     /// Seconds since the epoch; offline tokens have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) exp: Option<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct Claims {
     pub(crate) extra: Map<String, Value>,
 }
 
-impl Claims {
+impl IssuedClaims {
     /// Keycloak's clock is in whole seconds here: a token is alive throughout its last second.
     pub(crate) fn expired(&self, now_s: u64) -> bool {
         self.exp.is_some_and(|exp| now_s > exp)
@@ -159,16 +159,16 @@ pub(crate) fn issued_by_exchange(jti: &str) -> bool {
 }
 
 /// Signs for the world.
-pub(crate) fn sign(claims: &Claims, key: &SigningKey) -> String {
+pub(crate) fn sign(claims: &IssuedClaims, key: &DoubleSigningKey) -> String {
     serialize(key.algorithm(), key.kid(), claims, |m| key.sign(m))
 }
 
 /// Signs for the realm itself.
-pub(crate) fn sign_hs512(claims: &Claims, secret: &RealmSecret) -> String {
+pub(crate) fn sign_hs512(claims: &IssuedClaims, secret: &RealmSecret) -> String {
     serialize("HS512", &secret.kid, claims, |m| secret.sign(m))
 }
 
-fn serialize(alg: &str, kid: &str, claims: &Claims, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+fn serialize(alg: &str, kid: &str, claims: &IssuedClaims, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
     let header = json!({"alg": alg, "typ": "JWT", "kid": kid}).to_string();
     let payload = serde_json::to_vec(claims).expect("claims are strings, numbers and JSON values, which all serialize");
     let message = format!("{}.{}", b64(header.as_bytes()), b64(&payload));
@@ -177,7 +177,7 @@ fn serialize(alg: &str, kid: &str, claims: &Claims, sign: impl Fn(&[u8]) -> Vec<
 }
 
 /// Reads a token that one of the realm's keys signed; `None` for anything else.
-pub(crate) fn verify(token: &str, keys: &[SigningKey], secret: &RealmSecret) -> Option<Claims> {
+pub(crate) fn verify(token: &str, keys: &[DoubleSigningKey], secret: &RealmSecret) -> Option<IssuedClaims> {
     #[derive(Deserialize)]
     struct Header {
         alg: String,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keycloak_double::Role;
+use keycloak_double::RoleConfig;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -144,14 +144,14 @@ impl Admin {
     }
 
     /// Gives a user a role.
-    pub async fn grant_role(&self, realm: &str, user_id: &str, role: &Role) -> Result<()> {
+    pub async fn grant_role(&self, realm: &str, user_id: &str, role: &RoleConfig) -> Result<()> {
         let (of, role) = self.role(realm, role).await?;
         let path = format!("/{realm}/users/{user_id}/role-mappings/{of}");
         self.call(Method::POST, &path, Some(&json!([role]))).await.map(drop)
     }
 
     /// Enters a role into the scope of a client without full scope.
-    pub async fn map_scope(&self, realm: &str, client_id: &str, role: &Role) -> Result<()> {
+    pub async fn map_scope(&self, realm: &str, client_id: &str, role: &RoleConfig) -> Result<()> {
         let client = self.client(realm, client_id).await?;
         let (of, role) = self.role(realm, role).await?;
         let path = format!("/{realm}/clients/{}/scope-mappings/{of}", client["id"].as_str().unwrap_or_default());
@@ -159,10 +159,10 @@ impl Admin {
     }
 
     /// A role's representation, and what paths to mappings of its kind end with.
-    pub async fn role(&self, realm: &str, role: &Role) -> Result<(String, Value)> {
+    pub async fn role(&self, realm: &str, role: &RoleConfig) -> Result<(String, Value)> {
         match role {
-            Role::Realm(name) => Ok(("realm".to_owned(), self.get(&format!("/{realm}/roles/{name}")).await?)),
-            Role::Client(client, name) => {
+            RoleConfig::Realm(name) => Ok(("realm".to_owned(), self.get(&format!("/{realm}/roles/{name}")).await?)),
+            RoleConfig::Client(client, name) => {
                 let client = self.client(realm, client).await?;
                 let client = client["id"].as_str().unwrap_or_default();
                 let role = self.get(&format!("/{realm}/clients/{client}/roles/{name}")).await?;

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use keycloak_double::{
-    ClientConfig, Clock as _, Double, DoubleConfig, ManualClock, RealmConfig, RealmSettings, Role, ServiceAccount,
-    SigningKey, SystemClock,
+    ClientConfig, Double, DoubleClock as _, DoubleConfig, DoubleManualClock, DoubleSigningKey, DoubleSystemClock,
+    RealmConfig, RealmSettings, RoleConfig, ServiceAccountConfig,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ pub struct Idp {
 
 enum Side {
     Real(Admin),
-    Double(Box<Double>, ManualClock),
+    Double(Box<Double>, DoubleManualClock),
 }
 
 impl Idp {
@@ -37,8 +37,8 @@ impl Idp {
     }
 
     /// The realm in a stand-in of its own, whose time stands still until the scenario moves it.
-    pub async fn double(realm: &RealmConfig, key: SigningKey) -> Result<Self> {
-        let clock = ManualClock::new(SystemClock.now_ms());
+    pub async fn double(realm: &RealmConfig, key: DoubleSigningKey) -> Result<Self> {
+        let clock = DoubleManualClock::new(DoubleSystemClock.now_ms());
         let config = DoubleConfig::new().clock(clock.clone()).realm(realm.clone().signing_key(key));
         let double = Double::start(config).await?;
         let base_url = double.base_url().to_owned();
@@ -94,7 +94,7 @@ impl Idp {
     /// Waits for the beginning of a second, so that the next few requests fall into one.
     pub async fn begin_second(&self) {
         if let Side::Real(_) = &self.side {
-            let into_second = SystemClock.now_ms() % 1000;
+            let into_second = DoubleSystemClock.now_ms() % 1000;
             tokio::time::sleep(Duration::from_millis(1010 - into_second)).await;
         }
     }
@@ -102,7 +102,7 @@ impl Idp {
     /// The provider's present second.
     pub fn second(&self) -> u64 {
         match &self.side {
-            Side::Real(_) => SystemClock.now_ms() / 1000,
+            Side::Real(_) => DoubleSystemClock.now_ms() / 1000,
             Side::Double(_, clock) => clock.now_ms() / 1000,
         }
     }
@@ -143,7 +143,7 @@ impl Idp {
 
     /// Takes the impersonation role away from the vault's service account, or gives it back.
     pub async fn may_impersonate(&mut self, may: bool) -> Result<()> {
-        let account = if may { ServiceAccount::Impersonating } else { ServiceAccount::Plain };
+        let account = if may { ServiceAccountConfig::Impersonating } else { ServiceAccountConfig::Plain };
         match &self.side {
             Side::Real(admin) if may => admin.grant_impersonation(self.realm.name(), VAULT).await,
             Side::Real(admin) => admin.withdraw_impersonation(self.realm.name(), VAULT).await,
@@ -152,7 +152,7 @@ impl Idp {
     }
 
     /// Enters a role into the scope of a client that has no full one.
-    pub async fn map_scope(&mut self, client_id: &str, role: &Role) -> Result<()> {
+    pub async fn map_scope(&mut self, client_id: &str, role: &RoleConfig) -> Result<()> {
         match &self.side {
             Side::Real(admin) => admin.map_scope(self.realm.name(), client_id, role).await,
             Side::Double(..) => self.change_client(client_id, |c| c.scope_mapping(role.clone())).await,
@@ -160,7 +160,7 @@ impl Idp {
     }
 
     /// Gives a user a role.
-    pub async fn grant(&self, username: &str, role: &Role) -> Result<()> {
+    pub async fn grant(&self, username: &str, role: &RoleConfig) -> Result<()> {
         let realm = self.realm.name();
         match &self.side {
             Side::Real(admin) => admin.grant_role(realm, &admin.user_id(realm, username).await?, role).await,
@@ -279,7 +279,7 @@ impl Idp {
                 admin.call(Method::POST, &format!("/{realm}/components"), Some(&key)).await.map(drop)
             }
             Side::Double(double, _) => {
-                let key = SigningKey::generate().map_err(|_| Failure::new("no key could be made"))?;
+                let key = DoubleSigningKey::generate().map_err(|_| Failure::new("no key could be made"))?;
                 Ok(double.handle().with(|kc, _| kc.rotate_signing_key(realm, key))?)
             }
         }

@@ -1,6 +1,6 @@
 //! Sessions of the vault's own: the legacy exchange with `requested_subject`.
 
-use keycloak_double::ServiceAccount;
+use keycloak_double::ServiceAccountConfig;
 
 use super::lab::{ACCESS_TOKEN, DENIED, DETACHED, EXCHANGE, INVALID, Lab, NO_SESSION, REFRESH_TOKEN, SPENT};
 use super::{ALICE, UI, VAULT};
@@ -176,5 +176,5 @@ pub async fn a_plain_service_account_may_not(lab: &mut Lab) -> Result<()> {
 
 /// The realm for [`a_plain_service_account_may_not`].
 pub fn plain(realm: keycloak_double::RealmConfig) -> keycloak_double::RealmConfig {
-    realm.with_client(VAULT, |c| c.service_account(ServiceAccount::Plain))
+    realm.with_client(VAULT, |c| c.service_account(ServiceAccountConfig::Plain))
 }

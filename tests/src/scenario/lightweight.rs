@@ -1,6 +1,6 @@
 //! Lightweight access tokens: what they hide, and what mappers show in them.
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, ServiceAccount};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RoleConfig, ServiceAccountConfig};
 
 use super::lab::{ACCESS_TOKEN, INVALID, Lab, REFRESH_TOKEN};
 use super::{ALICE, STRANGER, UI, VAULT};
@@ -119,7 +119,7 @@ pub async fn lightweight_tokens_of_the_vaults_hide_roles(lab: &mut Lab) -> Resul
 
 /// The realm for it: Alice manages it.
 pub fn lightweight_vault(realm: RealmConfig) -> RealmConfig {
-    let user = realm.users()[0].clone().role(Role::management("manage-users"));
+    let user = realm.users()[0].clone().role(RoleConfig::management("manage-users"));
     realm.with_client(VAULT, mapped).user(user)
 }
 
@@ -144,7 +144,7 @@ pub async fn a_name_for_sub_hides_a_service_account(lab: &mut Lab) -> Result<()>
 
 /// The realm for it.
 pub fn lightweight_accounts(realm: RealmConfig) -> RealmConfig {
-    let own = |c: ClientConfig| c.token_exchange().service_account(ServiceAccount::Plain).lightweight(true);
+    let own = |c: ClientConfig| c.token_exchange().service_account(ServiceAccountConfig::Plain).lightweight(true);
     realm
         .with_client(STRANGER, own)
         .with_client(UI, |c| own(mapped(c)).mapper(Mapper::property("username", "sub").in_lightweight_tokens()))

@@ -20,7 +20,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
 use futures::FutureExt as _;
-use keycloak_double::{ClientConfig, RealmConfig, RealmSettings, SigningKey, UserConfig};
+use keycloak_double::{ClientConfig, DoubleSigningKey, RealmConfig, RealmSettings, UserConfig};
 use tokio::sync::Semaphore;
 
 use crate::harness::{Failure, Result};
@@ -100,7 +100,7 @@ where
 }
 
 /// One key for all of the stand-in's realms: making one takes longer than most scenarios.
-fn key() -> SigningKey {
-    static KEY: OnceLock<SigningKey> = OnceLock::new();
-    KEY.get_or_init(|| SigningKey::generate().expect("the system has randomness")).clone()
+fn key() -> DoubleSigningKey {
+    static KEY: OnceLock<DoubleSigningKey> = OnceLock::new();
+    KEY.get_or_init(|| DoubleSigningKey::generate().expect("the system has randomness")).clone()
 }

@@ -1,7 +1,7 @@
 //! What a user may do, and who gets to see it: roles held in whatever way, shown by introspection, hidden by a client's
 //! scope.
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, UserConfig};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RoleConfig, UserConfig};
 use serde_json::Value;
 
 use super::lab::{DENIED, Lab};
@@ -19,14 +19,14 @@ pub fn people(realm: RealmConfig) -> RealmConfig {
     realm
         .with_client(UI, |c| c.without_mappers().lightweight(true).mapper(audience))
         .role("adminRole", &[])
-        .role("steward", &[Role::management("view-users")])
-        .group("wardens", &[Role::management("view-realm")])
-        .group("stewards", &[Role::realm("steward")])
-        .user(usual("direct").role(Role::management("realm-admin")))
-        .user(usual("composite").role(Role::realm("steward")))
+        .role("steward", &[RoleConfig::management("view-users")])
+        .group("wardens", &[RoleConfig::management("view-realm")])
+        .group("stewards", &[RoleConfig::realm("steward")])
+        .user(usual("direct").role(RoleConfig::management("realm-admin")))
+        .user(usual("composite").role(RoleConfig::realm("steward")))
         .user(usual("group").group("wardens"))
         .user(usual("group-composite").group("stewards"))
-        .user(usual("librarian").role(Role::realm("adminRole")))
+        .user(usual("librarian").role(RoleConfig::realm("adminRole")))
         .user(user("nobody"))
 }
 
@@ -54,7 +54,7 @@ pub async fn clients_without_full_scope_hide_roles(lab: &mut Lab) -> Result<()> 
             lab.fact(&format!("{name} shows no role"), none);
         }
     }
-    lab.admin_mut().map_scope(UI, &Role::realm("adminRole")).await?;
+    lab.admin_mut().map_scope(UI, &RoleConfig::realm("adminRole")).await?;
     let body = introspected(lab, "librarian").await?;
     lab.note("with that role in its scope, the librarian's", &body["realm_access"]["roles"]);
     let body = introspected(lab, "direct").await?;
@@ -70,7 +70,7 @@ pub async fn introspection_tells_of_now(lab: &mut Lab) -> Result<()> {
         let ui = lab.login_as(UI, name, &format!("{name}-password"), "openid").await?;
         let answer = lab.introspect(VAULT, ui.access()).await?;
         lab.expect(&format!("introspection of {name}'s proof"), &answer, "200 active");
-        lab.admin().grant(name, &Role::management("manage-users")).await?;
+        lab.admin().grant(name, &RoleConfig::management("manage-users")).await?;
         let answer = lab.introspect(VAULT, ui.access()).await?;
         lab.expect("introspection after a role was granted", &answer, "200 active");
         let shown = answer.body["resource_access"]["realm-management"].is_object();
@@ -94,7 +94,7 @@ pub async fn impersonation_needs_the_role_in_scope(lab: &mut Lab) -> Result<()> 
     lab.expect("without the role in its scope", &answer, DENIED);
     let service = lab.service_token_of(VAULT).await?;
     lab.expect("the service account's token", &service, "200");
-    lab.admin_mut().map_scope(VAULT, &Role::management("impersonation")).await?;
+    lab.admin_mut().map_scope(VAULT, &RoleConfig::management("impersonation")).await?;
     let answer = lab.impersonate_with(service.access(), ALICE, &[]).await?;
     lab.expect("with it, and a token from before", &answer, "200");
     let service = lab.service_token_of(VAULT).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use keycloak_double::{Features, Keycloak, RealmConfig, Request, SeededEntropy, SigningKey, UserConfig};
+use keycloak_double::{DoubleSeededEntropy, DoubleSigningKey, Features, Keycloak, RealmConfig, Request, UserConfig};
 
 use super::people::REALM;
 use super::world::World;
@@ -11,12 +11,13 @@ use super::world::World;
 pub const BASE_URL: &str = "http://keycloak.sim";
 
 /// One key for all realms: making one takes time, and which it is makes no difference.
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::ed25519([7; 32]).expect("any seed makes a key"));
+static KEY: LazyLock<DoubleSigningKey> =
+    LazyLock::new(|| DoubleSigningKey::ed25519([7; 32]).expect("any seed makes a key"));
 
 /// A Keycloak with a realm whose users are `user0`, `user1` and so on.
 pub fn keycloak(users: usize, access_life: u64, legacy_exchange: bool, seed: u64) -> Keycloak {
     let features = Features { token_exchange_v1: legacy_exchange };
-    let mut keycloak = Keycloak::new(BASE_URL, features, SeededEntropy::new(seed));
+    let mut keycloak = Keycloak::new(BASE_URL, features, DoubleSeededEntropy::new(seed));
     let mut realm = RealmConfig::lab(REALM)
         .with_settings(|settings| settings.access_token_lifespan = access_life)
         .signing_key(KEY.clone());

@@ -1,7 +1,7 @@
 //! What is wrong with Keycloak itself, or with the way to it, for a while: it errs about sessions that live, its keys are
 //! rotated and deleted, a user's tokens grow too long, connections freeze.
 
-use keycloak_double::{Answer, Endpoint, Request, SigningKey};
+use keycloak_double::{Answer, DoubleSigningKey, Endpoint, Request};
 use serde_json::json;
 
 use tokenvault_core::ids::JobKey;
@@ -83,7 +83,7 @@ impl World {
             trouble.keys = trouble.keys.wrapping_add(1);
             trouble.keys
         };
-        let key = || SigningKey::ed25519([serial; 32]).expect("any seed makes a key");
+        let key = || DoubleSigningKey::ed25519([serial; 32]).expect("any seed makes a key");
         let mut keycloak = self.keycloak.lock();
         let done = match act {
             // One at a time: an administrator deletes the next when everybody has tokens under the new ones.

@@ -1,4 +1,5 @@
-//! `tokenvault check-config`: reads everything `serve` would read and tells all that is wrong with it. It calls nobody.
+//! `tokenvault check-config`: reads everything that `serve` reads, and reports everything that is wrong with it. It must call
+//! no other system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -22,7 +23,7 @@ use tokenvault_server::wiring::{self, Backing};
 
 use crate::console::{ConfigFile, Console};
 use crate::failure::Failure;
-use crate::terminal::look::Tone;
+use crate::terminal::style::Tone;
 
 /// Check the configuration and every file it names
 ///
@@ -39,14 +40,14 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     // The store's pool wants a runtime around it, even to be looked at.
     let runtime = crate::console::runtime()?;
     let _entered = runtime.enter();
-    let report = Report::on(args.config.read());
+    let report = ConfigReport::on(args.config.read());
     let facts = report.facts.iter().map(|fact| (Tone::Good, "ok", fact.clone()));
     let notes = report.notes.iter().map(|note| (Tone::Head, "note", note.clone()));
     let problems =
         report.findings.iter().map(|finding| (Tone::Wrong, "problem", format!("{finding}: {}", remedy(finding))));
     for (tone, word, text) in facts.chain(notes).chain(problems) {
-        let word = console.look.paint(tone, &format!("{word:<7}"));
-        writeln!(console.out, "{}", console.look.wrap(&format!("{word}  {text}"), 9))?;
+        let word = console.style.paint(tone, &format!("{word:<7}"));
+        writeln!(console.out, "{}", console.style.wrap(&format!("{word}  {text}"), 9))?;
     }
     console.out.flush()?;
     let file = args.config.file.display();
@@ -69,14 +70,14 @@ const TENANTS: &str = "tenants";
 const ADMIN_POLICY: &str = "admin policy";
 
 #[derive(Default)]
-struct Report {
+struct ConfigReport {
     facts: Vec<String>,
     /// What is worth a thought and no problem.
     notes: Vec<String>,
     findings: Vec<Finding>,
 }
 
-impl Report {
+impl ConfigReport {
     fn on(config: Result<Config, ConfigError>) -> Self {
         let mut report = Self::default();
         match config {
@@ -111,7 +112,7 @@ impl Report {
         self.secrets(config);
         self.policy(config);
         self.tls(config);
-        self.telling(config);
+        self.telemetry_and_audit(config);
     }
 
     fn secrets(&mut self, config: &Config) {
@@ -120,7 +121,7 @@ impl Report {
             Err(error) => return self.findings.extend(error.findings),
         };
         let ring = &secrets.keyring;
-        // Whether each is the right one, Redis alone can tell: its check value is what `doctor` holds against it.
+        // Only Redis knows whether each is the right one: `doctor` compares the check values.
         let key = |id: &str| Some(format!("{id} (check value {})", ring.check(id)?));
         let keys = ring.ids().filter_map(key).collect::<Vec<_>>().join(", ");
         self.facts.push(format!("keyring: {} seals, of {keys}", ring.primary()));
@@ -136,7 +137,7 @@ impl Report {
     }
 
     /// What the vault tells of itself, and where to.
-    fn telling(&mut self, config: &Config) {
+    fn telemetry_and_audit(&mut self, config: &Config) {
         if let Err(error) = otlp::check(&config.telemetry) {
             self.findings.extend(error.findings);
         }
@@ -155,7 +156,7 @@ impl Report {
     fn policy(&mut self, config: &Config) {
         let file = &config.policy.file;
         if let Some(policy) = self.roster::<Policy>(file, POLICY, "certificates may call") {
-            self.refer(POLICY, &file.display().to_string(), reload::misfits(&policy, config));
+            self.add_policy_findings(POLICY, &file.display().to_string(), reload::misfits(&policy, config));
             self.impersonation(&policy, config);
             let patterns =
                 policy.modules().map(|module| (module, module.tenants.idle_patterns(&config.tenants.keys())));
@@ -177,14 +178,14 @@ impl Report {
                 Some(policy)
             }
             Err(error) => {
-                self.refer(what, &error.file, error.findings);
+                self.add_policy_findings(what, &error.file, error.findings);
                 None
             }
         }
     }
 
     /// Findings in a policy, each with the file it is in.
-    fn refer(&mut self, what: &str, file: &str, findings: Vec<Finding>) {
+    fn add_policy_findings(&mut self, what: &str, file: &str, findings: Vec<Finding>) {
         let placed = findings.into_iter().map(|finding| {
             let place = format!("{what} {file}, {}", finding.place);
             Finding::new(place, finding.problem)

@@ -5,8 +5,11 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::idp_args::RealParts;
-use crate::console::{Console, Stop};
-use crate::demo::{self, Live, Log, Ports, Report, Setting, Shape, Show, Silent, Story};
+use crate::console::{Console, StopSignals};
+use crate::demo::{
+    self, DemoObserver, DemoReport, DemoSettings, ListenPorts, NoOutput, ProgressBars, ProgressLog, Scenario,
+    TokenShape,
+};
 use crate::failure::Failure;
 
 /// Show what the vault is for, with everything embedded
@@ -30,8 +33,8 @@ pub(crate) struct Args {
     #[arg(long)]
     logout: bool,
     /// `json` prints one object at the end and nothing else
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = DemoFormat::Text)]
+    output: DemoFormat,
     /// Show the vault's own log (on standard error) instead of the bars
     #[arg(long, short)]
     verbose: bool,
@@ -40,7 +43,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum DemoFormat {
     /// For people
     Text,
     /// For programs
@@ -51,29 +54,29 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     if args.duration < 3 * args.at_ttl {
         return Err(Failure::usage("--duration must be at least three times --at-ttl, or the plain job may survive"));
     }
-    let setting = Setting {
-        shape: Shape::Folio,
+    let settings = DemoSettings {
+        shape: TokenShape::Folio,
         at_ttl: Duration::from_secs(args.at_ttl),
         survive_logout: args.logout,
         keycloak: args.real.keycloak()?,
         redis_url: args.real.redis_url.clone(),
         dir: None,
-        ports: Ports::default(),
+        ports: ListenPorts::default(),
         log_level: "info,tokenvault=debug".to_owned(),
         logs: args.verbose,
     };
-    let story = Story { duration: Duration::from_secs(args.duration), logout: args.logout };
+    let scenario = Scenario { duration: Duration::from_secs(args.duration), logout: args.logout };
     let report = match args.output {
-        Output::Json => play(&setting, story, &Silent)?,
-        Output::Text if console.look.is_terminal() && !args.verbose => {
-            play(&setting, story, &Live::new(story.records(), console.look.width()))?
+        DemoFormat::Json => play(&settings, scenario, &NoOutput)?,
+        DemoFormat::Text if console.style.is_terminal() && !args.verbose => {
+            play(&settings, scenario, &ProgressBars::new(scenario.records(), console.style.width()))?
         }
-        Output::Text => play(&setting, story, &Log::to(console.out))?,
+        DemoFormat::Text => play(&settings, scenario, &ProgressLog::to(console.out))?,
     };
     match args.output {
-        Output::Json => writeln!(console.out, "{}", serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
-        Output::Text => {
-            let conclusion = console.look.wrap(&report.conclusion(setting.at_ttl), 0);
+        DemoFormat::Json => writeln!(console.out, "{}", serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
+        DemoFormat::Text => {
+            let conclusion = console.style.wrap(&report.conclusion(settings.at_ttl), 0);
             let next = if report.ok { next(args.logout) } else { String::new() };
             write!(console.out, "\n{}\n{conclusion}\n{next}", report.table())?;
         }
@@ -81,7 +84,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     if report.ok { Ok(()) } else { Err(Failure::new("that is not what the demonstration should show")) }
 }
 
-/// What there is to do for whoever has seen it; it fits any terminal.
+/// What to try next; it fits any terminal.
 fn next(logged_out: bool) -> String {
     let logout = ("tokenvault demo --logout", "the user logs out, and the job goes on");
     let steps = [
@@ -97,10 +100,13 @@ fn next(logged_out: bool) -> String {
     )
 }
 
-fn play(setting: &Setting, story: Story, show: &dyn Show) -> Result<Report, Failure> {
+fn play(settings: &DemoSettings, scenario: Scenario, observer: &dyn DemoObserver) -> Result<DemoReport, Failure> {
     crate::console::runtime()?.block_on(async {
-        let mut stop = Stop::listen()?;
-        let report = demo::with_stage(setting, stop.asked(), async |stage| demo::run(stage, story, show).await).await?;
+        let mut stop = StopSignals::listen()?;
+        let report = demo::with_environment(settings, stop.received(), async |environment| {
+            demo::run(environment, scenario, observer).await
+        })
+        .await?;
         report.ok_or_else(|| Failure::new("stopped before the end"))
     })
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::idp_args::RealParts;
-use crate::console::{Console, Stop};
-use crate::demo::{self, DemoError, DevLines, Ports, Setting, Shape, Stage, TwoTokens};
+use crate::console::{Console, StopSignals};
+use crate::demo::{self, DemoEnvironment, DemoError, DemoSettings, DevLines, ListenPorts, TokenComparison, TokenShape};
 use crate::failure::Failure;
 
 /// Run a vault to develop modules against, with everything embedded
@@ -47,32 +47,35 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure> {
-    let setting = Setting {
-        shape: if args.folio { Shape::Folio } else { Shape::Regular },
+    let settings = DemoSettings {
+        shape: if args.folio { TokenShape::Folio } else { TokenShape::Regular },
         at_ttl: Duration::from_secs(args.at_ttl),
         survive_logout: args.survive_logout,
         keycloak: args.real.keycloak()?,
         redis_url: args.real.redis_url.clone(),
         dir: args.dir.clone(),
-        ports: Ports { vault: args.port, management: args.management_port, idp: args.idp_port },
+        ports: ListenPorts { vault: args.port, management: args.management_port, idp: args.idp_port },
         log_level: if args.verbose { "info,tokenvault=debug" } else { "warn" }.to_owned(),
         logs: true,
     };
     crate::console::runtime()?.block_on(async {
-        let mut stop = Stop::listen()?;
-        let told = demo::with_stage(&setting, stop.asked(), async |stage| {
-            tell(stage, args.folio, console).await?;
+        let mut stop = StopSignals::listen()?;
+        let told = demo::with_environment(&settings, stop.received(), async |environment| {
+            tell(environment, args.folio, console).await?;
             pending().await
         });
         told.await.map(|_: Option<()>| ()).map_err(Failure::from)
     })
 }
 
-async fn tell(stage: &Stage<'_>, folio: bool, console: &mut Console<'_>) -> Result<(), DemoError> {
-    let tokens =
-        if folio { format!("\n{}", TwoTokens::of(stage).await?.shown(console.look.width())) } else { String::new() };
-    let lines = DevLines::about(stage);
-    let text = format!("{}{tokens}\nCtrl-C ends all of it.\n", lines.shown(|fact| console.look.wrap(fact, 21)));
+async fn tell(environment: &DemoEnvironment<'_>, folio: bool, console: &mut Console<'_>) -> Result<(), DemoError> {
+    let tokens = if folio {
+        format!("\n{}", TokenComparison::of(environment).await?.shown(console.style.width()))
+    } else {
+        String::new()
+    };
+    let lines = DevLines::about(environment);
+    let text = format!("{}{tokens}\nCtrl-C ends all of it.\n", lines.shown(|fact| console.style.wrap(fact, 21)));
     let told = console.out.write_all(text.as_bytes()).and_then(|()| console.out.flush());
     told.map_err(|error| DemoError::Io { what: "cannot write".to_owned(), error })
 }

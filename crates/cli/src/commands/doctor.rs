@@ -7,9 +7,9 @@ use tokenvault_core::secret::AccessToken;
 use tokenvault_server::config::read_secret;
 
 use crate::console::{ConfigFile, Console};
-use crate::doctor::{self, Line, Options, Report, Verdict};
+use crate::doctor::{self, CheckResult, CheckVerdict, DoctorOptions, DoctorReport};
 use crate::failure::Failure;
-use crate::terminal::look::{Look, Tone};
+use crate::terminal::style::{OutputStyle, Tone};
 
 /// Examine the host, the files, Redis and Keycloak for hazards
 ///
@@ -24,8 +24,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     config: ConfigFile,
     /// The form of the results
-    #[arg(long, value_enum, default_value_t = Output::Table)]
-    output: Output,
+    #[arg(long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
     /// A check whose hazard you know of and live with; may be given several times
     #[arg(long, value_name = "CHECK")]
     accept: Vec<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
+enum ReportFormat {
     /// A line for each check
     Table,
     /// One JSON document
@@ -49,11 +49,13 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
             .map(|secret| AccessToken::new(secret.expose()))
             .map_err(|finding| Failure::new(finding.to_string()))
     });
-    let options = Options { accepted: args.accept.clone(), administrator: administrator.transpose()? };
+    let options = DoctorOptions { accepted: args.accept.clone(), administrator: administrator.transpose()? };
     let report = crate::console::runtime()?.block_on(doctor::examine(&config, options));
     match args.output {
-        Output::Table => writeln!(console.out, "{}", table(&report, &console.look))?,
-        Output::Json => writeln!(console.out, "{:#}", json!({ "hazards": report.hazards(), "checks": report.lines }))?,
+        ReportFormat::Table => writeln!(console.out, "{}", table(&report, &console.style))?,
+        ReportFormat::Json => {
+            writeln!(console.out, "{:#}", json!({ "hazards": report.hazards(), "checks": report.results }))?;
+        }
     }
     console.out.flush()?;
     let file = args.config.file.display();
@@ -69,63 +71,63 @@ const ROOM: usize = 60;
 /// The widest verdict.
 const VERDICT: usize = 11;
 
-fn table(report: &Report, look: &Look) -> String {
-    let widest = report.lines.iter().map(|line| line.check.len()).max().unwrap_or_default();
-    let mut told: Vec<String> = report.lines.iter().map(|line| row(line, widest, look)).collect();
-    let count = |verdict| report.lines.iter().filter(|line| line.verdict == verdict).count();
+fn table(report: &DoctorReport, style: &OutputStyle) -> String {
+    let widest = report.results.iter().map(|line| line.check.len()).max().unwrap_or_default();
+    let mut told: Vec<String> = report.results.iter().map(|line| row(line, widest, style)).collect();
+    let count = |verdict| report.results.iter().filter(|line| line.verdict == verdict).count();
     let sum = format!(
         "{} checks: {} hazards, {} accepted, {} notes, {} not checked",
-        report.lines.len(),
+        report.results.len(),
         report.hazards(),
-        count(Verdict::Accepted),
-        count(Verdict::Note),
-        count(Verdict::NotChecked)
+        count(CheckVerdict::Accepted),
+        count(CheckVerdict::Note),
+        count(CheckVerdict::NotChecked)
     );
-    told.push(look.wrap(&sum, 2));
+    told.push(style.wrap(&sum, 2));
     told.join("\n")
 }
 
 /// A check's line. On a terminal its text hangs below itself, and the remedy has lines of its own.
-fn row(line: &Line, widest: usize, look: &Look) -> String {
-    let Line { check, verdict, subject, finding, remedy } = line;
+fn row(line: &CheckResult, widest: usize, style: &OutputStyle) -> String {
+    let CheckResult { check, verdict, subject, finding, remedy } = line;
     let about = if subject.is_empty() { String::new() } else { format!("{subject}: ") };
-    let word = look.paint(tone(*verdict), &format!("{:<VERDICT$}", verdict.word()));
+    let word = style.paint(tone(*verdict), &format!("{:<VERDICT$}", verdict.word()));
     let hang = VERDICT + 2 + widest + 2;
-    let (name, hang) = match look.width() {
+    let (name, hang) = match style.width() {
         Some(width) if width < hang + ROOM => ((*check).to_owned(), VERDICT + 2),
         _ => (format!("{check:<widest$}"), hang),
     };
     let text = format!("{word}  {name}  {about}{finding}");
-    match (remedy.is_empty(), look.is_terminal()) {
-        (true, _) => look.wrap(&text, hang),
+    match (remedy.is_empty(), style.is_terminal()) {
+        (true, _) => style.wrap(&text, hang),
         (false, false) => format!("{text} → {remedy}"),
         (false, true) => {
-            let remedy = look.wrap(&format!("{:hang$}→ {remedy}", ""), hang + 2);
-            format!("{}\n{remedy}", look.wrap(&text, hang))
+            let remedy = style.wrap(&format!("{:hang$}→ {remedy}", ""), hang + 2);
+            format!("{}\n{remedy}", style.wrap(&text, hang))
         }
     }
 }
 
-fn tone(verdict: Verdict) -> Tone {
+fn tone(verdict: CheckVerdict) -> Tone {
     match verdict {
-        Verdict::Fine => Tone::Good,
-        Verdict::Hazard => Tone::Wrong,
-        Verdict::Accepted | Verdict::NotChecked => Tone::Doubtful,
-        Verdict::Note => Tone::Head,
+        CheckVerdict::Fine => Tone::Good,
+        CheckVerdict::Hazard => Tone::Wrong,
+        CheckVerdict::Accepted | CheckVerdict::NotChecked => Tone::Doubtful,
+        CheckVerdict::Note => Tone::Head,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::look::columns;
+    use crate::terminal::style::columns;
 
-    fn line(remedy: &str) -> Line {
+    fn line(remedy: &str) -> CheckResult {
         let finding =
             "the store is ten seconds ahead of this machine, and a lease is over for it before it is over here";
-        Line {
+        CheckResult {
             check: "clock-skew",
-            verdict: Verdict::Hazard,
+            verdict: CheckVerdict::Hazard,
             subject: "redis".to_owned(),
             finding: finding.to_owned(),
             remedy: remedy.to_owned(),
@@ -136,12 +138,12 @@ mod tests {
     fn a_line_hangs_below_itself_and_its_remedy_stands_alone() {
         let line = line("keep the clocks of all machines in step, with chrony or whatever is at hand");
         for (width, hang) in [(80, 13), (140, 35)] {
-            let told = row(&line, 20, &Look::terminal(width));
+            let told = row(&line, 20, &OutputStyle::terminal(width));
             assert!(told.starts_with("HAZARD       clock-skew  "), "{told}");
             assert!(told.lines().all(|line| columns(line) <= width), "{told}");
             assert!(told.lines().skip(1).all(|line| line.starts_with(&" ".repeat(hang))), "{width}:\n{told}");
             assert!(told.contains(&format!("\n{:hang$}→ keep the clocks", "")), "{told}");
         }
-        assert_eq!(row(&line, 20, &Look::plain()).lines().count(), 1);
+        assert_eq!(row(&line, 20, &OutputStyle::plain()).lines().count(), 1);
     }
 }

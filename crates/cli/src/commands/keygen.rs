@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-/// Whoever writes over a keyring loses every job that is sealed by it.
+/// A keyring that is overwritten loses every job that is sealed with it.
 fn create(file: &Path, text: &[u8]) -> Result<(), Failure> {
     let what = format!("cannot write {}", file.display());
     let mut created =

@@ -13,7 +13,7 @@ use tokenvault_vault::keyring::{self, KeyVerdict};
 
 use crate::console::{ConfigFile, Console};
 use crate::failure::Failure;
-use crate::migration::{Migration, Word};
+use crate::migration::{Migration, MigrationEvent};
 use crate::terminal::progress;
 
 /// Move the store to the schema this version writes
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
             entropy: Arc::new(OsEntropy),
             name: format!("migrate-{}", AttemptId::from_bits(OsEntropy.bits())),
         };
-        let bar = progress::records(console.look.is_terminal());
+        let bar = progress::records(console.style.is_terminal());
         let told = migration.run(args.dry_run, |word| tell(word, &bar, console)).await;
         bar.finish_and_clear();
         told.map(drop).map_err(|error| failed(&error))
@@ -78,13 +78,13 @@ async fn hold_against(store: &RedisStore, ring: &Keyring, dry_run: bool) -> Resu
     Ok(())
 }
 
-/// A step is a line. How far it has come is drawn for whoever watches, and a line for whoever reads it later.
-fn tell(word: &Word<'_>, bar: &ProgressBar, console: &mut Console<'_>) {
+/// Prints a step as a line. Progress is a bar on a terminal and a line in a file.
+fn tell(word: &MigrationEvent<'_>, bar: &ProgressBar, console: &mut Console<'_>) {
     match word {
-        Word::Progress(pass, total) if console.look.is_terminal() => {
+        MigrationEvent::Progress(pass, total) if console.style.is_terminal() => {
             progress::show(bar, pass.seen, *total, format!("{} changed, {} failed", pass.changed, pass.failed));
         }
-        // Whoever has hung up does not end a migration.
-        word => bar.suspend(|| drop(writeln!(console.out, "{}", console.look.wrap(&word.to_string(), 2)))),
+        // A closed terminal must not end a migration.
+        word => bar.suspend(|| drop(writeln!(console.out, "{}", console.style.wrap(&word.to_string(), 2)))),
     }
 }

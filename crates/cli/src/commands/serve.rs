@@ -8,7 +8,7 @@ use tokenvault_server::telemetry::logs;
 use tokenvault_server::telemetry::otlp::Traces;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::console::{ConfigFile, Stop};
+use crate::console::{ConfigFile, StopSignals};
 use crate::failure::Failure;
 use crate::hardening;
 
@@ -40,11 +40,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(config: &Config) -> Result<(), Failure> {
-    let mut stop = Stop::listen()?;
+    let mut stop = StopSignals::listen()?;
     let starting = runtime::start(config, Backing::Redis);
     let mut running = tokio::select! {
         running = starting => running.map_err(|error| Failure::because("cannot start", error))?,
-        () = stop.asked() => return Ok(()),
+        () = stop.received() => return Ok(()),
     };
     let mut signals = Signals { stop, moved: signal(SignalKind::hangup())? };
     let mut fallen = signals.attend(&mut running, std::future::pending()).await;
@@ -70,14 +70,14 @@ async fn serve(config: &Config) -> Result<(), Failure> {
         } else {
             tracing::warn!("stopped late, or with something unfinished: `server.shutdown_grace` was over");
         },
-        () = stop.asked() => tracing::warn!("asked twice: stopped without waiting"),
+        () = stop.received() => tracing::warn!("asked twice: stopped without waiting"),
     }
     if fallen { Err(Failure::new("a part of the vault came to its end by itself; the log says where")) } else { Ok(()) }
 }
 
-/// What a running vault is told by the system.
+/// The signals that a running vault listens to.
 struct Signals {
-    stop: Stop,
+    stop: StopSignals,
     /// Whatever rotates files may say so; nobody who closes a terminal is to stop a service by it.
     moved: Signal,
 }
@@ -89,7 +89,7 @@ impl Signals {
         loop {
             tokio::select! {
                 Some(()) = self.moved.recv() => running.reopen(),
-                () = self.stop.asked() => return false,
+                () = self.stop.received() => return false,
                 () = until.as_mut() => return false,
                 () = running.fallen() => return true,
             }

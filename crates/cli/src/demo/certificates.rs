@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 /// Clocks differ a little.
 const BACKDATED: Duration = Duration::from_hours(1);
-/// Longer than a developer keeps a stage.
+/// Longer than `tokenvault dev` runs.
 const LIFE: Duration = Duration::from_hours(30 * 24);
 
 /// A certificate and its private key, PEM.
@@ -29,14 +29,14 @@ impl Certificate {
     }
 }
 
-/// Signs the stage's certificates.
-pub(super) struct Authority {
+/// Signs the certificates.
+pub(super) struct CertificateAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     now: Timestamp,
     issued: u64,
 }
 
-impl Authority {
+impl CertificateAuthority {
     pub(super) fn new(now: Timestamp) -> Result<Self, rcgen::Error> {
         let mut params = valid(now);
         params.distinguished_name.push(DnType::CommonName, "tokenvault throw-away CA");

@@ -1,4 +1,4 @@
-//! Why a stage cannot be set up, or what is played on it cannot go on.
+//! Why the demonstration cannot be set up, or cannot go on.
 
 use std::io;
 use std::path::Path;
@@ -28,8 +28,8 @@ pub enum DemoError {
     Start(#[from] StartError),
     /// The embedded identity provider did not start.
     #[error("cannot start the identity provider: {0}")]
-    Double(#[from] keycloak_double::StartError),
-    /// Somebody did not answer.
+    Double(#[from] keycloak_double::DoubleStartError),
+    /// A request got no answer.
     #[error("{what}: {error}")]
     Unreachable {
         /// What was tried.
@@ -37,7 +37,7 @@ pub enum DemoError {
         /// What stood in its way, without the URL's query.
         error: String,
     },
-    /// Somebody said no.
+    /// A request was refused.
     #[error("{what}: {status} {answer}")]
     Refused {
         /// What was tried.

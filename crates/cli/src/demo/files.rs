@@ -1,5 +1,5 @@
-//! The files of a stage, written as an operator would: configuration, policy, keyring, secrets, certificates. Whatever is
-//! secret has mode 0600.
+//! The files that the vault reads, written as an operator would write them: configuration, policy, keyring, secrets,
+//! certificates. A secret file always has mode 0600.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_server::config::keyring_entry;
 use tokenvault_server::tls;
 
-use super::certificates::{Authority, Certificate};
+use super::certificates::{Certificate, CertificateAuthority};
 use super::error::DemoError;
-use super::idp::Idp;
+use super::identity_provider::DemoIdp;
 use super::realm::VAULT_CLIENT;
-use super::stage::Setting;
+use super::settings::DemoSettings;
 
 /// The module that registers jobs.
 pub(super) const REGISTRAR: &str = "mod-data-import";
@@ -97,38 +97,38 @@ impl Directory {
 }
 
 /// The certificates of those who call the vault.
-pub(super) struct Callers {
+pub(super) struct CallerCertificates {
     pub(super) ca_pem: String,
     pub(super) registrar: Certificate,
     pub(super) worker: Certificate,
 }
 
-impl Callers {
-    /// Those of an earlier run, where all of them are there and hold for some time: whoever has pinned them goes on.
+impl CallerCertificates {
+    /// Those of an earlier run, if all of them are there and hold for some time: clients that pinned them still work.
     fn kept(dir: &Directory, now: Timestamp) -> Option<Self> {
         let pair = |name: &str| {
             let (cert, key) = (dir.read(&format!("{name}.pem"))?, dir.read(&format!("{name}.key"))?);
             Some(Certificate { cert, key: key.into() })
         };
-        let callers = Self { ca_pem: dir.read("ca.pem")?, registrar: pair(REGISTRAR)?, worker: pair(WORKER)? };
-        let all = [&callers.ca_pem, &pair(SERVER)?.cert, &callers.registrar.cert, &callers.worker.cert];
+        let certificates = Self { ca_pem: dir.read("ca.pem")?, registrar: pair(REGISTRAR)?, worker: pair(WORKER)? };
+        let all = [&certificates.ca_pem, &pair(SERVER)?.cert, &certificates.registrar.cert, &certificates.worker.cert];
         let hold = all.into_iter().all(|pem| holds(pem, now));
-        hold.then_some(callers)
+        hold.then_some(certificates)
     }
 
     /// New ones, of a new authority, written.
     fn issued(dir: &Directory, now: Timestamp) -> Result<Self, DemoError> {
-        let mut authority = Authority::new(now)?;
-        let callers = Self {
+        let mut authority = CertificateAuthority::new(now)?;
+        let certificates = Self {
             ca_pem: authority.cert(),
             registrar: authority.module(&uri(REGISTRAR))?,
             worker: authority.module(&uri(WORKER))?,
         };
-        dir.public("ca.pem", &callers.ca_pem)?;
+        dir.public("ca.pem", &certificates.ca_pem)?;
         dir.certificate(SERVER, &authority.server()?)?;
-        dir.certificate(REGISTRAR, &callers.registrar)?;
-        dir.certificate(WORKER, &callers.worker)?;
-        Ok(callers)
+        dir.certificate(REGISTRAR, &certificates.registrar)?;
+        dir.certificate(WORKER, &certificates.worker)?;
+        Ok(certificates)
     }
 }
 
@@ -141,30 +141,34 @@ fn holds(pem: &str, now: Timestamp) -> bool {
 /// Writes everything the vault reads, and what its callers need.
 pub(super) fn write(
     dir: &Directory,
-    idp: &Idp,
-    setting: &Setting,
+    idp: &DemoIdp,
+    settings: &DemoSettings,
     now: Timestamp,
     entropy: &dyn Entropy,
-) -> Result<Callers, DemoError> {
-    let callers = identities(dir, now, entropy)?;
+) -> Result<CallerCertificates, DemoError> {
+    let certificates = identities(dir, now, entropy)?;
     dir.secret("client-secret", idp.realm.vault_secret.expose())?;
     dir.secret("ui-client-secret", idp.realm.ui_secret.expose())?;
     dir.secret("user-password", idp.realm.password.expose())?;
-    if let Some(pem) = setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+    if let Some(pem) = settings.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
         dir.public("keycloak-ca.pem", &String::from_utf8_lossy(pem))?;
     }
     dir.written_anew("policy.toml", &policy(&idp.realm.name))?;
-    dir.written_anew("tokenvault.toml", &configuration(idp, setting))?;
-    Ok(callers)
+    dir.written_anew("tokenvault.toml", &configuration(idp, settings))?;
+    Ok(certificates)
 }
 
 /// The certificates and the keyring: those of an earlier run in the same directory, if there was one.
-pub(super) fn identities(dir: &Directory, now: Timestamp, entropy: &dyn Entropy) -> Result<Callers, DemoError> {
+pub(super) fn identities(
+    dir: &Directory,
+    now: Timestamp,
+    entropy: &dyn Entropy,
+) -> Result<CallerCertificates, DemoError> {
     // What a real Redis holds is sealed with it.
     if dir.read("keyring.toml").is_none() {
         dir.secret("keyring.toml", &keyring_entry("demo", true, entropy))?;
     }
-    Callers::kept(dir, now).map_or_else(|| Callers::issued(dir, now), Ok)
+    CallerCertificates::kept(dir, now).map_or_else(|| CallerCertificates::issued(dir, now), Ok)
 }
 
 fn uri(module: &str) -> String {
@@ -194,17 +198,17 @@ read = true
     )
 }
 
-fn configuration(idp: &Idp, setting: &Setting) -> String {
+fn configuration(idp: &DemoIdp, settings: &DemoSettings) -> String {
     let listen = |port| quoted(&SocketAddr::from(([127, 0, 0, 1], port)).to_string());
-    let redis = setting.redis_url.as_deref().map_or_else(
+    let redis = settings.redis_url.as_deref().map_or_else(
         || "url = \"redis://127.0.0.1:6379\" # not called: records are kept in memory here".to_owned(),
         |url| format!("url = {}", quoted(url)),
     );
-    let ca = match setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+    let ca = match settings.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
         Some(_) => "ca_file = \"keycloak-ca.pem\"\n",
         None => "",
     };
-    let logout = if setting.survive_logout { "on_logout = \"continue\"\n" } else { "" };
+    let logout = if settings.survive_logout { "on_logout = \"continue\"\n" } else { "" };
     format!(
         r#"# The vault of this stage, written anew at each start. `tokenvault check-config --config` this file.
 
@@ -248,13 +252,13 @@ tombstone_ttl = 60
 log_format = "text"
 log_level = {log_level}
 "#,
-        vault = listen(setting.ports.vault),
-        management = listen(setting.ports.management),
+        vault = listen(settings.ports.vault),
+        management = listen(settings.ports.management),
         issuer = quoted(&idp.issuer),
         base_url = quoted(&idp.realm_url),
         tenant = idp.realm.name,
         ui_client = idp.realm.ui_client,
-        log_level = quoted(&setting.log_level),
+        log_level = quoted(&settings.log_level),
     )
 }
 

@@ -1,5 +1,5 @@
-//! The two jobs, which differ in one thing: where they have their token from. Both save a record at a steady pace, and
-//! both go on when one is refused, as data import does.
+//! The two jobs. They differ in one thing: where their token comes from. Both save records at a steady pace, and both go on
+//! when a record is refused, as data import does.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
 use super::error::DemoError;
-use super::module::{Held, Module, Read};
+use super::module::{DemoModule, HeldToken, TokenRead};
 
 /// How far a job is.
 #[derive(Debug, Clone, Default)]
-pub struct Progress {
+pub struct JobProgress {
     /// Records saved.
     pub done: u64,
     /// Records refused.
@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 /// The work, and how it is watched.
-pub(super) struct Work<'a> {
+pub(super) struct Workload<'a> {
     /// How many records.
     pub(super) records: u64,
     /// Between two records.
@@ -45,14 +45,14 @@ pub(super) struct Work<'a> {
     pub(super) started: Timestamp,
 }
 
-impl Work<'_> {
+impl Workload<'_> {
     /// Does all of it. `token` is asked before each record; `watch` hears of each record.
     async fn run(
         &self,
-        mut token: impl AsyncFnMut(&mut Progress) -> Result<Option<AccessToken>, DemoError>,
-        watch: impl Fn(&Progress),
-    ) -> Result<Progress, DemoError> {
-        let mut progress = Progress::default();
+        mut token: impl AsyncFnMut(&mut JobProgress) -> Result<Option<AccessToken>, DemoError>,
+        watch: impl Fn(&JobProgress),
+    ) -> Result<JobProgress, DemoError> {
+        let mut progress = JobProgress::default();
         let mut ticks = tokio::time::interval(self.pace);
         for _ in 0..self.records {
             ticks.tick().await;
@@ -70,25 +70,29 @@ impl Work<'_> {
     }
 
     /// With the token that the user had when the job was started.
-    pub(super) async fn plain(&self, proof: &AccessToken, watch: impl Fn(&Progress)) -> Result<Progress, DemoError> {
-        let token = async |progress: &mut Progress| {
+    pub(super) async fn plain(
+        &self,
+        proof: &AccessToken,
+        watch: impl Fn(&JobProgress),
+    ) -> Result<JobProgress, DemoError> {
+        let token = async |progress: &mut JobProgress| {
             progress.tokens_used = 1;
             Ok(Some(proof.clone()))
         };
         self.run(token, watch).await
     }
 
-    /// With whatever live token the vault has. A token is held until it has less than `margin` left.
+    /// With live tokens from the vault. A token is used until it has less than `margin` left.
     pub(super) async fn vaulted(
         &self,
-        module: &Module,
+        module: &DemoModule,
         job: &str,
         margin: Duration,
-        watch: impl Fn(&Progress),
-    ) -> Result<Progress, DemoError> {
-        let held: RefCell<Option<Held>> = RefCell::new(None);
-        let token = async |progress: &mut Progress| {
-            let left = |held: &Held| held.expires_at.since(self.clock.now());
+        watch: impl Fn(&JobProgress),
+    ) -> Result<JobProgress, DemoError> {
+        let held: RefCell<Option<HeldToken>> = RefCell::new(None);
+        let token = async |progress: &mut JobProgress| {
+            let left = |held: &HeldToken| held.expires_at.since(self.clock.now());
             let ending = held.borrow().as_ref().is_none_or(|held| left(held) < margin);
             if ending && progress.over.is_none() {
                 let fresh = self.fetch(module, job, progress).await?;
@@ -101,16 +105,21 @@ impl Work<'_> {
         self.run(token, watch).await
     }
 
-    async fn fetch(&self, module: &Module, job: &str, progress: &mut Progress) -> Result<Option<Held>, DemoError> {
+    async fn fetch(
+        &self,
+        module: &DemoModule,
+        job: &str,
+        progress: &mut JobProgress,
+    ) -> Result<Option<HeldToken>, DemoError> {
         match module.read(job).await? {
-            Read::Token(held) => {
+            TokenRead::Token(held) => {
                 if progress.generation.replace(held.generation) != Some(held.generation) {
                     progress.tokens_used += 1;
                 }
                 Ok(Some(held))
             }
-            Read::NotYet => Ok(None),
-            Read::Over(code) => {
+            TokenRead::NotYet => Ok(None),
+            TokenRead::Over(code) => {
                 progress.over = Some(code);
                 Ok(None)
             }

@@ -1,37 +1,40 @@
 //! The vault with everything around it in one process: for `tokenvault demo`, which shows what the vault is for, and
 //! `tokenvault dev`, which gives module developers a vault to call.
 //!
-//! The vault here is the one of production: it reads a configuration file like any other, and its callers come over
-//! mutual TLS. Only what it stands on is embedded (an identity provider, certificates, a store in memory), and what it
-//! is made for is played (a UI with its user, two modules, a server that saves records).
+//! The vault here is the one of production: it reads a configuration file, and its callers come over mutual TLS. What it needs
+//! is embedded (an identity provider, certificates, a store in memory). What calls it is simulated (a UI with its user, two
+//! modules, a server that saves records).
 //!
-//! Nothing outlives a stage: secrets lie in files of mode 0600 that are deleted with it, and so is a realm that was made
-//! in a real Keycloak.
+//! Nothing may outlive a run. Secrets lie in files of mode 0600 that are deleted at its end, and so is a realm that was made in
+//! a real Keycloak. Only a directory that the user chose stays.
 
 mod certificates;
-mod claims;
+mod dev_lines;
+mod environment;
 mod error;
 mod files;
-mod idp;
+mod http;
+mod identity_provider;
 mod jobs;
-mod keycloak;
-mod lines;
+mod keycloak_realm;
 mod module;
+mod observer;
 mod realm;
-mod records;
+mod record_server;
 mod report;
-mod run;
-mod show;
-mod stage;
+mod scenario;
+mod settings;
 #[cfg(test)]
 mod tests;
-mod ui;
+mod token_claims;
+mod ui_session;
 
-pub use claims::TwoTokens;
+pub use dev_lines::DevLines;
+pub use environment::{DemoEnvironment, with_environment};
 pub use error::DemoError;
-pub use lines::DevLines;
-pub use realm::Shape;
-pub use report::{PlainResult, Report, VaultResult};
-pub use run::{Story, run};
-pub use show::{Live, Log, Show, Silent};
-pub use stage::{KeycloakAccess, Ports, Setting, Stage, with_stage};
+pub use observer::{DemoObserver, NoOutput, ProgressBars, ProgressLog};
+pub use realm::TokenShape;
+pub use report::{DemoReport, PlainResult, VaultResult};
+pub use scenario::{Scenario, run};
+pub use settings::{DemoSettings, KeycloakAccess, ListenPorts};
+pub use token_claims::TokenComparison;

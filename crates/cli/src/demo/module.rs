@@ -11,20 +11,20 @@ use tokenvault_core::secret::AccessToken;
 use tokenvault_core::time::Timestamp;
 
 use super::error::DemoError;
-use super::idp;
+use super::http;
 
 /// How long the vault is asked to wait for a renewal that is under way.
 const WAIT: u64 = 10;
 
 /// A module: it has a certificate, and nothing else of its own.
-pub(super) struct Module {
+pub(super) struct DemoModule {
     http: reqwest::Client,
     vault: String,
     clock: Arc<dyn Clock>,
 }
 
 /// The token a module holds for a while.
-pub(super) struct Held {
+pub(super) struct HeldToken {
     pub(super) access_token: AccessToken,
     /// Which of the job's pairs it is of.
     pub(super) generation: u64,
@@ -32,7 +32,7 @@ pub(super) struct Held {
 }
 
 /// What a registration says of the job.
-pub(super) struct Terms {
+pub(super) struct JobRegistration {
     /// The module that may read beside the registrar.
     pub(super) reader: &'static str,
     /// Whether it goes on when the user logs out.
@@ -42,16 +42,16 @@ pub(super) struct Terms {
 }
 
 /// What a read gave.
-pub(super) enum Read {
+pub(super) enum TokenRead {
     /// A live token.
-    Token(Held),
+    Token(HeldToken),
     /// Nothing yet; ask again.
     NotYet,
     /// The job is over, for this reason.
     Over(String),
 }
 
-impl Module {
+impl DemoModule {
     pub(super) fn new(
         vault: SocketAddr,
         ca_pem: &str,
@@ -61,19 +61,24 @@ impl Module {
         let what = "a module's HTTP client";
         let ca = Certificate::from_pem(ca_pem.as_bytes()).map_err(DemoError::unreachable(what))?;
         let identity = Identity::from_pem(identity).map_err(DemoError::unreachable(what))?;
-        let builder = idp::builder().tls_certs_only([ca]).identity(identity).https_only(true);
+        let builder = http::client_builder().tls_certs_only([ca]).identity(identity).https_only(true);
         let http = builder.build().map_err(DemoError::unreachable(what))?;
         Ok(Self { http, vault: format!("https://{vault}"), clock })
     }
 
     /// Registers a job with the user's live access token as the proof. The answer is the generation of the vault's first pair.
-    pub(super) async fn register(&self, job: &str, proof: &AccessToken, terms: &Terms) -> Result<u64, DemoError> {
+    pub(super) async fn register(
+        &self,
+        job: &str,
+        proof: &AccessToken,
+        registration: &JobRegistration,
+    ) -> Result<u64, DemoError> {
         let mut body = json!({
             "access_token": proof.expose(),
-            "readers": [terms.reader],
-            "expires_at": terms.expires_at.to_string(),
+            "readers": [registration.reader],
+            "expires_at": registration.expires_at.to_string(),
         });
-        if terms.survives_logout {
+        if registration.survives_logout {
             body["acquisition"] = json!("impersonate");
             body["on_logout"] = json!("continue");
         }
@@ -87,7 +92,7 @@ impl Module {
     }
 
     /// Asks for a live token, by the job's id alone.
-    pub(super) async fn read(&self, job: &str) -> Result<Read, DemoError> {
+    pub(super) async fn read(&self, job: &str) -> Result<TokenRead, DemoError> {
         let what = format!("GET /tokens/{job}");
         let request = self.http.get(format!("{}?wait={WAIT}", self.url(job)));
         let (status, answer) = send(request, &what).await?;
@@ -95,14 +100,14 @@ impl Module {
             (StatusCode::OK, Some(token)) => {
                 let life = Duration::from_secs(answer["expires_in"].as_u64().unwrap_or_default());
                 let expires_at = answer["expires_at"].as_str().and_then(Timestamp::parse_rfc3339);
-                Ok(Read::Token(Held {
+                Ok(TokenRead::Token(HeldToken {
                     access_token: AccessToken::new(token),
                     generation: answer["generation"].as_u64().unwrap_or_default(),
                     expires_at: expires_at.unwrap_or_else(|| self.clock.now() + life),
                 }))
             }
-            (StatusCode::GONE, _) => Ok(Read::Over(answer["code"].as_str().unwrap_or("gone").to_owned())),
-            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => Ok(Read::NotYet),
+            (StatusCode::GONE, _) => Ok(TokenRead::Over(answer["code"].as_str().unwrap_or("gone").to_owned())),
+            (StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _) => Ok(TokenRead::NotYet),
             _ => Err(DemoError::refused(what, status.as_u16(), &answer)),
         }
     }

@@ -1,9 +1,9 @@
-//! The realm the stage plays in: FOLIO's settings (rotation without any reuse), a UI client, the vault's client, a user.
-//! As the embedded identity provider takes it, and as Keycloak's admin API does.
+//! The demonstration's realm: FOLIO's settings (rotation without any reuse), a UI client, the vault's client, a user. It is
+//! written in two forms: for the embedded identity provider, and for Keycloak's admin API.
 
 use std::time::Duration;
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, RealmSettings, Role, ServiceAccount, UserConfig};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RealmSettings, RoleConfig, ServiceAccountConfig, UserConfig};
 use serde_json::{Value, json};
 use tokenvault_core::ports::Entropy;
 use tokenvault_core::secret::ClientSecret;
@@ -16,15 +16,15 @@ const SESSION: u64 = 86_400;
 
 /// How the realm's tokens look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub enum TokenShape {
     /// Keycloak's regular ones.
     Regular,
     /// FOLIO's: the UI has lightweight ones with the user's name as `sub`, and the vault's carry no roles.
     Folio,
 }
 
-impl Shape {
-    /// The realm's name where nobody else uses the identity provider.
+impl TokenShape {
+    /// The realm's name in an identity provider of the demonstration's own.
     pub(super) fn tenant(self) -> &'static str {
         match self {
             Self::Regular => "demo",
@@ -33,8 +33,8 @@ impl Shape {
     }
 }
 
-/// A realm of the stage's own, its secrets fresh.
-pub(super) struct Realm {
+/// The realm. Its secrets are new in each run.
+pub(super) struct DemoRealm {
     pub(super) name: String,
     /// The client users log in with.
     pub(super) ui_client: String,
@@ -43,13 +43,13 @@ pub(super) struct Realm {
     /// The user's name.
     pub(super) user: &'static str,
     pub(super) password: ClientSecret,
-    pub(super) shape: Shape,
+    pub(super) shape: TokenShape,
     user_id: String,
     at_ttl: Duration,
 }
 
-impl Realm {
-    pub(super) fn new(name: String, shape: Shape, at_ttl: Duration, entropy: &dyn Entropy) -> Self {
+impl DemoRealm {
+    pub(super) fn new(name: String, shape: TokenShape, at_ttl: Duration, entropy: &dyn Entropy) -> Self {
         let secret = || ClientSecret::new(random_hex(entropy, 16));
         Self {
             ui_client: RealmConfig::folio_login_client(&name),
@@ -57,8 +57,8 @@ impl Realm {
             ui_secret: secret(),
             vault_secret: secret(),
             user: match shape {
-                Shape::Regular => "alice",
-                Shape::Folio => "diku_admin",
+                TokenShape::Regular => "alice",
+                TokenShape::Folio => "diku_admin",
             },
             password: secret(),
             shape,
@@ -70,8 +70,8 @@ impl Realm {
     /// For the embedded identity provider.
     pub(super) fn embedded(&self) -> RealmConfig {
         let realm = match self.shape {
-            Shape::Regular => self.regular(),
-            Shape::Folio => self.folio(),
+            TokenShape::Regular => self.regular(),
+            TokenShape::Folio => self.folio(),
         };
         realm.with_settings(|settings| {
             settings.access_token_lifespan = self.at_ttl.as_secs();
@@ -87,7 +87,7 @@ impl Realm {
             .maps_user_id(true);
         let vault = ClientConfig::new(VAULT_CLIENT, self.vault_secret.expose())
             .token_exchange()
-            .service_account(ServiceAccount::Impersonating)
+            .service_account(ServiceAccountConfig::Impersonating)
             .audience(VAULT_CLIENT)
             .maps_user_id(true)
             .mapper(Mapper::property("id", "keycloak_user_id"));
@@ -100,7 +100,7 @@ impl Realm {
         RealmConfig::folio_like(&self.name)
             .with_client(&self.ui_client, |client| client.with_secret(self.ui_secret.expose()))
             .with_client(VAULT_CLIENT, |client| client.with_secret(self.vault_secret.expose()))
-            .user(user.without_roles().default_roles().role(Role::realm("adminRole")))
+            .user(user.without_roles().default_roles().role(RoleConfig::realm("adminRole")))
     }
 
     /// The same for Keycloak's admin API.

@@ -1,15 +1,15 @@
-//! How the two jobs went, and whether that is the story that was to be shown.
+//! How the two jobs went, and whether they show what the demonstration claims.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::jobs::Progress;
+use super::jobs::JobProgress;
 
 /// The result, as programs read it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
+pub struct DemoReport {
     /// The job with a plain token.
     pub plain: PlainResult,
     /// The job with the vault.
@@ -46,9 +46,9 @@ pub struct VaultResult {
     pub tokens_used: u64,
 }
 
-impl Report {
+impl DemoReport {
     /// From how far the jobs came; `registered` is the generation of the vault's first pair.
-    pub(super) fn on(records: u64, plain: &Progress, vaulted: &Progress, registered: u64) -> Self {
+    pub(super) fn on(records: u64, plain: &JobProgress, vaulted: &JobProgress, registered: u64) -> Self {
         let plain = PlainResult {
             records,
             done: plain.done,

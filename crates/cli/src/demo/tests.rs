@@ -1,4 +1,4 @@
-//! What the parts of the stage promise each other; the whole play is in `tests/demo.rs`.
+//! The parts of the demonstration, each by itself. The whole of it is tested in `tests/demo.rs`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use tokenvault_core::ports::testing::{ManualClock, SeededEntropy};
 use tokenvault_core::time::Timestamp;
 
 use super::files::{self, Directory};
-use super::jobs::Progress;
-use super::realm::{Realm, Shape, random_uuid};
-use super::records::Gate;
-use super::report::Report;
+use super::jobs::JobProgress;
+use super::realm::{DemoRealm, TokenShape, random_uuid};
+use super::record_server::TokenVerifier;
+use super::report::DemoReport;
 
 const START: u64 = 1_800_000_000;
 
 /// An identity provider without a network, and an access token of 3 seconds it issued at [`START`].
 fn issued() -> (Keycloak, String) {
-    let realm = Realm::new("demo".to_owned(), Shape::Folio, Duration::from_secs(3), &SeededEntropy::new(1));
-    let entropy = keycloak_double::SeededEntropy::new(2);
+    let realm = DemoRealm::new("demo".to_owned(), TokenShape::Folio, Duration::from_secs(3), &SeededEntropy::new(1));
+    let entropy = keycloak_double::DoubleSeededEntropy::new(2);
     let mut keycloak = Keycloak::new("http://idp", Features::default(), entropy);
     keycloak.add_realm(realm.embedded()).unwrap();
     let form = [
@@ -35,45 +35,46 @@ fn issued() -> (Keycloak, String) {
     (keycloak, answer["access_token"].as_str().unwrap().to_owned())
 }
 
-fn gate(keycloak: &mut Keycloak, issuer: &str, clock: Arc<ManualClock>) -> Gate {
+fn verifier(keycloak: &mut Keycloak, issuer: &str, clock: Arc<ManualClock>) -> TokenVerifier {
     let keys = keycloak.handle(START * 1000, &Request::get("/realms/demo/protocol/openid-connect/certs"));
-    Gate::new(issuer, serde_json::from_str(&keys.body).unwrap(), clock)
+    TokenVerifier::new(issuer, serde_json::from_str(&keys.body).unwrap(), clock)
 }
 
 #[test]
 fn a_record_is_taken_until_its_token_has_expired() {
     let (mut keycloak, token) = issued();
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(START)));
-    let gate = gate(&mut keycloak, "http://idp/realms/demo", clock.clone());
-    assert!(gate.admits(&token));
+    let verifier = verifier(&mut keycloak, "http://idp/realms/demo", clock.clone());
+    assert!(verifier.accepts(&token));
     clock.advance(Duration::from_millis(3999));
-    assert!(gate.admits(&token));
+    assert!(verifier.accepts(&token));
     clock.advance(Duration::from_millis(1));
-    assert!(!gate.admits(&token));
+    assert!(!verifier.accepts(&token));
 }
 
 #[test]
 fn a_record_needs_a_token_of_this_issuer_unaltered() {
     let (mut keycloak, token) = issued();
     let clock = Arc::new(ManualClock::at(Timestamp::from_secs(START)));
-    let own = gate(&mut keycloak, "http://idp/realms/demo", clock.clone());
-    let other = gate(&mut keycloak, "http://idp/realms/other", clock);
+    let own = verifier(&mut keycloak, "http://idp/realms/demo", clock.clone());
+    let other = verifier(&mut keycloak, "http://idp/realms/other", clock);
     let (signed, _) = token.rsplit_once('.').unwrap();
-    assert!(!other.admits(&token));
-    assert!(!own.admits(&format!("{signed}.AAAA")));
-    assert!(!own.admits("nonsense"));
+    assert!(!other.accepts(&token));
+    assert!(!own.accepts(&format!("{signed}.AAAA")));
+    assert!(!own.accepts("nonsense"));
 }
 
 #[test]
 fn the_story_is_told_only_if_one_job_died_and_the_other_finished() {
-    let plain = |done, failed| Progress {
+    let plain = |done, failed| JobProgress {
         done,
         failed,
         first_401: (failed > 0).then_some(Duration::from_millis(3140)),
-        ..Progress::default()
+        ..JobProgress::default()
     };
-    let vaulted = |done, failed| Progress { done, failed, generation: Some(7), tokens_used: 4, ..Progress::default() };
-    let told = Report::on(100, &plain(30, 70), &vaulted(100, 0), 1);
+    let vaulted =
+        |done, failed| JobProgress { done, failed, generation: Some(7), tokens_used: 4, ..JobProgress::default() };
+    let told = DemoReport::on(100, &plain(30, 70), &vaulted(100, 0), 1);
     assert!(told.ok);
     assert_eq!((told.vault.renewals, told.plain.first_401_at_seconds), (6, Some(3.1)));
     for (plain, vaulted) in [
@@ -82,13 +83,13 @@ fn the_story_is_told_only_if_one_job_died_and_the_other_finished() {
         (plain(30, 70), vaulted(99, 1)),
         (plain(30, 70), vaulted(99, 0)),
     ] {
-        assert!(!Report::on(100, &plain, &vaulted, 1).ok, "{plain:?} {vaulted:?}");
+        assert!(!DemoReport::on(100, &plain, &vaulted, 1).ok, "{plain:?} {vaulted:?}");
     }
 }
 
 #[test]
 fn the_result_has_the_members_programs_read() {
-    let report = Report::on(10, &Progress::default(), &Progress::default(), 1);
+    let report = DemoReport::on(10, &JobProgress::default(), &JobProgress::default(), 1);
     let json = serde_json::to_string(&report).unwrap();
     let expected = concat!(
         r#"{"plain":{"records":10,"done":0,"failed":0,"first_401_at_seconds":null},"#,
@@ -111,9 +112,9 @@ fn a_second_run_in_a_chosen_directory_seals_and_authenticates_with_what_the_firs
     let (directory, entropy) = (Directory::open(Some(dir.path())).unwrap(), SeededEntropy::new(1));
     let (start, day) = (Timestamp::from_millis(1_000_000), Duration::from_hours(24));
     let run = |now: Timestamp| {
-        let callers = files::identities(&directory, now, &entropy).unwrap();
+        let certificates = files::identities(&directory, now, &entropy).unwrap();
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
-        assert_eq!(read("mod-inventory.key"), *callers.worker.key);
+        assert_eq!(read("mod-inventory.key"), *certificates.worker.key);
         (read("keyring.toml"), ["ca.pem", "vault.pem", "vault.key", "mod-data-import.key"].map(read))
     };
     let first = run(start);

@@ -1,5 +1,5 @@
-//! The clients whose users' access tokens are accepted as proofs: whether a registration with such a token can succeed, and
-//! whether Keycloak tells who of their users is privileged. Only an administrator's token shows them.
+//! The accepted clients, whose users' access tokens are proofs: whether a registration with such a token can succeed, and whether
+//! Keycloak shows which users are privileged. Only an administrator's token shows these clients.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,38 +7,39 @@ use std::time::Duration;
 use serde_json::Value;
 use tokenvault_keycloak::Unlearnt;
 
-use super::Report;
-use super::keycloak::{AGAIN, Realm, mapping};
-use super::view::{Client, Source, View};
+use super::admin_api::AdminApi;
+use super::realm::{AGAIN, ExaminedRealm, mapping};
+use super::realm_client::{ClaimSource, RealmClient};
+use super::report::DoctorReport;
 
 /// The oldest proof that is taken where `max_proof_age` is not set.
 const PROOF_AGE_CAP: Duration = Duration::from_hours(1);
 
 /// Looks at each. `vault` is the vault's own client as the administrator sees it.
 pub(super) async fn examine(
-    view: &View<'_>,
-    vault: &Client,
+    admin_api: &AdminApi<'_>,
+    vault: &RealmClient,
     settings: &Value,
-    wanted: bool,
-    report: &mut Report,
-) -> Vec<Client> {
-    let (check, realm) = ("accepted-client", view.realm);
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) -> Vec<RealmClient> {
+    let (check, realm) = ("accepted-client", admin_api.realm);
     let mut clients = Vec::new();
-    let keys = Keys::learn(view).await.unwrap_or_else(|error| {
+    let keys = SigningKeys::learn(admin_api).await.unwrap_or_else(|error| {
         let remedy =
             "see in the realm's settings, under keys, that none signs with Ed448 or with RSA of less than 2048 bits";
         report.unknown(check, realm.name(), format!("the realm's keys: {error}"), remedy);
-        Keys::default()
+        SigningKeys::default()
     });
     for name in &realm.tenant.accepted_clients {
-        match view.client(name.as_str()).await {
+        match admin_api.client(name.as_str()).await {
             Ok(Some(client)) => {
                 proofs(realm, &client, vault, (settings, &keys), report);
                 let own = client.seconds("access.token.lifespan");
                 if let Some(life) = own.or_else(|| settings["accessTokenLifespan"].as_u64()) {
                     age(realm, &client.name, Duration::from_secs(life), report);
                 }
-                if wanted {
+                if may_impersonate {
                     roles(realm, &client, report);
                 }
                 clients.push(client);
@@ -51,7 +52,7 @@ pub(super) async fn examine(
             ),
             Err(error) => {
                 let remedy = "see the line on the realm's settings, and look at the client by hand";
-                let roles = wanted.then_some("roles-hidden");
+                let roles = may_impersonate.then_some("roles-hidden");
                 for check in [check, "proof-age", "impersonating-client", "proof-size"].into_iter().chain(roles) {
                     report.unknown(check, realm.name(), format!("{name}: {error}"), remedy);
                 }
@@ -62,11 +63,17 @@ pub(super) async fn examine(
 }
 
 /// Whether a registration with a token of the client's can succeed.
-fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, (settings, keys): (&Value, &Keys), report: &mut Report) {
+fn proofs(
+    realm: &ExaminedRealm<'_>,
+    client: &RealmClient,
+    vault: &RealmClient,
+    (settings, keys): (&Value, &SigningKeys),
+    report: &mut DoctorReport,
+) {
     let (check, name) = ("accepted-client", client.name.as_str());
     let problems =
         [unusable(client, settings, keys), audience(realm, client), claim(realm, client), source(realm, client, vault)];
-    let (before, claim) = (report.lines.len(), realm.tenant.user_id_claim.as_str());
+    let (before, claim) = (report.results.len(), realm.tenant.user_id_claim.as_str());
     for (finding, remedy) in problems.into_iter().flatten() {
         report.hazard(
             check,
@@ -75,28 +82,28 @@ fn proofs(realm: &Realm<'_>, client: &Client, vault: &Client, (settings, keys): 
             remedy,
         );
     }
-    if report.lines.len() == before {
+    if report.results.len() == before {
         let kind = if client.is_lightweight() { "lightweight" } else { "regular" };
         let own = realm.tenant.client_id.as_str();
         report.fine(check, realm.name(), format!("{name}: its {kind} tokens are for {own} and carry `{claim}`"));
     }
 }
 
-type Problem = Option<(String, String)>;
+type Defect = Option<(String, String)>;
 
 /// With which keys the realm signs.
 #[derive(Default)]
-struct Keys {
+struct SigningKeys {
     /// The key of each algorithm that new tokens are signed with, by Keycloak's ids of them.
     active: Value,
     /// Those that the vault cannot verify with.
     unusable: BTreeSet<String>,
 }
 
-impl Keys {
-    async fn learn(view: &View<'_>) -> Result<Self, Unlearnt> {
-        let unusable = view.realm.inspector.unusable_keys().await?;
-        let active = view.get("/keys").await?["active"].take();
+impl SigningKeys {
+    async fn learn(admin_api: &AdminApi<'_>) -> Result<Self, Unlearnt> {
+        let unusable = admin_api.realm.inspector.unusable_keys().await?;
+        let active = admin_api.get("/keys").await?["active"].take();
         Ok(Self { active, unusable })
     }
 
@@ -105,7 +112,7 @@ impl Keys {
     }
 }
 
-fn unusable(client: &Client, settings: &Value, keys: &Keys) -> Problem {
+fn unusable(client: &RealmClient, settings: &Value, keys: &SigningKeys) -> Defect {
     let algorithm = match client.attribute("access.token.signed.response.alg") {
         "" => settings["defaultSignatureAlgorithm"].as_str().unwrap_or_default(),
         own => own,
@@ -131,26 +138,27 @@ fn unusable(client: &Client, settings: &Value, keys: &Keys) -> Problem {
     }
 }
 
-fn audience(realm: &Realm<'_>, client: &Client) -> Problem {
+fn audience(realm: &ExaminedRealm<'_>, client: &RealmClient) -> Defect {
     let own = realm.tenant.client_id.as_str();
     let finding = client.lacks(&format!("the audience {own}"), client.carries_audience(own))?;
     Some((finding, format!("{AGAIN}, and --ui-client {}", client.name)))
 }
 
-fn claim(realm: &Realm<'_>, client: &Client) -> Problem {
+fn claim(realm: &ExaminedRealm<'_>, client: &RealmClient) -> Defect {
     let claim = realm.tenant.user_id_claim.as_str();
     let finding = client.lacks(&format!("`{claim}`"), client.carries_claim(claim))?;
     Some((finding, format!("{}; --ui-client {} must be among them", mapping(claim), client.name)))
 }
 
 /// Whether the claim is made of the same thing in the client's tokens and in the vault's.
-fn source(realm: &Realm<'_>, client: &Client, vault: &Client) -> Problem {
+fn source(realm: &ExaminedRealm<'_>, client: &RealmClient, vault: &RealmClient) -> Defect {
     let claim = realm.tenant.user_id_claim.as_str();
     let (theirs, own) = (client.sources(claim), vault.sources(claim));
     if theirs.is_empty() || own.is_empty() || (theirs == own && own.len() == 1) {
         return None;
     }
-    let words = |sources: &BTreeSet<Source>| sources.iter().map(Source::words).collect::<Vec<_>>().join(" or ");
+    let words =
+        |sources: &BTreeSet<ClaimSource>| sources.iter().map(ClaimSource::words).collect::<Vec<_>>().join(" or ");
     let finding = format!("maps {} onto `{claim}`, the vault's client {}", words(&theirs), words(&own));
     let remedy = if claim == "sub" {
         format!(
@@ -164,8 +172,8 @@ fn source(realm: &Realm<'_>, client: &Client, vault: &Client) -> Problem {
     Some((finding, remedy))
 }
 
-/// Whether Keycloak tells the roles of its users, so that privileged ones can be told and refused.
-fn roles(realm: &Realm<'_>, client: &Client, report: &mut Report) {
+/// Whether Keycloak shows the roles of its users, so that privileged users can be recognised and refused.
+fn roles(realm: &ExaminedRealm<'_>, client: &RealmClient, report: &mut DoctorReport) {
     let (check, name) = ("roles-hidden", client.name.as_str());
     if client.shows_roles() {
         return report.fine(check, realm.name(), format!("introspection of {name}'s tokens tells their users' roles"));
@@ -178,8 +186,8 @@ fn roles(realm: &Realm<'_>, client: &Client, report: &mut Report) {
     );
 }
 
-/// The same of the realm's tokens. A client's own may live longer, which nobody but an administrator sees.
-pub(super) fn age_of_the_realm(realm: &Realm<'_>, life: Duration, remedy: &str, report: &mut Report) {
+/// The same for the realm's tokens. A client's own tokens may live longer; only an administrator sees that.
+pub(super) fn age_of_the_realm(realm: &ExaminedRealm<'_>, life: Duration, remedy: &str, report: &mut DoctorReport) {
     if realm.tenant.max_proof_age.unwrap_or(PROOF_AGE_CAP) < life {
         return age(realm, "the realm", life, report);
     }
@@ -192,7 +200,7 @@ pub(super) fn age_of_the_realm(realm: &Realm<'_>, life: Duration, remedy: &str, 
 
 /// Whether a proof may be as old as the client's tokens get. A UI renews them when they are over, so that at a job's start
 /// they are of any age.
-pub(super) fn age(realm: &Realm<'_>, whose: &str, life: Duration, report: &mut Report) {
+pub(super) fn age(realm: &ExaminedRealm<'_>, whose: &str, life: Duration, report: &mut DoctorReport) {
     let check = "proof-age";
     let configured = realm.tenant.max_proof_age;
     let accepted = configured.unwrap_or(PROOF_AGE_CAP);

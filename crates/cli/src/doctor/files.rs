@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -14,13 +14,13 @@ use tokenvault_core::time::Timestamp;
 use tokenvault_server::config::Config;
 use tokenvault_server::tls::{ListenerFiles, TlsState, next_update, not_after};
 
-use super::Report;
+use super::report::DoctorReport;
 
 /// A certificate that ends sooner is a hazard: its renewal has failed, or there is none.
 const SOON: Duration = Duration::from_hours(14 * 24);
 
-pub(super) fn examine(config: &Config, now: Timestamp, report: &mut Report) {
-    for (key, file) in super::secret_files(config) {
+pub(super) fn examine(config: &Config, now: Timestamp, report: &mut DoctorReport) {
+    for (key, file) in secret_files(config) {
         private(&key, &file, report);
     }
     let server = &config.server;
@@ -50,11 +50,35 @@ pub(super) fn examine(config: &Config, now: Timestamp, report: &mut Report) {
     }
 }
 
+/// The files that hold secrets, each with the key that names it.
+fn secret_files(config: &Config) -> Vec<(String, PathBuf)> {
+    let mut files = vec![
+        ("keyring.file".to_owned(), config.keyring.file.clone()),
+        ("server.key_file".to_owned(), config.server.key_file.clone()),
+    ];
+    let more = [
+        ("admin.key_file", config.admin.as_ref().map(|admin| &admin.key_file)),
+        ("idp.key_file", config.idp.as_ref().map(|idp| &idp.key_file)),
+        ("redis.password_file", config.redis.password_file.as_ref()),
+        ("telemetry.otlp_headers_file", config.telemetry.otlp_headers_file.as_ref()),
+        ("audit.hash_key_file", config.audit.hash_key_file.as_ref()),
+    ];
+    files.extend(more.into_iter().filter_map(|(key, file)| Some((key.to_owned(), file?.clone()))));
+    for (name, tenant) in &config.tenants {
+        files.push((format!("the credential of tenant {name}"), tenant.credential.file().to_owned()));
+        for (client, file) in &tenant.adopt_clients {
+            files.push((format!("the secret of {client} of tenant {name}"), file.clone()));
+        }
+    }
+    files.dedup_by(|one, other| one.1 == other.1);
+    files
+}
+
 /// Others must not read it. A group may: that is how Kubernetes hands out secrets.
-fn private(key: &str, file: &Path, report: &mut Report) {
+fn private(key: &str, file: &Path, report: &mut DoctorReport) {
     let mode = match std::fs::metadata(file) {
         Ok(metadata) => metadata.permissions().mode() & 0o777,
-        // What cannot be read is told where it is read.
+        // Another check reports a file that cannot be read.
         Err(_) => return,
     };
     let subject = format!("{key}: {}", file.display());
@@ -68,7 +92,7 @@ fn private(key: &str, file: &Path, report: &mut Report) {
 }
 
 /// Certificate and key together, as the listener would load them.
-fn pair(section: &'static str, files: impl Into<ListenerFiles>, report: &mut Report) {
+fn pair(section: &'static str, files: impl Into<ListenerFiles>, report: &mut DoctorReport) {
     match TlsState::load(files) {
         Ok(_) => report.fine("tls-files", section, "certificate, key and authorities belong together"),
         Err(error) => report.hazard(
@@ -80,7 +104,7 @@ fn pair(section: &'static str, files: impl Into<ListenerFiles>, report: &mut Rep
     }
 }
 
-fn certificate(key: &'static str, file: &Path, now: Timestamp, report: &mut Report) {
+fn certificate(key: &'static str, file: &Path, now: Timestamp, report: &mut DoctorReport) {
     let found = CertificateDer::pem_file_iter(file).into_iter().flatten().filter_map(Result::ok);
     let Some(end) = found.filter_map(|der| not_after(&der)).min() else {
         let remedy = "see the line on this section's TLS files";
@@ -96,7 +120,7 @@ fn certificate(key: &'static str, file: &Path, now: Timestamp, report: &mut Repo
     );
 }
 
-fn revocations(key: &'static str, file: &Path, now: Timestamp, report: &mut Report) {
+fn revocations(key: &'static str, file: &Path, now: Timestamp, report: &mut DoctorReport) {
     let lists = CertificateRevocationListDer::pem_file_iter(file).into_iter().flatten().filter_map(Result::ok);
     let Some(end) = lists.filter_map(|der| next_update(&der)).min() else {
         let remedy = "see the line on this section's TLS files";
@@ -114,7 +138,7 @@ fn until(
     file: &Path,
     (end, soon, remedy): (Timestamp, Duration, &str),
     now: Timestamp,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     let subject = format!("{key}: {}", file.display());
     if end <= now {
@@ -127,7 +151,7 @@ fn until(
 }
 
 /// Whether the audit log could be written. Nothing is: a file that is not there is not made.
-fn audit(file: &Path, report: &mut Report) {
+fn audit(file: &Path, report: &mut DoctorReport) {
     let subject = format!("audit.file: {}", file.display());
     let writable = match File::options().append(true).open(file) {
         Ok(_) => Ok("can be written"),

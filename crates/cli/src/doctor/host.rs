@@ -7,16 +7,16 @@ use tokenvault_server::admin::Operators;
 use tokenvault_server::callers::{Policy, PolicyTable as _};
 use tokenvault_server::config::{Config, ConfigError};
 
-use super::Report;
+use super::report::DoctorReport;
 
-pub(super) fn examine(config: &Config, report: &mut Report) {
+pub(super) fn examine(config: &Config, report: &mut DoctorReport) {
     listeners(config, report);
     open_files(config, report);
     policy(config, report);
     operators(config, report);
 }
 
-fn listeners(config: &Config, report: &mut Report) {
+fn listeners(config: &Config, report: &mut DoctorReport) {
     let management = config.management.listen;
     if is_public(management.ip()) {
         report.hazard(
@@ -57,7 +57,7 @@ fn is_shared([first, second, ..]: [u8; 4]) -> bool {
     first == 100 && (64..128).contains(&second)
 }
 
-fn open_files(config: &Config, report: &mut Report) {
+fn open_files(config: &Config, report: &mut DoctorReport) {
     let needed = tokenvault_server::capacity::needed_files(config);
     // `serve` takes as many as it may have.
     match getrlimit(Resource::Nofile).maximum {
@@ -80,7 +80,7 @@ fn open_files(config: &Config, report: &mut Report) {
     }
 }
 
-fn policy(config: &Config, report: &mut Report) {
+fn policy(config: &Config, report: &mut DoctorReport) {
     let file = config.policy.file.display().to_string();
     let policy = match Policy::load(&config.policy.file) {
         Ok(policy) => policy,
@@ -107,7 +107,7 @@ fn policy(config: &Config, report: &mut Report) {
 }
 
 /// Who may operate the vault. Without the section `[admin]` nobody may.
-fn operators(config: &Config, report: &mut Report) {
+fn operators(config: &Config, report: &mut DoctorReport) {
     let Some(admin) = &config.admin else { return };
     let (check, file) = ("admin-policy", admin.policy_file.display().to_string());
     let remedy = "the sample deploy/admin-policy.toml shows how it is written";

@@ -1,13 +1,15 @@
-//! Accepted clients that can get tokens of any user without that user: whoever holds such a client's secret can register for
-//! everybody.
+//! Accepted clients that can get tokens of any user without that user. Who holds the secret of such a client can register jobs
+//! for everybody.
 
 use serde_json::Value;
 use tokenvault_core::ids::ClientId;
 use tokenvault_keycloak::Unlearnt;
 
-use super::Report;
-use super::keycloak::Realm;
-use super::view::{Client, View, elements, text};
+use super::admin_api::AdminApi;
+use super::json::{elements, text};
+use super::realm::ExaminedRealm;
+use super::realm_client::RealmClient;
+use super::report::DoctorReport;
 
 const CHECK: &str = "impersonating-client";
 /// FOLIO's client for schedulers and consortia.
@@ -16,7 +18,7 @@ const OF_FOLIO: &str = "impersonation-client";
 const PERMISSIONS: usize = 100;
 
 /// Without an administrator's token: by the name alone. `(why, remedy)` is said of all others.
-pub(super) fn by_name(realm: &Realm<'_>, (why, remedy): (&str, &str), report: &mut Report) {
+pub(super) fn by_name(realm: &ExaminedRealm<'_>, (why, remedy): (&str, &str), report: &mut DoctorReport) {
     let accepted = realm.tenant.accepted_clients.iter().map(ClientId::as_str);
     let (folios, others): (Vec<_>, Vec<_>) = accepted.partition(|name| *name == OF_FOLIO);
     for name in folios {
@@ -28,30 +30,35 @@ pub(super) fn by_name(realm: &Realm<'_>, (why, remedy): (&str, &str), report: &m
 }
 
 /// By what the realm says.
-pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[Client], report: &mut Report) {
-    let realm = view.realm;
-    let rules = rules(view, settings).await;
+pub(super) async fn examine(
+    admin_api: &AdminApi<'_>,
+    settings: &Value,
+    clients: &[RealmClient],
+    report: &mut DoctorReport,
+) {
+    let realm = admin_api.realm;
+    let rules = rules(admin_api, settings).await;
     for client in clients {
         let name = client.name.as_str();
-        let found = match (by_role(view, client).await, &rules) {
-            (Ok(true), _) => Ok(Grant::Role),
+        let found = match (by_role(admin_api, client).await, &rules) {
+            (Ok(true), _) => Ok(ImpersonationRight::Role),
             (Ok(false), Ok(rules)) => Ok(rules.judge(client)),
             (Err(error), _) => Err(error.to_string()),
             (_, Err(error)) => Err(error.to_string()),
         };
         match found {
-            Ok(Grant::Role) => {
+            Ok(ImpersonationRight::Role) => {
                 let how = "may impersonate users (realm-management/impersonation on its service account)";
                 hazard(realm, name, how, report);
             }
-            Ok(Grant::Permission) => {
+            Ok(ImpersonationRight::Permission) => {
                 hazard(realm, name, "may impersonate users (a permission on users names it)", report);
             }
             Ok(_) | Err(_) if name == OF_FOLIO => hazard(realm, name, "is FOLIO's client for impersonation", report),
-            Ok(Grant::Nothing) => {
+            Ok(ImpersonationRight::Nothing) => {
                 report.fine(CHECK, realm.name(), format!("{name} gets tokens only of users who log in with it"));
             }
-            Ok(Grant::Unknown(rule)) => {
+            Ok(ImpersonationRight::Unknown(rule)) => {
                 let finding =
                     format!("{name}: whether it may impersonate users depends on {rule}, which is not judged");
                 let remedy = "see in Keycloak's admin console, under permissions, that neither the client nor its service account may impersonate";
@@ -65,7 +72,7 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[Client
     }
 }
 
-fn hazard(realm: &Realm<'_>, client: &str, how: &str, report: &mut Report) {
+fn hazard(realm: &ExaminedRealm<'_>, client: &str, how: &str, report: &mut DoctorReport) {
     report.hazard(
         CHECK,
         realm.name(),
@@ -76,7 +83,7 @@ fn hazard(realm: &Realm<'_>, client: &str, how: &str, report: &mut Report) {
 
 /// How a client may impersonate users.
 #[derive(Debug, PartialEq, Eq)]
-enum Grant {
+enum ImpersonationRight {
     /// By its service account's role.
     Role,
     /// By a fine-grained permission on users.
@@ -87,38 +94,38 @@ enum Grant {
     Unknown(String),
 }
 
-async fn by_role(view: &View<'_>, client: &Client) -> Result<bool, Unlearnt> {
+async fn by_role(admin_api: &AdminApi<'_>, client: &RealmClient) -> Result<bool, Unlearnt> {
     if client.switch("serviceAccountsEnabled") != Some(true) {
         return Ok(false);
     }
-    let management = management(view).await?;
-    let account = view.get(&format!("/clients/{}/service-account-user", client.id)).await?;
+    let management = management(admin_api).await?;
+    let account = admin_api.get(&format!("/clients/{}/service-account-user", client.id)).await?;
     let path = format!("/users/{}/role-mappings/clients/{management}/composite", text(&account["id"]));
-    Ok(elements(&view.get(&path).await?).any(|role| role["name"] == "impersonation"))
+    Ok(elements(&admin_api.get(&path).await?).any(|role| role["name"] == "impersonation"))
 }
 
-async fn management(view: &View<'_>) -> Result<String, Unlearnt> {
-    let found = view.get("/clients?clientId=realm-management").await?;
+async fn management(admin_api: &AdminApi<'_>) -> Result<String, Unlearnt> {
+    let found = admin_api.get("/clients?clientId=realm-management").await?;
     Ok(text(&found[0]["id"]).to_owned())
 }
 
 /// Who may impersonate by fine-grained permissions, as far as it is cheap to know.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Rules {
+struct ImpersonationRules {
     /// Clients that are named, by Keycloak's ids.
     clients: Vec<String>,
-    /// Rules about something else: roles, groups and users, of which a service account may be one, or time.
+    /// Rules about something else: roles, groups, users (a service account is a user), or time.
     others: Vec<String>,
 }
 
-impl Rules {
-    fn judge(&self, client: &Client) -> Grant {
+impl ImpersonationRules {
+    fn judge(&self, client: &RealmClient) -> ImpersonationRight {
         if self.clients.contains(&client.id) {
-            Grant::Permission
+            ImpersonationRight::Permission
         } else if self.others.is_empty() {
-            Grant::Nothing
+            ImpersonationRight::Nothing
         } else {
-            Grant::Unknown(self.others.join(", "))
+            ImpersonationRight::Unknown(self.others.join(", "))
         }
     }
 
@@ -132,23 +139,23 @@ impl Rules {
     }
 }
 
-async fn rules(view: &View<'_>, settings: &Value) -> Result<Rules, Unlearnt> {
-    let mut rules = Rules::default();
+async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<ImpersonationRules, Unlearnt> {
+    let mut rules = ImpersonationRules::default();
     if settings["adminPermissionsEnabled"] == true {
-        rules.others = second_version(view).await?;
+        rules.others = second_version(admin_api).await?;
     }
-    // The first version. Where the server has none of it, nobody is permitted anything by it.
-    let permissions = match view.get("/users-management-permissions").await {
+    // The first version. A server without it permits nothing by it.
+    let permissions = match admin_api.get("/users-management-permissions").await {
         Ok(permissions) => permissions,
         Err(Unlearnt::Refused { status: 404 | 501, .. }) => return Ok(rules),
         Err(error) => return Err(error),
     };
     let Some(permission) = permissions["scopePermissions"]["impersonate"].as_str() else { return Ok(rules) };
-    let server = format!("/clients/{}/authz/resource-server", management(view).await?);
-    let policies = view.get(&format!("{server}/policy/{permission}/associatedPolicies")).await?;
+    let server = format!("/clients/{}/authz/resource-server", management(admin_api).await?);
+    let policies = admin_api.get(&format!("{server}/policy/{permission}/associatedPolicies")).await?;
     for policy in elements(&policies) {
         let clients = if policy["type"] == "client" {
-            view.get(&format!("{server}/policy/client/{}", text(&policy["id"]))).await?["clients"].take()
+            admin_api.get(&format!("{server}/policy/client/{}", text(&policy["id"]))).await?["clients"].take()
         } else {
             Value::Null
         };
@@ -158,13 +165,13 @@ async fn rules(view: &View<'_>, settings: &Value) -> Result<Rules, Unlearnt> {
 }
 
 /// The permissions to impersonate of the second version, in words: whom they are for is not judged.
-async fn second_version(view: &View<'_>) -> Result<Vec<String>, Unlearnt> {
-    let found = view.get("/clients?clientId=admin-permissions").await?;
+async fn second_version(admin_api: &AdminApi<'_>) -> Result<Vec<String>, Unlearnt> {
+    let found = admin_api.get("/clients?clientId=admin-permissions").await?;
     let server = format!("/clients/{}/authz/resource-server", text(&found[0]["id"]));
-    let permissions = view.get(&format!("{server}/permission?first=0&max={PERMISSIONS}")).await?;
+    let permissions = admin_api.get(&format!("{server}/permission?first=0&max={PERMISSIONS}")).await?;
     let mut told = Vec::new();
     for permission in elements(&permissions) {
-        let scopes = view.get(&format!("{server}/policy/{}/scopes", text(&permission["id"]))).await?;
+        let scopes = admin_api.get(&format!("{server}/policy/{}/scopes", text(&permission["id"]))).await?;
         if elements(&scopes).any(|scope| text(&scope["name"]).starts_with("impersonate")) {
             told.push(format!("the permission {}", text(&permission["name"])));
         }
@@ -181,8 +188,8 @@ mod tests {
 
     use super::*;
 
-    fn rules(policies: &[(&str, &str)]) -> Rules {
-        let mut rules = Rules::default();
+    fn rules(policies: &[(&str, &str)]) -> ImpersonationRules {
+        let mut rules = ImpersonationRules::default();
         for (kind, logic) in policies {
             rules.add(&json!({ "name": "by-rule", "type": kind, "logic": logic }), &json!(["one"]));
         }
@@ -191,15 +198,15 @@ mod tests {
 
     #[test]
     fn a_client_that_a_policy_names_is_known_and_what_goes_by_something_else_is_not() {
-        let (one, other) = (Client::named("one"), Client::named("other"));
+        let (one, other) = (RealmClient::named("one"), RealmClient::named("other"));
 
-        assert_eq!(rules(&[("client", "POSITIVE")]).judge(&one), Grant::Permission);
-        assert_eq!(rules(&[("client", "POSITIVE")]).judge(&other), Grant::Nothing);
-        assert_eq!(rules(&[]).judge(&one), Grant::Nothing);
+        assert_eq!(rules(&[("client", "POSITIVE")]).judge(&one), ImpersonationRight::Permission);
+        assert_eq!(rules(&[("client", "POSITIVE")]).judge(&other), ImpersonationRight::Nothing);
+        assert_eq!(rules(&[]).judge(&one), ImpersonationRight::Nothing);
         for kind in ["role", "group", "user", "aggregate", "time"] {
-            let unknown = Grant::Unknown(format!("the policy by-rule (of the type {kind})"));
+            let unknown = ImpersonationRight::Unknown(format!("the policy by-rule (of the type {kind})"));
             assert_eq!(rules(&[(kind, "POSITIVE")]).judge(&one), unknown);
         }
-        assert!(matches!(rules(&[("client", "NEGATIVE")]).judge(&other), Grant::Unknown(_)));
+        assert!(matches!(rules(&[("client", "NEGATIVE")]).judge(&other), ImpersonationRight::Unknown(_)));
     }
 }

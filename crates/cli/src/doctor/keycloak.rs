@@ -8,18 +8,17 @@ use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::time::Timestamp;
 use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
 use tokenvault_server::callers::{ModuleRights, Policy};
-use tokenvault_server::config::{Config, Credential, Tenant, TenantSecrets};
+use tokenvault_server::config::{Credential, TenantSecrets};
 use tokenvault_server::wiring;
 
-use super::view::View;
-use super::{Examination, Report, own_token, session, settings};
+use super::admin_api::AdminApi;
+use super::examination::Examination;
+use super::realm::{AGAIN, ExaminedRealm, SETUP};
+use super::report::DoctorReport;
+use super::{own_token, session, settings};
 
 /// Keycloak dates its tokens in whole seconds; what differs by more than this is not a matter of rounding.
 const MAX_SKEW: Duration = Duration::from_secs(5);
-
-const SETUP: &str = "deploy/keycloak/setup.sh sets it so, with the options it was run with";
-/// The remedy for what a realm lacks that was set up by an earlier version, or by hand.
-pub(super) const AGAIN: &str = "run deploy/keycloak/setup.sh again with the options it was run with";
 
 /// What is looked at once the vault's client has got a token.
 const CHECKS: &[&str] = &[
@@ -35,64 +34,15 @@ const CHECKS: &[&str] = &[
     "keycloak-impersonation",
 ];
 
-/// Claims that Keycloak makes by itself: no attribute of the users' is behind them, and setup.sh maps none.
-const NOT_OF_USERS: &[&str] = &[
-    "iss",
-    "aud",
-    "exp",
-    "iat",
-    "nbf",
-    "jti",
-    "azp",
-    "typ",
-    "sid",
-    "acr",
-    "scope",
-    "auth_time",
-    "session_state",
-    "client_id",
-    "name",
-];
-
-/// The remedy where a client does not map a claim as the other does, or not at all.
-pub(super) fn mapping(claim: &str) -> String {
-    if claim == "sub" {
-        AGAIN.to_owned()
-    } else if NOT_OF_USERS.contains(&claim) {
-        format!(
-            "know users by another claim: `{claim}` is not made of an attribute of theirs; in FOLIO `user_id_claim = \"user_id\"`"
-        )
-    } else {
-        format!(
-            "{AGAIN}, and --user-id-claim {claim}: both clients then make it of the same thing, which the realm makes it of already where it does"
-        )
-    }
-}
-
-/// One tenant under examination.
-pub(super) struct Realm<'a> {
-    pub(super) config: &'a Config,
-    pub(super) id: &'a TenantId,
-    pub(super) tenant: &'a Tenant,
-    pub(super) inspector: Inspector<'a>,
-}
-
-impl Realm<'_> {
-    /// What its lines are about.
-    pub(super) fn name(&self) -> String {
-        self.id.to_string()
-    }
-}
-
 /// Examines every tenant's realm. `store_time` is Redis' clock a moment ago, which the vault goes by.
-pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Timestamp>, report: &mut Report) {
+pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Timestamp>, report: &mut DoctorReport) {
     let store_behind = store_time.map(|store| (store, examination.clock.now()));
     for (id, tenant) in &examination.config.tenants {
         // Only this one: a file of another tenant's, or of a client whose pairs are deposited, is not needed here.
         let Ok(credential) = tenant.read_credential() else {
             let remedy = "see the lines on secrets";
             report.unknown("keycloak", id.to_string(), "the client's credential could not be read", remedy);
-            stopped(id, report);
+            skip(id, report);
             continue;
         };
         let secrets = TenantSecrets { credential, adopt_clients: BTreeMap::new() };
@@ -105,32 +55,32 @@ pub(super) async fn examine(examination: &Examination<'_>, store_time: Option<Ti
                     problem,
                     "correct the tenant's section; see `tokenvault check-config`",
                 );
-                stopped(id, report);
+                skip(id, report);
                 continue;
             }
         };
         let inspector = Inspector::new(&config, &*examination.clock, &*examination.entropy);
         let inspector = inspector.expect("the wiring gives every tenant an HTTP client");
-        let realm = Realm { config: examination.config, id, tenant, inspector };
+        let realm = ExaminedRealm { config: examination.config, id, tenant, inspector };
         examine_realm(&realm, examination, store_behind, report).await;
     }
 }
 
 async fn examine_realm(
-    realm: &Realm<'_>,
+    realm: &ExaminedRealm<'_>,
     examination: &Examination<'_>,
     store: Option<(Timestamp, Timestamp)>,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     if !issuer(realm, report).await {
-        return stopped(realm.id, report);
+        return skip(realm.id, report);
     }
     let asked = examination.clock.now();
     let account = match realm.inspector.service_account().await {
         Ok(account) => account,
         Err(error) => {
             refused(realm, &error, report);
-            return stopped(realm.id, report);
+            return skip(realm.id, report);
         }
     };
     let client = realm.tenant.client_id.as_str();
@@ -143,10 +93,10 @@ async fn examine_realm(
     lives(realm, account.expires_in, report);
     exchange(realm, &account, report).await;
     let asked_for = wants_impersonation(realm);
-    let wanted = asked_for.unwrap_or(false);
-    own_token::examine(realm, &account, wanted, report).await;
+    let may_impersonate = asked_for.unwrap_or(false);
+    own_token::examine(realm, &account, may_impersonate, report).await;
     if asked_for.is_some() {
-        session::examine(realm, &account, wanted, examination.administrator.is_some(), report).await;
+        session::examine(realm, &account, may_impersonate, examination.administrator.is_some(), report).await;
     } else {
         for check in ["keycloak-impersonation"].iter().chain(settings::WHERE_JOBS_IMPERSONATE) {
             let finding = "the policy cannot be read: whether jobs may ask for `impersonate` is not known";
@@ -154,18 +104,20 @@ async fn examine_realm(
         }
     }
     match examination.administrator {
-        Some(administrator) => settings::examine(&View { realm, administrator }, &account, wanted, report).await,
-        None => settings::untold(realm, &account, wanted, report),
+        Some(administrator) => {
+            settings::examine(&AdminApi { realm, administrator }, &account, may_impersonate, report).await;
+        }
+        None => settings::untold(realm, &account, may_impersonate, report),
     }
 }
 
 /// Nothing more of the tenant can be learnt.
-fn stopped(id: &TenantId, report: &mut Report) {
-    report.stopped("keycloak", id.to_string(), &[CHECKS, settings::CHECKS, settings::WHERE_JOBS_IMPERSONATE]);
+fn skip(id: &TenantId, report: &mut DoctorReport) {
+    report.skip("keycloak", id.to_string(), &[CHECKS, settings::CHECKS, settings::WHERE_JOBS_IMPERSONATE]);
 }
 
 /// Whether it answers as who it should be.
-async fn issuer(realm: &Realm<'_>, report: &mut Report) -> bool {
+async fn issuer(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) -> bool {
     let configured = realm.tenant.issuer.as_str();
     match realm.inspector.issuer().await {
         Ok(issuer) if issuer == configured => {
@@ -200,7 +152,7 @@ async fn issuer(realm: &Realm<'_>, report: &mut Report) -> bool {
 }
 
 /// Why the client got no token of its own.
-fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
+fn refused(realm: &ExaminedRealm<'_>, error: &Unlearnt, report: &mut DoctorReport) {
     let client = realm.tenant.client_id.as_str();
     let says = |part: &str| matches!(error, Unlearnt::Refused { description, .. } if description.contains(part));
     let code = |code: &str| matches!(error, Unlearnt::Refused { error, .. } if error == code);
@@ -242,11 +194,11 @@ fn refused(realm: &Realm<'_>, error: &Unlearnt, report: &mut Report) {
 
 /// Keycloak's clock, by the date in the token, against Redis', or this machine's where that is not known.
 fn clock(
-    realm: &Realm<'_>,
+    realm: &ExaminedRealm<'_>,
     account: &ServiceAccount,
     asked: Timestamp,
     (store, heard): (Option<(Timestamp, Timestamp)>, Timestamp),
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     let Some(issued) = account.issued_at else {
         return report.unknown(
@@ -278,7 +230,7 @@ fn clock(
 }
 
 /// An access token's life against the lease and what reads ask for.
-fn lives(realm: &Realm<'_>, life: Duration, report: &mut Report) {
+fn lives(realm: &ExaminedRealm<'_>, life: Duration, report: &mut DoctorReport) {
     let (lease, min_ttl) = (realm.config.renewal.lease, realm.config.server.default_min_ttl);
     let life_s = life.as_secs();
     if lease * 2 >= life {
@@ -314,7 +266,7 @@ fn lives(realm: &Realm<'_>, life: Duration, report: &mut Report) {
 }
 
 /// Whether the standard exchange is there, by the words in which it refuses a service account's token.
-async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+async fn exchange(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &mut DoctorReport) {
     let check = "keycloak-exchange";
     let client = realm.tenant.client_id.as_str();
     let legacy = Ok(());
@@ -346,7 +298,7 @@ async fn exchange(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Repo
 }
 
 /// Whether jobs of the tenant may want a session of their own; `None` where that depends on a policy that cannot be read.
-fn wants_impersonation(realm: &Realm<'_>) -> Option<bool> {
+fn wants_impersonation(realm: &ExaminedRealm<'_>) -> Option<bool> {
     let may = |module: &ModuleRights| {
         module.tenants.contains(realm.id) && module.register.contains(&Acquisition::Impersonate)
     };

@@ -1,4 +1,4 @@
-//! The keyring, held against what the store knows of its keys: a key of the right name may be a wrong one.
+//! The keyring, compared with what the store knows of its keys: a key may have the right name and the wrong value.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,18 @@ use tokenvault_server::config::load_keyring;
 use tokenvault_server::wiring;
 use tokenvault_vault::keyring::{self, KeyVerdict};
 
-use super::{Examination, Report};
+use super::examination::Examination;
+use super::report::DoctorReport;
 
 const CHECK: &str = "keyring";
 const REMEDY: &str = "put the right keyring file back before anything is restarted with this one; a new key takes a new id (docs/runbooks/wrong-key.md)";
 const LACKS: &str = "add its line to the file, from a replica's that has it (`tokenvault admin keys list`)";
 
 /// Holds each key against its check value, and where there is none, against what is stored. Vouches for nothing.
-pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report: &mut Report) {
+pub(super) async fn examine(examination: &Examination<'_>, answers: bool, report: &mut DoctorReport) {
     let file = &examination.config.keyring.file;
-    let unknown = |report: &mut Report, why: &str| report.unknown(CHECK, file.display().to_string(), why, "see above");
+    let unknown =
+        |report: &mut DoctorReport, why: &str| report.unknown(CHECK, file.display().to_string(), why, "see above");
     let Ok(ring) = load_keyring(file) else { return unknown(report, "it cannot be read") };
     if !answers {
         return unknown(report, "its keys could not be held against what Redis knows of them");
@@ -47,7 +49,7 @@ async fn known(
     Ok((keyring::examine(&store, ring).await?, store.promoted_key().await?))
 }
 
-fn judge(ring: &Keyring, id: &str, known: &KeyVerdict, report: &mut Report) {
+fn judge(ring: &Keyring, id: &str, known: &KeyVerdict, report: &mut DoctorReport) {
     let check = ring.check(id).unwrap_or_default();
     let finding = match known {
         KeyVerdict::Wrong(why) => return report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),

@@ -1,16 +1,18 @@
 //! Keycloak's limit of a user's sessions (the authenticator *User session count limiter*), wherever a login passes it.
 //!
-//! Each impersonated job is a session of its user's, so such a limit is used up by jobs: then a login is denied, or ends the
-//! session that was used least lately, which may be a job's.
+//! Each impersonated job is a session of its user, so jobs use up such a limit. Then a login is denied, or it ends the session
+//! that was used least recently, which may be a job's.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tokenvault_keycloak::{Unlearnt, quoted};
 
-use super::Report;
-use super::keycloak::Realm;
-use super::view::{Client, View, elements, text};
+use super::admin_api::AdminApi;
+use super::json::{elements, text};
+use super::realm::ExaminedRealm;
+use super::realm_client::RealmClient;
+use super::report::DoctorReport;
 
 const CHECK: &str = "session-limit";
 const LIMITER: &str = "user-session-limits";
@@ -19,7 +21,7 @@ const BY_HAND: &str = "take a token of an administrator who has the role view-id
 
 /// A limiter that is switched on.
 #[derive(Debug, PartialEq, Eq)]
-struct Limiter {
+struct SessionLimiter {
     /// The flow it stands in.
     flow: String,
     /// So many sessions a user may have in the realm; 0 where only sessions with one client are counted.
@@ -29,32 +31,42 @@ struct Limiter {
 }
 
 /// Looks at every flow by which users come to a session. `clients` are those that users log in with.
-pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[Client], wanted: bool, report: &mut Report) {
-    match find(view, settings, clients).await {
-        Ok(found) => judge(view.realm, &found, wanted, report),
+pub(super) async fn examine(
+    admin_api: &AdminApi<'_>,
+    settings: &Value,
+    clients: &[RealmClient],
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
+    match find(admin_api, settings, clients).await {
+        Ok(found) => judge(admin_api.realm, &found, may_impersonate, report),
         Err(error) => {
             let finding = format!("the realm's login flows: {error}");
-            report.unknown(CHECK, view.realm.name(), finding, BY_HAND);
+            report.unknown(CHECK, admin_api.realm.name(), finding, BY_HAND);
         }
     }
 }
 
-struct Found {
-    limiters: Vec<Limiter>,
+struct SessionLimiters {
+    limiters: Vec<SessionLimiter>,
     /// Whether the flows that follow a login at another identity provider were shown.
     brokers: bool,
 }
 
-async fn find(view: &View<'_>, settings: &Value, clients: &[Client]) -> Result<Found, Unlearnt> {
-    let flows = view.get("/authentication/flows").await?;
+async fn find(
+    admin_api: &AdminApi<'_>,
+    settings: &Value,
+    clients: &[RealmClient],
+) -> Result<SessionLimiters, Unlearnt> {
+    let flows = admin_api.get("/authentication/flows").await?;
     // By their names, each once; a client names its own by Keycloak's id of them.
     let mut used: BTreeSet<String> =
         ["browserFlow", "directGrantFlow"].map(|own| text(&settings[own]).to_owned()).into();
-    for id in clients.iter().flat_map(Client::own_flows) {
+    for id in clients.iter().flat_map(RealmClient::own_flows) {
         let alias = elements(&flows).find(|flow| flow["id"] == id).map(|flow| text(&flow["alias"]));
         used.insert(alias.unwrap_or_default().to_owned());
     }
-    let brokers = match view.get("/identity-provider/instances").await {
+    let brokers = match admin_api.get("/identity-provider/instances").await {
         Ok(brokers) => Some(brokers),
         Err(Unlearnt::Refused { status: 403, .. }) => None,
         Err(error) => return Err(error),
@@ -66,13 +78,13 @@ async fn find(view: &View<'_>, settings: &Value, clients: &[Client]) -> Result<F
     }
     let mut limiters = Vec::new();
     for flow in used.into_iter().filter(|flow| !flow.is_empty()) {
-        let executions = view.get(&format!("/authentication/flows/{}/executions", quoted(&flow))).await?;
+        let executions = admin_api.get(&format!("/authentication/flows/{}/executions", quoted(&flow))).await?;
         for config in switched_on(&executions) {
-            let config = view.get(&format!("/authentication/config/{}", quoted(config))).await?;
-            limiters.push(Limiter::read(&flow, &config["config"]));
+            let config = admin_api.get(&format!("/authentication/config/{}", quoted(config))).await?;
+            limiters.push(SessionLimiter::read(&flow, &config["config"]));
         }
     }
-    Ok(Found { limiters, brokers: brokers.is_some() })
+    Ok(SessionLimiters { limiters, brokers: brokers.is_some() })
 }
 
 /// The settings of a flow's limiters, by Keycloak's ids of them. Executions come in their order, with how deep they lie; below
@@ -86,14 +98,14 @@ fn switched_on(executions: &Value) -> Vec<&str> {
         }
         off = (execution["requirement"] == "DISABLED").then_some(level);
         if off.is_none() && execution["providerId"] == LIMITER {
-            // One without settings lets nobody in, and is no limit.
+            // A limiter without settings refuses every login: it is no limit.
             found.extend(execution["authenticationConfig"].as_str());
         }
     }
     found
 }
 
-impl Limiter {
+impl SessionLimiter {
     fn read(flow: &str, config: &Value) -> Self {
         Self {
             flow: flow.to_owned(),
@@ -103,11 +115,16 @@ impl Limiter {
     }
 }
 
-fn judge(realm: &Realm<'_>, Found { limiters, brokers }: &Found, wanted: bool, report: &mut Report) {
+fn judge(
+    realm: &ExaminedRealm<'_>,
+    SessionLimiters { limiters, brokers }: &SessionLimiters,
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
     let most = limiters.iter().filter(|limiter| limiter.sessions > 0).min_by_key(|limiter| limiter.sessions);
     let ending = limiters.iter().find(|limiter| limiter.ends_oldest);
     match (most, ending) {
-        (Some(Limiter { flow, sessions, ends_oldest }), _) if wanted => {
+        (Some(SessionLimiter { flow, sessions, ends_oldest }), _) if may_impersonate => {
             let then = if *ends_oldest {
                 "then each login ends the session that was used least lately, which may be a job's or the user's own"
             } else {
@@ -120,13 +137,13 @@ fn judge(realm: &Realm<'_>, Found { limiters, brokers }: &Found, wanted: bool, r
                 "let no job ask for `impersonate` (an exchanged one opens no session), or raise the limit by the number of impersonated jobs that a user may have at a time (`max_jobs_per_user`), or limit sessions by client (\"Maximum concurrent sessions for each user per keycloak client\"), where jobs are not counted",
             );
         }
-        (_, Some(Limiter { flow, .. })) => report.note(
+        (_, Some(SessionLimiter { flow, .. })) => report.note(
             CHECK,
             realm.name(),
             format!("the flow \"{flow}\" ends a user's oldest session where a login is one too many, and with it the jobs that were exchanged into it"),
             "jobs that are to outlive such a login are registered with `impersonate`, where the limit is one by client",
         ),
-        (Some(Limiter { flow, sessions, .. }), None) => report.fine(
+        (Some(SessionLimiter { flow, sessions, .. }), None) => report.fine(
             CHECK,
             realm.name(),
             format!("the flow \"{flow}\" lets a user have {sessions} sessions, and jobs open none"),
@@ -166,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_read_as_keycloak_keeps_it() {
-        let read = |config: Value| Limiter::read("browser", &config);
+        let read = |config: Value| SessionLimiter::read("browser", &config);
         let deny = read(json!({ "behavior": "Deny new session", "userRealmLimit": "3", "userClientLimit": "0" }));
         assert_eq!((deny.sessions, deny.ends_oldest), (3, false));
         let end = read(json!({ "behavior": "Terminate oldest session", "userRealmLimit": "", "userClientLimit": "2" }));

@@ -1,19 +1,24 @@
-//! What the vault's own token shows: for whom it is, whether it names users by Keycloak's own id, what it hides, and how
-//! much it carries. The service account's stands for all of them; no administrator is needed.
+//! What the vault's own token shows: its audience, whether it carries Keycloak's own id of the user, which claims it lacks, and
+//! how many roles it carries. The service account's token stands for all of them; no administrator is needed.
 
 use tokenvault_keycloak::ServiceAccount;
 use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
-use super::Report;
-use super::keycloak::{AGAIN, Realm};
+use super::realm::{AGAIN, ExaminedRealm};
+use super::report::DoctorReport;
 
 /// Claims that Keycloak puts into a service account's token unless tokens are lightweight. A realm may lack some of them.
 const REGULAR: [&str; 5] = ["aud", "acr", "realm_access", "resource_access", "preferred_username"];
 
-pub(super) async fn examine(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+pub(super) async fn examine(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
     let hides = lightweight(realm, account, report).await;
     audience(realm, account, report);
-    names_account(realm, account, wanted, report);
+    names_account(realm, account, may_impersonate, report);
     if hides {
         let remedy = "see the line on lightweight tokens";
         report.unknown("full-scope", realm.name(), "a lightweight token does not show its roles", remedy);
@@ -22,9 +27,9 @@ pub(super) async fn examine(realm: &Realm<'_>, account: &ServiceAccount, wanted:
     }
 }
 
-/// What Keycloak knows of the token, which tells whether it leaves something out. The vault asks so of its access tokens
-/// before a job ends for a dead refresh token.
-async fn lightweight(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) -> bool {
+/// Compares the token with its introspection, to see whether the token leaves claims out. The vault introspects its access
+/// tokens before it ends a job for a dead refresh token.
+async fn lightweight(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &mut DoctorReport) -> bool {
     let (check, asks) = ("lightweight", "introspection");
     let client = realm.tenant.client_id.as_str();
     let known = match realm.inspector.known_claims(account).await {
@@ -75,7 +80,7 @@ fn names(account: &ServiceAccount, client: &str) -> bool {
     account.audience.iter().any(|name| name == client)
 }
 
-fn audience(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+fn audience(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &mut DoctorReport) {
     let (check, client) = ("audience", realm.tenant.client_id.as_str());
     if names(account, client) {
         report.fine(check, realm.name(), format!("the vault's tokens are for {client}"));
@@ -90,12 +95,17 @@ fn audience(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
 }
 
 /// Where users are known by something else than Keycloak's id, a session of the vault's own needs that id as well.
-fn names_account(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
+fn names_account(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
     let check = "keycloak-user-id";
     let claim = realm.tenant.user_id_claim.as_str();
     if account.names_account {
         report.fine(check, realm.name(), format!("the vault's tokens carry `{ACCOUNT_CLAIM}`"));
-    } else if claim == "sub" || !wanted {
+    } else if claim == "sub" || !may_impersonate {
         report.fine(check, realm.name(), format!("not carried as `{ACCOUNT_CLAIM}`, and not needed"));
     } else {
         report.hazard(
@@ -108,7 +118,7 @@ fn names_account(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, repo
 }
 
 /// How many of their users' roles the vault's tokens carry.
-fn scope(realm: &Realm<'_>, account: &ServiceAccount, report: &mut Report) {
+fn scope(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &mut DoctorReport) {
     let check = "full-scope";
     // Every user of a realm has its default roles, and so has the service account; a narrow client leaves them out.
     if account.realm_roles.iter().any(|role| role.starts_with("default-roles-")) {

@@ -6,7 +6,8 @@ use tokenvault_redis::{InspectError, SCHEMA, ServerFacts, inspect};
 use tokenvault_server::wiring;
 use url::Url;
 
-use super::{Examination, Report};
+use super::examination::Examination;
+use super::report::DoctorReport;
 
 /// The oldest version with everything the scripts use.
 const OLDEST: (u32, u32) = (6, 2);
@@ -25,13 +26,13 @@ const CHECKS: &[&str] = &[
 ];
 
 /// Examines Redis and answers with its clock, which the vault follows.
-pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) -> Option<Timestamp> {
+pub(super) async fn examine(examination: &Examination<'_>, report: &mut DoctorReport) -> Option<Timestamp> {
     let redis = &examination.config.redis;
     let url = &redis.url;
     transport(url, report);
     let Ok(password) = redis.read_password() else {
         report.unknown("redis", url, "its password could not be read", "see the lines on secrets");
-        report.stopped("redis", url, &[CHECKS]);
+        report.skip("redis", url, &[CHECKS]);
         return None;
     };
     let asked = examination.clock.now();
@@ -44,13 +45,13 @@ pub(super) async fn examine(examination: &Examination<'_>, report: &mut Report) 
         }
         Err(error) => {
             unreachable(url, &error, report);
-            report.stopped("redis", url, &[CHECKS]);
+            report.skip("redis", url, &[CHECKS]);
             None
         }
     }
 }
 
-fn unreachable(url: &str, error: &InspectError, report: &mut Report) {
+fn unreachable(url: &str, error: &InspectError, report: &mut DoctorReport) {
     let remedy = match error {
         InspectError::Store(StoreError::Unavailable(StoreCause::Authentication)) => {
             "`redis.username` and the password in `redis.password_file` must be a user's of that server"
@@ -66,7 +67,7 @@ fn unreachable(url: &str, error: &InspectError, report: &mut Report) {
     report.hazard("redis", url, format!("cannot be used: {error}"), remedy);
 }
 
-fn transport(url: &str, report: &mut Report) {
+fn transport(url: &str, report: &mut DoctorReport) {
     let Ok(parsed) = Url::parse(url) else { return };
     let loopback = parsed.host_str().is_some_and(is_loopback);
     if parsed.scheme() == "rediss" {
@@ -88,7 +89,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut Report) {
+fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut DoctorReport) {
     let took = heard.since(asked);
     let early = asked.since(facts.time);
     let late = facts.time.since(heard);
@@ -110,7 +111,7 @@ fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut R
     }
 }
 
-fn judge(facts: &ServerFacts, report: &mut Report) {
+fn judge(facts: &ServerFacts, report: &mut DoctorReport) {
     version(&facts.version, report);
     if facts.replica {
         report.hazard(
@@ -154,7 +155,7 @@ fn judge(facts: &ServerFacts, report: &mut Report) {
     }
 }
 
-fn version(text: &str, report: &mut Report) {
+fn version(text: &str, report: &mut DoctorReport) {
     let mut numbers = text.split('.').map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) >= OLDEST => report.fine("redis-version", "", text),
@@ -173,7 +174,7 @@ fn version(text: &str, report: &mut Report) {
     }
 }
 
-fn persistence(facts: &ServerFacts, report: &mut Report) {
+fn persistence(facts: &ServerFacts, report: &mut DoctorReport) {
     let remedy = "CONFIG SET appendonly yes, and in redis.conf `appendonly yes` with `appendfsync everysec` (adopted jobs: `always`)";
     match (facts.append_only, facts.snapshots) {
         (true, _) => report.fine("redis-persistence", "", "writes go to the append-only file"),
@@ -198,7 +199,7 @@ fn persistence(facts: &ServerFacts, report: &mut Report) {
     }
 }
 
-fn schema(found: Option<&str>, report: &mut Report) {
+fn schema(found: Option<&str>, report: &mut DoctorReport) {
     match found.map(|text| (text, text.parse::<u32>())) {
         None => report.fine("redis-schema", "tv:schema", "an empty database: the first replica claims it"),
         Some((_, Ok(found))) if found == SCHEMA => {
@@ -233,7 +234,7 @@ mod tests {
             ("redis://10.0.0.7:6379", false),
             ("redis://localhost.example.org", false),
         ] {
-            let mut report = Report::default();
+            let mut report = DoctorReport::default();
             transport(url, &mut report);
             assert_eq!(report.hazards() == 0, fine, "{url}");
         }

@@ -1,14 +1,13 @@
-//! What a session of the vault's own tells: whether impersonation works, how long sessions idle, how tokens rotate.
+//! What a session of the vault's own shows: whether impersonation works, how long sessions idle, how tokens rotate.
 //!
-//! The session is the service account's, opened for this and ended again: no user is touched, and what is spent here
-//! is nobody's.
+//! The session is the service account's. It is opened for this examination and ended again, so no user's session is touched.
 
 use std::time::Duration;
 
 use tokenvault_keycloak::{OwnSession, ServiceAccount, Unlearnt};
 
-use super::Report;
-use super::keycloak::{AGAIN, Realm};
+use super::realm::{AGAIN, ExaminedRealm};
+use super::report::DoctorReport;
 
 /// Keycloak books the use of refresh tokens in whole seconds.
 const BOOKED: Duration = Duration::from_millis(1100);
@@ -16,14 +15,14 @@ const BOOKED: Duration = Duration::from_millis(1100);
 const MOST_REUSE: u32 = 5;
 
 pub(super) async fn examine(
-    realm: &Realm<'_>,
+    realm: &ExaminedRealm<'_>,
     account: &ServiceAccount,
-    wanted: bool,
+    may_impersonate: bool,
     settings_follow: bool,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     let check = "keycloak-impersonation";
-    if !wanted {
+    if !may_impersonate {
         if !account.names_impersonation {
             return report.fine(check, realm.name(), "not asked for, and not in the vault's token");
         }
@@ -52,17 +51,17 @@ pub(super) async fn examine(
     }
 }
 
-/// Told once as well.
-pub(super) fn no_consent(realm: &Realm<'_>, report: &mut Report) {
-    if !report.tells("consent", &realm.name()) {
+/// The client asks for no consent. Added once.
+pub(super) fn no_consent(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) {
+    if !report.has_result("consent", &realm.name()) {
         report.fine("consent", realm.name(), "the vault's client asks nobody for consent");
     }
 }
 
-/// Keycloak does nothing in the name of users for a client that asks them for their consent first. Told once, whoever saw it.
-pub(super) fn consent(realm: &Realm<'_>, report: &mut Report) {
+/// The client asks users for consent first, so Keycloak lets it do nothing in their names. Added once: two checks can see it.
+pub(super) fn consent(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) {
     let (check, name) = ("consent", realm.name());
-    if report.tells(check, &name) {
+    if report.has_result(check, &name) {
         return;
     }
     report.hazard(
@@ -73,7 +72,7 @@ pub(super) fn consent(realm: &Realm<'_>, report: &mut Report) {
     );
 }
 
-fn impossible(realm: &Realm<'_>, account: &ServiceAccount, error: &Unlearnt, report: &mut Report) {
+fn impossible(realm: &ExaminedRealm<'_>, account: &ServiceAccount, error: &Unlearnt, report: &mut DoctorReport) {
     let why = if account.names_impersonation {
         "its token names the role for it, so Keycloak itself does not offer it"
     } else {
@@ -88,7 +87,7 @@ fn impossible(realm: &Realm<'_>, account: &ServiceAccount, error: &Unlearnt, rep
 }
 
 /// A refresh token's life is the time a session may idle, or what is left of it.
-fn idle(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
+fn idle(realm: &ExaminedRealm<'_>, session: &OwnSession, report: &mut DoctorReport) {
     let check = "session-length";
     let (life, job) = (session.refresh_expires_in, realm.tenant.max_job_life);
     if life >= job {
@@ -108,7 +107,7 @@ fn idle(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
 }
 
 /// Sends one refresh token again and again until Keycloak refuses it, as often as the configuration says it may be sent.
-async fn rotation(realm: &Realm<'_>, session: OwnSession, report: &mut Report) {
+async fn rotation(realm: &ExaminedRealm<'_>, session: OwnSession, report: &mut DoctorReport) {
     let check = "rotation";
     let configured = realm.tenant.refresh_token_max_reuse;
     let mut sent = 0;
@@ -142,7 +141,7 @@ async fn rotation(realm: &Realm<'_>, session: OwnSession, report: &mut Report) {
     end(realm, &session, report).await;
 }
 
-async fn end(realm: &Realm<'_>, session: &OwnSession, report: &mut Report) {
+async fn end(realm: &ExaminedRealm<'_>, session: &OwnSession, report: &mut DoctorReport) {
     if let Err(error) = realm.inspector.end(session).await {
         let finding = format!("the session opened for this examination could not be ended: {error}");
         report.note(

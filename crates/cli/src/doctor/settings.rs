@@ -7,9 +7,11 @@ use tokenvault_core::record::Acquisition;
 use tokenvault_keycloak::ServiceAccount;
 use tokenvault_keycloak::answer::ACCOUNT_CLAIM;
 
-use super::keycloak::{AGAIN, Realm, mapping};
-use super::view::{Client, Source, View};
-use super::{Report, accepted, impersonators, limits, session, sizes, writable};
+use super::admin_api::AdminApi;
+use super::realm::{AGAIN, ExaminedRealm, mapping};
+use super::realm_client::{ClaimSource, RealmClient};
+use super::report::DoctorReport;
+use super::{accepted, impersonators, limits, session, sizes, writable};
 
 /// The checks of this file and of those it calls; that on the age of proofs and that on clients that get tokens of anybody
 /// look at something without an administrator as well.
@@ -32,45 +34,61 @@ pub(super) const WHERE_JOBS_IMPERSONATE: &[&str] = &["roles-hidden"];
 const REMEDY: &str =
     "run with --keycloak-admin-token FILE, an access token that may view the realm, its clients and its users";
 
-/// Without such a token; what a session of the vault's own has told already is not said again.
-pub(super) fn untold(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
-    unseen(realm, account, wanted, ("the vault's client cannot see the realm's settings", REMEDY), report);
+/// Without an administrator's token. A check that has a result already gets no second one.
+pub(super) fn untold(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
+    unseen(realm, account, may_impersonate, ("the vault's client cannot see the realm's settings", REMEDY), report);
 }
 
-fn unseen(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, (why, remedy): (&str, &str), report: &mut Report) {
+fn unseen(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    (why, remedy): (&str, &str),
+    report: &mut DoctorReport,
+) {
     let name = realm.name();
     // The vault's own tokens live as long as others do, unless a client says otherwise.
     accepted::age_of_the_realm(realm, account.expires_in, remedy, report);
     impersonators::by_name(realm, (why, remedy), report);
-    let more = if wanted { WHERE_JOBS_IMPERSONATE } else { &[] };
+    let more = if may_impersonate { WHERE_JOBS_IMPERSONATE } else { &[] };
     for check in CHECKS.iter().chain(more) {
-        if !report.tells(check, &name) {
+        if !report.has_result(check, &name) {
             report.unknown(check, &name, why, remedy);
         }
     }
 }
 
 /// With such a token.
-pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: bool, report: &mut Report) {
-    let realm = view.realm;
-    let settings = match view.get("").await {
+pub(super) async fn examine(
+    admin_api: &AdminApi<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    report: &mut DoctorReport,
+) {
+    let realm = admin_api.realm;
+    let settings = match admin_api.get("").await {
         // A token without the right to see them is shown a realm without settings.
         Ok(settings) if settings.get("revokeRefreshToken").is_some() => settings,
-        Ok(_) => return denied(realm, account, wanted, "the administrator's token may not see them", report),
-        Err(error) => return denied(realm, account, wanted, &error.to_string(), report),
+        Ok(_) => return denied(realm, account, may_impersonate, "the administrator's token may not see them", report),
+        Err(error) => return denied(realm, account, may_impersonate, &error.to_string(), report),
     };
-    let vault = match view.client(realm.tenant.client_id.as_str()).await {
+    let vault = match admin_api.client(realm.tenant.client_id.as_str()).await {
         Ok(Some(vault)) => vault,
         Ok(None) => {
             return denied(
                 realm,
                 account,
-                wanted,
+                may_impersonate,
                 "the administrator's token does not show the vault's client",
                 report,
             );
         }
-        Err(error) => return denied(realm, account, wanted, &error.to_string(), report),
+        Err(error) => return denied(realm, account, may_impersonate, &error.to_string(), report),
     };
     rotation(realm, &settings, report);
     sessions(realm, &settings, &vault, report);
@@ -80,20 +98,26 @@ pub(super) async fn examine(view: &View<'_>, account: &ServiceAccount, wanted: b
         session::no_consent(realm, report);
     }
     claims(realm, &vault, report);
-    let accepted = accepted::examine(view, &vault, &settings, wanted, report).await;
-    limits::examine(view, &settings, &accepted, wanted, report).await;
-    impersonators::examine(view, &settings, &accepted, report).await;
-    let both: Vec<&Client> = accepted.iter().chain([&vault]).collect();
-    writable::examine(view, &settings, &both, report).await;
-    sizes::examine(view, &vault, &accepted, account, report).await;
+    let accepted = accepted::examine(admin_api, &vault, &settings, may_impersonate, report).await;
+    limits::examine(admin_api, &settings, &accepted, may_impersonate, report).await;
+    impersonators::examine(admin_api, &settings, &accepted, report).await;
+    let both: Vec<&RealmClient> = accepted.iter().chain([&vault]).collect();
+    writable::examine(admin_api, &settings, &both, report).await;
+    sizes::examine(admin_api, &vault, &accepted, account, report).await;
 }
 
-fn denied(realm: &Realm<'_>, account: &ServiceAccount, wanted: bool, why: &str, report: &mut Report) {
+fn denied(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    may_impersonate: bool,
+    why: &str,
+    report: &mut DoctorReport,
+) {
     let remedy = "take a fresh token of an administrator of this realm, with the roles view-realm, view-clients, view-users and view-identity-providers";
-    unseen(realm, account, wanted, (&format!("the realm's settings: {why}"), remedy), report);
+    unseen(realm, account, may_impersonate, (&format!("the realm's settings: {why}"), remedy), report);
 }
 
-fn rotation(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
+fn rotation(realm: &ExaminedRealm<'_>, settings: &Value, report: &mut DoctorReport) {
     let check = "rotation";
     let configured = u64::from(realm.tenant.refresh_token_max_reuse);
     let rotates = settings["revokeRefreshToken"].as_bool().unwrap_or(false);
@@ -124,7 +148,7 @@ fn rotation(realm: &Realm<'_>, settings: &Value, report: &mut Report) {
     }
 }
 
-fn sessions(realm: &Realm<'_>, settings: &Value, vault: &Client, report: &mut Report) {
+fn sessions(realm: &ExaminedRealm<'_>, settings: &Value, vault: &RealmClient, report: &mut DoctorReport) {
     let shortest = |client: &str, realm: &str, own: &str| {
         let seconds = |name: &str| settings[name].as_u64().filter(|seconds| *seconds > 0);
         // What the client says replaces what the realm says of clients.
@@ -164,7 +188,7 @@ fn sessions(realm: &Realm<'_>, settings: &Value, vault: &Client, report: &mut Re
 }
 
 /// Whether the vault's tokens carry the claim that users are known by, and Keycloak's own id under its name.
-fn claims(realm: &Realm<'_>, vault: &Client, report: &mut Report) {
+fn claims(realm: &ExaminedRealm<'_>, vault: &RealmClient, report: &mut DoctorReport) {
     let (check, client) = ("claims", realm.tenant.client_id.as_str());
     let claim = realm.tenant.user_id_claim.as_str();
     match vault.lacks(&format!("`{claim}`"), vault.carries_claim(claim)) {
@@ -177,8 +201,8 @@ fn claims(realm: &Realm<'_>, vault: &Client, report: &mut Report) {
         ),
     }
     let sources = vault.sources(ACCOUNT_CLAIM);
-    if sources.iter().any(|source| *source != Source::Id) {
-        let words: Vec<_> = sources.iter().map(Source::words).collect();
+    if sources.iter().any(|source| *source != ClaimSource::Id) {
+        let words: Vec<_> = sources.iter().map(ClaimSource::words).collect();
         report.hazard(
             "keycloak-user-id",
             realm.name(),

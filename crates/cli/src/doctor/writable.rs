@@ -1,19 +1,26 @@
-//! Whether users can change what they are known by: who can write the own id can register in another's name, and who is
-//! known by the name loses the jobs with it.
+//! Whether users can change the claim that identifies them. A user who can change it can register in another user's name. A user
+//! who is identified by a username loses the jobs when it changes.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Report;
-use super::view::{Client, Source, View, elements, is_pairwise};
+use super::admin_api::AdminApi;
+use super::json::elements;
+use super::realm_client::{ClaimSource, RealmClient, is_pairwise};
+use super::report::DoctorReport;
 
 /// Looks at what the claim is made of in all the clients' tokens.
-pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Client], report: &mut Report) {
-    let (check, realm) = ("writable-user-id", view.realm);
+pub(super) async fn examine(
+    admin_api: &AdminApi<'_>,
+    settings: &Value,
+    clients: &[&RealmClient],
+    report: &mut DoctorReport,
+) {
+    let (check, realm) = ("writable-user-id", admin_api.realm);
     let claim = realm.tenant.user_id_claim.as_str();
-    let sources: BTreeSet<Source> = clients.iter().flat_map(|client| client.sources(claim)).collect();
-    let profile = match view.get("/users/profile").await {
+    let sources: BTreeSet<ClaimSource> = clients.iter().flat_map(|client| client.sources(claim)).collect();
+    let profile = match admin_api.get("/users/profile").await {
         Ok(profile) => profile,
         Err(error) => {
             let remedy =
@@ -23,14 +30,14 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Clien
     };
     for source in &sources {
         match source {
-            Source::Property(name) if name == "username" => username(view, &profile, settings, report),
-            Source::Property(name) | Source::Attribute(name) if is_writable(&profile, name) => report.hazard(
+            ClaimSource::Property(name) if name == "username" => username(admin_api, &profile, settings, report),
+            ClaimSource::Property(name) | ClaimSource::Attribute(name) if is_writable(&profile, name) => report.hazard(
                 check,
                 realm.name(),
                 format!("users can change their own `{name}` ({}), and are known by it as `{claim}`: one can register in another's name", why(&profile, name)),
                 format!("declare `{name}` in the user profile with editing by administrators only: deploy/keycloak/setup.sh --protect-user-id does it, with the other options it was run with; where the realm must stay as it is, run with --accept {check} (SECURITY.md says what that means)"),
             ),
-            Source::Other(kind) if !is_pairwise(kind) => {
+            ClaimSource::Other(kind) if !is_pairwise(kind) => {
                 let remedy = "see by hand what the mapper makes it of, and who can change that";
                 report.unknown(check, realm.name(), format!("`{claim}` is {}", source.words()), remedy);
             }
@@ -42,8 +49,8 @@ pub(super) async fn examine(view: &View<'_>, settings: &Value, clients: &[&Clien
     }
 }
 
-fn username(view: &View<'_>, profile: &Value, settings: &Value, report: &mut Report) {
-    let (check, realm) = ("writable-user-id", view.realm);
+fn username(admin_api: &AdminApi<'_>, profile: &Value, settings: &Value, report: &mut DoctorReport) {
+    let (check, realm) = ("writable-user-id", admin_api.realm);
     let claim = realm.tenant.user_id_claim.as_str();
     let remedy = "know users by what stays: in FOLIO `user_id_claim = \"user_id\"`, and deploy/keycloak/setup.sh again with the options it was run with, and --user-id-claim user_id; best while there are no jobs";
     if settings["editUsernameAllowed"] == true && is_writable(profile, "username") {

@@ -1,5 +1,5 @@
 //! How text is shown to a person: colours and width, points in time, progress.
 
-pub(crate) mod look;
 pub(crate) mod progress;
+pub(crate) mod style;
 pub(crate) mod times;

@@ -1,4 +1,4 @@
-//! How far something has come that goes over all records: a bar for people, nothing for programs.
+//! The progress of something that goes over all records: a bar for people, nothing for programs.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

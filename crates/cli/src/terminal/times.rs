@@ -1,4 +1,4 @@
-//! Points in time as a person says them: how long until then or since then, and the clock on the wall.
+//! Points in time for people: how far away they are, and in the local time zone.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) fn away(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Date, time of day and zone, as the clock on the wall shows them.
+/// Date, time of day and zone.
 pub(crate) fn local(at: Timestamp, zone: &TimeZone) -> String {
     written(at, zone, "%Y-%m-%d %H:%M:%S %Z")
 }

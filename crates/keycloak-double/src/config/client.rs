@@ -1,10 +1,10 @@
 //! A client: what it may do, and what it makes its tokens say.
 
-use super::{Hidden, Mapper, Role};
+use super::{HiddenSecret, Mapper, RoleConfig};
 
 /// Whether a client can act for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ServiceAccount {
+pub enum ServiceAccountConfig {
     /// No service account.
     #[default]
     None,
@@ -19,15 +19,15 @@ pub enum ServiceAccount {
 #[allow(clippy::struct_excessive_bools, reason = "each is an independent switch of Keycloak's client page")]
 pub struct ClientConfig {
     pub(crate) client_id: String,
-    pub(crate) secret: Hidden,
+    pub(crate) secret: HiddenSecret,
     pub(crate) enabled: bool,
     pub(crate) direct_access_grants: bool,
-    pub(crate) service_account: ServiceAccount,
+    pub(crate) service_account: ServiceAccountConfig,
     pub(crate) standard_token_exchange: bool,
     pub(crate) exchange_refresh_tokens: bool,
     pub(crate) mappers: Vec<Mapper>,
     pub(crate) full_scope: bool,
-    pub(crate) scope_mappings: Vec<Role>,
+    pub(crate) scope_mappings: Vec<RoleConfig>,
     pub(crate) consent_required: bool,
     pub(crate) lightweight: bool,
     pub(crate) gives_no_next_token: bool,
@@ -38,10 +38,10 @@ impl ClientConfig {
     pub fn new(client_id: impl Into<String>, secret: impl Into<String>) -> Self {
         Self {
             client_id: client_id.into(),
-            secret: Hidden(secret.into()),
+            secret: HiddenSecret(secret.into()),
             enabled: true,
             direct_access_grants: false,
-            service_account: ServiceAccount::None,
+            service_account: ServiceAccountConfig::None,
             standard_token_exchange: false,
             exchange_refresh_tokens: false,
             mappers: Vec::new(),
@@ -79,7 +79,7 @@ impl ClientConfig {
 
     /// Whether it can act for itself, and impersonate.
     #[must_use]
-    pub fn service_account(mut self, account: ServiceAccount) -> Self {
+    pub fn service_account(mut self, account: ServiceAccountConfig) -> Self {
         self.service_account = account;
         self
     }
@@ -145,7 +145,7 @@ impl ClientConfig {
 
     /// A role that is in its scope although the client has no full one.
     #[must_use]
-    pub fn scope_mapping(mut self, role: Role) -> Self {
+    pub fn scope_mapping(mut self, role: RoleConfig) -> Self {
         self.scope_mappings.push(role);
         self
     }
@@ -153,7 +153,7 @@ impl ClientConfig {
     /// Proves itself with another secret.
     #[must_use]
     pub fn with_secret(mut self, secret: impl Into<String>) -> Self {
-        self.secret = Hidden(secret.into());
+        self.secret = HiddenSecret(secret.into());
         self
     }
 

@@ -8,19 +8,19 @@ mod user;
 
 use std::fmt;
 
-pub use client::{ClientConfig, ServiceAccount};
+pub use client::{ClientConfig, ServiceAccountConfig};
 pub use mapper::Mapper;
 pub(crate) use mapper::Source;
 pub use realm::RealmConfig;
-pub use role::Role;
+pub use role::RoleConfig;
 pub(crate) use role::{Roles, default_roles};
 pub use user::UserConfig;
 
 /// A value that `Debug` does not show.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Hidden(pub(crate) String);
+pub(crate) struct HiddenSecret(pub(crate) String);
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for HiddenSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("…")
     }

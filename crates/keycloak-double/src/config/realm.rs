@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{ClientConfig, Mapper, RealmSettings, Role, ServiceAccount, UserConfig};
-use crate::keys::SigningKey;
+use super::{ClientConfig, Mapper, RealmSettings, RoleConfig, ServiceAccountConfig, UserConfig};
+use crate::keys::DoubleSigningKey;
 
 /// A realm.
 #[derive(Debug, Clone)]
@@ -12,10 +12,10 @@ pub struct RealmConfig {
     pub(crate) settings: RealmSettings,
     pub(crate) clients: Vec<ClientConfig>,
     pub(crate) users: Vec<UserConfig>,
-    pub(crate) roles: BTreeMap<String, Vec<Role>>,
-    pub(crate) groups: BTreeMap<String, Vec<Role>>,
+    pub(crate) roles: BTreeMap<String, Vec<RoleConfig>>,
+    pub(crate) groups: BTreeMap<String, Vec<RoleConfig>>,
     pub(crate) users_edit_themselves: bool,
-    pub(crate) key: Option<SigningKey>,
+    pub(crate) key: Option<DoubleSigningKey>,
 }
 
 impl RealmConfig {
@@ -47,7 +47,7 @@ impl RealmConfig {
             .client(
                 ClientConfig::new("tokenvault", "tokenvault-secret")
                     .token_exchange()
-                    .service_account(ServiceAccount::Impersonating)
+                    .service_account(ServiceAccountConfig::Impersonating)
                     .audience("tokenvault")
                     .maps_user_id(true)
                     .mapper(Mapper::property("id", "keycloak_user_id")),
@@ -69,7 +69,7 @@ impl RealmConfig {
             .client(
                 ClientConfig::new(ui, secret)
                     .direct_access_grants()
-                    .service_account(ServiceAccount::Plain)
+                    .service_account(ServiceAccountConfig::Plain)
                     .lightweight(true)
                     .mapper(Mapper::property("username", "sub").in_lightweight_tokens())
                     .mapper(Mapper::attribute("user_id", "user_id").in_lightweight_tokens())
@@ -79,9 +79,9 @@ impl RealmConfig {
             .client(
                 ClientConfig::new("tokenvault", "tokenvault-secret")
                     .token_exchange()
-                    .service_account(ServiceAccount::Impersonating)
+                    .service_account(ServiceAccountConfig::Impersonating)
                     .full_scope(false)
-                    .scope_mapping(Role::management("impersonation"))
+                    .scope_mapping(RoleConfig::management("impersonation"))
                     .mapper(Mapper::audience("tokenvault").in_lightweight_tokens())
                     .mapper(Mapper::attribute("user_id", "user_id").in_lightweight_tokens())
                     .mapper(Mapper::property("id", "keycloak_user_id").in_lightweight_tokens()),
@@ -91,7 +91,7 @@ impl RealmConfig {
                     .user_id("9eb67301-6f6e-468f-9b1a-6134dc39a684")
                     .without_roles()
                     .default_roles()
-                    .role(Role::realm("adminRole")),
+                    .role(RoleConfig::realm("adminRole")),
             )
     }
 
@@ -155,14 +155,14 @@ impl RealmConfig {
 
     /// Adds a realm role, or replaces the one of that name. Whoever has it has what it contains.
     #[must_use]
-    pub fn role(mut self, name: impl Into<String>, contains: &[Role]) -> Self {
+    pub fn role(mut self, name: impl Into<String>, contains: &[RoleConfig]) -> Self {
         self.roles.insert(name.into(), contains.to_vec());
         self
     }
 
     /// Adds a group, or replaces the one of that name. Its members have its roles.
     #[must_use]
-    pub fn group(mut self, name: impl Into<String>, roles: &[Role]) -> Self {
+    pub fn group(mut self, name: impl Into<String>, roles: &[RoleConfig]) -> Self {
         self.groups.insert(name.into(), roles.to_vec());
         self
     }
@@ -177,7 +177,7 @@ impl RealmConfig {
 
     /// Signs with this key instead of one made for the realm.
     #[must_use]
-    pub fn signing_key(mut self, key: SigningKey) -> Self {
+    pub fn signing_key(mut self, key: DoubleSigningKey) -> Self {
         self.key = Some(key);
         self
     }

@@ -11,14 +11,14 @@ const ACCOUNT: &str = "account";
 
 /// A role of the realm or of a client.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
+pub enum RoleConfig {
     /// A realm role by its name.
     Realm(String),
     /// A client's id and its role's name.
     Client(String, String),
 }
 
-impl Role {
+impl RoleConfig {
     /// A realm role.
     pub fn realm(name: impl Into<String>) -> Self {
         Self::Realm(name.into())
@@ -41,31 +41,33 @@ pub(crate) struct Roles {
     /// The realm's name, for the name of its default role.
     pub(crate) realm: String,
     /// Realm roles and what they contain.
-    pub(crate) composites: BTreeMap<String, Vec<Role>>,
+    pub(crate) composites: BTreeMap<String, Vec<RoleConfig>>,
     /// Groups and their roles.
-    pub(crate) groups: BTreeMap<String, Vec<Role>>,
+    pub(crate) groups: BTreeMap<String, Vec<RoleConfig>>,
 }
 
 impl Roles {
     /// Everything a user holds in whatever way.
-    pub(crate) fn effective(&self, user: &UserConfig) -> BTreeSet<Role> {
-        let default = user.default_roles.then(|| Role::Realm(default_roles(&self.realm)));
+    pub(crate) fn effective(&self, user: &UserConfig) -> BTreeSet<RoleConfig> {
+        let default = user.default_roles.then(|| RoleConfig::Realm(default_roles(&self.realm)));
         let grouped = user.groups.iter().filter_map(|group| self.groups.get(group)).flatten();
         self.closure(user.roles.iter().chain(grouped).cloned().chain(default))
     }
 
     /// What a client gets to see of a user's roles.
-    pub(crate) fn seen_by(&self, client: &ClientConfig, user: &UserConfig) -> BTreeSet<Role> {
+    pub(crate) fn seen_by(&self, client: &ClientConfig, user: &UserConfig) -> BTreeSet<RoleConfig> {
         let mut held = self.effective(user);
         if !client.full_scope {
             let scope = self.closure(client.scope_mappings.iter().cloned());
-            held.retain(|role| scope.contains(role) || matches!(role, Role::Client(id, _) if *id == client.client_id));
+            held.retain(|role| {
+                scope.contains(role) || matches!(role, RoleConfig::Client(id, _) if *id == client.client_id)
+            });
         }
         held
     }
 
     /// The roles with all that they contain.
-    fn closure(&self, roles: impl Iterator<Item = Role>) -> BTreeSet<Role> {
+    fn closure(&self, roles: impl Iterator<Item = RoleConfig>) -> BTreeSet<RoleConfig> {
         let (mut found, mut open) = (BTreeSet::new(), roles.collect::<Vec<_>>());
         while let Some(role) = open.pop() {
             if found.insert(role.clone()) {
@@ -75,22 +77,22 @@ impl Roles {
         found
     }
 
-    fn contained(&self, role: &Role) -> Vec<Role> {
+    fn contained(&self, role: &RoleConfig) -> Vec<RoleConfig> {
         match role {
-            Role::Realm(name) if *name == default_roles(&self.realm) => vec![
-                Role::realm("offline_access"),
-                Role::realm("uma_authorization"),
-                Role::client(ACCOUNT, "view-profile"),
-                Role::client(ACCOUNT, "manage-account"),
+            RoleConfig::Realm(name) if *name == default_roles(&self.realm) => vec![
+                RoleConfig::realm("offline_access"),
+                RoleConfig::realm("uma_authorization"),
+                RoleConfig::client(ACCOUNT, "view-profile"),
+                RoleConfig::client(ACCOUNT, "manage-account"),
             ],
-            Role::Realm(name) => self.composites.get(name).cloned().unwrap_or_default(),
-            Role::Client(client, name) if client == ACCOUNT && name == "manage-account" => {
-                vec![Role::client(ACCOUNT, "manage-account-links")]
+            RoleConfig::Realm(name) => self.composites.get(name).cloned().unwrap_or_default(),
+            RoleConfig::Client(client, name) if client == ACCOUNT && name == "manage-account" => {
+                vec![RoleConfig::client(ACCOUNT, "manage-account-links")]
             }
-            Role::Client(client, name) if client == MANAGEMENT => {
-                management_composites(name).iter().map(|name| Role::management(*name)).collect()
+            RoleConfig::Client(client, name) if client == MANAGEMENT => {
+                management_composites(name).iter().map(|name| RoleConfig::management(*name)).collect()
             }
-            Role::Client(..) => Vec::new(),
+            RoleConfig::Client(..) => Vec::new(),
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use super::{Hidden, Role};
+use super::{HiddenSecret, RoleConfig};
 
 /// A user.
 #[derive(Debug, Clone)]
 pub struct UserConfig {
     pub(crate) username: String,
-    pub(crate) password: Hidden,
+    pub(crate) password: HiddenSecret,
     pub(crate) id: Option<String>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) enabled: bool,
     pub(crate) default_roles: bool,
-    pub(crate) roles: Vec<Role>,
+    pub(crate) roles: Vec<RoleConfig>,
     pub(crate) groups: Vec<String>,
 }
 
@@ -22,12 +22,12 @@ impl UserConfig {
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self {
             username: username.into(),
-            password: Hidden(password.into()),
+            password: HiddenSecret(password.into()),
             id: None,
             attributes: BTreeMap::new(),
             enabled: true,
             default_roles: false,
-            roles: vec![Role::realm("offline_access")],
+            roles: vec![RoleConfig::realm("offline_access")],
             groups: Vec::new(),
         }
     }
@@ -91,7 +91,7 @@ impl UserConfig {
 
     /// One more role.
     #[must_use]
-    pub fn role(mut self, role: Role) -> Self {
+    pub fn role(mut self, role: RoleConfig) -> Self {
         self.roles.push(role);
         self
     }
@@ -106,6 +106,6 @@ impl UserConfig {
     /// The user holds a role of `realm-management` (`manage-users`), which shows in `resource_access`.
     #[must_use]
     pub fn realm_management(self) -> Self {
-        self.role(Role::management("manage-users"))
+        self.role(RoleConfig::management("manage-users"))
     }
 }

@@ -2,14 +2,14 @@
 
 use super::TokenRequest;
 use crate::access::{Attached, Passing};
-use crate::answer::{Answer, Refusal};
-use crate::issue::{Context, Extras, Grant, Issuer};
+use crate::answer::{Answer, RefusedRequest};
+use crate::issue::{Context, Extras, GrantMark, Issuer};
 use crate::scopes::{self, Granted};
 
-pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, Refusal> {
+pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, RefusedRequest> {
     let Some(account) = issuer.realm.service_account_of(&request.client_id) else {
         let words = "Client not enabled to retrieve service account";
-        return Err(Refusal::new(401, "unauthorized_client", words));
+        return Err(RefusedRequest::new(401, "unauthorized_client", words));
     };
     let user = account.id.clone();
     let scope = request.scope()?;
@@ -19,7 +19,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
         client_id: request.client_id.clone(),
         granted: Granted::from_parameter(scope),
         openid: scopes::is_openid(scope),
-        grant: Grant::ClientCredentials,
+        grant: GrantMark::ClientCredentials,
         audience: Vec::new(),
     };
     let access = issuer.access(&ctx);

@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 
 use super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE, TokenRequest, legacy_exchange};
 use crate::access::{self, Attached, Passing, Subject};
-use crate::answer::{Answer, Refusal};
-use crate::issue::{Context, Extras, Grant, Issuer, Refreshable};
+use crate::answer::{Answer, RefusedRequest};
+use crate::issue::{Context, Extras, GrantMark, Issuer, Refreshable};
 use crate::scopes::{self, Granted};
-use crate::token::{self, Claims};
+use crate::token::{self, IssuedClaims};
 
 /// What the client wants to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum RequestedToken {
     AccessToken,
     RefreshToken,
 }
 
-impl Wanted {
+impl RequestedToken {
     pub(super) fn token_type(self) -> &'static str {
         match self {
             Self::AccessToken => ACCESS_TOKEN_TYPE,
@@ -29,14 +29,16 @@ impl Wanted {
 /// As many characters a parameter may have that is not one of the user's own.
 const LONGEST: usize = 20_000;
 
-pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, Refusal> {
+pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, RefusedRequest> {
     if request.field("subject_token").is_some_and(|token| token.len() > LONGEST) {
-        return Err(Refusal::invalid_request("The size of OIDC parameter 'subject_token' is longer than allowed."));
+        return Err(RefusedRequest::invalid_request(
+            "The size of OIDC parameter 'subject_token' is longer than allowed.",
+        ));
     }
     match unsupported(issuer, request) {
         None => standard(issuer, request),
         Some(_) if request.features.token_exchange_v1 => legacy_exchange::grant(issuer, request),
-        Some(why) => Err(Refusal::invalid_request(why)),
+        Some(why) => Err(RefusedRequest::invalid_request(why)),
     }
 }
 
@@ -62,15 +64,15 @@ fn unsupported(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Option<&'stat
     }
 }
 
-fn standard(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, Refusal> {
+fn standard(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, RefusedRequest> {
     let token = request.field("subject_token").unwrap_or_default();
     let subject = access::verify_subject(issuer.realm, request.features, token, issuer.now_ms)
-        .ok_or_else(|| Refusal::invalid_request("Invalid token"))?;
+        .ok_or_else(|| RefusedRequest::invalid_request("Invalid token"))?;
     let wanted = wanted(issuer, request)?;
     let audience = audience(issuer, request)?;
     for target in audience.iter().filter_map(|a| issuer.realm.clients.get(a)) {
         if !target.enabled {
-            return Err(Refusal::new(400, "invalid_client", "Client disabled"));
+            return Err(RefusedRequest::new(400, "invalid_client", "Client disabled"));
         }
     }
     within_audience(&subject.claims, &request.client_id)?;
@@ -84,7 +86,7 @@ fn standard(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answe
         }
         Attached::Passing(_) => None,
     };
-    let passing = wanted == Wanted::AccessToken;
+    let passing = wanted == RequestedToken::AccessToken;
     let (session, openid) = issuer.attach(session, &request.client_id, scope, passing);
     let ctx = Context {
         session,
@@ -92,7 +94,7 @@ fn standard(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answe
         client_id: request.client_id.clone(),
         granted: Granted::from_parameter(scope),
         openid,
-        grant: Grant::Exchange,
+        grant: GrantMark::Exchange,
         audience,
     };
     let answer = issue(issuer, &ctx, &subject, wanted, scope);
@@ -106,76 +108,78 @@ fn issue(
     issuer: &mut Issuer<'_>,
     ctx: &Context,
     subject: &Subject,
-    wanted: Wanted,
+    wanted: RequestedToken,
     scope: Option<&str>,
-) -> Result<Answer, Refusal> {
-    if wanted == Wanted::RefreshToken && ctx.granted.offline() {
-        return Err(Refusal::invalid_request("Scope offline_access not allowed for token exchange"));
+) -> Result<Answer, RefusedRequest> {
+    if wanted == RequestedToken::RefreshToken && ctx.granted.offline() {
+        return Err(RefusedRequest::invalid_request("Scope offline_access not allowed for token exchange"));
     }
     if issuer.realm.clients.get(&ctx.client_id).is_some_and(|c| c.consent_required) {
         let words = format!("Missing consents for Token Exchange in client {}", ctx.client_id);
-        return Err(Refusal::invalid_scope(words));
+        return Err(RefusedRequest::invalid_scope(words));
     }
     remember_subject(issuer, ctx, &subject.claims);
     let access = issuer.access(ctx);
     let missing: Vec<_> = ctx.audience.iter().filter(|a| !access.aud.contains(a)).map(String::as_str).collect();
     if !missing.is_empty() {
         let words = format!("Requested audience not available: {}", missing.join(", "));
-        return Err(Refusal::invalid_request(words));
+        return Err(RefusedRequest::invalid_request(words));
     }
     let extras = Extras {
-        refresh: (wanted == Wanted::RefreshToken).then_some(Refreshable::First),
+        refresh: (wanted == RequestedToken::RefreshToken).then_some(Refreshable::First),
         id_token: scopes::is_openid(scope),
         issued_token_type: Some(wanted.token_type()),
     };
     Ok(issuer.answer(ctx, &access, extras))
 }
 
-fn wanted(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<Wanted, Refusal> {
+fn wanted(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<RequestedToken, RefusedRequest> {
     let client = issuer.realm.clients.get(&request.client_id);
     match request.field("requested_token_type") {
-        None | Some(ACCESS_TOKEN_TYPE) => Ok(Wanted::AccessToken),
-        Some(REFRESH_TOKEN_TYPE) if client.is_some_and(|c| c.exchange_refresh_tokens) => Ok(Wanted::RefreshToken),
-        Some(_) => Err(Refusal::invalid_request("requested_token_type unsupported")),
+        None | Some(ACCESS_TOKEN_TYPE) => Ok(RequestedToken::AccessToken),
+        Some(REFRESH_TOKEN_TYPE) if client.is_some_and(|c| c.exchange_refresh_tokens) => {
+            Ok(RequestedToken::RefreshToken)
+        }
+        Some(_) => Err(RefusedRequest::invalid_request("requested_token_type unsupported")),
     }
 }
 
 /// The clients named by `audience`, each of which must exist.
-pub(super) fn audience(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<Vec<String>, Refusal> {
+pub(super) fn audience(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<Vec<String>, RefusedRequest> {
     request
         .request
         .fields("audience")
         .map(|a| {
             let known = issuer.realm.clients.contains_key(a);
-            known.then(|| a.to_owned()).ok_or_else(|| Refusal::new(400, "invalid_client", "Audience not found"))
+            known.then(|| a.to_owned()).ok_or_else(|| RefusedRequest::new(400, "invalid_client", "Audience not found"))
         })
         .collect()
 }
 
 /// Whoever holds the token may exchange it; anybody else must be named in its `aud`.
-pub(super) fn within_audience(subject: &Claims, client_id: &str) -> Result<(), Refusal> {
+pub(super) fn within_audience(subject: &IssuedClaims, client_id: &str) -> Result<(), RefusedRequest> {
     if subject.azp == client_id || subject.aud.contains(client_id) {
         return Ok(());
     }
-    Err(Refusal::new(403, "access_denied", "Client is not within the token audience"))
+    Err(RefusedRequest::new(403, "access_denied", "Client is not within the token audience"))
 }
 
 /// A refresh token needs a session that is kept; an offline one lends itself for access tokens only.
-fn usable_session(issuer: &Issuer<'_>, session: Attached, wanted: Wanted) -> Result<Attached, Refusal> {
+fn usable_session(issuer: &Issuer<'_>, session: Attached, wanted: RequestedToken) -> Result<Attached, RefusedRequest> {
     let offline = match &session {
         Attached::Kept(key) if !key.offline => return Ok(session),
         Attached::Kept(key) => issuer.realm.sessions.get(key),
         Attached::Passing(_) => None,
     };
-    if wanted == Wanted::RefreshToken {
+    if wanted == RequestedToken::RefreshToken {
         let words = "Refresh token not valid as requested_token_type because creating a new session is needed";
-        return Err(Refusal::invalid_request(words));
+        return Err(RefusedRequest::invalid_request(words));
     }
     Ok(offline.map_or(session.clone(), |s| Attached::Passing(Passing::beside(s))))
 }
 
 /// Notes whose token was exchanged, so that revoking one of that client's tokens reaches this client session, too.
-fn remember_subject(issuer: &mut Issuer<'_>, ctx: &Context, subject: &Claims) {
+fn remember_subject(issuer: &mut Issuer<'_>, ctx: &Context, subject: &IssuedClaims) {
     let Attached::Kept(key) = &ctx.session else { return };
     let Some(session) = issuer.realm.sessions.get_mut(key) else { return };
     let inherited = match session.clients.get(&subject.azp) {

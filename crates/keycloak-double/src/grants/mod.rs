@@ -9,7 +9,7 @@ mod refresh;
 
 pub(crate) use refresh::{check_reuse, verify_any_age};
 
-use crate::answer::{Answer, Refusal, Request};
+use crate::answer::{Answer, RefusedRequest, Request};
 use crate::client_auth;
 use crate::config::Features;
 use crate::issue::Issuer;
@@ -35,31 +35,31 @@ impl TokenRequest<'_> {
     }
 
     /// The `scope` parameter, if the client may ask for it.
-    fn scope(&self) -> Result<Option<&str>, Refusal> {
+    fn scope(&self) -> Result<Option<&str>, RefusedRequest> {
         let scope = self.field("scope");
         if scopes::valid(scope) {
             return Ok(scope);
         }
-        Err(Refusal::invalid_scope(format!("Invalid scopes: {}", scope.unwrap_or_default())))
+        Err(RefusedRequest::invalid_scope(format!("Invalid scopes: {}", scope.unwrap_or_default())))
     }
 }
 
 /// Answers a request at the token endpoint.
-pub(crate) fn token(issuer: &mut Issuer<'_>, features: Features, request: &Request) -> Result<Answer, Refusal> {
-    type Handler = fn(&mut Issuer<'_>, &TokenRequest<'_>) -> Result<Answer, Refusal>;
+pub(crate) fn token(issuer: &mut Issuer<'_>, features: Features, request: &Request) -> Result<Answer, RefusedRequest> {
+    type Handler = fn(&mut Issuer<'_>, &TokenRequest<'_>) -> Result<Answer, RefusedRequest>;
     let Some(grant) = request.field("grant_type") else {
-        return Err(Refusal::invalid_request("Missing form parameter: grant_type"));
+        return Err(RefusedRequest::invalid_request("Missing form parameter: grant_type"));
     };
     let (handler, repeatable): (Handler, &[&str]) = match grant {
         "password" => (password::grant, &[]),
         "client_credentials" => (client_credentials::grant, &[]),
         "refresh_token" => (refresh::grant, &[]),
         TOKEN_EXCHANGE => (exchange::grant, &["audience", "resource"]),
-        _ => return Err(Refusal::new(400, "unsupported_grant_type", "Unsupported grant_type")),
+        _ => return Err(RefusedRequest::new(400, "unsupported_grant_type", "Unsupported grant_type")),
     };
     let client_id = client_auth::authenticate(issuer.realm, request)?;
     if request.repeats(repeatable) {
-        return Err(Refusal::invalid_request("duplicated parameter"));
+        return Err(RefusedRequest::invalid_request("duplicated parameter"));
     }
     handler(issuer, &TokenRequest { request, client_id, features })
 }

@@ -3,24 +3,24 @@
 
 use super::TokenRequest;
 use crate::access::Attached;
-use crate::answer::{Answer, Refusal};
+use crate::answer::{Answer, RefusedRequest};
 use crate::entropy;
-use crate::issue::{Context, Extras, Grant, Issuer, Refreshable};
+use crate::issue::{Context, Extras, GrantMark, Issuer, Refreshable};
 use crate::scopes::{self, Granted};
-use crate::state::{SessionKey, UserSession};
+use crate::state::{UserSession, UserSessionKey};
 
-pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, Refusal> {
+pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answer, RefusedRequest> {
     let client = issuer.realm.clients.get(&request.client_id);
     if client.is_none_or(|c| !c.direct_access_grants) {
-        return Err(Refusal::new(400, "unauthorized_client", "Client not allowed for direct access grants"));
+        return Err(RefusedRequest::new(400, "unauthorized_client", "Client not allowed for direct access grants"));
     }
     if client.is_some_and(|c| c.consent_required) {
-        return Err(Refusal::new(400, "invalid_client", "Client requires user consent"));
+        return Err(RefusedRequest::new(400, "invalid_client", "Client requires user consent"));
     }
     let scope = request.scope()?;
     let user = authenticated_user(issuer, request)?;
 
-    let key = SessionKey::online(&entropy::session_id(issuer.entropy));
+    let key = UserSessionKey::online(&entropy::session_id(issuer.entropy));
     let session = UserSession::new(key.clone(), &user, issuer.now_s());
     issuer.realm.sessions.insert(key.clone(), session);
     let (session, openid) = issuer.attach(Attached::Kept(key.clone()), &request.client_id, scope, false);
@@ -30,7 +30,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
         client_id: request.client_id.clone(),
         granted: Granted::from_parameter(scope),
         openid,
-        grant: Grant::Password,
+        grant: GrantMark::Password,
         audience: Vec::new(),
     };
     let access = issuer.access(&ctx);
@@ -43,17 +43,17 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
     Ok(answer)
 }
 
-fn authenticated_user(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<String, Refusal> {
-    let wrong = || Refusal::invalid_grant("Invalid user credentials");
+fn authenticated_user(issuer: &Issuer<'_>, request: &TokenRequest<'_>) -> Result<String, RefusedRequest> {
+    let wrong = || RefusedRequest::invalid_grant("Invalid user credentials");
     let Some(username) = request.field("username") else {
-        return Err(Refusal::new(401, "invalid_request", "Missing parameter: username"));
+        return Err(RefusedRequest::new(401, "invalid_request", "Missing parameter: username"));
     };
     let user = issuer.realm.user_by_name(username).filter(|u| u.service_account_of.is_none()).ok_or_else(wrong)?;
     if request.field("password") != Some(user.config.password()) {
         return Err(wrong());
     }
     if !user.config.enabled {
-        return Err(Refusal::invalid_grant("Account disabled"));
+        return Err(RefusedRequest::invalid_grant("Account disabled"));
     }
     Ok(user.id.clone())
 }

@@ -116,7 +116,7 @@ fn an_idle_session_is_over_and_says_so_in_two_ways() {
 fn a_new_signing_key_leaves_old_tokens_good_until_the_old_key_goes() {
     let mut lab = Lab::new();
     let ui = lab.login();
-    let other = keycloak_double::SigningKey::generate().unwrap();
+    let other = keycloak_double::DoubleSigningKey::generate().unwrap();
     lab.keycloak.rotate_signing_key("lab", other.clone()).unwrap();
     let answer = lab.keycloak.handle(0, &Request::get("/realms/lab/protocol/openid-connect/certs"));
     let kids: Vec<_> = answer.value()["keys"].as_array().unwrap().iter().map(|k| k["kid"].clone()).collect();

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use keycloak_double::{Double, DoubleConfig, Endpoint, Fault, ManualClock, Moment, RealmConfig};
+use keycloak_double::{Double, DoubleConfig, DoubleManualClock, Endpoint, Fault, Moment, RealmConfig};
 use serde_json::Value;
 
 use super::lab;
 
 async fn start() -> Double {
     let realm = RealmConfig::lab("lab").signing_key(lab::key());
-    Double::start(DoubleConfig::new().clock(ManualClock::new(1_800_000_000_000)).realm(realm)).await.unwrap()
+    Double::start(DoubleConfig::new().clock(DoubleManualClock::new(1_800_000_000_000)).realm(realm)).await.unwrap()
 }
 
 fn client() -> reqwest::Client {

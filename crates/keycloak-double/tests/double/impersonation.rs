@@ -1,6 +1,6 @@
 //! Sessions of the vault's own, by the legacy exchange.
 
-use keycloak_double::{ServiceAccount, UserConfig};
+use keycloak_double::{ServiceAccountConfig, UserConfig};
 
 use super::lab::{DETACHED, INVALID, Lab, NO_SESSION, SPENT, claims, pair, says};
 
@@ -27,7 +27,7 @@ fn it_is_denied_without_the_role_and_for_users_who_cannot_be() {
     lab.keycloak.set_user_enabled("lab", "alice", false).unwrap();
     assert_eq!(says(&lab.impersonate("alice")), DENIED);
     lab.keycloak.set_user_enabled("lab", "alice", true).unwrap();
-    lab.keycloak.change_client("lab", "tokenvault", |c| c.service_account(ServiceAccount::Plain)).unwrap();
+    lab.keycloak.change_client("lab", "tokenvault", |c| c.service_account(ServiceAccountConfig::Plain)).unwrap();
     assert_eq!(says(&lab.impersonate("alice")), DENIED);
 }
 

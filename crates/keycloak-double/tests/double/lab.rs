@@ -5,7 +5,7 @@
 use std::sync::OnceLock;
 
 use base64::Engine as _;
-use keycloak_double::{Answer, Features, Keycloak, RealmConfig, Request, SeededEntropy, SigningKey};
+use keycloak_double::{Answer, DoubleSeededEntropy, DoubleSigningKey, Features, Keycloak, RealmConfig, Request};
 use serde_json::Value;
 
 pub(crate) const REFRESH_TOKEN: &str = "urn:ietf:params:oauth:token-type:refresh_token";
@@ -13,9 +13,9 @@ pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_t
 pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 /// One key for every test: making one takes longer than all of a test.
-pub(crate) fn key() -> SigningKey {
-    static KEY: OnceLock<SigningKey> = OnceLock::new();
-    KEY.get_or_init(|| SigningKey::generate().unwrap()).clone()
+pub(crate) fn key() -> DoubleSigningKey {
+    static KEY: OnceLock<DoubleSigningKey> = OnceLock::new();
+    KEY.get_or_init(|| DoubleSigningKey::generate().unwrap()).clone()
 }
 
 pub(crate) struct Lab {
@@ -48,7 +48,7 @@ impl Lab {
     }
 
     fn of_with(features: Features, realm: RealmConfig) -> Self {
-        let mut keycloak = Keycloak::new("http://kc", features, SeededEntropy::new(1));
+        let mut keycloak = Keycloak::new("http://kc", features, DoubleSeededEntropy::new(1));
         keycloak.add_realm(realm.signing_key(key())).unwrap();
         Self { keycloak, now_ms: 1_800_000_000_000 }
     }

@@ -1,6 +1,6 @@
 //! What tokens say of their user, and what they hide.
 
-use keycloak_double::{ClientConfig, Mapper, RealmConfig, Role, ServiceAccount, UserConfig};
+use keycloak_double::{ClientConfig, Mapper, RealmConfig, RoleConfig, ServiceAccountConfig, UserConfig};
 use serde_json::{Value, json};
 
 use super::lab::{self, ACCESS_TOKEN, INVALID, Lab, REFRESH_TOKEN, claims, pair, says};
@@ -42,7 +42,7 @@ fn introspection_of_a_proof_shows_roles_that_it_hides_and_its_client_sees() {
         json!(["adminRole", "default-roles-lab", "offline_access", "uma_authorization"])
     );
     assert!(seen["resource_access"]["realm-management"].is_null());
-    lab.keycloak.grant_role("lab", "diku_admin", Role::management("view-users")).unwrap();
+    lab.keycloak.grant_role("lab", "diku_admin", RoleConfig::management("view-users")).unwrap();
     let managed = introspected(&mut lab, &ui.access)["resource_access"]["realm-management"]["roles"].clone();
     assert_eq!(managed, json!(["query-groups", "query-users", "view-users"]));
     lab.keycloak.change_client("lab", "lab-login-application", |c| c.full_scope(false)).unwrap();
@@ -55,7 +55,8 @@ fn a_client_without_full_scope_impersonates_only_with_the_role_in_its_scope() {
     let (mut lab, _, own) = folio();
     let id = claims(&own.access)["keycloak_user_id"].as_str().unwrap().to_owned();
     assert_eq!(says(&lab.impersonate(&id)), "200");
-    let account = ClientConfig::new("tokenvault", "tokenvault-secret").service_account(ServiceAccount::Impersonating);
+    let account =
+        ClientConfig::new("tokenvault", "tokenvault-secret").service_account(ServiceAccountConfig::Impersonating);
     let unmapped = account.full_scope(false).audience("tokenvault");
     let mut lab = Lab::of(RealmConfig::folio_like("lab").client(unmapped));
     assert_eq!(says(&lab.impersonate("diku_admin")), DENIED);

@@ -7,10 +7,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use futures::Stream;
 use serde::Serialize;
 use tokenvault_core::ports::{Event, event_place};
@@ -24,6 +26,16 @@ use super::operator_policy::Role;
 use crate::tls::Peer;
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(tail))]
+pub(super) struct EventsDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/events", get(tail))
+}
 
 /// Between two looks at the store.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

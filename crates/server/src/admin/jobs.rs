@@ -1,8 +1,10 @@
 //! `GET /admin/v1/jobs`, and one job: show, renew, revoke.
 
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
 use serde::Serialize;
 use tokenvault_core::ports::Filter;
 use tokenvault_core::time::Timestamp;
@@ -16,6 +18,19 @@ use super::cursor::Cursor;
 use super::job_body::{JobDetailBody, OperatorJobBody, job_key, tenant_id, user_id};
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, show, renew, revoke))]
+pub(super) struct JobsDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new()
+        .route("/admin/v1/jobs", get(list))
+        .route("/admin/v1/jobs/{tenant}/{job_id}", get(show).delete(revoke))
+        .route("/admin/v1/jobs/{tenant}/{job_id}/renew", post(renew))
+}
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;

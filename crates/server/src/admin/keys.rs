@@ -1,7 +1,9 @@
 //! `GET /admin/v1/keys`, `POST /admin/v1/keys/{id}/promote`
 
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, RawQuery, State};
+use axum::routing::{get, post};
 use serde::Serialize;
 
 use super::admission::{AdmittedOperator, ToOperate, ToView};
@@ -9,6 +11,16 @@ use super::audited_action::AuditedAction;
 use super::context::AdminContext;
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, promote))]
+pub(super) struct KeysDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/keys", get(list)).route("/admin/v1/keys/{id}/promote", post(promote))
+}
 
 /// The keys that tokens are sealed with, by their ids.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::get;
 
 pub use commands::{
     AdminCommands, JobsPage, JobsQuery, KeyHolders, KeyOverview, OperatorCall, RequestedRenewal, RevokedJobs,
@@ -58,17 +58,13 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 pub fn router(context: AdminContext) -> Router {
     let guard = guard::OperatorGuard::new(Arc::clone(&context.operators));
     Router::new()
-        .route("/admin/v1/status", get(status::status))
-        .route("/admin/v1/jobs", get(jobs::list))
-        .route("/admin/v1/jobs/{tenant}/{job_id}", get(jobs::show).delete(jobs::revoke))
-        .route("/admin/v1/jobs/{tenant}/{job_id}/renew", post(jobs::renew))
-        .route("/admin/v1/users/{tenant}/{user_id}/jobs", delete(users::revoke))
-        .route("/admin/v1/keys", get(keys::list))
-        .route("/admin/v1/keys/{id}/promote", post(keys::promote))
-        .route("/admin/v1/reseal", get(reseal::progress).post(reseal::start))
-        .route("/admin/v1/pause", post(pause::pause))
-        .route("/admin/v1/resume", post(pause::resume))
-        .route("/admin/v1/events", get(events::tail))
+        .merge(status::routes())
+        .merge(jobs::routes())
+        .merge(users::routes())
+        .merge(keys::routes())
+        .merge(reseal::routes())
+        .merge(pause::routes())
+        .merge(events::routes())
         .route("/openapi.json", get(openapi::document))
         .route("/problems/{code}", get(web::describe::describe))
         .fallback(web::no_such_resource)

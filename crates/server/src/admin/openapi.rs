@@ -3,6 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
+use super::{events, jobs, keys, pause, reseal, status, users};
 use crate::web::openapi::ProblemBody;
 
 #[derive(OpenApi)]
@@ -12,22 +13,7 @@ use crate::web::openapi::ProblemBody;
         description = "For operators. Mutual TLS; the certificate names the operator, whose role is `view` or `operate`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
-    paths(
-        super::status::status,
-        super::jobs::list,
-        super::jobs::show,
-        super::jobs::renew,
-        super::jobs::revoke,
-        super::users::revoke,
-        super::keys::list,
-        super::keys::promote,
-        super::reseal::start,
-        super::reseal::progress,
-        super::pause::pause,
-        super::pause::resume,
-        super::events::tail,
-        crate::web::describe::describe,
-    ),
+    paths(crate::web::describe::describe),
     components(schemas(ProblemBody, super::events::EventBody))
 )]
 struct AdminDescription;
@@ -35,5 +21,20 @@ struct AdminDescription;
 /// The description.
 pub(super) async fn document() -> Json<serde_json::Value> {
     let state = serde_json::json!({"enum": ["active", "suspended", "releasing", "ended"]});
-    Json(crate::web::openapi::add(&AdminDescription::openapi(), &[("state", state)]))
+    Json(crate::web::openapi::add(&whole(), &[("state", state)]))
+}
+
+/// What all resources have in common, and each resource's own part.
+fn whole() -> utoipa::openapi::OpenApi {
+    [
+        status::StatusDescription::openapi(),
+        jobs::JobsDescription::openapi(),
+        users::UsersDescription::openapi(),
+        keys::KeysDescription::openapi(),
+        reseal::ResealDescription::openapi(),
+        pause::PauseDescription::openapi(),
+        events::EventsDescription::openapi(),
+    ]
+    .into_iter()
+    .fold(AdminDescription::openapi(), utoipa::openapi::OpenApi::merge_from)
 }

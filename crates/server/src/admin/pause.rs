@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::routing::post;
 use serde::{Deserialize, Serialize};
 use tokenvault_core::ports::Pause;
 use tokenvault_vault::problem::Problem;
@@ -16,6 +18,16 @@ use super::context::AdminContext;
 use crate::web::ProblemResponse;
 use crate::web::query::invalid;
 use crate::web::{BodyBudget, body};
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(pause, resume))]
+pub(super) struct PauseDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/pause", post(pause)).route("/admin/v1/resume", post(resume))
+}
 
 /// A body's limit in bytes; none says more than a reason.
 const MAX_BODY: usize = 4 * 1024;

@@ -1,8 +1,10 @@
 //! `POST /admin/v1/reseal`, `GET /admin/v1/reseal`
 
 use axum::Json;
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::routing::get;
 use serde::Serialize;
 use tokenvault_core::ports::Resealing;
 
@@ -10,6 +12,16 @@ use super::admission::{AdmittedOperator, ToOperate, ToView};
 use super::audited_action::AuditedAction;
 use super::context::AdminContext;
 use crate::web::ProblemResponse;
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(start, progress))]
+pub(super) struct ResealDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/reseal", get(progress).post(start))
+}
 
 /// How far a re-sealing has come.
 #[derive(Serialize, utoipa::ToSchema)]

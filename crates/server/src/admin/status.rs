@@ -1,7 +1,9 @@
 //! `GET /admin/v1/status`
 
 use axum::Json;
+use axum::Router;
 use axum::extract::State;
+use axum::routing::get;
 use serde::Serialize;
 use tokenvault_core::ports::{Census, ReplicaStatus};
 
@@ -11,6 +13,16 @@ use super::context::AdminContext;
 use super::pause::PauseBody;
 use super::reseal::ResealingBody;
 use crate::web::ProblemResponse;
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(status))]
+pub(super) struct StatusDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/status", get(status))
+}
 
 /// How the vault fares.
 #[derive(Serialize, utoipa::ToSchema)]

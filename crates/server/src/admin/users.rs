@@ -1,7 +1,9 @@
 //! `DELETE /admin/v1/users/{tenant}/{user_id}/jobs`
 
 use axum::Json;
+use axum::Router;
 use axum::extract::{Path, State};
+use axum::routing::delete;
 use serde::Serialize;
 
 use super::admission::{AdmittedOperator, ToOperate};
@@ -9,6 +11,16 @@ use super::audited_action::AuditedAction;
 use super::context::AdminContext;
 use super::job_body::{tenant_id, user_id};
 use crate::web::ProblemResponse;
+
+/// The description of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(revoke))]
+pub(super) struct UsersDescription;
+
+/// The routes of this resource.
+pub(super) fn routes() -> Router<AdminContext> {
+    Router::new().route("/admin/v1/users/{tenant}/{user_id}/jobs", delete(revoke))
+}
 
 /// What became of a user's jobs.
 #[derive(Serialize, utoipa::ToSchema)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use keycloak_double::{ClientConfig, Endpoint, Mapper, RealmConfig, Role, UserConfig};
+use keycloak_double::{ClientConfig, Endpoint, Mapper, RealmConfig, RoleConfig, UserConfig};
 use serde_json::Value;
 use tokenvault_core::ids::AccountId;
 use tokenvault_core::record::{Acquisition, OnLogout, Record, State};
@@ -183,12 +183,12 @@ async fn nobody_who_may_administer_the_realm_is_impersonated_whatever_the_vaults
         let stage = folio(|realm| {
             realm
                 .with_client("tokenvault", |client| client.full_scope(full).lightweight(lightweight))
-                .role("librarian", &[Role::management("view-users")])
-                .group("staff", &[Role::management("view-realm")])
-                .user(person("direct").default_roles().role(Role::management("manage-users")))
-                .user(person("composite").default_roles().role(Role::realm("librarian")))
+                .role("librarian", &[RoleConfig::management("view-users")])
+                .group("staff", &[RoleConfig::management("view-realm")])
+                .user(person("direct").default_roles().role(RoleConfig::management("manage-users")))
+                .user(person("composite").default_roles().role(RoleConfig::realm("librarian")))
                 .user(person("grouped").default_roles().group("staff"))
-                .user(person("helper").default_roles().role(Role::management("impersonation")))
+                .user(person("helper").default_roles().role(RoleConfig::management("impersonation")))
         })
         .await;
         for user in ["direct", "composite", "grouped", "helper"] {
@@ -223,7 +223,7 @@ async fn a_realm_administrator_who_is_one_since_yesterday_gets_no_new_session() 
     stage
         .keycloak
         .handle()
-        .with(|admin, _| admin.grant_role(REALM, ADMIN, Role::management("impersonation")))
+        .with(|admin, _| admin.grant_role(REALM, ADMIN, RoleConfig::management("impersonation")))
         .expect("granted");
     // The session's predicted end, when the vault would open another one.
     stage.pass(Duration::from_secs(3_600 - LIFE.as_secs() / 2));

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SystemClock};
+use keycloak_double::{Double, DoubleClock as _, DoubleConfig, DoubleSystemClock, RealmConfig, ShiftedClock};
 use serde_json::Value;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
@@ -105,7 +105,7 @@ impl Stage {
         change: impl FnOnce(TenantRules) -> TenantRules,
         realm: impl FnOnce(RealmConfig) -> RealmConfig,
     ) -> Self {
-        let clock = ShiftedClock::new(SystemClock);
+        let clock = ShiftedClock::new(DoubleSystemClock);
         let realm = realm(RealmConfig::lab(REALM).with_settings(|s| s.access_token_lifespan = LIFE.as_secs()));
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await.expect("the double");
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));

@@ -1,6 +1,6 @@
 //! What FOLIO's users can do to themselves, and what administrators give them.
 
-use keycloak_double::Role;
+use keycloak_double::RoleConfig;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ impl FolioRealm {
     pub async fn add_user(&self, username: &str) -> Result<LabUser> {
         let user = representation::user(self.name(), username);
         let id = self.admin().create_user(self.name(), &user).await?;
-        self.admin().grant_role(self.name(), &id, &Role::realm(representation::ADMIN_ROLE)).await?;
+        self.admin().grant_role(self.name(), &id, &RoleConfig::realm(representation::ADMIN_ROLE)).await?;
         Ok(LabUser::from_representation(&user, id))
     }
 
@@ -69,7 +69,7 @@ impl FolioRealm {
     pub async fn grant_management(&self, user: &LabUser, role: &str, holding: Holding) -> Result<()> {
         let (admin, realm) = (self.admin(), self.name());
         let own = format!("{}-of-{}", role, user.username);
-        let role = Role::management(role);
+        let role = RoleConfig::management(role);
         let (of, granted) = admin.role(realm, &role).await?;
         let granted = json!([granted]);
         match holding {
@@ -77,7 +77,7 @@ impl FolioRealm {
             Holding::Composite => {
                 admin.call(Method::POST, &format!("/{realm}/roles"), Some(&json!({ "name": own }))).await?;
                 admin.call(Method::POST, &format!("/{realm}/roles/{own}/composites"), Some(&granted)).await?;
-                admin.grant_role(realm, &user.sub, &Role::realm(own)).await?;
+                admin.grant_role(realm, &user.sub, &RoleConfig::realm(own)).await?;
             }
             Holding::Group => {
                 admin.call(Method::POST, &format!("/{realm}/groups"), Some(&json!({ "name": own }))).await?;

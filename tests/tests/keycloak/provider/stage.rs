@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use keycloak_double::{Double, DoubleConfig, RealmConfig, ServiceAccount};
+use keycloak_double::{Double, DoubleConfig, RealmConfig, ServiceAccountConfig};
 use serde_json::{Value, json};
 use tokenvault_core::ids::{AccountId, ClientId, TenantId};
 use tokenvault_core::ports::testing::SeededEntropy;
@@ -80,8 +80,11 @@ impl Stage {
     pub(crate) async fn double(setting: Setting) -> Result<Self> {
         let realm = RealmConfig::lab(DOUBLE_REALM)
             .with_client(VAULT, |client| {
-                let role =
-                    if setting.without_impersonation { ServiceAccount::Plain } else { ServiceAccount::Impersonating };
+                let role = if setting.without_impersonation {
+                    ServiceAccountConfig::Plain
+                } else {
+                    ServiceAccountConfig::Impersonating
+                };
                 client.service_account(role)
             })
             .with_settings(|settings| {

@@ -1,7 +1,7 @@
 //! How big tokens get for users whose roles come by groups and by roles that contain others, in a realm with more users than
 //! are looked at.
 
-use keycloak_double::Role;
+use keycloak_double::RoleConfig;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokenvault_tests::harness::folio::FolioRealm;
@@ -79,7 +79,7 @@ async fn a_user_whose_roles_come_by_one_that_contains_them_is_seen_and_a_part_of
     let (admin, realm) = (stage.realm().admin(), stage.realm().name());
     admin.call(Method::POST, &format!("/{realm}/roles"), Some(&json!({ "name": "everything" }))).await?;
     admin.call(Method::POST, &format!("/{realm}/roles/everything/composites"), Some(&many(&stage).await?)).await?;
-    let (of, role) = admin.role(realm, &Role::realm("everything")).await?;
+    let (of, role) = admin.role(realm, &RoleConfig::realm("everything")).await?;
     admin.call(Method::POST, &format!("/{realm}/groups/{group}/role-mappings/{of}"), Some(&json!([role]))).await?;
     stage.examine_whole(&[]).await?.expect_only("token-size", &user, "but without --full-scope")
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keycloak_double::{Clock as _, Double, DoubleConfig, RealmConfig, ShiftedClock, SigningKey, SystemClock};
+use keycloak_double::{
+    Double, DoubleClock as _, DoubleConfig, DoubleSigningKey, DoubleSystemClock, RealmConfig, ShiftedClock,
+};
 use serde_json::Value;
 use tokenvault_core::ids::{ClientId, JobId, JobKey, ModuleName, ReplicaId, TenantId};
 use tokenvault_core::memory::MemoryStore;
@@ -105,10 +107,10 @@ pub(crate) struct Tokens {
 impl Stage {
     /// A stage; its vault may exchange its own access tokens only where `exchanging`, and renews so many jobs at a time.
     pub(crate) async fn set(exchanging: bool, concurrency: usize) -> Result<Self> {
-        let clock = ShiftedClock::new(SystemClock);
+        let clock = ShiftedClock::new(DoubleSystemClock);
         let realm = RealmConfig::lab(REALM)
             .with_settings(|settings| settings.access_token_lifespan = LIFE.as_secs())
-            .signing_key(SigningKey::ed25519([7; 32])?); // thousands of signatures, cheap ones
+            .signing_key(DoubleSigningKey::ed25519([7; 32])?); // thousands of signatures, cheap ones
         let keycloak = Double::start(DoubleConfig::new().realm(realm).clock(clock.clone())).await?;
         let proxy = Proxy::to(keycloak.base_url().trim_start_matches("http://")).await?;
         let time: Arc<dyn Clock> = Arc::new(Time(clock.clone()));

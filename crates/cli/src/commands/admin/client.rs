@@ -15,8 +15,8 @@ use tokenvault_server::clock::SystemClock;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::answer::text;
 use super::connection::Connection;
-use super::show::text;
 use crate::failure::Failure;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ pub(super) struct AdminClient {
     http: reqwest::Client,
     address: Url,
     /// How far ahead of this machine's clock the vault's is, in milliseconds.
-    ahead: AtomicI64,
+    clock_ahead_ms: AtomicI64,
     clock: SystemClock,
 }
 
@@ -60,7 +60,12 @@ impl AdminClient {
             .user_agent(concat!("tokenvault/", env!("CARGO_PKG_VERSION")))
             .build();
         let http = built.map_err(|error| Failure::usage(format!("--cert, --key: {}", innermost(&error))))?;
-        Ok(Self { http, address: connection.address.clone(), ahead: AtomicI64::new(0), clock: SystemClock::start() })
+        Ok(Self {
+            http,
+            address: connection.address.clone(),
+            clock_ahead_ms: AtomicI64::new(0),
+            clock: SystemClock::start(),
+        })
     }
 
     /// Where it calls.
@@ -70,17 +75,19 @@ impl AdminClient {
 
     /// The vault's time: this machine's may be wrong.
     pub(super) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.clock.now().as_millis().saturating_add_signed(self.ahead.load(Ordering::Relaxed)))
+        Timestamp::from_millis(
+            self.clock.now().as_millis().saturating_add_signed(self.clock_ahead_ms.load(Ordering::Relaxed)),
+        )
     }
 
-    /// Takes the vault's time from an answer, where it is another than this machine's. It is told in whole seconds.
-    fn hear(&self, answer: &reqwest::Response) {
+    /// Takes the vault's time from an answer's `Date`, where it differs from this machine's. `Date` has whole seconds.
+    fn learn_clock(&self, answer: &reqwest::Response) {
         let told = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
         let told = told.and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
         let own = i64::try_from(self.clock.now().as_millis()).unwrap_or(i64::MAX);
-        if let Some(ahead) = told.and_then(|told| told.as_millisecond().checked_sub(own)) {
-            let right = (-2_000..=1_000).contains(&ahead);
-            self.ahead.store(if right { 0 } else { ahead }, Ordering::Relaxed);
+        if let Some(clock_ahead_ms) = told.and_then(|told| told.as_millisecond().checked_sub(own)) {
+            let right = (-2_000..=1_000).contains(&clock_ahead_ms);
+            self.clock_ahead_ms.store(if right { 0 } else { clock_ahead_ms }, Ordering::Relaxed);
         }
     }
 
@@ -108,7 +115,7 @@ impl AdminClient {
             request = request.json(body);
         }
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
-        self.hear(&answer);
+        self.learn_clock(&answer);
         let status = answer.status();
         let body = answer.text().await.map_err(|error| self.unreachable(&error))?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
@@ -119,7 +126,7 @@ impl AdminClient {
     pub(super) async fn stream(&self, query: &[(&str, String)]) -> Result<reqwest::Response, Failure> {
         let request = self.http.get(self.url(&["events"], query)).header("accept", "text/event-stream");
         let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
-        self.hear(&answer);
+        self.learn_clock(&answer);
         if answer.status().is_success() {
             return Ok(answer);
         }

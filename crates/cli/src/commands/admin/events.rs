@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Desk;
-use super::eye::Eye;
+use super::answer::text;
+use super::context::CommandContext;
 use super::job::is_expected;
-use super::show::text;
-use crate::console::Stop;
+use super::time_formatter::TimeFormatter;
+use crate::console::StopSignals;
 use crate::failure::Failure;
-use crate::terminal::look::{Tone, columns, wrapped};
+use crate::terminal::style::{Tone, columns, wrapped};
 
 /// Between a connection that broke and the next one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -37,30 +37,30 @@ pub(super) struct Args {
     no_follow: bool,
 }
 
-pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    let mut stop = Stop::listen()?;
+pub(super) async fn run(args: &Args, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    let mut stop = StopSignals::listen()?;
     tokio::select! {
-        watched = watch(args, desk) => watched,
-        () = stop.asked() => Ok(()),
+        watched = watch(args, context) => watched,
+        () = stop.received() => Ok(()),
     }
 }
 
-async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    let mut sheet = Sheet::default();
+async fn watch(args: &Args, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    let mut printer = EventPrinter::default();
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut last = args.after.clone();
-    // The first connection tells whether this can work at all.
-    let mut answer = desk.client.stream(&query(args, last.as_deref())).await?;
+    // A first connection that fails ends the command.
+    let mut answer = context.client.stream(&query(args, last.as_deref())).await?;
     loop {
-        let mut parser = Parser::default();
+        let mut parser = EventStreamParser::default();
         loop {
             match answer.chunk().await {
                 Ok(Some(chunk)) => {
                     let events = parser.feed(&chunk)?;
-                    sheet.make_room(&events);
+                    printer.make_room(&events);
                     for event in events {
                         last = Some(text(&event, "id"));
-                        print(&event, &mut sheet, desk)?;
+                        print(&event, &mut printer, context)?;
                         left -= 1;
                         if left == 0 {
                             return Ok(());
@@ -75,7 +75,7 @@ async fn watch(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
                 }
             }
         }
-        answer = again(args, last.as_deref(), desk).await?;
+        answer = reconnect(args, last.as_deref(), context).await?;
     }
 }
 
@@ -91,17 +91,21 @@ fn query(args: &Args, last: Option<&str>) -> Vec<(&'static str, String)> {
     query
 }
 
-/// Connects until somebody answers. Somebody who refuses has the last word.
-async fn again(args: &Args, last: Option<&str>, desk: &mut Desk<'_, '_>) -> Result<reqwest::Response, Failure> {
+/// Connects again until the vault answers. A refusal ends the command.
+async fn reconnect(
+    args: &Args,
+    last: Option<&str>,
+    context: &mut CommandContext<'_, '_>,
+) -> Result<reqwest::Response, Failure> {
     let mut told = false;
     loop {
         tokio::time::sleep(PAUSE).await;
-        match desk.client.stream(&query(args, last)).await {
+        match context.client.stream(&query(args, last)).await {
             Err(failure) if failure.is_unreachable() => {
                 if !told {
                     told = true;
-                    let address = desk.client.address().clone();
-                    drop(writeln!(desk.console.err, "tokenvault: {address}: cannot be reached; trying again"));
+                    let address = context.client.address().clone();
+                    drop(writeln!(context.console.err, "tokenvault: {address}: cannot be reached; trying again"));
                 }
             }
             answered => return answered,
@@ -109,48 +113,48 @@ async fn again(args: &Args, last: Option<&str>, desk: &mut Desk<'_, '_>) -> Resu
     }
 }
 
-fn print(event: &Value, sheet: &mut Sheet, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    let told = if desk.is_json() { event.to_string() } else { sheet.line(event, &desk.eye()) };
-    writeln!(desk.console.out, "{told}")?;
-    // Somebody may be waiting for each line.
-    Ok(desk.console.out.flush()?)
+fn print(event: &Value, printer: &mut EventPrinter, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    let told = if context.is_json() { event.to_string() } else { printer.line(event, &context.times()) };
+    writeln!(context.console.out, "{told}")?;
+    // A reader may be waiting for each line.
+    Ok(context.console.out.flush()?)
 }
 
 /// The widest kind of event.
 const KIND: usize = 15;
 
-/// What was written so far, as far as the next line is written below it.
+/// Writes events as lines below each other.
 #[derive(Default)]
-struct Sheet {
-    /// How wide what events are about was at most.
+struct EventPrinter {
+    /// The widest subject so far.
     subject: usize,
     /// The day of the last line.
     day: String,
 }
 
-impl Sheet {
-    /// Before lines are written: so much room do these want.
+impl EventPrinter {
+    /// Makes the column of the subjects wide enough for these events. Called before their lines are written.
     fn make_room(&mut self, events: &[Value]) {
         let widest = events.iter().map(|event| columns(&subject(event))).max();
         self.subject = self.subject.max(widest.unwrap_or(0));
     }
 
     /// The next line. People get the time of day, below its date, and what there is no room for below its line.
-    fn line(&mut self, event: &Value, eye: &Eye) -> String {
+    fn line(&mut self, event: &Value, times: &TimeFormatter) -> String {
         let (subject, kind, reason) = (subject(event), text(event, "kind"), text(event, "reason"));
         let place = self.subject;
-        let Some(width) = eye.look.width() else {
-            let line = format!("{:<20}  {kind:<KIND$}  {subject:<place$}  {reason}", eye.clock(event, "at"));
+        let Some(width) = times.style.width() else {
+            let line = format!("{:<20}  {kind:<KIND$}  {subject:<place$}  {reason}", times.absolute(event, "at"));
             return line.trim_end().to_owned();
         };
-        let day = eye.date(event, "at");
+        let day = times.date(event, "at");
         let mut line = String::new();
         if day != self.day {
-            line = format!("{}\n", eye.look.paint(Tone::Head, &day));
+            line = format!("{}\n", times.style.paint(Tone::Head, &day));
             self.day = day;
         }
-        let kind = eye.look.paint(tone(&kind, &reason), &format!("{kind:<KIND$}"));
-        let head = format!("{line}{}  {kind}", eye.of_day(event, "at"));
+        let kind = times.style.paint(tone(&kind, &reason), &format!("{kind:<KIND$}"));
+        let head = format!("{line}{}  {kind}", times.time_of_day(event, "at"));
         let start = columns("00:00:00") + 2 + KIND + 2;
         let told = if subject.is_empty() {
             wrapped(&format!("{head}  {reason}"), width, start)
@@ -182,12 +186,12 @@ fn tone(kind: &str, reason: &str) -> Tone {
 /// Takes the events out of a stream (WHATWG HTML, "Server-sent events"). Only the data is of interest: it says the same as
 /// the other fields.
 #[derive(Default)]
-struct Parser {
+struct EventStreamParser {
     line: Vec<u8>,
     data: String,
 }
 
-impl Parser {
+impl EventStreamParser {
     fn feed(&mut self, bytes: &[u8]) -> Result<Vec<Value>, Failure> {
         let mut events = Vec::new();
         for byte in bytes {
@@ -220,7 +224,7 @@ mod tests {
     use tokenvault_core::time::Timestamp;
 
     use super::*;
-    use crate::terminal::look::Look;
+    use crate::terminal::style::OutputStyle;
 
     #[test]
     fn events_are_found_however_the_stream_is_cut() {
@@ -228,7 +232,7 @@ mod tests {
                       data: {\"id\":\ndata: \"2-0\"}\r\n\r\ndata: {\"id\":\"3";
         let expected = vec![json!({"id": "1-0", "kind": "renewed"}), json!({"id": "2-0"})];
         for size in [1, 7, stream.len()] {
-            let mut parser = Parser::default();
+            let mut parser = EventStreamParser::default();
             let chunks = stream.as_bytes().chunks(size);
             let found: Vec<Value> = chunks.flat_map(|chunk| parser.feed(chunk).unwrap()).collect();
             assert_eq!(found, expected, "in pieces of {size}");
@@ -244,22 +248,22 @@ mod tests {
             event("ended", Some("b"), Some("session_not_active")),
             event("paused", None, Some("by alice for 10 m: Keycloak is being upgraded, and nobody knows for how long")),
         ];
-        let told = |look: Look| {
-            let (mut sheet, eye) = (Sheet::default(), Eye::new(look, Timestamp::default()));
-            sheet.make_room(&events);
-            events.iter().map(|event| sheet.line(event, &eye)).collect::<Vec<_>>().join("\n")
+        let told = |style: OutputStyle| {
+            let (mut printer, times) = (EventPrinter::default(), TimeFormatter::new(style, Timestamp::default()));
+            printer.make_room(&events);
+            events.iter().map(|event| printer.line(event, &times)).collect::<Vec<_>>().join("\n")
         };
-        let wide = told(Look::terminal(140));
+        let wide = told(OutputStyle::terminal(140));
         let expected = format!(
             "2027-01-31 UTC\n12:00:00  registered       diku/{job}\n12:00:00  ended            diku/b{:35}  session",
             ""
         );
         assert!(wide.starts_with(&expected), "{wide}");
-        let narrow = told(Look::terminal(80));
+        let narrow = told(OutputStyle::terminal(80));
         assert!(narrow.lines().all(|line| columns(line) <= 80), "{narrow}");
         assert!(narrow.contains(&format!("diku/b\n{:27}session_not_active\n", "")), "{narrow}");
         assert!(narrow.contains(&format!("upgraded, and\n{:27}nobody", "")), "{narrow}");
-        let piped = told(Look::plain());
+        let piped = told(OutputStyle::plain());
         assert_eq!(piped.lines().count(), 3, "{piped}");
         assert!(piped.starts_with(&format!("2027-01-31T12:00:00Z  registered       diku/{job}\n")), "{piped}");
         let at = |word: &str| piped.lines().find_map(|line| line.find(word));
@@ -269,6 +273,6 @@ mod tests {
     #[test]
     fn what_is_no_stream_is_given_up() {
         let endless = vec![b'x'; MAX_EVENT + 1];
-        assert!(Parser::default().feed(&endless).is_err());
+        assert!(EventStreamParser::default().feed(&endless).is_err());
     }
 }

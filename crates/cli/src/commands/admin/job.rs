@@ -1,12 +1,11 @@
-//! A job as people are shown it: a row among others, or all that is known of it.
+//! A job as people read it: a row in a table of jobs, or everything that is known of it.
 
 use serde_json::Value;
 
-use super::eye::Eye;
-use super::renewal;
-use super::show::text;
-use super::table::{Cell, Column, Table};
-use crate::terminal::look::Tone;
+use super::answer::text;
+use super::table::{Cell, Column, TextTable};
+use super::time_formatter::TimeFormatter;
+use crate::terminal::style::Tone;
 
 const COLUMNS: [Column; 10] = [
     Column::new("tenant"),
@@ -22,12 +21,12 @@ const COLUMNS: [Column; 10] = [
 ];
 
 /// Jobs for people.
-pub(super) fn jobs_table(jobs: &[Value], eye: &Eye) -> Table {
-    let mut table = Table::headed(&COLUMNS);
+pub(super) fn jobs_table(jobs: &[Value], times: &TimeFormatter) -> TextTable {
+    let mut table = TextTable::headed(&COLUMNS);
     for job in jobs {
-        let (tone, is_over) = (tone(job), renewal::is_over(job));
-        // Nobody waits for what a job had that is over.
-        let until = |member| if is_over { eye.brief(job, member).into() } else { eye.until(job, member) };
+        let (tone, is_over) = (state_tone(job), is_over(job));
+        // A job that is over has no use for its expiries: they are not marked.
+        let until = |member| if is_over { times.relative(job, member).into() } else { times.expiry(job, member) };
         table.row([
             text(job, "tenant").into(),
             text(job, "job_id").into(),
@@ -44,8 +43,8 @@ pub(super) fn jobs_table(jobs: &[Value], eye: &Eye) -> Table {
     table
 }
 
-/// How a job fares.
-fn tone(job: &Value) -> Tone {
+/// The colour of a job's state.
+fn state_tone(job: &Value) -> Tone {
     match text(job, "state").as_str() {
         "active" => Tone::Good,
         "suspended" => Tone::Doubtful,
@@ -54,22 +53,19 @@ fn tone(job: &Value) -> Tone {
     }
 }
 
-/// Whether it is an end that somebody wanted.
+/// Whether the job has no token any more.
+pub(super) fn is_over(job: &Value) -> bool {
+    matches!(text(job, "state").as_str(), "releasing" | "ended")
+}
+
+/// Whether a job that ended for this reason was meant to end.
 pub(super) fn is_expected(reason: &str) -> bool {
     matches!(reason, "released" | "expired" | "revoked")
 }
 
 /// All that is known of it.
-pub(super) fn facts(job: &Value, eye: &Eye) -> Table {
-    let session = |member: &str| match &job[member] {
-        Value::Object(_) => {
-            let session = &job[member];
-            let (sid, client, life) = (text(session, "sid"), text(session, "client"), text(session, "incarnation"));
-            format!("{sid} of {client}, its life {life}")
-        }
-        _ => String::new(),
-    };
-    let mut table = Table::plain();
+pub(super) fn job_facts(job: &Value, times: &TimeFormatter) -> TextTable {
+    let mut table = TextTable::plain();
     for (name, member) in [
         ("tenant", "tenant"),
         ("job", "job_id"),
@@ -84,11 +80,11 @@ pub(super) fn facts(job: &Value, eye: &Eye) -> Table {
         ("on logout", "on_logout"),
         ("generation", "generation"),
     ] {
-        let tone = if matches!(member, "state" | "reason") { tone(job) } else { Tone::Plain };
+        let tone = if matches!(member, "state" | "reason") { state_tone(job) } else { Tone::Plain };
         table.fact(name, Cell::new(text(job, member), tone));
     }
-    table.fact("session", session("session"));
-    table.fact("watched", session("watched_session"));
+    table.fact("session", session(&job["session"]));
+    table.fact("watched", session(&job["watched_session"]));
     for (name, member) in [
         ("registered", "created_at"),
         ("token until", "access_token_expires_at"),
@@ -99,12 +95,27 @@ pub(super) fn facts(job: &Value, eye: &Eye) -> Table {
         ("ends", "expires_at"),
         ("kept until", "keep_until"),
     ] {
-        table.fact(name, eye.full(job, member));
+        table.fact(name, times.full(job, member));
     }
-    let failing = job["failures"].as_u64().is_some_and(|failures| failures > 0) && !renewal::is_over(job);
+    let failing = job["failures"].as_u64().is_some_and(|failures| failures > 0) && !is_over(job);
     table.fact("failures", Cell::new(text(job, "failures"), if failing { Tone::Doubtful } else { Tone::Plain }));
     table.fact("spares", text(job, "spares"));
     table.fact("sealed with", text(job, "sealed_with"));
+    doubt_and_spend(&mut table, job);
+    table
+}
+
+/// A Keycloak session; empty where there is none.
+fn session(session: &Value) -> String {
+    if !session.is_object() {
+        return String::new();
+    }
+    let (sid, client, incarnation) = (text(session, "sid"), text(session, "client"), text(session, "incarnation"));
+    format!("{sid} of {client}, its life {incarnation}")
+}
+
+/// What is not certain about the job at the moment.
+fn doubt_and_spend(table: &mut TextTable, job: &Value) {
     if let Some(seconds) = job["doubted_for"].as_u64() {
         let doubt = format!("Keycloak has been saying for {seconds} s that its session is over");
         table.fact("in doubt", Cell::new(doubt, Tone::Doubtful));
@@ -112,5 +123,4 @@ pub(super) fn facts(job: &Value, eye: &Eye) -> Table {
     if job["spend_open"] == true {
         table.fact("spend", Cell::new("sent, and its answer is not known yet", Tone::Doubtful));
     }
-    table
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::Desk;
-use super::show::{list, text};
-use super::table::{Cell, Column, Table};
+use super::answer::{list, text};
+use super::context::CommandContext;
+use super::table::{Cell, Column, TextTable};
 use crate::failure::Failure;
-use crate::terminal::look::Tone;
+use crate::terminal::style::Tone;
 
 /// Between two looks at who holds a key that is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 
 const COLUMNS: [Column; 5] = [
     Column::new("key"),
@@ -23,14 +23,14 @@ const COLUMNS: [Column; 5] = [
 
 /// Look at the keys that tokens are sealed with, and change the one that seals
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    List(ListArgs),
-    Promote(PromoteArgs),
+pub(super) enum KeysCommand {
+    List(ListKeysArgs),
+    Promote(PromoteKeyArgs),
 }
 
 /// Show which replica holds which key, and which one seals
 #[derive(Debug, clap::Args)]
-pub(super) struct ListArgs {
+pub(super) struct ListKeysArgs {
     /// Count the records under each key, however many there are
     #[arg(long)]
     count: bool,
@@ -41,7 +41,7 @@ pub(super) struct ListArgs {
 /// Refused while a live replica does not hold it; with --wait that is waited for, and the replicas that miss it are named
 /// meanwhile. Older tokens stay as they are until they are renewed; `reseal` seals them anew.
 #[derive(Debug, clap::Args)]
-pub(super) struct PromoteArgs {
+pub(super) struct PromoteKeyArgs {
     /// The key's id
     id: String,
     /// Wait until every live replica holds it, at most so many seconds
@@ -49,21 +49,21 @@ pub(super) struct PromoteArgs {
     wait: u64,
 }
 
-pub(super) async fn run(command: &Command, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+pub(super) async fn run(command: &KeysCommand, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     match command {
-        Command::List(args) => show(args, desk).await,
-        Command::Promote(args) => promote(args, desk).await,
+        KeysCommand::List(args) => list_keys(args, context).await,
+        KeysCommand::Promote(args) => promote(args, context).await,
     }
 }
 
-async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+async fn list_keys(args: &ListKeysArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let query: &[(&str, String)] = if args.count { &[("count", "true".to_owned())] } else { &[] };
-    let keys = desk.client.get(&["keys"], query).await?;
-    if desk.is_json() {
-        return desk.json(&keys);
+    let keys = context.client.get(&["keys"], query).await?;
+    if context.is_json() {
+        return context.print_json(&keys);
     }
-    let eye = desk.eye().at(&keys, "counted_at");
-    let mut table = Table::headed(&COLUMNS);
+    let times = context.times().at(&keys, "counted_at");
+    let mut table = TextTable::headed(&COLUMNS);
     for key in list(&keys, "keys") {
         let seals = match (key["primary"] == true, keys["promoted"] == true) {
             (true, true) => "yes, promoted",
@@ -76,43 +76,45 @@ async fn show(args: &ListArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
         let missing = Cell::new(text(key, "missing"), Tone::Wrong);
         table.row([text(key, "id").into(), seals, records.into(), text(key, "replicas").into(), missing]);
     }
-    desk.table(&table)?;
+    context.print_table(&table)?;
     for key in list(&keys, "keys") {
         let (id, wrong, check) = (text(key, "id"), text(key, "wrong"), text(key, "check"));
         if !wrong.is_empty() {
             let right = if check.is_empty() { check } else { format!(", whose check value is {check},") };
-            desk.line(format!(
+            context.print_line(format!(
                 "\nAnother key than {id}{right} goes by that name on {wrong}: put the right file back there."
             ))?;
         }
     }
     if !keys["counted_at"].is_null() {
-        desk.line(format!("\nrecords as of {}", eye.of_day(&keys, "counted_at")))?;
+        context.print_line(format!("\nrecords as of {}", times.time_of_day(&keys, "counted_at")))?;
     }
     if keys["primary"].is_null() {
-        desk.line("\nThe replicas' keyring files name different primary keys: promote the one that is to seal.")?;
+        context.print_line(
+            "\nThe replicas' keyring files name different primary keys: promote the one that is to seal.",
+        )?;
     }
     Ok(())
 }
 
-async fn promote(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+async fn promote(args: &PromoteKeyArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     if args.wait > 0 {
-        held_by_all(args, desk).await?;
+        wait_until_held_by_all(args, context).await?;
     }
-    let answer = desk.client.post(&["keys", &args.id, "promote"], None).await?;
-    if desk.is_json() {
-        return desk.json(&answer);
+    let answer = context.client.post(&["keys", &args.id, "promote"], None).await?;
+    if context.is_json() {
+        return context.print_json(&answer);
     }
     let how = if answer["changed"] == true { "seals from now on" } else { "was promoted before" };
-    desk.line(format!("{} {how}", text(&answer, "primary")))
+    context.print_line(format!("{} {how}", text(&answer, "primary")))
 }
 
-/// Waits until no live replica misses the key. What else may stand in the way of its promotion, the promotion tells.
-async fn held_by_all(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+/// Waits until no live replica misses the key. The promotion itself reports any other obstacle.
+async fn wait_until_held_by_all(args: &PromoteKeyArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let (id, mut told) = (&args.id, String::new());
-    let look = async {
+    let polling = async {
         loop {
-            let keys = desk.client.get(&["keys"], &[]).await?;
+            let keys = context.client.get(&["keys"], &[]).await?;
             let key = list(&keys, "keys").iter().find(|key| text(key, "id") == *id);
             let missing = key.map(|key| text(key, "missing")).unwrap_or_default();
             if missing.is_empty() {
@@ -120,14 +122,14 @@ async fn held_by_all(args: &PromoteArgs, desk: &mut Desk<'_, '_>) -> Result<(), 
             }
             if missing != told {
                 let waits = format!("{id} is missing on {missing}: waiting");
-                writeln!(desk.console.err, "{}", desk.console.err_look.wrap(&waits, 2))?;
+                writeln!(context.console.err, "{}", context.console.err_style.wrap(&waits, 2))?;
                 told = missing;
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_EVERY).await;
         }
     };
-    let looked = tokio::time::timeout(Duration::from_secs(args.wait), look).await;
-    looked.unwrap_or_else(|_| {
+    let outcome = tokio::time::timeout(Duration::from_secs(args.wait), polling).await;
+    outcome.unwrap_or_else(|_| {
         let remedy = "look at their keyring files";
         Err(Failure::new(format!("{id} is still missing on {told} after {} s; {remedy}", args.wait)))
     })

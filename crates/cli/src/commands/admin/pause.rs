@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Desk;
-use super::consent::Consent;
-use super::show::text;
+use super::answer::text;
+use super::confirm::ConfirmArgs;
+use super::context::CommandContext;
 use crate::failure::Failure;
 use crate::terminal::times::span;
 
@@ -23,7 +23,7 @@ pub(super) struct PauseArgs {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
-    consent: Consent,
+    confirm: ConfirmArgs,
 }
 
 /// Go on with renewal
@@ -43,33 +43,33 @@ fn seconds(text: &str) -> Result<u64, String> {
     if (1..=86_400).contains(&seconds) { Ok(seconds) } else { Err("it is from one second to one day".to_owned()) }
 }
 
-pub(super) async fn pause(args: &PauseArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+pub(super) async fn pause(args: &PauseArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let time = Duration::from_secs(args.time);
-    if args.consent.dry_run {
+    if args.confirm.dry_run {
         let body = json!({"dry_run": true, "seconds": args.time, "reason": args.reason});
-        return if desk.is_json() {
-            desk.json(&body)
+        return if context.is_json() {
+            context.print_json(&body)
         } else {
-            let time = if desk.eye().is_person() { span(time) } else { format!("{} s", args.time) };
-            desk.line(format!("renewal would pause for {time}"))
+            let time = if context.times().is_for_person() { span(time) } else { format!("{} s", args.time) };
+            context.print_line(format!("renewal would pause for {time}"))
         };
     }
-    args.consent.ask(&format!("Stop all renewal for {}?", span(time)), desk.console)?;
+    args.confirm.ask(&format!("Stop all renewal for {}?", span(time)), context.console)?;
     let body = json!({"seconds": args.time, "reason": args.reason});
-    let pause = desk.client.post(&["pause"], Some(&body)).await?;
-    if desk.is_json() {
-        return desk.json(&pause);
+    let pause = context.client.post(&["pause"], Some(&body)).await?;
+    if context.is_json() {
+        return context.print_json(&pause);
     }
-    let until = desk.eye().at(&pause, "since").full(&pause, "until");
-    desk.line(format!("renewal is paused until {until} by {}: {}", text(&pause, "by"), text(&pause, "reason")))
+    let until = context.times().at(&pause, "since").full(&pause, "until");
+    context.print_line(format!("renewal is paused until {until} by {}: {}", text(&pause, "by"), text(&pause, "reason")))
 }
 
-pub(super) async fn resume(_: &ResumeArgs, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    let answer = desk.client.post(&["resume"], None).await?;
-    if desk.is_json() {
-        return desk.json(&answer);
+pub(super) async fn resume(_: &ResumeArgs, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    let answer = context.client.post(&["resume"], None).await?;
+    if context.is_json() {
+        return context.print_json(&answer);
     }
-    desk.line(if answer["resumed"] == true { "renewal goes on" } else { "renewal was not paused" })
+    context.print_line(if answer["resumed"] == true { "renewal goes on" } else { "renewal was not paused" })
 }
 
 #[cfg(test)]

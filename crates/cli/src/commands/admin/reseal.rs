@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Desk;
-use super::consent::Consent;
-use super::eye::Eye;
-use super::show::{counted, text};
+use super::answer::{counted, text};
+use super::confirm::ConfirmArgs;
+use super::context::CommandContext;
 use super::status::resealing;
+use super::time_formatter::TimeFormatter;
 use crate::failure::Failure;
 use crate::terminal::progress;
 
 /// Between two looks at the progress.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 
 /// Seal every record with the key that seals now
 ///
@@ -28,37 +28,37 @@ pub(super) struct Args {
     #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
     status: bool,
     #[command(flatten)]
-    consent: Consent,
+    confirm: ConfirmArgs,
 }
 
-pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
+pub(super) async fn run(args: &Args, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
     let mut progress = if args.status {
-        desk.client.get(&["reseal"], &[]).await?
+        context.client.get(&["reseal"], &[]).await?
     } else {
-        let status = desk.client.get(&["status"], &[]).await?;
+        let status = context.client.get(&["status"], &[]).await?;
         let records = usize::try_from(status["jobs"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
         let records = format!("about {}", counted(records, "record"));
-        if args.consent.dry_run {
-            return would(&status, &records, desk);
+        if args.confirm.dry_run {
+            return would(&status, &records, context);
         }
-        args.consent.ask(&format!("Seal {records} anew?"), desk.console)?;
-        desk.client.post(&["reseal"], None).await?
+        args.confirm.ask(&format!("Seal {records} anew?"), context.console)?;
+        context.client.post(&["reseal"], None).await?
     };
     if args.wait && text(&progress, "state") == "running" {
         let asked = progress.clone();
-        progress = followed(progress, desk).await?;
-        if let Some(failure) = replaced(&asked, &progress, &desk.eye()) {
-            if desk.is_json() {
-                desk.json(&progress)?;
+        progress = followed(progress, context).await?;
+        if let Some(failure) = replaced(&asked, &progress, &context.times()) {
+            if context.is_json() {
+                context.print_json(&progress)?;
             }
             return Err(failure);
         }
     }
-    if desk.is_json() {
-        desk.json(&progress)?;
+    if context.is_json() {
+        context.print_json(&progress)?;
     } else {
-        let told = resealing(&progress, &desk.eye());
-        desk.line(told)?;
+        let told = resealing(&progress, &context.times());
+        context.print_line(told)?;
     }
     match progress["failed"].as_u64() {
         Some(failed) if failed > 0 && text(&progress, "state") == "finished" => {
@@ -68,28 +68,29 @@ pub(super) async fn run(args: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Fail
     }
 }
 
-/// The one that was waited for did not come to its end: what stands in its place is told.
-fn replaced(asked: &Value, found: &Value, eye: &Eye) -> Option<Failure> {
+/// Why the re-sealing that was waited for did not finish, if it did not.
+fn replaced(asked: &Value, found: &Value, times: &TimeFormatter) -> Option<Failure> {
     let same = ["key", "started_at"].iter().all(|member| asked[*member] == found[*member]);
     match text(found, "state").as_str() {
         "finished" if same => None,
-        "finished" => {
-            Some(Failure::new(format!("another re-sealing has taken its place, and that is {}", resealing(found, eye))))
-        }
+        "finished" => Some(Failure::new(format!(
+            "another re-sealing has taken its place, and that is {}",
+            resealing(found, times)
+        ))),
         _ => Some(Failure::new("the store knows nothing of the re-sealing any more; start it again")),
     }
 }
 
-fn would(status: &Value, records: &str, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    if desk.is_json() {
-        return desk.json(&serde_json::json!({"dry_run": true, "records": status["jobs"]}));
+fn would(status: &Value, records: &str, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    if context.is_json() {
+        return context.print_json(&serde_json::json!({"dry_run": true, "records": status["jobs"]}));
     }
-    desk.line(format!("{records} would be sealed anew"))
+    context.print_line(format!("{records} would be sealed anew"))
 }
 
 /// Looks again and again until it is finished. On a terminal the progress is drawn.
-async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Failure> {
-    let bar = progress::records(desk.console.look.is_terminal());
+async fn followed(mut progress: Value, context: &CommandContext<'_, '_>) -> Result<Value, Failure> {
+    let bar = progress::records(context.console.style.is_terminal());
     loop {
         let count = |member: &str| progress[member].as_u64().unwrap_or(0);
         let message = format!("{} sealed, {} failed", count("resealed"), count("failed"));
@@ -98,8 +99,8 @@ async fn followed(mut progress: Value, desk: &Desk<'_, '_>) -> Result<Value, Fai
             bar.finish_and_clear();
             return Ok(progress);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
-        progress = desk.client.get(&["reseal"], &[]).await?;
+        tokio::time::sleep(POLL_EVERY).await;
+        progress = context.client.get(&["reseal"], &[]).await?;
     }
 }
 
@@ -109,14 +110,15 @@ mod tests {
     use tokenvault_core::time::Timestamp;
 
     use super::*;
-    use crate::terminal::look::Look;
+    use crate::terminal::style::OutputStyle;
 
     #[test]
     fn one_that_was_lost_or_replaced_is_not_taken_for_finished() {
         let asked = json!({"state": "running", "key": "k2", "started_at": "2027-01-31T12:00:00Z"});
         let with = |state: &str, key: &str, at: &str| json!({"state": state, "key": key, "started_at": at});
-        let eye = Eye::new(Look::plain(), Timestamp::default());
-        let told = |found: &Value| replaced(&asked, found, &eye).and_then(|failure| failure.text().map(str::to_owned));
+        let times = TimeFormatter::new(OutputStyle::plain(), Timestamp::default());
+        let told =
+            |found: &Value| replaced(&asked, found, &times).and_then(|failure| failure.text().map(str::to_owned));
         assert_eq!(told(&with("finished", "k2", "2027-01-31T12:00:00Z")), None);
         let other = told(&with("finished", "k3", "2027-01-31T12:01:00Z")).unwrap_or_default();
         assert!(other.starts_with("another re-sealing has taken its place"), "{other}");

@@ -3,14 +3,14 @@
 use serde_json::Value;
 use tokenvault_core::time::Timestamp;
 
-use super::Desk;
-use super::eye::Eye;
-use super::show::{list, text};
-use super::table::{Cell, Column, Table};
+use super::answer::{list, text};
+use super::context::CommandContext;
+use super::table::{Cell, Column, TextTable};
+use super::time_formatter::TimeFormatter;
 use crate::failure::Failure;
-use crate::terminal::look::Tone;
+use crate::terminal::style::Tone;
 
-/// A replica tells of itself every two seconds, and is forgotten after fifteen. One that has missed several turns is late,
+/// A replica announces itself every two seconds, and is forgotten after fifteen. One that has missed several turns is late,
 /// and one that has missed more is most likely dead.
 const LATE: u64 = 5;
 const DEAD: u64 = 10;
@@ -31,36 +31,36 @@ const REPLICA: [Column; 9] = [
 #[derive(Debug, clap::Args)]
 pub(super) struct Args;
 
-pub(super) async fn run(_: &Args, desk: &mut Desk<'_, '_>) -> Result<(), Failure> {
-    let status = desk.client.get(&["status"], &[]).await?;
-    if desk.is_json() {
-        return desk.json(&status);
+pub(super) async fn run(_: &Args, context: &mut CommandContext<'_, '_>) -> Result<(), Failure> {
+    let status = context.client.get(&["status"], &[]).await?;
+    if context.is_json() {
+        return context.print_json(&status);
     }
-    let eye = desk.eye().at(&status, "now");
-    desk.table(&facts(&status, &eye))?;
-    desk.line("")?;
-    desk.table(&replicas(&status, &eye))
+    let times = context.times().at(&status, "now");
+    context.print_table(&facts(&status, &times))?;
+    context.print_line("")?;
+    context.print_table(&replicas(&status, &times))
 }
 
-fn facts(status: &Value, eye: &Eye) -> Table {
-    let mut table = Table::plain();
+fn facts(status: &Value, times: &TimeFormatter) -> TextTable {
+    let mut table = TextTable::plain();
     table.fact("answered by", text(status, "replica"));
-    table.fact("time", eye.clock(status, "now"));
-    table.fact("jobs", jobs(status, eye));
-    table.fact("due", format!("{}, as of {}", text(status, "due"), eye.of_day(status, "now")));
-    table.fact("renewal", renewal(&status["pause"], eye));
+    table.fact("time", times.absolute(status, "now"));
+    table.fact("jobs", jobs(status, times));
+    table.fact("due", format!("{}, as of {}", text(status, "due"), times.time_of_day(status, "now")));
+    table.fact("renewal", renewal(&status["pause"], times));
     let promoted = text(status, "promoted_key");
     let sealing = if promoted.is_empty() { "the primary key of the keyring files".to_owned() } else { promoted };
     table.fact("sealing key", sealing);
-    table.fact("re-sealing", resealing(&status["reseal"], eye));
+    table.fact("re-sealing", resealing(&status["reseal"], times));
     table
 }
 
 /// How many jobs there are, all figures of one count: the states' where they were counted, or else the estimate of now.
-fn jobs(status: &Value, eye: &Eye) -> String {
+fn jobs(status: &Value, times: &TimeFormatter) -> String {
     let count = &status["states"];
     let Value::Object(_) = count else {
-        return format!("about {}, as of {}", text(status, "jobs"), eye.of_day(status, "now"));
+        return format!("about {}, as of {}", text(status, "jobs"), times.time_of_day(status, "now"));
     };
     let counts = ["active", "suspended", "releasing"].map(|state| count[state].as_u64().unwrap_or(0));
     let [active, suspended, releasing] = counts;
@@ -70,23 +70,23 @@ fn jobs(status: &Value, eye: &Eye) -> String {
     match (moment(count, "counted_at"), moment(status, "now")) {
         (Some(counted), Some(now)) => {
             let ago = now.since(counted).as_secs();
-            format!("{figures}, as of {}, {ago} s ago", eye.of_day(count, "counted_at"))
+            format!("{figures}, as of {}, {ago} s ago", times.time_of_day(count, "counted_at"))
         }
         _ => format!("{figures}, as counted within the last minute"),
     }
 }
 
-fn renewal(pause: &Value, eye: &Eye) -> Cell {
+fn renewal(pause: &Value, times: &TimeFormatter) -> Cell {
     if pause.is_null() {
         return Cell::new("running", Tone::Good);
     }
-    let (since, until) = (eye.full(pause, "since"), eye.full(pause, "until"));
+    let (since, until) = (times.full(pause, "since"), times.full(pause, "until"));
     let told = format!("paused since {since} until {until} by {}: {}", text(pause, "by"), text(pause, "reason"));
     Cell::new(told, Tone::Doubtful)
 }
 
 /// How far a re-sealing has come, in a line.
-pub(super) fn resealing(reseal: &Value, eye: &Eye) -> String {
+pub(super) fn resealing(reseal: &Value, times: &TimeFormatter) -> String {
     let (key, seen, total) = (text(reseal, "key"), text(reseal, "seen"), text(reseal, "total"));
     let (resealed, failed) = (text(reseal, "resealed"), text(reseal, "failed"));
     match text(reseal, "state").as_str() {
@@ -94,17 +94,17 @@ pub(super) fn resealing(reseal: &Value, eye: &Eye) -> String {
             format!("running: {seen} of about {total} records looked at, {resealed} sealed with {key}, {failed} failed")
         }
         "finished" => {
-            let at = eye.full(reseal, "finished_at");
+            let at = times.full(reseal, "finished_at");
             format!("finished at {at}: {seen} records looked at, {resealed} sealed with {key}, {failed} failed")
         }
         _ => "none so far".to_owned(),
     }
 }
 
-fn replicas(status: &Value, eye: &Eye) -> Table {
-    let mut table = Table::headed(&REPLICA);
+fn replicas(status: &Value, times: &TimeFormatter) -> TextTable {
+    let mut table = TextTable::headed(&REPLICA);
     for replica in list(status, "replicas") {
-        let (state, tone) = match eye.silent_for(replica, "seen_at") {
+        let (state, tone) = match times.seconds_since(replica, "seen_at") {
             silent if silent >= DEAD => ("dead", Tone::Wrong),
             silent if silent >= LATE => ("late", Tone::Doubtful),
             _ if !list(replica, "wrong").is_empty() => ("wrong key", Tone::Wrong),
@@ -115,8 +115,8 @@ fn replicas(status: &Value, eye: &Eye) -> Table {
             text(replica, "id").into(),
             text(replica, "version").into(),
             text(replica, "schema").into(),
-            eye.brief(replica, "started_at").into(),
-            Cell::new(eye.brief(replica, "seen_at"), seen),
+            times.relative(replica, "started_at").into(),
+            Cell::new(times.relative(replica, "seen_at"), seen),
             text(replica, "primary").into(),
             text(replica, "keys").into(),
             text(replica, "renewing").into(),
@@ -131,10 +131,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::terminal::look::Look;
+    use crate::terminal::style::OutputStyle;
 
-    fn program() -> Eye {
-        Eye::new(Look::plain(), Timestamp::default())
+    fn program() -> TimeFormatter {
+        TimeFormatter::new(OutputStyle::plain(), Timestamp::default())
     }
 
     #[test]
@@ -145,15 +145,18 @@ mod tests {
             "due": 2,
             "states": {"active": 12, "suspended": 1, "releasing": 0, "total": 13, "counted_at": "2027-01-31T12:03:04.1Z"},
         });
-        let eye = program();
-        assert_eq!(jobs(&status, &eye), "13 (12 active, 1 suspended, 0 releasing), as of 12:03:04, 8 s ago");
-        let told = facts(&status, &eye).shown(&eye.look, false).text;
+        let times = program();
+        assert_eq!(jobs(&status, &times), "13 (12 active, 1 suspended, 0 releasing), as of 12:03:04, 8 s ago");
+        let told = facts(&status, &times).shown(&times.style, false).text;
         assert!(told.lines().any(|line| line.starts_with("due") && line.ends_with("2, as of 12:03:12")), "{told}");
 
         status["states"] = json!({"active": 12, "suspended": 1, "releasing": 0});
-        assert_eq!(jobs(&status, &eye), "13 (12 active, 1 suspended, 0 releasing), as counted within the last minute");
+        assert_eq!(
+            jobs(&status, &times),
+            "13 (12 active, 1 suspended, 0 releasing), as counted within the last minute"
+        );
         status["states"] = Value::Null;
-        assert_eq!(jobs(&status, &eye), "about 5, as of 12:03:12");
+        assert_eq!(jobs(&status, &times), "about 5, as of 12:03:12");
     }
 
     #[test]
@@ -163,8 +166,8 @@ mod tests {
             "now": "2027-01-31T12:00:20Z",
             "replicas": [seen("20"), seen("16"), seen("15"), seen("11"), seen("10"), seen("06")],
         });
-        let eye = program().at(&status, "now");
-        let told = replicas(&status, &eye).shown(&eye.look, false).text;
+        let times = program().at(&status, "now");
+        let told = replicas(&status, &times).shown(&times.style, false).text;
         let told_of: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
         assert_eq!(told_of, ["alive", "alive", "late", "late", "dead", "dead"], "{told}");
     }
@@ -175,19 +178,20 @@ mod tests {
             "now": "2027-01-31T12:02:00Z", "since": "2027-01-31T12:00:00Z", "until": "2027-01-31T12:10:00Z",
             "by": "alice", "reason": "Keycloak is being upgraded",
         });
-        let told = |look: Look| {
-            let eye = Eye::new(look, Timestamp::default()).at(&pause, "now");
-            let mut table = Table::plain();
-            table.fact("renewal", renewal(&pause, &eye));
-            table.shown(&Look::plain(), false).text
+        let told = |style: OutputStyle| {
+            let times = TimeFormatter::new(style, Timestamp::default()).at(&pause, "now");
+            let mut table = TextTable::plain();
+            table.fact("renewal", renewal(&pause, &times));
+            table.shown(&OutputStyle::plain(), false).text
         };
         assert_eq!(
-            told(Look::terminal(80)),
+            told(OutputStyle::terminal(80)),
             "renewal  paused since 2027-01-31 12:00:00 UTC (2 m ago) until 2027-01-31 12:10:00 UTC (in 8 m) by alice: \
              Keycloak is being upgraded"
         );
         assert!(
-            told(Look::plain()).contains("since 2027-01-31T12:00:00Z until 2027-01-31T12:10:00Z by alice: Keycloak")
+            told(OutputStyle::plain())
+                .contains("since 2027-01-31T12:00:00Z until 2027-01-31T12:10:00Z by alice: Keycloak")
         );
     }
 }

@@ -3,7 +3,7 @@
 //! On a terminal a table takes no more room than there is: lists flow within their columns, and the columns that matter
 //! least are left out. An id is never cut. What is no terminal gets all of it, in lines as long as they are.
 
-use crate::terminal::look::{Look, Tone, columns, lines};
+use crate::terminal::style::{OutputStyle, Tone, columns, lines};
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -69,7 +69,7 @@ impl From<String> for Cell {
 
 /// Rows under a head, or without one.
 #[derive(Debug, Default)]
-pub(super) struct Table {
+pub(super) struct TextTable {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
     headed: bool,
@@ -77,13 +77,13 @@ pub(super) struct Table {
 
 /// A table as it is shown.
 #[derive(Debug, PartialEq)]
-pub(super) struct Shown {
+pub(super) struct RenderedTable {
     pub(super) text: String,
     /// The columns for which there was no room.
     pub(super) left_out: Vec<&'static str>,
 }
 
-impl Table {
+impl TextTable {
     /// With its columns.
     pub(super) fn headed(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new(), headed: true }
@@ -109,17 +109,17 @@ impl Table {
         }
     }
 
-    /// For what it is shown on; `wide` leaves nothing out, whatever room there is.
-    pub(super) fn shown(&self, look: &Look, wide: bool) -> Shown {
+    /// Lays the table out for a terminal or a file; `wide` leaves no column out.
+    pub(super) fn shown(&self, style: &OutputStyle, wide: bool) -> RenderedTable {
         let all: Vec<usize> = (0..self.columns.len()).collect();
-        let Some(width) = look.width().filter(|_| !wide) else {
-            let widths: Vec<usize> = all.iter().map(|at| self.natural(*at, look)).collect();
-            return Shown { text: self.drawn(look, &all, &widths), left_out: Vec::new() };
+        let Some(width) = style.width().filter(|_| !wide) else {
+            let widths: Vec<usize> = all.iter().map(|at| self.natural(*at, style)).collect();
+            return RenderedTable { text: self.render_columns(style, &all, &widths), left_out: Vec::new() };
         };
-        let mut kept: Vec<usize> = all.into_iter().filter(|at| !self.is_idle(*at)).collect();
+        let mut kept: Vec<usize> = all.into_iter().filter(|at| !self.is_empty_column(*at)).collect();
         let mut left_out = Vec::new();
         let room = |kept: &[usize]| width.saturating_sub(GAP * kept.len().saturating_sub(1));
-        while kept.iter().map(|at| self.least(*at, look)).sum::<usize>() > room(&kept) {
+        while kept.iter().map(|at| self.least(*at, style)).sum::<usize>() > room(&kept) {
             let last = kept.iter().copied().filter(|at| self.columns[*at].rank > 0);
             match last.max_by_key(|at| self.columns[*at].rank) {
                 Some(least_wanted) => {
@@ -127,65 +127,67 @@ impl Table {
                     left_out.push(self.columns[least_wanted].name);
                 }
                 // What is left is too much even so: a terminal breaks such lines, and they can be copied.
-                None if self.headed => return Shown { text: self.listed(look), left_out: Vec::new() },
+                None if self.headed => {
+                    return RenderedTable { text: self.render_as_lists(style), left_out: Vec::new() };
+                }
                 None => break,
             }
         }
-        let widths = self.widths(look, &kept, room(&kept));
-        Shown { text: self.drawn(look, &kept, &widths), left_out }
+        let widths = self.widths(style, &kept, room(&kept));
+        RenderedTable { text: self.render_columns(style, &kept, &widths), left_out }
     }
 
     /// Whether there is nothing in a column that may be left out.
-    fn is_idle(&self, at: usize) -> bool {
+    fn is_empty_column(&self, at: usize) -> bool {
         let empty = |row: &Vec<Cell>| row.get(at).is_none_or(|cell| cell.text == "-");
         self.columns[at].rank > 0 && !self.rows.is_empty() && self.rows.iter().all(empty)
     }
 
-    fn head(&self, at: usize, look: &Look) -> String {
+    fn head(&self, at: usize, style: &OutputStyle) -> String {
         let column = self.columns[at];
-        let name = if look.is_terminal() { column.short } else { column.name };
+        let name = if style.is_terminal() { column.short } else { column.name };
         if self.headed { name.to_uppercase() } else { String::new() }
     }
 
-    fn widest(&self, at: usize, look: &Look, of: impl Fn(&Cell) -> usize) -> usize {
+    fn widest(&self, at: usize, style: &OutputStyle, of: impl Fn(&Cell) -> usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(at)).map(of).max();
-        cells.unwrap_or(0).max(columns(&self.head(at, look)))
+        cells.unwrap_or(0).max(columns(&self.head(at, style)))
     }
 
-    fn natural(&self, at: usize, look: &Look) -> usize {
-        self.widest(at, look, Cell::width)
+    fn natural(&self, at: usize, style: &OutputStyle) -> usize {
+        self.widest(at, style, Cell::width)
     }
 
-    fn least(&self, at: usize, look: &Look) -> usize {
-        if self.columns[at].flows { self.widest(at, look, Cell::least) } else { self.natural(at, look) }
+    fn least(&self, at: usize, style: &OutputStyle) -> usize {
+        if self.columns[at].flows { self.widest(at, style, Cell::least) } else { self.natural(at, style) }
     }
 
     /// What each column gets: those that flow give way, as far as they can.
-    fn widths(&self, look: &Look, kept: &[usize], room: usize) -> Vec<usize> {
-        let mut widths: Vec<usize> = kept.iter().map(|at| self.natural(*at, look)).collect();
+    fn widths(&self, style: &OutputStyle, kept: &[usize], room: usize) -> Vec<usize> {
+        let mut widths: Vec<usize> = kept.iter().map(|at| self.natural(*at, style)).collect();
         for (place, at) in kept.iter().enumerate().rev() {
             let excess = widths.iter().sum::<usize>().saturating_sub(room);
             if excess > 0 && self.columns[*at].flows {
-                let most = widths[place].saturating_sub(excess).max(self.least(*at, look));
+                let most = widths[place].saturating_sub(excess).max(self.least(*at, style));
                 let broken =
                     |cell: &Cell| lines(&cell.text, most, 0).iter().map(|line| columns(line)).max().unwrap_or(0);
-                widths[place] = self.widest(*at, look, broken);
+                widths[place] = self.widest(*at, style, broken);
             }
         }
         widths
     }
 
-    fn drawn(&self, look: &Look, kept: &[usize], widths: &[usize]) -> String {
-        let head = self.headed.then(|| self.columns.iter().enumerate().map(|(at, _)| self.head(at, look)));
+    fn render_columns(&self, style: &OutputStyle, kept: &[usize], widths: &[usize]) -> String {
+        let head = self.headed.then(|| self.columns.iter().enumerate().map(|(at, _)| self.head(at, style)));
         let head: Option<Vec<Cell>> = head.map(|names| names.map(|name| Cell::new(name, Tone::Head)).collect());
-        let mut drawn = Vec::new();
+        let mut render_columns = Vec::new();
         for row in head.iter().chain(&self.rows) {
             let cells: Vec<(Vec<String>, Tone)> = kept
                 .iter()
                 .zip(widths)
                 .filter_map(|(at, width)| {
                     let cell = row.get(*at)?;
-                    let flows = look.is_terminal() && self.columns[*at].flows && cell.width() > *width;
+                    let flows = style.is_terminal() && self.columns[*at].flows && cell.width() > *width;
                     let texts = if flows { lines(&cell.text, *width, 0) } else { vec![cell.text.clone()] };
                     Some((texts, cell.tone))
                 })
@@ -198,25 +200,25 @@ impl Table {
                     let part = texts.get(line).map_or("", String::as_str);
                     if !part.is_empty() {
                         text.push_str(&" ".repeat(owed));
-                        text.push_str(&look.paint(*tone, part));
+                        text.push_str(&style.paint(*tone, part));
                         owed = 0;
                     }
                     owed += width.saturating_sub(columns(part)) + GAP;
                 }
-                drawn.push(text);
+                render_columns.push(text);
             }
         }
-        drawn.join("\n")
+        render_columns.join("\n")
     }
 
     /// Each row as names and values, one below the other.
-    fn listed(&self, look: &Look) -> String {
+    fn render_as_lists(&self, style: &OutputStyle) -> String {
         let rows = self.rows.iter().map(|row| {
             let mut facts = Self::plain();
             for (at, cell) in row.iter().enumerate().filter(|(_, cell)| cell.text != "-") {
                 facts.fact(self.columns[at].short, cell.clone());
             }
-            facts.shown(look, false).text
+            facts.shown(style, false).text
         });
         rows.collect::<Vec<_>>().join("\n\n")
     }
@@ -230,8 +232,8 @@ mod tests {
 
     const JOB: &str = "4b1cf0de-3c5f-4c0e-9a51-0a4de0a3f9b4";
 
-    fn jobs() -> Table {
-        let mut table = Table::headed(&[
+    fn jobs() -> TextTable {
+        let mut table = TextTable::headed(&[
             Column::new("job"),
             Column::new("state").rank(1),
             Column::new("reason").rank(2),
@@ -244,17 +246,17 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_end_with_their_text() {
-        let mut table = Table::headed(&["job", "state", "reason"].map(Column::new));
+        let mut table = TextTable::headed(&["job", "state", "reason"].map(Column::new));
         table.row(["a-long-name", "active", ""].map(str::to_owned));
         table.row(["b", "ended", "releasé"].map(str::to_owned));
         let expected = "JOB          STATE   REASON\na-long-name  active  -\nb            ended   releasé";
-        assert_eq!(table.shown(&Look::plain(), false).text, expected);
-        assert_eq!(Table::plain().shown(&Look::plain(), false).text, "");
+        assert_eq!(table.shown(&OutputStyle::plain(), false).text, expected);
+        assert_eq!(TextTable::plain().shown(&OutputStyle::plain(), false).text, "");
     }
 
     #[test]
     fn columns_that_matter_least_give_way_and_an_id_stays_whole() {
-        let all = jobs().shown(&Look::terminal(80), false);
+        let all = jobs().shown(&OutputStyle::terminal(80), false);
         assert_eq!(
             (all.text.lines().next(), all.left_out.len()),
             (Some(format!("{:36}  {:6}  {:7}  TOKEN", "JOB", "STATE", "REASON").as_str()), 0)
@@ -265,38 +267,38 @@ mod tests {
             (50, vec!["token until", "reason"]),
             (36, vec!["token until", "reason", "state"]),
         ] {
-            let shown = jobs().shown(&Look::terminal(width), false);
+            let shown = jobs().shown(&OutputStyle::terminal(width), false);
             assert_eq!(shown.left_out, left_out, "{width}:\n{}", shown.text);
             assert!(shown.text.contains(JOB), "{width}");
             assert!(shown.text.lines().all(|line| columns(line) <= width), "{width}:\n{}", shown.text);
-            assert!(jobs().shown(&Look::terminal(width), true).left_out.is_empty());
+            assert!(jobs().shown(&OutputStyle::terminal(width), true).left_out.is_empty());
         }
-        let narrow = jobs().shown(&Look::terminal(20), false);
+        let narrow = jobs().shown(&OutputStyle::terminal(20), false);
         assert!(narrow.text.starts_with(&format!("job    {JOB}\nstate  active")), "{}", narrow.text);
     }
 
     #[test]
     fn a_column_without_anything_in_it_is_not_shown_to_people() {
-        let mut table = Table::headed(&[Column::new("job"), Column::new("reason").rank(1)]);
+        let mut table = TextTable::headed(&[Column::new("job"), Column::new("reason").rank(1)]);
         table.row(["a", ""].map(str::to_owned));
-        assert_eq!(table.shown(&Look::terminal(80), false).text, "JOB\na");
-        assert_eq!(table.shown(&Look::plain(), false).text, "JOB  REASON\na    -");
+        assert_eq!(table.shown(&OutputStyle::terminal(80), false).text, "JOB\na");
+        assert_eq!(table.shown(&OutputStyle::plain(), false).text, "JOB  REASON\na    -");
     }
 
     #[test]
     fn lists_flow_within_their_column() {
-        let mut table = Table::headed(&[Column::new("key"), Column::new("held by").flows(), Column::new("n")]);
+        let mut table = TextTable::headed(&[Column::new("key"), Column::new("held by").flows(), Column::new("n")]);
         table.row(["k1", "replica-1, replica-2, replica-3", "7"].map(str::to_owned));
         let expected = "KEY  HELD BY                N\nk1   replica-1, replica-2,  7\n     replica-3";
-        assert_eq!(table.shown(&Look::terminal(30), false).text, expected);
+        assert_eq!(table.shown(&OutputStyle::terminal(30), false).text, expected);
     }
 
     #[test]
     fn colours_do_not_move_columns() {
-        let mut table = Table::headed(&["a", "b"].map(Column::new));
+        let mut table = TextTable::headed(&["a", "b"].map(Column::new));
         table.row([Cell::new("x", Tone::Wrong), Cell::new("y", Tone::Plain)]);
-        let look = Look::terminal(80).with(true, TimeZone::UTC);
-        let shown = table.shown(&look, false).text;
+        let style = OutputStyle::terminal(80).with(true, TimeZone::UTC);
+        let shown = table.shown(&style, false).text;
         assert_eq!(shown.lines().nth(1), Some("\u{1b}[1m\u{1b}[31mx\u{1b}[0m  y"), "{shown:?}");
     }
 }

@@ -4,11 +4,12 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::Roff;
 
-use super::topics::Reads;
-use super::{Page, text};
+use super::page::ManualPage;
+use super::text;
+use super::topics::CommandInputs;
 
 /// The whole command's page, and one for each command below it.
-pub(super) fn pages(line: Command) -> Vec<Page> {
+pub(super) fn pages(line: Command) -> Vec<ManualPage> {
     let mut whole = line.disable_help_subcommand(true);
     whole.build();
     let mut pages = Vec::new();
@@ -16,7 +17,7 @@ pub(super) fn pages(line: Command) -> Vec<Page> {
     pages
 }
 
-fn gather(command: &Command, above: &[&Command], pages: &mut Vec<Page>) {
+fn gather(command: &Command, above: &[&Command], pages: &mut Vec<ManualPage>) {
     pages.push(page(command, above));
     let above = [above, &[command]].concat();
     for below in command.get_subcommands().filter(|command| !command.is_hide_set()) {
@@ -29,7 +30,7 @@ fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-fn page(command: &Command, above: &[&Command]) -> Page {
+fn page(command: &Command, above: &[&Command]) -> ManualPage {
     let man = Man::new(command.clone());
     let mut clap = Vec::new();
     let rendered = (|| {
@@ -51,18 +52,18 @@ fn page(command: &Command, above: &[&Command]) -> Page {
     roff.control("SH", ["SEE ALSO"]).text(text::prose(&see_also(command, above, &reads)));
     let parts = String::from_utf8_lossy(&clap).into_owned() + &roff.render();
     let name = name(command).to_owned();
-    Page { roff: text::page(&name, "1", &parts), name, section: "1" }
+    ManualPage { roff: text::page(&name, "1", &parts), name, section: "1" }
 }
 
 /// Those of a command and of all below it: the page of a group is read for all of them.
-fn reads(command: &Command) -> Reads {
+fn reads(command: &Command) -> CommandInputs {
     let has = |name: &str| command.get_arguments().any(|argument| argument.get_long() == Some(name));
-    let own = Reads {
+    let own = CommandInputs {
         configuration: has("config"),
         profiles: has("profile-file"),
         password: has("keycloak-admin-password-file"),
     };
-    command.get_subcommands().map(reads).fold(own, |all, below| Reads {
+    command.get_subcommands().map(reads).fold(own, |all, below| CommandInputs {
         configuration: all.configuration || below.configuration,
         profiles: all.profiles || below.profiles,
         password: all.password || below.password,
@@ -80,7 +81,7 @@ fn statuses(command: &Command, above: &[&Command]) -> Vec<(String, String)> {
 
 const STATUS: &str = "Exit status: ";
 
-fn see_also(command: &Command, above: &[&Command], reads: &Reads) -> String {
+fn see_also(command: &Command, above: &[&Command], reads: &CommandInputs) -> String {
     let mut pages: Vec<String> = above.iter().map(|above| format!("`{}`(1)", name(above))).collect();
     pages.extend(command.get_subcommands().map(|below| format!("`{}`(1)", name(below))));
     if reads.configuration {

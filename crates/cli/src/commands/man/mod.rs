@@ -2,6 +2,7 @@
 //! they tell what there is.
 
 mod command;
+mod page;
 mod settings;
 mod text;
 mod topics;
@@ -9,6 +10,7 @@ mod topics;
 use std::io::Write;
 use std::path::PathBuf;
 
+use self::page::ManualPage;
 use crate::failure::Failure;
 
 /// Print the manual page, or write all of them into a directory
@@ -24,14 +26,7 @@ pub(crate) struct Args {
     dir: Option<PathBuf>,
 }
 
-/// One page.
-struct Page {
-    name: String,
-    section: &'static str,
-    roff: String,
-}
-
-fn pages(line: clap::Command) -> Vec<Page> {
+fn pages(line: clap::Command) -> Vec<ManualPage> {
     let mut pages = command::pages(line);
     pages.push(settings::page());
     pages
@@ -48,7 +43,7 @@ pub(crate) fn run(args: &Args, line: clap::Command, out: &mut dyn Write) -> Resu
         return Ok(out.write_all(page.roff.as_bytes())?);
     };
     std::fs::create_dir_all(dir)?;
-    for Page { name, section, roff } in pages(line) {
+    for ManualPage { name, section, roff } in pages(line) {
         std::fs::write(dir.join(format!("{name}.{section}")), roff)?;
     }
     Ok(())

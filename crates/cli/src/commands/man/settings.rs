@@ -3,26 +3,27 @@
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use tokenvault_server::config::DEFAULT_FILE;
 
-use super::{Page, text};
+use super::page::ManualPage;
+use super::text;
 
 const SAMPLE: &str = include_str!("../../../../../deploy/tokenvault.toml");
 
 /// One line of the sample, or several that are a paragraph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part<'a> {
+enum SampleItem<'a> {
     Paragraph(String),
     Section { name: &'a str, text: &'a str, optional: bool },
     Key { name: &'a str, value: &'a str, text: &'a str, set: bool },
 }
 
-pub(super) fn page() -> Page {
+pub(super) fn page() -> ManualPage {
     let mut roff = Roff::new();
     roff.control("SH", ["NAME"]).text([roman("tokenvault.toml - the configuration of tokenvault")]);
     roff.control("SH", ["DESCRIPTION"]);
-    let parts = parts(SAMPLE);
-    let opening = parts.iter().position(|part| !matches!(part, Part::Paragraph(_))).unwrap_or_default();
-    for (place, part) in parts[..opening].iter().enumerate() {
-        let Part::Paragraph(paragraph) = part else { continue };
+    let items = items(SAMPLE);
+    let opening = items.iter().position(|item| !matches!(item, SampleItem::Paragraph(_))).unwrap_or_default();
+    for (place, item) in items[..opening].iter().enumerate() {
+        let SampleItem::Paragraph(paragraph) = item else { continue };
         if place > 0 {
             roff.control("PP", []);
         }
@@ -31,26 +32,26 @@ pub(super) fn page() -> Page {
     roff.control("PP", [])
         .text(text::prose("Below, a key stands with its default, or with an example where it has none."));
     roff.control("SH", ["SECTIONS"]);
-    for part in &parts[opening..] {
-        write(&mut roff, part);
+    for item in &items[opening..] {
+        write(&mut roff, item);
     }
     roff.control("SH", ["FILES"]);
     text::terms(&mut roff, [(DEFAULT_FILE, "Where the configuration is, unless `--config` says otherwise.")]);
     let also = "`tokenvault`(1), `tokenvault-check-config`(1), `tokenvault-doctor`(1), `tokenvault-serve`(1)";
     roff.control("SH", ["SEE ALSO"]).text(text::prose(also));
     let name = "tokenvault.toml".to_owned();
-    Page { roff: text::page(&name, "5", &roff.render()), name, section: "5" }
+    ManualPage { roff: text::page(&name, "5", &roff.render()), name, section: "5" }
 }
 
-fn write(roff: &mut Roff, part: &Part<'_>) {
-    match part {
-        Part::Paragraph(paragraph) => drop(roff.control("PP", []).text(text::prose(paragraph))),
-        Part::Section { name, text, optional } => {
+fn write(roff: &mut Roff, item: &SampleItem<'_>) {
+    match item {
+        SampleItem::Paragraph(paragraph) => drop(roff.control("PP", []).text(text::prose(paragraph))),
+        SampleItem::Section { name, text, optional } => {
             roff.control("SS", [format!("[{name}]").as_str()]);
             let optional = if *optional { " The section may be left out." } else { "" };
             roff.text(text::prose(&format!("{}.{optional}", capital(text))));
         }
-        Part::Key { name, value, text, set } => {
+        SampleItem::Key { name, value, text, set } => {
             roff.control("TP", []).text([bold(*name), roman(" = "), italic(*value)]);
             let unset = if *set { "" } else { " Not set by default." };
             roff.text(text::prose(&format!("{}.{unset}", capital(text))));
@@ -63,36 +64,36 @@ fn capital(text: &str) -> String {
     rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
-fn parts(sample: &str) -> Vec<Part<'_>> {
-    let mut parts = Vec::new();
+fn items(sample: &str) -> Vec<SampleItem<'_>> {
+    let mut items = Vec::new();
     let mut paragraph: Vec<&str> = Vec::new();
     for line in sample.lines().chain([""]) {
         let prose = line.strip_prefix('#').map(str::trim);
-        let part = part(line);
-        if let (Some(prose), None) = (prose, &part)
+        let item = item(line);
+        if let (Some(prose), None) = (prose, &item)
             && !prose.is_empty()
         {
             paragraph.push(prose);
             continue;
         }
         if !paragraph.is_empty() {
-            parts.push(Part::Paragraph(std::mem::take(&mut paragraph).join(" ")));
+            items.push(SampleItem::Paragraph(std::mem::take(&mut paragraph).join(" ")));
         }
-        parts.extend(part);
+        items.extend(item);
     }
-    parts
+    items
 }
 
 /// A section or a key, be it commented out or not.
-fn part(line: &str) -> Option<Part<'_>> {
+fn item(line: &str) -> Option<SampleItem<'_>> {
     let (written, set) = line.strip_prefix("# ").map_or((line, true), |written| (written, false));
     let (written, text) = comment(written);
     if let Some(name) = written.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        return Some(Part::Section { name, text, optional: !set });
+        return Some(SampleItem::Section { name, text, optional: !set });
     }
     let (name, value) = written.split_once(" = ")?;
     let is_key = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-    (is_key && !name.is_empty()).then_some(Part::Key { name, value, text, set })
+    (is_key && !name.is_empty()).then_some(SampleItem::Key { name, value, text, set })
 }
 
 /// A line without its comment, and the comment. A `#` in a text is none.
@@ -126,8 +127,8 @@ mod tests {
                 assert!(section.contains(&format!(".TP\n\\fB{key}\\fR = \\fI")), "[{name}] lacks {key}: {section}");
             }
         }
-        for part in parts(SAMPLE) {
-            if let Part::Section { name, text, .. } | Part::Key { name, text, .. } = part {
+        for item in items(SAMPLE) {
+            if let SampleItem::Section { name, text, .. } | SampleItem::Key { name, text, .. } = item {
                 assert!(!text.is_empty(), "the sample does not say what {name} is");
             }
         }
@@ -136,15 +137,15 @@ mod tests {
     #[test]
     fn a_line_of_the_sample_is_a_section_a_key_or_prose() {
         let sample = "# A word on all,\n# and another.\n#\n# TWO=1\n\n[server] # here\n# [idp] # there\nurl = \"a#b\" # where\n# on = 1\n";
-        let key = |name, value, text, set| Part::Key { name, value, text, set };
+        let key = |name, value, text, set| SampleItem::Key { name, value, text, set };
         let expected = [
-            Part::Paragraph("A word on all, and another.".to_owned()),
-            Part::Paragraph("TWO=1".to_owned()),
-            Part::Section { name: "server", text: "here", optional: false },
-            Part::Section { name: "idp", text: "there", optional: true },
+            SampleItem::Paragraph("A word on all, and another.".to_owned()),
+            SampleItem::Paragraph("TWO=1".to_owned()),
+            SampleItem::Section { name: "server", text: "here", optional: false },
+            SampleItem::Section { name: "idp", text: "there", optional: true },
             key("url", "\"a#b\"", "where", true),
             key("on", "1", "", false),
         ];
-        assert_eq!(parts(sample), expected);
+        assert_eq!(items(sample), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! What a command reads beside its options: files and variables, told apart by the options that it has.
+//! The files and variables that a command reads. They follow from the options that it has.
 
-/// A command's options, by their long names.
-pub(super) struct Reads {
+/// What a command reads.
+pub(super) struct CommandInputs {
     /// The configuration.
     pub(super) configuration: bool,
     /// Operators' profiles.
@@ -72,7 +72,7 @@ const TERMINAL: &[Term] = &[
     ("TZ", "The time zone in which times are shown to a person at a terminal."),
 ];
 
-impl Reads {
+impl CommandInputs {
     pub(super) fn files(&self) -> Vec<Term> {
         let parts = [(self.configuration, CONFIGURATION), (self.profiles, PROFILES)];
         parts.into_iter().filter(|(reads, _)| *reads).flat_map(|(_, terms)| terms.iter().copied()).collect()

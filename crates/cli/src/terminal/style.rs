@@ -1,5 +1,5 @@
-//! How a text looks where it is shown: as wide as the terminal is, in colours where those are wanted. What is no
-//! terminal, a file or a program, gets the same text whoever runs the command and wherever: no colour, no line broken.
+//! How a text looks where it is shown: as wide as the terminal, and in colours where those are wanted. A file or a program
+//! must always get the same text: no colour, no broken line.
 
 use std::os::fd::AsFd;
 
@@ -13,15 +13,15 @@ use textwrap::{Options, WordSplitter};
 /// Of a terminal that does not tell how wide it is.
 const USUAL_WIDTH: usize = 80;
 
-/// What one stream is shown on.
+/// How texts on one stream look.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct OutputStyle {
     width: Option<usize>,
     colour: bool,
     zone: TimeZone,
 }
 
-/// What a text is about, told by its colour as well. Its words must tell it alone.
+/// What a text means; its colour shows it. The words must say it without the colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Tone {
     #[default]
@@ -38,7 +38,7 @@ pub(crate) enum Tone {
     Faint,
 }
 
-impl Look {
+impl OutputStyle {
     /// What is behind a stream. Colours follow `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM`, but there are none where
     /// there is no terminal, or one that has none (also where continuous integration says that it shows them).
     pub fn of(stream: &(impl RawStream + AsFd)) -> Self {
@@ -85,7 +85,7 @@ impl Look {
         self.colour
     }
 
-    /// The time zone of whoever is watching.
+    /// The time zone of the person at the terminal.
     pub(crate) fn zone(&self) -> &TimeZone {
         &self.zone
     }
@@ -135,28 +135,28 @@ mod tests {
 
     #[test]
     fn what_is_no_terminal_gets_the_text_as_it_is() {
-        let (look, text) = (Look::plain(), "word ".repeat(40));
-        assert_eq!(look.wrap(&text, 4), text);
-        assert_eq!(look.paint(Tone::Wrong, "dead"), "dead");
-        assert!(!look.is_terminal());
+        let (style, text) = (OutputStyle::plain(), "word ".repeat(40));
+        assert_eq!(style.wrap(&text, 4), text);
+        assert_eq!(style.paint(Tone::Wrong, "dead"), "dead");
+        assert!(!style.is_terminal());
     }
 
     #[test]
     fn a_text_is_broken_between_words_and_hangs() {
-        let look = Look::terminal(20);
-        assert_eq!(look.wrap("ok  one two three four five", 4), "ok  one two three\n    four five");
-        assert_eq!(look.wrap("\none two\n  three four five six", 4), "\none two\n  three four five\n    six");
+        let style = OutputStyle::terminal(20);
+        assert_eq!(style.wrap("ok  one two three four five", 4), "ok  one two three\n    four five");
+        assert_eq!(style.wrap("\none two\n  three four five six", 4), "\none two\n  three four five\n    six");
         let long = "see /a/file/whose/name/is-longer-than-the-line here";
-        assert_eq!(look.wrap(long, 4), "see\n    /a/file/whose/name/is-longer-than-the-line\n    here");
+        assert_eq!(style.wrap(long, 4), "see\n    /a/file/whose/name/is-longer-than-the-line\n    here");
     }
 
     #[test]
     fn colours_take_no_room() {
-        let look = Look::terminal(20).with(true, TimeZone::UTC);
-        let painted = look.paint(Tone::Wrong, "HAZARD");
+        let style = OutputStyle::terminal(20).with(true, TimeZone::UTC);
+        let painted = style.paint(Tone::Wrong, "HAZARD");
         assert!(painted.contains("\u{1b}["), "{painted:?}");
         assert_eq!(columns(&painted), 6);
-        assert_eq!(look.wrap(&format!("{painted} one two three"), 2).lines().count(), 1);
-        assert_eq!(look.paint(Tone::Plain, "x"), "x");
+        assert_eq!(style.wrap(&format!("{painted} one two three"), 2).lines().count(), 1);
+        assert_eq!(style.paint(Tone::Plain, "x"), "x");
     }
 }

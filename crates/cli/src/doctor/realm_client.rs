@@ -1,29 +1,27 @@
-//! A realm as an administrator sees it: its clients, and which mappers put which claims into their access tokens.
+//! A client of the realm as an administrator sees it, and which mappers put which claims into its access tokens.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tokenvault_core::secret::AccessToken;
-use tokenvault_keycloak::{Unlearnt, quoted};
 
-use super::keycloak::Realm;
+use super::json::text;
 
 /// What a claim is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Source {
+pub(super) enum ClaimSource {
     /// Keycloak's own id of the user, which nobody can change.
     Id,
     /// One of the members every user has, such as the name.
     Property(String),
     /// An attribute of the user.
     Attribute(String),
-    /// Whatever a mapper of this type makes.
+    /// Made by a mapper of this type.
     Other(String),
 }
 
 /// Whether a client's access tokens carry something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Carried {
+pub(super) enum ClaimPresence {
     /// They do.
     Yes,
     /// A mapper is there, but keeps it out of access tokens of the client's kind.
@@ -32,7 +30,7 @@ pub(super) enum Carried {
     Unmapped,
 }
 
-impl Source {
+impl ClaimSource {
     fn of(mapper: &Value) -> Self {
         let kind = text(&mapper["protocolMapper"]);
         let name = text(&mapper["config"]["user.attribute"]);
@@ -60,35 +58,8 @@ impl Source {
     }
 }
 
-/// An administrator's look at a realm.
-pub(super) struct View<'a> {
-    pub(super) realm: &'a Realm<'a>,
-    pub(super) administrator: &'a AccessToken,
-}
-
-impl View<'_> {
-    /// A resource of the realm; `path` begins with a slash or is empty.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Unlearnt> {
-        self.realm.inspector.admin(self.administrator, path).await
-    }
-
-    /// A client by its name; `None` where none is shown.
-    pub(super) async fn client(&self, name: &str) -> Result<Option<Client>, Unlearnt> {
-        let found = self.get(&format!("/clients?clientId={}", quoted(name))).await?;
-        let Some(settings) = elements(&found).find(|client| client["clientId"] == name) else { return Ok(None) };
-        let id = text(&settings["id"]).to_owned();
-        let effective = self.get(&format!("/clients/{id}/evaluate-scopes/protocol-mappers?scope=openid")).await?;
-        let scopes = self.get("/client-scopes").await?;
-        let owners = std::iter::once(settings).chain(elements(&scopes));
-        let mappers = owners.flat_map(|owner| elements(&owner["protocolMappers"]));
-        let in_effect = |mapper: &&Value| elements(&effective).any(|known| known["mapperId"] == mapper["id"]);
-        let mappers = mappers.filter(in_effect).cloned().collect();
-        Ok(Some(Client { id, name: name.to_owned(), settings: settings.clone(), mappers }))
-    }
-}
-
 /// A client, with the mappers that are in effect for it, its own and its scopes'.
-pub(super) struct Client {
+pub(super) struct RealmClient {
     /// Keycloak's id of it.
     pub(super) id: String,
     /// Its name (`azp`).
@@ -97,11 +68,16 @@ pub(super) struct Client {
     mappers: Vec<Value>,
 }
 
-impl Client {
+impl RealmClient {
+    /// With its settings, and the mappers that are in effect.
+    pub(super) fn new(id: String, name: &str, settings: Value, mappers: Vec<Value>) -> Self {
+        Self { id, name: name.to_owned(), settings, mappers }
+    }
+
     /// One of this id and name, and nothing else to know of it.
     #[cfg(test)]
     pub(super) fn named(name: &str) -> Self {
-        Self { id: name.to_owned(), name: name.to_owned(), settings: Value::Null, mappers: Vec::new() }
+        Self::new(name.to_owned(), name, Value::Null, Vec::new())
     }
 
     /// A switch, such as `enabled`.
@@ -130,14 +106,14 @@ impl Client {
         self.attribute("client.use.lightweight.access.token.enabled") == "true"
     }
 
-    fn carries(&self, fits: impl Fn(&Value) -> bool) -> Carried {
+    fn carries(&self, fits: impl Fn(&Value) -> bool) -> ClaimPresence {
         let mut found = self.mappers.iter().filter(|mapper| fits(mapper)).peekable();
         if found.peek().is_none() {
-            Carried::Unmapped
+            ClaimPresence::Unmapped
         } else if found.any(|mapper| self.puts(mapper)) {
-            Carried::Yes
+            ClaimPresence::Yes
         } else {
-            Carried::Withheld
+            ClaimPresence::Withheld
         }
     }
 
@@ -154,12 +130,12 @@ impl Client {
     }
 
     /// Whether its access tokens carry the claim.
-    pub(super) fn carries_claim(&self, claim: &str) -> Carried {
+    pub(super) fn carries_claim(&self, claim: &str) -> ClaimPresence {
         self.carries(|mapper| maps(mapper, claim))
     }
 
     /// Whether its access tokens name the other client in `aud`.
-    pub(super) fn carries_audience(&self, client: &str) -> Carried {
+    pub(super) fn carries_audience(&self, client: &str) -> ClaimPresence {
         let members = ["included.client.audience", "included.custom.audience"];
         self.carries(|mapper| {
             mapper["protocolMapper"] == "oidc-audience-mapper"
@@ -168,27 +144,27 @@ impl Client {
     }
 
     /// What its access tokens lack, in words; nothing where they carry it.
-    pub(super) fn lacks(&self, what: &str, carried: Carried) -> Option<String> {
+    pub(super) fn lacks(&self, what: &str, carried: ClaimPresence) -> Option<String> {
         match carried {
-            Carried::Yes => None,
-            Carried::Unmapped => Some(format!("has no mapper for {what}")),
-            Carried::Withheld if self.is_lightweight() => Some(format!(
+            ClaimPresence::Yes => None,
+            ClaimPresence::Unmapped => Some(format!("has no mapper for {what}")),
+            ClaimPresence::Withheld if self.is_lightweight() => Some(format!(
                 "has lightweight access tokens, and its mapper for {what} is not marked for them (`lightweight.claim`)"
             )),
-            Carried::Withheld => Some(format!("has a mapper for {what} that is not marked for access tokens")),
+            ClaimPresence::Withheld => Some(format!("has a mapper for {what} that is not marked for access tokens")),
         }
     }
 
     /// What the claim in its access tokens is made of.
-    pub(super) fn sources(&self, claim: &str) -> BTreeSet<Source> {
+    pub(super) fn sources(&self, claim: &str) -> BTreeSet<ClaimSource> {
         let put = self.mappers.iter().filter(|mapper| maps(mapper, claim) && self.puts(mapper));
         // What is mapped onto `sub` by name replaces what Keycloak's own mapper puts there.
         let (named, plain): (Vec<_>, Vec<_>) = put.partition(|mapper| mapper["config"]["claim.name"] == claim);
         let chosen = if named.is_empty() { plain } else { named };
-        chosen.into_iter().map(Source::of).collect()
+        chosen.into_iter().map(ClaimSource::of).collect()
     }
 
-    /// Whether introspection of its tokens tells all the roles of their users: nothing less shows who is privileged.
+    /// Whether introspection of its tokens shows all roles of their users. With fewer, privileged users are not recognised.
     pub(super) fn shows_roles(&self) -> bool {
         let told = |kind: &str, claim: &str| {
             self.mappers.iter().any(|mapper| {
@@ -211,7 +187,7 @@ fn maps(mapper: &Value, claim: &str) -> bool {
     own || mapper["config"]["claim.name"] == claim
 }
 
-/// A mapper that does not say is taken to tell introspection what it tells the token.
+/// A mapper without this setting puts into introspection what it puts into the token.
 fn introspected(config: &Value) -> bool {
     let told = &config["introspection.token.claim"];
     told == "true" || (told.is_null() && config["access.token.claim"] == "true")
@@ -220,12 +196,4 @@ fn introspected(config: &Value) -> bool {
 /// A `sub` of each client's own, made of Keycloak's id of the user; this type of mapper has no switches.
 pub(super) fn is_pairwise(kind: &str) -> bool {
     kind.contains("pairwise")
-}
-
-pub(super) fn elements(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
-}
-
-pub(super) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

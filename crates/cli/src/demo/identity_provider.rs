@@ -1,63 +1,63 @@
-//! The stage's identity provider: the embedded one, or a realm of the stage's own in a real Keycloak.
+//! The demonstration's identity provider: the embedded one, or a realm of its own in a real Keycloak.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use keycloak_double::{Double, DoubleConfig};
-use reqwest::{Certificate, redirect, retry};
+use reqwest::Certificate;
 use serde_json::Value;
 use tokenvault_core::ports::Entropy;
 
 use super::error::DemoError;
-use super::keycloak::Provisioned;
-use super::realm::{Realm, random_hex};
-use super::stage::{KeycloakAccess, Setting};
+use super::http;
+use super::keycloak_realm::Provisioned;
+use super::realm::{DemoRealm, random_hex};
+use super::settings::{DemoSettings, KeycloakAccess};
 
-/// A running identity provider with the stage's realm.
-pub(super) struct Idp {
-    kind: Kind,
+/// A running identity provider with the demonstration's realm.
+pub(super) struct DemoIdp {
+    kind: IdpKind,
     pub(super) http: reqwest::Client,
-    pub(super) realm: Arc<Realm>,
+    pub(super) realm: Arc<DemoRealm>,
     /// `iss` of its tokens.
     pub(super) issuer: String,
     /// Where the realm is reached.
     pub(super) realm_url: String,
 }
 
-enum Kind {
+enum IdpKind {
     Embedded(Double),
     Keycloak(Provisioned),
 }
 
-impl Idp {
-    pub(super) async fn start(setting: &Setting, entropy: &dyn Entropy) -> Result<Self, DemoError> {
-        let http = client(setting.keycloak.as_ref())?;
-        let name = match setting.keycloak {
+impl DemoIdp {
+    pub(super) async fn start(settings: &DemoSettings, entropy: &dyn Entropy) -> Result<Self, DemoError> {
+        let http = client(settings.keycloak.as_ref())?;
+        let name = match settings.keycloak {
             // Others may use the same Keycloak.
             Some(_) => format!("tokenvault-{}", random_hex(entropy, 4)),
-            None => setting.shape.tenant().to_owned(),
+            None => settings.shape.tenant().to_owned(),
         };
-        let realm = Arc::new(Realm::new(name, setting.shape, setting.at_ttl, entropy));
-        let kind = match &setting.keycloak {
+        let realm = Arc::new(DemoRealm::new(name, settings.shape, settings.at_ttl, entropy));
+        let kind = match &settings.keycloak {
             None => {
-                let address = SocketAddr::from(([127, 0, 0, 1], setting.ports.idp));
-                Kind::Embedded(Double::start(DoubleConfig::new().address(address).realm(realm.embedded())).await?)
+                let address = SocketAddr::from(([127, 0, 0, 1], settings.ports.idp));
+                IdpKind::Embedded(Double::start(DoubleConfig::new().address(address).realm(realm.embedded())).await?)
             }
             Some(access) => {
-                Kind::Keycloak(Provisioned::create(http.clone(), access.clone(), Arc::clone(&realm)).await?)
+                IdpKind::Keycloak(Provisioned::create(http.clone(), access.clone(), Arc::clone(&realm)).await?)
             }
         };
         let base_url = match &kind {
-            Kind::Embedded(double) => double.base_url(),
-            Kind::Keycloak(keycloak) => keycloak.base_url(),
+            IdpKind::Embedded(double) => double.base_url(),
+            IdpKind::Keycloak(keycloak) => keycloak.base_url(),
         };
         let realm_url = format!("{base_url}/realms/{}", realm.name);
         let mut idp = Self { kind, http, realm, issuer: String::new(), realm_url };
         match idp.discover().await {
             Ok(issuer) => idp.issuer = issuer,
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 drop(idp.finish().await);
                 return Err(error);
             }
@@ -88,38 +88,28 @@ impl Idp {
     /// What it is, for people.
     pub(super) fn kind(&self) -> &'static str {
         match self.kind {
-            Kind::Embedded(_) => "embedded stand-in for Keycloak",
-            Kind::Keycloak(_) => "Keycloak",
+            IdpKind::Embedded(_) => "embedded stand-in for Keycloak",
+            IdpKind::Keycloak(_) => "Keycloak",
         }
     }
 
     /// Ends it: the embedded one stops, from a real one the realm is deleted.
     pub(super) async fn finish(self) -> Result<(), DemoError> {
         match self.kind {
-            Kind::Embedded(double) => double.shutdown().await,
-            Kind::Keycloak(keycloak) => keycloak.delete().await?,
+            IdpKind::Embedded(double) => double.shutdown().await,
+            IdpKind::Keycloak(keycloak) => keycloak.delete().await?,
         }
         Ok(())
     }
 }
 
-/// An HTTP client that does as it is told: no proxy from the environment, no redirects, no retries.
-pub(super) fn builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .connect_timeout(Duration::from_secs(5))
-        .timeout(Duration::from_secs(40))
-}
-
 fn client(keycloak: Option<&KeycloakAccess>) -> Result<reqwest::Client, DemoError> {
     let builder = match keycloak {
-        Some(KeycloakAccess { ca_pem: Some(pem), .. }) => builder()
+        Some(KeycloakAccess { ca_pem: Some(pem), .. }) => http::client_builder()
             .tls_certs_only(Certificate::from_pem_bundle(pem).map_err(DemoError::unreachable("Keycloak's CAs"))?),
-        Some(access) if access.url.scheme() == "https" => builder(),
+        Some(access) if access.url.scheme() == "https" => http::client_builder(),
         // Plain HTTP needs no authorities, and a container may have none to offer.
-        _ => builder().tls_certs_only([]),
+        _ => http::client_builder().tls_certs_only([]),
     };
     builder.build().map_err(DemoError::unreachable("an HTTP client"))
 }

@@ -1,4 +1,4 @@
-//! A realm of the stage's own in a real Keycloak, made and deleted through its admin REST API. It touches no other realm.
+//! The demonstration's realm in a real Keycloak, made and deleted through its admin REST API. It must touch no other realm.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use tokenvault_core::secret::ClientSecret;
 
 use super::error::DemoError;
-use super::realm::{Realm, VAULT_CLIENT};
-use super::stage::KeycloakAccess;
+use super::realm::{DemoRealm, VAULT_CLIENT};
+use super::settings::KeycloakAccess;
 
 /// Keycloak's administrator, and the realm that was made.
 pub(super) struct Provisioned {
     http: reqwest::Client,
     access: KeycloakAccess,
-    realm: Arc<Realm>,
+    realm: Arc<DemoRealm>,
 }
 
 impl Provisioned {
@@ -22,7 +22,7 @@ impl Provisioned {
     pub(super) async fn create(
         http: reqwest::Client,
         access: KeycloakAccess,
-        realm: Arc<Realm>,
+        realm: Arc<DemoRealm>,
     ) -> Result<Self, DemoError> {
         let made = Self { http, access, realm };
         let token = made.token().await?;
@@ -30,7 +30,7 @@ impl Provisioned {
         match made.grant_impersonation(&token).await {
             Ok(()) => Ok(made),
             Err(error) => {
-                // The first error is the one to tell.
+                // The first error is the one to report.
                 drop(made.delete().await);
                 Err(error)
             }

@@ -1,4 +1,4 @@
-//! From the admin API's JSON to what people read.
+//! Members of the admin API's answers, as text for people. Nothing here may let an answer control the terminal.
 
 use serde_json::Value;
 

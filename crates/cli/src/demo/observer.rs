@@ -1,4 +1,4 @@
-//! How the story is watched: live bars on a terminal, a plain log elsewhere, nothing where a program reads the result.
+//! How the scenario is shown while it runs: bars on a terminal, lines elsewhere, nothing where a program reads the result.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -6,59 +6,59 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::jobs::Progress;
-use crate::terminal::look::wrapped;
+use super::jobs::JobProgress;
+use crate::terminal::style::wrapped;
 
-/// Somebody who watches. Times are since the jobs started.
-pub trait Show {
+/// Is told what happens. Times are since the jobs started.
+pub trait DemoObserver {
     /// Something worth a line happened.
     fn tell(&self, at: Duration, line: &str);
     /// The job with the plain token has been at a record.
-    fn plain(&self, at: Duration, progress: &Progress);
+    fn plain(&self, at: Duration, progress: &JobProgress);
     /// The job with the vault has been at a record.
-    fn vaulted(&self, at: Duration, progress: &Progress);
+    fn vaulted(&self, at: Duration, progress: &JobProgress);
     /// Nothing more is coming.
     fn close(&self) {}
 }
 
-/// Watches nothing.
+/// Shows nothing.
 #[derive(Debug, Clone, Copy)]
-pub struct Silent;
+pub struct NoOutput;
 
-impl Show for Silent {
+impl DemoObserver for NoOutput {
     fn tell(&self, _at: Duration, _line: &str) {}
-    fn plain(&self, _at: Duration, _progress: &Progress) {}
-    fn vaulted(&self, _at: Duration, _progress: &Progress) {}
+    fn plain(&self, _at: Duration, _progress: &JobProgress) {}
+    fn vaulted(&self, _at: Duration, _progress: &JobProgress) {}
 }
 
 /// Between two lines of the plain log that only say how far the jobs are.
 const LOG_EVERY: Duration = Duration::from_secs(3);
 
 /// A line for each event and one every few seconds, for files and pipes.
-pub struct Log<'a> {
+pub struct ProgressLog<'a> {
     out: RefCell<&'a mut dyn Write>,
-    plain: RefCell<Progress>,
+    plain: RefCell<JobProgress>,
     next: Cell<Duration>,
 }
 
-impl<'a> Log<'a> {
+impl<'a> ProgressLog<'a> {
     /// Writes there.
     pub fn to(out: &'a mut dyn Write) -> Self {
         Self { out: RefCell::new(out), plain: RefCell::default(), next: Cell::new(LOG_EVERY) }
     }
 }
 
-impl Show for Log<'_> {
+impl DemoObserver for ProgressLog<'_> {
     fn tell(&self, at: Duration, line: &str) {
-        // Where nobody reads the log, the result still counts.
+        // The result counts even where the log cannot be written.
         drop(writeln!(self.out.borrow_mut(), "{:5.1} s  {line}", at.as_secs_f64()));
     }
 
-    fn plain(&self, _at: Duration, progress: &Progress) {
+    fn plain(&self, _at: Duration, progress: &JobProgress) {
         self.plain.replace(progress.clone());
     }
 
-    fn vaulted(&self, at: Duration, progress: &Progress) {
+    fn vaulted(&self, at: Duration, progress: &JobProgress) {
         if at >= self.next.get() {
             self.next.set(at + LOG_EVERY);
             let plain = describe_plain(&self.plain.borrow());
@@ -68,14 +68,14 @@ impl Show for Log<'_> {
 }
 
 /// Two bars, and the events above them.
-pub struct Live {
+pub struct ProgressBars {
     bars: MultiProgress,
     plain: ProgressBar,
     vaulted: ProgressBar,
     width: usize,
 }
 
-impl Live {
+impl ProgressBars {
     /// On standard output, for so many records a job; lines are broken at the terminal's width.
     pub fn new(records: u64, width: Option<usize>) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
@@ -85,21 +85,21 @@ impl Live {
     }
 }
 
-impl Show for Live {
+impl DemoObserver for ProgressBars {
     fn tell(&self, at: Duration, line: &str) {
         // Where the terminal is gone, the result still counts.
         let line = format!("{:5.1} s  {line}", at.as_secs_f64());
         drop(self.bars.println(wrapped(&line, self.width, 9)));
     }
 
-    fn plain(&self, _at: Duration, progress: &Progress) {
+    fn plain(&self, _at: Duration, progress: &JobProgress) {
         if progress.failed == 1 {
             self.plain.set_style(style("red"));
         }
         advance(&self.plain, progress, describe_plain(progress));
     }
 
-    fn vaulted(&self, _at: Duration, progress: &Progress) {
+    fn vaulted(&self, _at: Duration, progress: &JobProgress) {
         if progress.failed == 1 {
             self.vaulted.set_style(style("red"));
         }
@@ -112,7 +112,7 @@ impl Show for Live {
     }
 }
 
-fn advance(bar: &ProgressBar, progress: &Progress, message: String) {
+fn advance(bar: &ProgressBar, progress: &JobProgress, message: String) {
     bar.set_message(message);
     bar.set_position(progress.done + progress.failed);
 }
@@ -123,14 +123,14 @@ fn style(colour: &str) -> ProgressStyle {
         .progress_chars("━╸─")
 }
 
-fn describe_plain(progress: &Progress) -> String {
+fn describe_plain(progress: &JobProgress) -> String {
     match progress.first_401 {
         None => format!("{} saved", progress.done),
         Some(_) => format!("{} saved, {} refused: 401", progress.done, progress.failed),
     }
 }
 
-fn describe_vaulted(progress: &Progress) -> String {
+fn describe_vaulted(progress: &JobProgress) -> String {
     let token = match (progress.generation, progress.left, &progress.over) {
         (_, _, Some(code)) => format!("no more tokens: {code}"),
         (Some(generation), Some(left), None) => {
@@ -152,8 +152,8 @@ mod tests {
 
     #[test]
     fn the_bars_can_be_drawn() {
-        let live = Live::new(10, None);
-        let progress = Progress { done: 3, failed: 1, ..Progress::default() };
+        let live = ProgressBars::new(10, None);
+        let progress = JobProgress { done: 3, failed: 1, ..JobProgress::default() };
         live.plain(Duration::ZERO, &progress);
         live.vaulted(Duration::ZERO, &progress);
         live.close();
@@ -163,9 +163,9 @@ mod tests {
     #[test]
     fn the_log_says_now_and_then_how_far_the_jobs_are() {
         let mut out = Vec::new();
-        let log = Log::to(&mut out);
+        let log = ProgressLog::to(&mut out);
         for second in 0..7 {
-            let progress = Progress { done: second * 10, ..Progress::default() };
+            let progress = JobProgress { done: second * 10, ..JobProgress::default() };
             log.plain(Duration::from_secs(second), &progress);
             log.vaulted(Duration::from_secs(second), &progress);
         }

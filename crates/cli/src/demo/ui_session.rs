@@ -1,10 +1,10 @@
-//! The UI with its user: logs in, refreshes whenever it likes, logs out. Nothing here knows of the vault.
+//! The UI with its user: logs in, refreshes its session, logs out. It must know nothing of the vault.
 
 use serde_json::Value;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 
 use super::error::DemoError;
-use super::idp::Idp;
+use super::identity_provider::DemoIdp;
 
 /// A user's session at the UI.
 pub(super) struct UiSession {
@@ -14,7 +14,7 @@ pub(super) struct UiSession {
 
 impl UiSession {
     /// The user logs in.
-    pub(super) async fn log_in(idp: &Idp) -> Result<Self, DemoError> {
+    pub(super) async fn log_in(idp: &DemoIdp) -> Result<Self, DemoError> {
         let form = [
             ("grant_type", "password"),
             ("scope", "openid"),
@@ -25,14 +25,14 @@ impl UiSession {
     }
 
     /// The UI rotates its pair: the refresh token it had is spent from now on.
-    pub(super) async fn refresh(&mut self, idp: &Idp) -> Result<(), DemoError> {
+    pub(super) async fn refresh(&mut self, idp: &DemoIdp) -> Result<(), DemoError> {
         let form = [("grant_type", "refresh_token"), ("refresh_token", self.refresh_token.expose())];
         *self = Self::from_answer(&post(idp, "token", "the UI refreshes its session", &form).await?)?;
         Ok(())
     }
 
     /// The user logs out; the whole session ends.
-    pub(super) async fn log_out(self, idp: &Idp) -> Result<(), DemoError> {
+    pub(super) async fn log_out(self, idp: &DemoIdp) -> Result<(), DemoError> {
         let form = [("refresh_token", self.refresh_token.expose())];
         post(idp, "logout", "the user logs out", &form).await.map(drop)
     }
@@ -49,7 +49,7 @@ impl UiSession {
     }
 }
 
-async fn post(idp: &Idp, endpoint: &str, what: &str, form: &[(&str, &str)]) -> Result<Value, DemoError> {
+async fn post(idp: &DemoIdp, endpoint: &str, what: &str, form: &[(&str, &str)]) -> Result<Value, DemoError> {
     let mut whole = vec![("client_id", idp.realm.ui_client.as_str()), ("client_secret", idp.realm.ui_secret.expose())];
     whole.extend_from_slice(form);
     let url = format!("{}/protocol/openid-connect/{endpoint}", idp.realm_url);

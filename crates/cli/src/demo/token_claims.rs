@@ -1,17 +1,17 @@
-//! What tokens say, side by side: the one a UI has, and the one a module is handed. It is for people to look at; nothing is
-//! verified here.
+//! The claims of two tokens side by side: the UI's token, and the token that a module gets. People read them; nothing is
+//! verified here, and no token is shown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use tokenvault_core::secret::AccessToken;
 
+use super::environment::DemoEnvironment;
 use super::error::DemoError;
 use super::files::WORKER;
-use super::module::{Read, Terms};
+use super::module::{JobRegistration, TokenRead};
 use super::realm::random_uuid;
-use super::stage::Stage;
-use super::ui::UiSession;
+use super::ui_session::UiSession;
 
 /// The claims that modules and operators ask about, in the order they are shown.
 const CLAIMS: [&str; 7] = ["azp", "aud", "sub", "user_id", "keycloak_user_id", "sid", "scope"];
@@ -21,12 +21,12 @@ const NONE: &str = "-";
 
 /// What a token says; never the token itself.
 #[derive(Debug, Clone)]
-pub(super) struct Claims {
+pub(super) struct DisplayedClaims {
     size: usize,
     payload: Value,
 }
 
-impl Claims {
+impl DisplayedClaims {
     pub(super) fn of(token: &AccessToken) -> Result<Self, DemoError> {
         let unreadable = || DemoError::refused("an access token that can be read", 200, &Value::Null);
         let payload = token.expose().split('.').nth(1).ok_or_else(unreadable)?;
@@ -64,30 +64,30 @@ impl Claims {
 
 /// The two tokens of a job: what the user's consent was proved with, and what the job's modules are handed.
 #[derive(Debug, Clone)]
-pub struct TwoTokens {
-    ui: Claims,
-    module: Claims,
+pub struct TokenComparison {
+    ui: DisplayedClaims,
+    module: DisplayedClaims,
 }
 
-impl TwoTokens {
-    /// Logs the stage's user in, registers a job, reads it as a module would, and releases it.
-    pub async fn of(stage: &Stage<'_>) -> Result<Self, DemoError> {
-        let session = UiSession::log_in(stage.idp).await?;
-        let (registrar, worker) = (stage.registrar()?, stage.worker()?);
-        let job = random_uuid(&*stage.entropy);
-        let terms = Terms {
+impl TokenComparison {
+    /// Logs the user in, registers a job, reads its token as a module does, and releases it.
+    pub async fn of(environment: &DemoEnvironment<'_>) -> Result<Self, DemoError> {
+        let session = UiSession::log_in(environment.idp).await?;
+        let (registrar, worker) = (environment.registrar()?, environment.worker()?);
+        let job = random_uuid(&*environment.entropy);
+        let registration = JobRegistration {
             reader: WORKER,
-            survives_logout: stage.setting.survive_logout,
-            expires_at: stage.clock.now() + stage.setting.at_ttl * 2,
+            survives_logout: environment.settings.survive_logout,
+            expires_at: environment.clock.now() + environment.settings.at_ttl * 2,
         };
-        registrar.register(&job, &session.access_token, &terms).await?;
+        registrar.register(&job, &session.access_token, &registration).await?;
         let read = worker.read(&job).await?;
         registrar.release(&job).await?;
-        let ui = Claims::of(&session.access_token)?;
-        session.log_out(stage.idp).await?;
+        let ui = DisplayedClaims::of(&session.access_token)?;
+        session.log_out(environment.idp).await?;
         match read {
-            Read::Token(held) => Ok(Self { ui, module: Claims::of(&held.access_token)? }),
-            Read::NotYet | Read::Over(_) => Err(DemoError::refused("the vault's token", 503, &Value::Null)),
+            TokenRead::Token(held) => Ok(Self { ui, module: DisplayedClaims::of(&held.access_token)? }),
+            TokenRead::NotYet | TokenRead::Over(_) => Err(DemoError::refused("the vault's token", 503, &Value::Null)),
         }
     }
 
@@ -104,7 +104,7 @@ impl TwoTokens {
     }
 
     fn rows(&self) -> Vec<(&'static str, String, String)> {
-        let size = |token: &Claims| format!("{} bytes", token.size);
+        let size = |token: &DisplayedClaims| format!("{} bytes", token.size);
         let mut rows = vec![("", "the UI's token".to_owned(), "in a module's hand".to_owned())];
         rows.extend(CLAIMS.map(|name| (name, self.ui.claim(name), self.module.claim(name))));
         rows.push(("roles", self.ui.roles(), self.module.roles()));
@@ -132,7 +132,7 @@ mod tests {
             "realm_access": { "roles": ["adminRole", "offline_access"] },
             "resource_access": { "account": { "roles": ["view-profile"] } },
         }));
-        let claims = Claims::of(&regular).unwrap();
+        let claims = DisplayedClaims::of(&regular).unwrap();
         let size = regular.expose().len();
         let expected = format!("azp tokenvault, aud tokenvault account, sub 5e0c, user_id -, roles 3, {size} bytes");
         assert_eq!(claims.line(), expected);
@@ -141,15 +141,15 @@ mod tests {
 
     #[test]
     fn a_lightweight_token_has_no_roles_and_says_so() {
-        let claims = Claims::of(&token(&json!({ "azp": "diku-login-application" }))).unwrap();
+        let claims = DisplayedClaims::of(&token(&json!({ "azp": "diku-login-application" }))).unwrap();
         assert_eq!((claims.roles().as_str(), claims.claim("aud").as_str()), ("none", "-"));
     }
 
     #[test]
     fn two_tokens_stand_side_by_side_where_there_is_room() {
-        let of = |sub: &str| Claims::of(&token(&json!({ "sub": sub }))).unwrap();
+        let of = |sub: &str| DisplayedClaims::of(&token(&json!({ "sub": sub }))).unwrap();
         let (ui, module) = ("0d2a3a3c-6d31-43b7-a3a6-1f3f0a0a5b1c", "7b1f7d0e-97a6-4f0c-8a53-5f0a4f7c2d9e");
-        let tokens = TwoTokens { ui: of(ui), module: of(module) };
+        let tokens = TokenComparison { ui: of(ui), module: of(module) };
         let beside = format!("  {:<18} {ui}   {module}\n", "sub");
         assert!(tokens.shown(None).contains(&beside) && tokens.shown(Some(140)).contains(&beside));
         let narrow = tokens.shown(Some(80));
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        assert!(Claims::of(&AccessToken::new("opaque")).is_err());
-        assert!(Claims::of(&AccessToken::new("e30.!!.c2ln")).is_err());
+        assert!(DisplayedClaims::of(&AccessToken::new("opaque")).is_err());
+        assert!(DisplayedClaims::of(&AccessToken::new("e30.!!.c2ln")).is_err());
     }
 }

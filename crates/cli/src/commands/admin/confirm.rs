@@ -1,4 +1,4 @@
-//! Whether something that touches many is really meant.
+//! The question before a command that changes many jobs, and the options that answer it.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::failure::Failure;
 
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Consent {
+pub(super) struct ConfirmArgs {
     /// Do it without asking
     #[arg(long, conflicts_with = "dry_run")]
     yes: bool,
@@ -15,9 +15,8 @@ pub(super) struct Consent {
     pub(super) dry_run: bool,
 }
 
-impl Consent {
-    /// Asks on the terminal unless the answer was given with the command, until a yes or a no is the answer. No answer is a
-    /// no.
+impl ConfirmArgs {
+    /// Asks on the terminal until the answer is yes or no; `--yes` answers it beforehand. The end of the input is a no.
     pub(super) fn ask(&self, question: &str, console: &mut Console<'_>) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -28,7 +27,7 @@ impl Consent {
                 format!("{question} Nobody is here to be asked: give --yes, or --dry-run to see what would be done");
             return Err(Failure::usage(text));
         }
-        answered(&console.err_look.wrap(&format!("{question} [yes/no]"), 2), &mut stdin.lock(), console.err)
+        answered(&console.err_style.wrap(&format!("{question} [yes/no]"), 2), &mut stdin.lock(), console.err)
     }
 }
 
@@ -41,7 +40,7 @@ fn answered(question: &str, input: &mut dyn BufRead, err: &mut dyn Write) -> Res
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => return Ok(()),
             "" if ended => {
-                // Whoever ended the input is still on the question's line.
+                // The cursor is still on the question's line.
                 writeln!(err)?;
                 return Err(nothing());
             }
@@ -78,8 +77,8 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_asked_again() {
-        let (consent, asked) = ask("yess\nsure\ny\n");
-        assert!(consent);
+        let (confirm, asked) = ask("yess\nsure\ny\n");
+        assert!(confirm);
         assert_eq!(asked.matches("Revoke 3 jobs? [yes/no] ").count(), 3, "{asked}");
         assert_eq!(asked.matches("Answer yes or no.").count(), 2, "{asked}");
         assert!(!ask("yess\n").0, "nothing follows");

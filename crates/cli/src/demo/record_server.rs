@@ -1,5 +1,5 @@
-//! The server that saves records: it takes one only with an access token that holds at that moment, as every FOLIO module
-//! behind its sidecar does. It knows the issuer and its keys, and nothing of the vault.
+//! The server that saves records. It takes a record only with an access token that is valid at that moment, as every FOLIO
+//! module behind its sidecar does. It knows the issuer and its keys, and nothing of the vault.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,8 +31,9 @@ impl RecordServer {
         let what = "cannot listen for records";
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.map_err(DemoError::io(what))?;
         let address = listener.local_addr().map_err(DemoError::io(what))?;
-        let gate = Gate::new(issuer, serde_json::from_value(keys).unwrap_or(JwkSet { keys: Vec::new() }), clock);
-        let router = Router::new().route("/records", post(save)).with_state(Arc::new(gate));
+        let verifier =
+            TokenVerifier::new(issuer, serde_json::from_value(keys).unwrap_or(JwkSet { keys: Vec::new() }), clock);
+        let router = Router::new().route("/records", post(save)).with_state(Arc::new(verifier));
         let task = tokio::spawn(async move {
             // It ends by being aborted.
             drop(axum::serve(listener, router).await);
@@ -52,10 +53,10 @@ impl Drop for RecordServer {
     }
 }
 
-async fn save(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
+async fn save(State(verifier): State<Arc<TokenVerifier>>, headers: HeaderMap) -> Response {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let admitted =
-        authorization.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| gate.admits(token));
+        authorization.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|token| verifier.accepts(token));
     if admitted {
         return StatusCode::CREATED.into_response();
     }
@@ -64,18 +65,18 @@ async fn save(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
 }
 
 /// Decides whether a token holds.
-pub(super) struct Gate {
+pub(super) struct TokenVerifier {
     keys: JwkSet,
     validation: Validation,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Deserialize)]
-struct Claims {
+struct ExpiryClaim {
     exp: u64,
 }
 
-impl Gate {
+impl TokenVerifier {
     pub(super) fn new(issuer: &str, keys: JwkSet, clock: Arc<dyn Clock>) -> Self {
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_issuer(&[issuer]);
@@ -87,10 +88,10 @@ impl Gate {
 
     /// Signature, issuer and expiry. The expiry is judged as Keycloak itself does: in whole seconds, over once the
     /// second after `exp` begins.
-    pub(super) fn admits(&self, token: &str) -> bool {
+    pub(super) fn accepts(&self, token: &str) -> bool {
         let claims = jsonwebtoken::decode_header(token).ok().and_then(|header| {
             let key = DecodingKey::from_jwk(self.keys.find(header.kid.as_deref()?)?).ok()?;
-            Some(jsonwebtoken::decode::<Claims>(token, &key, &self.validation).ok()?.claims)
+            Some(jsonwebtoken::decode::<ExpiryClaim>(token, &key, &self.validation).ok()?.claims)
         });
         claims.is_some_and(|claims| self.clock.now().as_secs() <= claims.exp)
     }

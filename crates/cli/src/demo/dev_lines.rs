@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use super::environment::DemoEnvironment;
 use super::files::{REGISTRAR, WORKER};
-use super::stage::Stage;
 
 /// The job of the example.
 const JOB: &str = "job-1";
 
-/// What a developer needs to know of a stage.
+/// What a developer needs to know of the running vault.
 #[derive(Debug, Clone)]
 pub struct DevLines {
     facts: Vec<(&'static str, String)>,
@@ -16,27 +16,27 @@ pub struct DevLines {
 }
 
 impl DevLines {
-    /// About this stage.
-    pub fn about(stage: &Stage<'_>) -> Self {
-        let file = |name: &str| quoted(&stage.file(name));
-        let realm = &stage.idp.realm;
-        let store = stage.setting.redis_url.clone().unwrap_or_else(|| "memory".to_owned());
+    /// About this environment.
+    pub fn about(environment: &DemoEnvironment<'_>) -> Self {
+        let file = |name: &str| quoted(&environment.file(name));
+        let realm = &environment.idp.realm;
+        let store = environment.settings.redis_url.clone().unwrap_or_else(|| "memory".to_owned());
         let facts = vec![
-            ("vault", format!("{} (mutual TLS)", stage.vault_url())),
-            ("management", format!("{0}/readyz, {0}/metrics", stage.management_url())),
-            ("identity provider", format!("{} ({})", stage.realm_url(), stage.idp.kind())),
+            ("vault", format!("{} (mutual TLS)", environment.vault_url())),
+            ("management", format!("{0}/readyz, {0}/metrics", environment.management_url())),
+            ("identity provider", format!("{} ({})", environment.realm_url(), environment.idp.kind())),
             ("store", store),
-            ("access tokens", format!("live {} s", stage.setting.at_ttl.as_secs())),
+            ("access tokens", format!("live {} s", environment.settings.at_ttl.as_secs())),
             ("user", format!("{}, password {}", realm.user, realm.password.expose())),
             ("UI client", format!("{}, secret in {}", realm.ui_client, file("ui-client-secret"))),
             ("tenant", realm.name.clone()),
-            ("files", quoted(&stage.dir())),
+            ("files", quoted(&environment.dir())),
             ("  trust", "ca.pem".to_owned()),
             ("  may register", format!("{REGISTRAR}.pem, {REGISTRAR}.key")),
             ("  may read", format!("{WORKER}.pem, {WORKER}.key")),
             ("  the vault's", "tokenvault.toml, policy.toml, keyring.toml".to_owned()),
         ];
-        Self { facts, commands: commands(stage, &file) }
+        Self { facts, commands: commands(environment, &file) }
     }
 
     /// All of it. A fact is broken into lines by `broken`; a command line is not, so that it can be copied.
@@ -52,27 +52,27 @@ impl DevLines {
     }
 }
 
-fn commands(stage: &Stage<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, String)> {
+fn commands(environment: &DemoEnvironment<'_>, file: &dyn Fn(&str) -> String) -> Vec<(String, String)> {
     let curl = |module: &str| {
         let (cert, key) = (file(&format!("{module}.pem")), file(&format!("{module}.key")));
         format!("curl -sS --cacert {} --cert {cert} --key {key}", file("ca.pem"))
     };
-    let url = format!("{}/tokens/{JOB}", stage.vault_url());
-    let ca = match stage.setting.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
+    let url = format!("{}/tokens/{JOB}", environment.vault_url());
+    let ca = match environment.settings.keycloak.as_ref().and_then(|access| access.ca_pem.as_ref()) {
         Some(_) => format!(" --cacert {}", file("keycloak-ca.pem")),
         None => String::new(),
     };
-    let (ui_client, user) = (&stage.idp.realm.ui_client, stage.idp.realm.user);
+    let (ui_client, user) = (&environment.idp.realm.ui_client, environment.idp.realm.user);
     let login = format!(
         "TOKEN=$(curl -sS{ca} {}/protocol/openid-connect/token -d grant_type=password -d client_id={ui_client} \
          --data-urlencode client_secret@{} -d username={user} --data-urlencode password@{} \
          | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')",
-        stage.realm_url(),
+        environment.realm_url(),
         file("ui-client-secret"),
         file("user-password"),
     );
     // A session of the vault's own is never had without being asked for.
-    let own = if stage.setting.survive_logout { ",\\\"acquisition\\\":\\\"impersonate\\\"" } else { "" };
+    let own = if environment.settings.survive_logout { ",\\\"acquisition\\\":\\\"impersonate\\\"" } else { "" };
     let register = format!(
         "{} -X PUT {url} -H 'content-type: application/json' \
          -d \"{{\\\"access_token\\\":\\\"$TOKEN\\\",\\\"readers\\\":[\\\"{WORKER}\\\"]{own}}}\"",
