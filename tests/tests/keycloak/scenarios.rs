@@ -1,6 +1,6 @@
 //! The stand-in is held to a real Keycloak: each scenario runs against both, and both must say the same.
 //!
-//! `docs/keycloak.md` is the readable form of what these show.
+//! `docs/explain/keycloak.md` is the readable form of what these show.
 
 use keycloak_double::UserConfig;
 use tokenvault_tests::harness::Result;
@@ -136,10 +136,10 @@ fn the_page_about_keycloak_names_every_scenario() {
         .collect();
     assert!(listed.len() > 50, "the list was read");
     for name in &listed {
-        assert!(page.contains(&format!("`{name}`")), "docs/keycloak.md does not name {name}");
+        assert!(page.contains(&format!("`{name}`")), "docs/explain/keycloak.md does not name {name}");
     }
     let named = page.lines().filter(|line| line.ends_with("` |")).filter_map(|line| line.rsplit('|').nth(1));
     for name in named.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
-        assert!(listed.contains(&name), "docs/keycloak.md names {name}, which is not there");
+        assert!(listed.contains(&name), "docs/explain/keycloak.md names {name}, which is not there");
     }
 }
