@@ -10,4 +10,4 @@ case ${1:-} in
 esac
 tests/schemathesis/install.sh
 cargo build -p tokenvault
-TOKENVAULT_SCHEMATHESIS_SECONDS=$seconds cargo test -p tokenvault-tests --test api_description -- --nocapture
+TOKENVAULT_SCHEMATHESIS_SECONDS=$seconds cargo test -p tokenvault-tests --test modules -- api_description:: --nocapture

@@ -1,6 +1,6 @@
 //! One function for each parser of outside bytes. It must not panic, whatever the bytes; what else must hold is asserted.
 //!
-//! The fuzz targets call these functions with what libFuzzer thinks of; `tests/tests/parsers.rs` calls them with the seeds
+//! The fuzz targets call these functions with what libFuzzer thinks of; `tests/tests/security/parsers.rs` calls them with the seeds
 //! and with what proptest thinks of, so that `cargo test` alone keeps them true.
 
 use std::collections::BTreeMap;

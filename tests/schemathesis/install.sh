@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Puts schemathesis into an environment of its own below TOKENVAULT_CACHE, where tests/tests/api_description.rs looks for it.
+# Puts schemathesis into an environment of its own below TOKENVAULT_CACHE, where tests/tests/modules/api_description.rs looks for it.
 set -euo pipefail
-version=4.32.5 # as VERSION in tests/tests/api_description.rs
+version=4.32.5 # as VERSION in tests/tests/modules/api_description.rs
 home=${TOKENVAULT_CACHE:-$HOME/.cache/tokenvault}/schemathesis-$version
 [ ! -f "$home/complete" ] || exit 0
 if [ "${1:-}" = --no-install ]; then

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -97,6 +97,14 @@ impl Keys {
         std::io::Write::write_all(&mut out, text.as_bytes())?;
         Ok(std::fs::rename(next, file)?)
     }
+}
+
+/// A file with a keyring of one fresh key, `k1`, in a directory of its own.
+pub fn keyring_file() -> Result<(tempfile::TempDir, PathBuf)> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("keyring.toml");
+    Keys::fresh(&["k1"]).write(&file, "k1", &["k1"])?;
+    Ok((dir, file))
 }
 
 /// The job of a number.

@@ -1,6 +1,5 @@
 //! The main job's stage: a real Keycloak realm as FOLIO has it, a real Redis, and the vault as real processes.
 
-use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -54,12 +53,9 @@ impl Stage {
             .module(Module::new(REGISTRAR).register(&["exchange", "impersonate", "adopt"]))
             .module(Module::new(READER).register(&[]).actions(&["read"]))
             .set(&format!("tenants.{}.on_logout", realm.name()), "continue")
+            .adopt_from(&realm, LOGIN_APP)?
             .set("renewal.retry_max", 1)
             .replicas(replicas);
-        let secret = redis.password_file().with_file_name("login-app.secret");
-        fs::write(&secret, realm.secret(LOGIN_APP))?;
-        let adopt = format!("tenants.{}.adopt_clients.{LOGIN_APP}", realm.name());
-        vault = vault.set(&adopt, secret.display().to_string());
         for (key, value) in keys {
             vault = vault.set(key, value.clone());
         }

@@ -3,11 +3,9 @@
 //! The vault's configuration is the product's own but for what [`super::AT_LIFE`] makes necessary: a lease and a
 //! request time-out that fit access tokens of five seconds.
 
-use std::fs;
 use std::sync::Arc;
 
 use serde_json::json;
-use toml::{Table, Value};
 
 use super::{AT_LIFE, Acquisition, Fault, LEASE, Options, REPLICAS, REQUEST_TIMEOUT};
 use crate::harness::Result;
@@ -54,12 +52,9 @@ impl Stage {
                 builder.tenant_at(&realm, &issuer.url("http"))?.set("redis.url", store.url("redis"))
             }
         };
-        let secret = redis.password_file().with_file_name("login-app.secret");
-        fs::write(&secret, realm.secret(LOGIN_APP))?;
-        let adopted = Table::from_iter([(LOGIN_APP.to_owned(), Value::from(secret.display().to_string()))]);
         let tenant = format!("tenants.{}", realm.name());
         builder = builder
-            .set(&format!("{tenant}.adopt_clients"), adopted)
+            .adopt_from(&realm, LOGIN_APP)?
             .set(&format!("{tenant}.on_logout"), "continue")
             .set(&format!("{tenant}.request_timeout"), i64::try_from(REQUEST_TIMEOUT)?)
             .set("renewal.lease", i64::try_from(LEASE)?)

@@ -123,6 +123,13 @@ impl VaultBuilder {
         Ok(self)
     }
 
+    /// Lets a tenant's deposited pairs be those of this client of its realm: `adopt_clients`.
+    pub fn adopt_from(self, realm: &LabRealm, client: &str) -> Result<Self> {
+        let secret = self.file(&format!("{}-{client}.secret", realm.name()));
+        write_private(&secret, realm.secret(client))?;
+        Ok(self.set(&format!("tenants.{}.adopt_clients.{client}", realm.name()), path(&secret)))
+    }
+
     /// A module that may call, known by the URI `spiffe://test/NAME`.
     #[must_use]
     pub fn module(mut self, module: Module) -> Self {

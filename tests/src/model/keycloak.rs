@@ -1,7 +1,7 @@
 //! Keycloak as far as the vault's client in one user's sessions matters: which tokens are good, and what an act destroys.
 //!
 //! Reuse of a refresh token detaches the client session. An access token from an earlier life of the client session, sent
-//! for exchange, ends the user's whole session. Both were measured; see docs/keycloak.md. Here an earlier life is enough;
+//! for exchange, ends the user's whole session. Both were measured; see docs/explain/keycloak.md. Here an earlier life is enough;
 //! the real one forgives up to a second.
 //!
 //! It may err for a while: then it says no to whatever it is asked, and does nothing. A key of the realm may be deleted:

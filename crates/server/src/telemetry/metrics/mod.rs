@@ -1,5 +1,5 @@
 //! The metrics, in Prometheus' words: of jobs, of what the vault stands on, and of the process. Every name and label is
-//! listed in `docs/metrics.md`, and a test holds the two together.
+//! listed in `docs/reference/metrics.md`, and a test holds the two together.
 
 mod jobs;
 mod parts;
