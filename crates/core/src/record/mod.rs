@@ -1,6 +1,6 @@
 //! What the vault keeps for a job, and the words for each stage of its life.
 //!
-//! A record never holds a token in the clear: tokens are [`Sealed`] before they come here, and everything the decisions
+//! A record never holds a token in the clear: tokens are [`Sealed`](crate::seal::Sealed) before they come here, and everything the decisions
 //! need (lives, hashes, counts) stands beside them.
 
 mod fields;

@@ -1,7 +1,7 @@
 //! TLS: who may open a connection, how long it may do nothing, and how it ends.
 //!
 //! Where a listener has authorities for its clients, each client shows a certificate. A handler is reached only after that
-//! certificate was verified, and finds it as a [`Peer`](crate::tls::Peer). A listener without authorities asks for no
+//! certificate was verified, and finds it as a [`Peer`]. A listener without authorities asks for no
 //! certificate and has no peers.
 //!
 //! What a caller may do is decided elsewhere. No message here may show a private key, or the content of a broken file.
