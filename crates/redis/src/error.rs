@@ -6,23 +6,23 @@ use deadpool::managed::{PoolError, TimeoutType};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokenvault_core::ports::{StoreCause, StoreError};
 
-/// Why Redis cannot be reached with a configuration. The text is a code.
+/// Why Redis cannot be reached with a configuration. Each text ends with its code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRedisConfig {
     /// The URL is not one of Redis'.
-    #[error("config_url")]
+    #[error("the URL is not one of Redis' (config_url)")]
     Url,
     /// The password stands in the URL.
-    #[error("config_password_in_url")]
+    #[error("the password stands in the URL (config_password_in_url)")]
     PasswordInUrl,
     /// Authorities are given for a connection without TLS.
-    #[error("config_ca_file_without_tls")]
+    #[error("a CA file is given for a connection without TLS (config_ca_file_without_tls)")]
     CaFileWithoutTls,
     /// The file with the authorities cannot be read, or holds none.
-    #[error("config_ca_file")]
+    #[error("the CA file cannot be read, or holds no certificate (config_ca_file)")]
     CaFile,
     /// The pool's settings do not fit each other.
-    #[error("config_pool")]
+    #[error("the settings of the pool do not fit each other (config_pool)")]
     Pool,
 }
 

@@ -1,4 +1,4 @@
-//! The services that say whether this replica is ready, and why not.
+//! The parts that say whether this replica is ready, and why not.
 
 use std::sync::Arc;
 

@@ -100,6 +100,10 @@ fn build(options: &Options) -> Result<()> {
     let program = if options.naive { "naive-serve" } else { "tokenvault" };
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--locked", "--package", package, "--bin", program]);
+    if !options.naive {
+        // As the workspace builds it.
+        command.args(["--features", "otlp"]);
+    }
     command.args(profile.ends_with("release").then_some("--release"));
     command.arg("--manifest-path").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
     command.arg("--target-dir").arg(target).stdout(Stdio::null());

@@ -31,7 +31,7 @@ pub fn binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("TOKENVAULT_BIN") {
         return Ok(PathBuf::from(path));
     }
-    beside("tokenvault", "cargo build -p tokenvault")
+    beside("tokenvault", "cargo build --workspace")
 }
 
 /// The naive variant of it, built with the tests.

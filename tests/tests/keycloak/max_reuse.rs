@@ -65,7 +65,7 @@ impl Lab {
             .set(&format!("{tenant}.request_timeout"), 4)
             .set("renewal.quarantine", 7)
             .set("renewal.lease", 8)
-            .set("telemetry.log_level", "info,tokenvault_server::api=warn,tokenvault_vault::reconciler=debug")
+            .set("telemetry.log_level", "info,tokenvault_server::web=warn,tokenvault_vault::reconciler=debug")
             .set("renewal.retry_max", 1)
             .replicas(REPLICAS);
         for reader in READERS {

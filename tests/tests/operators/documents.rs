@@ -353,9 +353,7 @@ fn no_command_that_is_written_down_puts_another_file_in_place_of_one_that_is_the
     }
     let mut found = Vec::new();
     let mut texts = documents()?;
-    for (folder, extension) in
-        [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/cli/src/commands", "rs")]
-    {
+    for (folder, extension) in [("deploy", "sh"), ("deploy", "service"), ("deploy", "toml"), ("crates/cli/src", "rs")] {
         let mut named = Vec::new();
         files(&root().join(folder), extension, &mut named)?;
         texts.extend(named.into_iter().filter_map(|path| Some((path.clone(), fs::read_to_string(path).ok()?))));

@@ -7,7 +7,6 @@ use tokenvault_core::ids::UserId;
 
 use super::admission::{AdmittedModule, ToRead};
 use super::context::ApiContext;
-
 use super::job_body::{JobBody, job_id};
 use crate::web::ProblemResponse;
 use crate::web::query::{self, invalid};

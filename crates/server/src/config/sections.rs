@@ -326,7 +326,7 @@ impl Default for AuditSection {
 pub struct TelemetrySection {
     /// The form of log lines.
     pub log_format: LogFormat,
-    /// The least severe level that is logged, or `tracing` directives such as `info,tokenvault::http=debug`.
+    /// The least severe level that is logged, or `tracing` directives such as `info,tokenvault_server::api=debug`.
     pub log_level: String,
     /// The collector that traces are told to (OTLP over HTTP); without it none are.
     pub otlp_endpoint: Option<String>,

@@ -3,10 +3,12 @@
 pub mod logs;
 pub mod measured_store;
 pub mod metrics;
-#[cfg(not(feature = "otlp"))]
-#[path = "no_otlp.rs"]
-pub mod otlp;
+#[cfg(any(test, not(feature = "otlp")))]
+pub mod no_otlp;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 pub mod panics;
 pub mod traces;
+
+#[cfg(not(feature = "otlp"))]
+pub use no_otlp as otlp;

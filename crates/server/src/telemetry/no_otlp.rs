@@ -49,3 +49,21 @@ pub fn follow(_: &Span, _: &HeaderMap) {}
 
 /// Names no trace.
 pub fn inject(_: &Span, _: &mut HeaderMap) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_traces_refuses_a_collector_and_says_how_to_get_them() {
+        let silent = TelemetrySection::default();
+        assert!(Traces::of(&silent, Path::new("tokenvault.toml")).is_ok() && check(&silent).is_ok());
+
+        let asked = TelemetrySection { otlp_endpoint: Some("http://collector:4318".to_owned()), ..silent };
+        let refusals = [Traces::of(&asked, Path::new("tokenvault.toml")).err(), check(&asked).err()];
+        for refusal in refusals {
+            let text = refusal.expect("nothing is dropped silently").to_string();
+            assert!(text.contains("telemetry.otlp_endpoint") && text.contains("--features otlp"), "{text}");
+        }
+    }
+}

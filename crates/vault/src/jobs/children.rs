@@ -1,6 +1,6 @@
 //! Children: jobs that share the pair of a job they belong to.
 //!
-//! A child's services may begin hours after its parent, from a queue, when no token of the user's is at hand. So its parent may
+//! A child's parts may begin hours after its parent, from a queue, when no token of the user's is at hand. So its parent may
 //! stand in for the proof: it was proven, and whoever may read its token gains nothing by a child. A token that is given is
 //! still checked.
 

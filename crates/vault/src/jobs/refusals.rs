@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokenvault_core::ports::{GrantError, Privilege, Refusal, StoreCause, StoreError};
+use tokenvault_core::ports::{GrantError, Privilege, Refusal, StoreError};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::AccessToken;
 
@@ -90,7 +90,7 @@ pub(super) fn key_unavailable(detail: &str) -> Problem {
 /// What a caller is told when the store fails.
 pub fn store_problem(error: StoreError) -> Problem {
     match error {
-        StoreError::Unavailable(StoreCause::OutOfMemory) => {
+        full if full.is_full() => {
             let detail = "The store is full: nothing new can be begun. What is there is served, renewed and ended.";
             Problem::new(Code::StoreUnavailable, detail)
                 .with("reason", "store_full")
