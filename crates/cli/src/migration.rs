@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::ids::{AttemptId, ReplicaId};
-use tokenvault_core::pair::{Sealer, Vouched};
+use tokenvault_core::pair::{Sealer, TermsSeal};
 use tokenvault_core::ports::{Entropy, Filter, InventoryStore, JobStore, ReplicaStore, StoreError, Stored, Write};
 use tokenvault_core::record::{Record, State};
 use tokenvault_core::seal::Keyring;
@@ -188,7 +188,7 @@ impl Migration {
             };
             // In schema 1 nobody vouches for anything, so what is found there is taken for true: an older replica that changes
             // the terms leaves the old seal on them.
-            if sealer.check_terms(&before) == Ok(Vouched::Yes) {
+            if sealer.check_terms(&before) == Ok(TermsSeal::Valid) {
                 return Ok(());
             }
             if sealer.open_access(&before).is_err() && before.pair.is_some() {

@@ -28,7 +28,8 @@ pub struct Sealer<'a> {
     pub key: &'a JobKey,
     /// Its user.
     pub user: &'a UserId,
-    /// Whether seals bind what stands beside a token: so from schema 2 on, whose replicas can all open them.
+    /// Whether a seal also covers the plain fields beside a token: its times, its scope, its hash. This holds from schema 2
+    /// on. Before that, a replica could be running that cannot open such a seal.
     pub binds: bool,
 }
 
@@ -65,16 +66,18 @@ fn refresh_metadata(hash: TokenHash, expires_at: Option<Timestamp>) -> Vec<u8> {
     [hash.to_string().as_bytes(), &end.to_be_bytes()].concat()
 }
 
-/// Whether the vault vouched for a record's terms.
+/// The seal over a record's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vouched {
-    /// It did.
-    Yes,
-    /// The record says nothing of it: a version that did not know how wrote it, or somebody took it out.
-    Nobody,
+pub enum TermsSeal {
+    /// It is there and it fits. A tombstone counts as such without a seal.
+    Valid,
+    /// There is none. An older version wrote the record, or somebody removed the seal.
+    Missing,
 }
 
-fn digest(record: &Record) -> String {
+/// The SHA-256 of a record's terms, in hex. The terms are the fields that say whose job this is and who may read its
+/// token: the subject, the registrar, the readers, the parent and so on. Sealing this digest shows a later change.
+fn terms_digest(record: &Record) -> String {
     let digest = Sha256::digest(terms(record));
     digest.iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -179,18 +182,18 @@ impl Sealer<'_> {
 
     /// Vouches for what a record says about whose it is and who may have it.
     pub fn seal_terms(&self, record: &Record) -> Sealed {
-        self.keyring.seal(self.context(None, SealedField::Terms), &digest(record), self.entropy)
+        self.keyring.seal(self.context(None, SealedField::Terms), &terms_digest(record), self.entropy)
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. A tombstone needs nobody to
     /// vouch for it: nothing is served for it, and the key of its seal may be gone.
-    pub fn check_terms(&self, record: &Record) -> Result<Vouched, SealError> {
+    pub fn check_terms(&self, record: &Record) -> Result<TermsSeal, SealError> {
         match &record.terms {
-            _ if matches!(record.state, State::Ended(_)) => Ok(Vouched::Yes),
-            None => Ok(Vouched::Nobody),
+            _ if matches!(record.state, State::Ended(_)) => Ok(TermsSeal::Valid),
+            None => Ok(TermsSeal::Missing),
             Some(sealed) => {
                 let sealed = self.keyring.open(self.context(None, SealedField::Terms), sealed)?;
-                if *sealed == digest(record) { Ok(Vouched::Yes) } else { Err(SealError::Forged) }
+                if *sealed == terms_digest(record) { Ok(TermsSeal::Valid) } else { Err(SealError::Forged) }
             }
         }
     }

@@ -7,11 +7,11 @@ use crate::token::{self, BEARER, IssuedClaims, Origin};
 
 /// The session behind a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Attached {
-    /// One that is kept.
-    Kept(UserSessionKey),
-    /// One that is made up for a single answer.
-    Passing(Passing),
+pub(crate) enum RequestSession {
+    /// One that the realm stores.
+    Stored(UserSessionKey),
+    /// One that exists for a single answer only.
+    Transient(Passing),
 }
 
 /// A session nobody keeps: of a service account, or a real user session seen through a client session made up for
@@ -37,11 +37,11 @@ impl Passing {
     }
 }
 
-impl Attached {
+impl RequestSession {
     pub(crate) fn user<'a>(&'a self, realm: &'a Realm) -> Option<&'a str> {
         match self {
-            Self::Kept(key) => realm.sessions.get(key).map(|s| s.user.as_str()),
-            Self::Passing(passing) => Some(&passing.user),
+            Self::Stored(key) => realm.sessions.get(key).map(|s| s.user.as_str()),
+            Self::Transient(passing) => Some(&passing.user),
         }
     }
 }
@@ -58,7 +58,7 @@ pub(crate) fn find_session(
     claims: &IssuedClaims,
     origin: Origin,
     now_ms: u64,
-) -> Result<Attached, NoSession> {
+) -> Result<RequestSession, NoSession> {
     let Some(sid) = &claims.sid else { return sessionless(realm, claims, origin, now_ms) };
     let mut refused = None;
     if origin.looks_online() {
@@ -83,7 +83,7 @@ pub(crate) fn find_session(
     Err(NoSession(refused))
 }
 
-fn sessionless(realm: &Realm, claims: &IssuedClaims, origin: Origin, now_ms: u64) -> Result<Attached, NoSession> {
+fn sessionless(realm: &Realm, claims: &IssuedClaims, origin: Origin, now_ms: u64) -> Result<RequestSession, NoSession> {
     if !matches!(origin, Origin::Transient | Origin::Unknown) {
         return Err(NoSession(None));
     }
@@ -93,7 +93,9 @@ fn sessionless(realm: &Realm, claims: &IssuedClaims, origin: Origin, now_ms: u64
         realm.user_by_name(name)
     };
     match by_id.or_else(by_name) {
-        Some(user) if user.config.enabled => Ok(Attached::Passing(Passing::sessionless(&user.id, now_ms / 1000))),
+        Some(user) if user.config.enabled => {
+            Ok(RequestSession::Transient(Passing::sessionless(&user.id, now_ms / 1000)))
+        }
         _ => Err(NoSession(None)),
     }
 }
@@ -121,15 +123,15 @@ fn alive(
     claims: &IssuedClaims,
     origin: Origin,
     now_ms: u64,
-) -> Result<Option<Attached>, NoSession> {
+) -> Result<Option<RequestSession>, NoSession> {
     let Some(session) = session.filter(|s| s.alive(&realm.settings, now_ms)) else { return Ok(None) };
     if claims.issued_before(session.started) {
         return Err(NoSession(Some(session.key.clone())));
     }
     Ok(Some(if origin.transient_client() {
-        Attached::Passing(Passing::beside(session))
+        RequestSession::Transient(Passing::beside(session))
     } else {
-        Attached::Kept(session.key.clone())
+        RequestSession::Stored(session.key.clone())
     }))
 }
 
@@ -137,7 +139,7 @@ fn alive(
 pub(crate) struct Subject {
     pub(crate) claims: IssuedClaims,
     pub(crate) user: String,
-    pub(crate) session: Attached,
+    pub(crate) session: RequestSession,
 }
 
 /// Checks an access token that is offered for exchange.
@@ -163,7 +165,7 @@ pub(crate) fn verify_subject(realm: &mut Realm, features: Features, token: &str,
             return None;
         }
     };
-    if let Attached::Kept(key) = &session
+    if let RequestSession::Stored(key) = &session
         && !realm.sessions.get(key).is_some_and(|s| s.clients.contains_key(&claims.azp))
     {
         return None;

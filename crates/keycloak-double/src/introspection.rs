@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::access::{self, Attached, NoSession, find_session};
+use crate::access::{self, NoSession, RequestSession, find_session};
 use crate::answer::{Answer, RefusedRequest, Request};
 use crate::client_auth;
 use crate::config::Features;
@@ -92,11 +92,11 @@ fn describe(realm: &mut Realm, question: &Question<'_>) -> Result<Value, Silence
     Ok(description(realm, &session, user, &claims))
 }
 
-fn check_reuse(realm: &Realm, session: &Attached, claims: &IssuedClaims) -> Result<(), Silence> {
+fn check_reuse(realm: &Realm, session: &RequestSession, claims: &IssuedClaims) -> Result<(), Silence> {
     if !realm.settings.revoke_refresh_token {
         return Ok(());
     }
-    let Attached::Kept(key) = session else { return Ok(()) };
+    let RequestSession::Stored(key) = session else { return Ok(()) };
     let client = realm.sessions.get(key).and_then(|s| s.clients.get(&claims.azp)).ok_or(Silence::Failed)?;
     let max_reuse = realm.settings.refresh_token_max_reuse;
     grants::check_reuse(client, claims, max_reuse).map_err(|_| Silence::Inactive)
@@ -115,7 +115,7 @@ fn is_for(realm: &Realm, user: &str, claims: &IssuedClaims, asker: &str) -> bool
 }
 
 /// What the token says and what it hides, as things stand by now and as its own client gets to see them.
-fn description(realm: &Realm, session: &Attached, user: &str, claims: &IssuedClaims) -> Value {
+fn description(realm: &Realm, session: &RequestSession, user: &str, claims: &IssuedClaims) -> Value {
     let mut description = serde_json::to_value(whole(realm, user, claims)).unwrap_or(Value::Null);
     description["active"] = json!(true);
     description["client_id"] = json!(claims.azp);
@@ -123,7 +123,7 @@ fn description(realm: &Realm, session: &Attached, user: &str, claims: &IssuedCla
     if let Some(user) = realm.users.get(user) {
         description["username"] = json!(user.config.username);
     }
-    if let Attached::Kept(key) = session
+    if let RequestSession::Stored(key) = session
         && let Some(actor) = realm.sessions.get(key).and_then(|s| s.impersonator.as_ref()?.username.clone())
     {
         description["act"] = json!({"sub": actor});

@@ -4,7 +4,7 @@
 use aws_lc_rs::digest;
 use serde_json::{Map, json};
 
-use crate::access::{Attached, Passing};
+use crate::access::{Passing, RequestSession};
 use crate::answer::Answer;
 use crate::entropy::{DoubleEntropy, uuid};
 use crate::mapping::{self, Extent};
@@ -44,7 +44,7 @@ pub(crate) struct Issuer<'a> {
 
 /// For whom, in which session, with which scopes.
 pub(crate) struct Context {
-    pub(crate) session: Attached,
+    pub(crate) session: RequestSession,
     pub(crate) user: String,
     pub(crate) client_id: String,
     pub(crate) granted: Granted,
@@ -77,20 +77,21 @@ impl Issuer<'_> {
         self.now_ms / 1000
     }
 
-    /// Enters a client into a session, making its client session anew where it is missing. With
-    /// `passing_if_missing`, a missing one is made up for this answer only.
-    pub(crate) fn attach(
+    /// Attaches a client to a user session: creates its client session if there is none, and stores the requested scope.
+    /// If `transient_if_missing` is set, a missing client session is not stored: it exists for this answer only. A session
+    /// that is not stored is returned unchanged. The second value says whether it is an OpenID request.
+    pub(crate) fn attach_client(
         &mut self,
-        session: Attached,
+        session: RequestSession,
         client_id: &str,
         scope: Option<&str>,
-        passing_if_missing: bool,
-    ) -> (Attached, bool) {
+        transient_if_missing: bool,
+    ) -> (RequestSession, bool) {
         let now_s = self.now_s();
-        let Attached::Kept(key) = &session else { return (session, scopes::is_openid(scope)) };
+        let RequestSession::Stored(key) = &session else { return (session, scopes::is_openid(scope)) };
         let Some(kept) = self.realm.sessions.get_mut(key) else { return (session, scopes::is_openid(scope)) };
-        if passing_if_missing && !kept.clients.contains_key(client_id) {
-            return (Attached::Passing(Passing::beside(kept)), scopes::is_openid(scope));
+        if transient_if_missing && !kept.clients.contains_key(client_id) {
+            return (RequestSession::Transient(Passing::beside(kept)), scopes::is_openid(scope));
         }
         let last_refresh = kept.last_refresh;
         let client = kept.clients.entry(client_id.to_owned()).or_insert_with(|| ClientSession::new(now_s));
@@ -106,11 +107,11 @@ impl Issuer<'_> {
     pub(crate) fn access(&mut self, ctx: &Context) -> IssuedClaims {
         let now_s = self.now_s();
         let (sid, origin) = match &ctx.session {
-            Attached::Kept(key) => {
+            RequestSession::Stored(key) => {
                 let offline = key.offline || ctx.granted.offline();
                 (Some(key.sid.clone()), if offline { Origin::Offline } else { Origin::Online })
             }
-            Attached::Passing(passing) => (passing.sid.clone(), passing.origin),
+            RequestSession::Transient(passing) => (passing.sid.clone(), passing.origin),
         };
         let lightweight = self.realm.clients.get(&ctx.client_id).is_some_and(|c| c.lightweight);
         let kind = if lightweight { "lt" } else { "rt" };
@@ -147,9 +148,9 @@ impl Issuer<'_> {
         let own = self.now_ms + settings.access_token_lifespan * 1000;
         let session = match &ctx.session {
             _ if ctx.granted.offline() => None,
-            Attached::Kept(key) => self.realm.sessions.get(key).and_then(|s| s.ends_ms(settings)),
-            Attached::Passing(Passing { origin: Origin::OfflineTransientClient, .. }) => None,
-            Attached::Passing(passing) => Some((passing.started + settings.sso_session_max) * 1000),
+            RequestSession::Stored(key) => self.realm.sessions.get(key).and_then(|s| s.ends_ms(settings)),
+            RequestSession::Transient(Passing { origin: Origin::OfflineTransientClient, .. }) => None,
+            RequestSession::Transient(passing) => Some((passing.started + settings.sso_session_max) * 1000),
         };
         session.map_or(own, |end| own.min(end)) / 1000
     }
@@ -210,7 +211,7 @@ impl Issuer<'_> {
         };
         let offline = scope.as_deref().is_some_and(|s| Granted::from_parameter(Some(s)).offline());
         let mut exp = None;
-        if let Attached::Kept(key) = &ctx.session
+        if let RequestSession::Stored(key) = &ctx.session
             && let Some(session) = self.realm.sessions.get_mut(key)
         {
             session.touch(now_s);
@@ -225,7 +226,7 @@ impl Issuer<'_> {
             }
         }
         if offline {
-            self.keep_offline(ctx);
+            self.add_offline_session(ctx);
         }
         IssuedClaims {
             exp,
@@ -243,9 +244,10 @@ impl Issuer<'_> {
         }
     }
 
-    /// Gives the session an offline twin for this client, unless it has one.
-    fn keep_offline(&mut self, ctx: &Context) {
-        let Attached::Kept(key) = &ctx.session else { return };
+    /// Creates the offline session beside the user's session, with a client session for this client, where they are
+    /// missing, and copies the scope. Does nothing for a session that is offline itself or that is not stored.
+    fn add_offline_session(&mut self, ctx: &Context) {
+        let RequestSession::Stored(key) = &ctx.session else { return };
         if key.offline {
             return;
         }

@@ -242,7 +242,7 @@ async fn accept(listener: TcpListener, handle: Handle) {
             accepted = listener.accept() => {
                 // A connection that died in the queue is nobody's business; the next one may be fine.
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(stream, handle.router()));
+                    connections.spawn(serve_connection(stream, handle.router()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -250,7 +250,8 @@ async fn accept(listener: TcpListener, handle: Handle) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+/// Serves one connection. An answer that carries [`CloseConnection`] is not sent: the connection is closed instead.
+async fn serve_connection(stream: TcpStream, router: Router) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let router = router.clone();
         async move {

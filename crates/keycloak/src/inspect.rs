@@ -25,7 +25,7 @@ use crate::tenant::{Credentials, TenantConfig};
 
 /// Why something was not learnt.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unlearnt {
+pub enum InspectionFailed {
     /// There was no answer.
     Transport(TransportFailure),
     /// Keycloak said no, in these words.
@@ -41,7 +41,7 @@ pub enum Unlearnt {
     Unintelligible,
 }
 
-impl fmt::Display for Unlearnt {
+impl fmt::Display for InspectionFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transport(failure) => failure.fmt(f),
@@ -78,9 +78,9 @@ pub struct ServiceAccount {
 }
 
 impl ServiceAccount {
-    fn read(answer: &Value) -> Result<Self, Unlearnt> {
+    fn read(answer: &Value) -> Result<Self, InspectionFailed> {
         let token = AccessToken::new(text(answer, "access_token")?);
-        let claims = claims::unverified(token.expose()).ok_or(Unlearnt::Unintelligible)?;
+        let claims = claims::unverified(token.expose()).ok_or(InspectionFailed::Unintelligible)?;
         let payload = token.expose().split('.').nth(1).map_or(0, str::len);
         Ok(Self {
             expires_in: seconds(answer, "expires_in")?,
@@ -122,129 +122,132 @@ impl<'a> Inspector<'a> {
     }
 
     /// The issuer that the realm's discovery document names.
-    pub async fn issuer(&self) -> Result<String, Unlearnt> {
+    pub async fn issuer(&self) -> Result<String, InspectionFailed> {
         let url = self.beside(|realm| format!("{realm}/.well-known/openid-configuration"))?;
         let document = self.ask(HttpRequest::get(&url)).await?;
-        document["issuer"].as_str().map(str::to_owned).ok_or(Unlearnt::Unintelligible)
+        document["issuer"].as_str().map(str::to_owned).ok_or(InspectionFailed::Unintelligible)
     }
 
     /// The ids of the realm's signing keys that the vault cannot verify with.
-    pub async fn unusable_keys(&self) -> Result<BTreeSet<String>, Unlearnt> {
+    pub async fn unusable_keys(&self) -> Result<BTreeSet<String>, InspectionFailed> {
         let set = self.ask(HttpRequest::get(&self.tenant.endpoints().jwks)).await?;
-        let keys = set["keys"].as_array().ok_or(Unlearnt::Unintelligible)?;
+        let keys = set["keys"].as_array().ok_or(InspectionFailed::Unintelligible)?;
         let unusable = keys.iter().filter_map(RealmKey::read).filter(|key| key.verifying.is_none());
         Ok(unusable.map(|key| key.kid).collect())
     }
 
     /// A token of the service account's.
-    pub async fn service_account(&self) -> Result<ServiceAccount, Unlearnt> {
+    pub async fn service_account(&self) -> Result<ServiceAccount, InspectionFailed> {
         let answer = self.as_client(|caller| caller.service_account()).await?;
         ServiceAccount::read(&answer)
     }
 
     /// The names of the claims that Keycloak knows of the service account's token, those included that the token of a
     /// client with lightweight access tokens leaves out; `None` where Keycloak calls the token inactive.
-    pub async fn known_claims(&self, account: &ServiceAccount) -> Result<Option<BTreeSet<String>>, Unlearnt> {
+    pub async fn known_claims(&self, account: &ServiceAccount) -> Result<Option<BTreeSet<String>>, InspectionFailed> {
         let answer = self.as_client(|caller| caller.introspect(&account.token)).await?;
         match answer.as_object() {
             Some(_) if answer["active"] == false => Ok(None),
             Some(known) if answer["active"] == true => Ok(Some(known.keys().cloned().collect())),
-            _ => Err(Unlearnt::Unintelligible),
+            _ => Err(InspectionFailed::Unintelligible),
         }
     }
 
     /// Asks for a refresh token in exchange for the service account's access token, which the standard exchange
     /// refuses: its words tell whether it is there.
-    pub async fn exchange_for_refresh(&self, account: &ServiceAccount) -> Result<(), Unlearnt> {
+    pub async fn exchange_for_refresh(&self, account: &ServiceAccount) -> Result<(), InspectionFailed> {
         self.as_client(|caller| caller.exchange(&account.token, None)).await.map(drop)
     }
 
     /// Opens a session of the service account's by impersonation, as the vault does for a user.
-    pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, Unlearnt> {
-        let itself = account.account.as_ref().ok_or(Unlearnt::Unintelligible)?;
+    pub async fn impersonate_itself(&self, account: &ServiceAccount) -> Result<OwnSession, InspectionFailed> {
+        let itself = account.account.as_ref().ok_or(InspectionFailed::Unintelligible)?;
         let answer = self.as_client(|caller| caller.impersonate(&account.token, itself, None)).await?;
         session(&answer)
     }
 
     /// Spends a refresh token of such a session.
-    pub async fn refresh(&self, token: &RefreshToken) -> Result<OwnSession, Unlearnt> {
+    pub async fn refresh(&self, token: &RefreshToken) -> Result<OwnSession, InspectionFailed> {
         let answer = self.as_client(|caller| caller.refresh(token)).await?;
         session(&answer)
     }
 
     /// Ends such a session. A revocation would leave an empty one behind where a reuse has detached the client.
-    pub async fn end(&self, session: &OwnSession) -> Result<(), Unlearnt> {
+    pub async fn end(&self, session: &OwnSession) -> Result<(), InspectionFailed> {
         let url = self.beside(|realm| format!("{realm}/protocol/openid-connect/logout"))?;
         match self.as_client(|caller| caller.logout(&url, &session.refresh)).await {
-            Ok(_) | Err(Unlearnt::Refused { status: 204, .. }) => Ok(()),
+            Ok(_) | Err(InspectionFailed::Refused { status: 204, .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     /// A resource of the realm's admin API; `path` begins with a slash or is empty. What stands in it is quoted by
     /// [`quoted`].
-    pub async fn admin(&self, administrator: &AccessToken, path: &str) -> Result<Value, Unlearnt> {
+    pub async fn admin(&self, administrator: &AccessToken, path: &str) -> Result<Value, InspectionFailed> {
         let below = |realm: &str| {
             let (server, name) = realm.rsplit_once("/realms/").unwrap_or((realm, ""));
             format!("{server}/admin/realms/{name}{path}")
         };
         let mut request = HttpRequest::get(&self.beside(below)?);
         let bearer = HeaderValue::from_str(&format!("Bearer {}", administrator.expose()));
-        let mut bearer = bearer.map_err(|_| Unlearnt::Unintelligible)?;
+        let mut bearer = bearer.map_err(|_| InspectionFailed::Unintelligible)?;
         bearer.set_sensitive(true);
         request.headers.insert(header::AUTHORIZATION, bearer);
         self.ask(request).await
     }
 
-    fn beside(&self, path: impl FnOnce(&str) -> String) -> Result<Url, Unlearnt> {
+    fn beside(&self, path: impl FnOnce(&str) -> String) -> Result<Url, InspectionFailed> {
         let token = self.tenant.endpoints().token.as_str();
-        let realm = token.strip_suffix("/protocol/openid-connect/token").ok_or(Unlearnt::Unintelligible)?;
-        Url::parse(&path(realm)).map_err(|_| Unlearnt::Unintelligible)
+        let realm = token.strip_suffix("/protocol/openid-connect/token").ok_or(InspectionFailed::Unintelligible)?;
+        Url::parse(&path(realm)).map_err(|_| InspectionFailed::Unintelligible)
     }
 
-    async fn as_client(&self, build: impl FnOnce(RequestBuilder<'_>) -> HttpRequest) -> Result<Value, Unlearnt> {
+    async fn as_client(
+        &self,
+        build: impl FnOnce(RequestBuilder<'_>) -> HttpRequest,
+    ) -> Result<Value, InspectionFailed> {
         let (tenant, now) = (self.tenant, self.clock.now());
         let auth = match &tenant.credentials {
             Credentials::Secret(secret) => ClientAuth::Secret(secret.clone()),
             Credentials::PrivateKeyJwt(key) => {
                 let assertion = key.assert(&tenant.client_id, tenant.issuer(), now, self.entropy);
-                ClientAuth::Assertion(assertion.map_err(|_| Unlearnt::Unintelligible)?)
+                ClientAuth::Assertion(assertion.map_err(|_| InspectionFailed::Unintelligible)?)
             }
         };
         let caller = RequestBuilder { endpoints: tenant.endpoints(), client: &tenant.client_id, auth: &auth };
         self.ask(build(caller)).await
     }
 
-    async fn ask(&self, request: HttpRequest) -> Result<Value, Unlearnt> {
-        let answer = self.http.send(request).await.map_err(Unlearnt::Transport)?;
+    async fn ask(&self, request: HttpRequest) -> Result<Value, InspectionFailed> {
+        let answer = self.http.send(request).await.map_err(InspectionFailed::Transport)?;
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
         if answer.status == 200 {
-            return body.ok_or(Unlearnt::Unintelligible);
+            return body.ok_or(InspectionFailed::Unintelligible);
         }
         let member = |name: &str| {
             body.as_ref().and_then(|body| body.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         let (error, description) = (member("error"), member("error_description"));
-        Err(Unlearnt::Refused { status: answer.status, error, description })
+        Err(InspectionFailed::Refused { status: answer.status, error, description })
     }
 }
 
 /// A name as it stands in a URL, in its path or its query.
-pub fn quoted(name: &str) -> String {
+pub fn percent_encoded(name: &str) -> String {
     url::form_urlencoded::byte_serialize(name.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
-fn session(answer: &Value) -> Result<OwnSession, Unlearnt> {
+fn session(answer: &Value) -> Result<OwnSession, InspectionFailed> {
     let refresh = RefreshToken::new(text(answer, "refresh_token")?);
     Ok(OwnSession { refresh, refresh_expires_in: seconds(answer, "refresh_expires_in")? })
 }
 
-fn text<'a>(answer: &'a Value, name: &str) -> Result<&'a str, Unlearnt> {
-    answer[name].as_str().ok_or(Unlearnt::Unintelligible)
+fn text<'a>(answer: &'a Value, name: &str) -> Result<&'a str, InspectionFailed> {
+    answer[name].as_str().ok_or(InspectionFailed::Unintelligible)
 }
 
-fn seconds(answer: &Value, name: &str) -> Result<Duration, Unlearnt> {
-    answer[name].as_u64().map(Duration::from_secs).ok_or(Unlearnt::Unintelligible)
+fn seconds(answer: &Value, name: &str) -> Result<Duration, InspectionFailed> {
+    answer[name].as_u64().map(Duration::from_secs).ok_or(InspectionFailed::Unintelligible)
 }
 
 fn roles(access: Option<&Value>) -> Vec<String> {

@@ -31,7 +31,7 @@ mod words;
 
 pub use assertion::{InvalidKey, SigningKey};
 pub use http::{HttpAnswer, HttpClient, HttpRequest, HttpResult, Param, TransportFailure};
-pub use inspect::{Inspector, OwnSession, ServiceAccount, Unlearnt, audience, quoted};
+pub use inspect::{InspectionFailed, Inspector, OwnSession, ServiceAccount, audience, percent_encoded};
 pub use logout::{LogoutError, LogoutToken};
 pub use observe::{CallObserver, NoObserver};
 pub use operation::Operation;

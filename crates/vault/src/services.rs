@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokenvault_core::ids::{AttemptId, JobKey, SessionKey, UserId};
-use tokenvault_core::pair::{Sealer, Vouched};
+use tokenvault_core::pair::{Sealer, TermsSeal};
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
 use tokenvault_core::record::{Record, Slot};
 use tokenvault_core::seal::SealError;
@@ -22,13 +22,13 @@ use crate::wake::Wake;
 pub struct Services {
     /// Where records are kept.
     pub store: Arc<dyn TokenStore>,
-    /// The same place, as replicas and operators use it.
+    /// The same store, for what concerns all replicas: pauses, keys in use, what operators ask for.
     pub fleet: Arc<dyn Fleet>,
     /// Keycloak, or what stands in for it.
     pub idp: Arc<dyn IdentityProvider>,
     /// The keys records are sealed with.
     pub keyring: Arc<KeyringState>,
-    /// Whether renewal is paused, and what is in hand.
+    /// What this replica knows by itself: whether renewal is paused, what is in flight, how far each job was seen.
     pub replica: Arc<ReplicaState>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -36,15 +36,15 @@ pub struct Services {
     pub entropy: Arc<dyn Entropy>,
     /// The tenants.
     pub tenants: Arc<dyn TenantRegistry>,
-    /// The tap on the shoulder.
+    /// Wakes waiting reads and the reconciler. It only shortens a wait.
     pub wake: Arc<Wake>,
     /// The metrics.
     pub observer: Arc<dyn Observer>,
-    /// What is told about every act.
+    /// Takes down every act: the audit log, and the events that operators watch.
     pub journal: Arc<dyn Journal>,
 }
 
-/// Whether a live job's pair, or its anchor, lives in the session.
+/// Whether a live job has its pair, or its anchor, in the session.
 pub(crate) fn lives_in(record: &Record, session: &SessionKey) -> bool {
     record.state.end().is_none() && record.session_keys().any(|lived_in| lived_in == *session)
 }
@@ -72,8 +72,8 @@ impl Services {
             return Ok(());
         }
         match self.sealer(record).check_terms(record) {
-            Ok(Vouched::Yes) => return Ok(()),
-            Ok(Vouched::Nobody) => Err(SealError::Forged),
+            Ok(TermsSeal::Valid) => return Ok(()),
+            Ok(TermsSeal::Missing) => Err(SealError::Forged),
             Err(error) => Err(error),
         }
         .map_err(|error| {
@@ -98,7 +98,8 @@ impl Services {
         error
     }
 
-    /// Whether this replica may begin a renewal now.
+    /// Whether this replica may begin a renewal now. It must have heard the store's clock, renewal must not be paused, and its
+    /// keyring must be fit to seal new tokens.
     pub fn may_renew(&self) -> bool {
         self.clock.is_sure() && !self.replica.pause.is_paused(self.clock.now()) && self.keyring.may_seal()
     }

@@ -1,5 +1,5 @@
-//! A tap on the shoulder between the two halves of the process. It only shortens waits: whoever is woken looks at the
-//! store, and would have looked a little later anyway.
+//! Wakes the reconciler when a job has become due, and waiting reads when a job was renewed. It only shortens waits: the one
+//! that is woken looks at the store, and would have looked a little later anyway.
 
 use std::collections::HashMap;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokenvault_keycloak::Unlearnt;
+use tokenvault_keycloak::InspectionFailed;
 
 use super::admin_api::AdminApi;
 use super::realm::{AGAIN, ExaminedRealm, mapping};
@@ -101,7 +101,7 @@ struct SigningKeys {
 }
 
 impl SigningKeys {
-    async fn learn(admin_api: &AdminApi<'_>) -> Result<Self, Unlearnt> {
+    async fn learn(admin_api: &AdminApi<'_>) -> Result<Self, InspectionFailed> {
         let unusable = admin_api.realm.inspector.unusable_keys().await?;
         let active = admin_api.get("/keys").await?["active"].take();
         Ok(Self { active, unusable })

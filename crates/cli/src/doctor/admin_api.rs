@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use tokenvault_core::secret::AccessToken;
-use tokenvault_keycloak::{Unlearnt, quoted};
+use tokenvault_keycloak::{InspectionFailed, percent_encoded};
 
 use super::json::{elements, text};
 use super::realm::ExaminedRealm;
@@ -16,13 +16,13 @@ pub(super) struct AdminApi<'a> {
 
 impl AdminApi<'_> {
     /// A resource of the realm; `path` begins with a slash or is empty.
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Unlearnt> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, InspectionFailed> {
         self.realm.inspector.admin(self.administrator, path).await
     }
 
     /// A client by its name; `None` where none is shown.
-    pub(super) async fn client(&self, name: &str) -> Result<Option<RealmClient>, Unlearnt> {
-        let found = self.get(&format!("/clients?clientId={}", quoted(name))).await?;
+    pub(super) async fn client(&self, name: &str) -> Result<Option<RealmClient>, InspectionFailed> {
+        let found = self.get(&format!("/clients?clientId={}", percent_encoded(name))).await?;
         let Some(settings) = elements(&found).find(|client| client["clientId"] == name) else { return Ok(None) };
         let id = text(&settings["id"]).to_owned();
         let effective = self.get(&format!("/clients/{id}/evaluate-scopes/protocol-mappers?scope=openid")).await?;

@@ -1,9 +1,9 @@
-//! Accepted clients that can get tokens of any user without that user. Who holds the secret of such a client can register jobs
+//! Accepted clients that can get tokens of any user without that user. Whoever holds the secret of such a client can register jobs
 //! for everybody.
 
 use serde_json::Value;
 use tokenvault_core::ids::ClientId;
-use tokenvault_keycloak::Unlearnt;
+use tokenvault_keycloak::InspectionFailed;
 
 use super::admin_api::AdminApi;
 use super::json::{elements, text};
@@ -13,14 +13,16 @@ use super::report::DoctorReport;
 
 const CHECK: &str = "impersonating-client";
 /// FOLIO's client for schedulers and consortia.
-const OF_FOLIO: &str = "impersonation-client";
+const FOLIO_IMPERSONATION_CLIENT: &str = "impersonation-client";
 /// Permissions of the second version of fine-grained permissions that are looked at.
 const PERMISSIONS: usize = 100;
 
-/// Without an administrator's token: by the name alone. `(why, remedy)` is said of all others.
-pub(super) fn by_name(realm: &ExaminedRealm<'_>, (why, remedy): (&str, &str), report: &mut DoctorReport) {
+/// Checks the accepted clients by their names alone, when there is no administrator's token to ask Keycloak with. FOLIO's
+/// impersonation client is reported as a hazard. All others are reported as unknown: `why` says why they could not be
+/// examined, and `remedy` what to do about it.
+pub(super) fn examine_by_name(realm: &ExaminedRealm<'_>, (why, remedy): (&str, &str), report: &mut DoctorReport) {
     let accepted = realm.tenant.accepted_clients.iter().map(ClientId::as_str);
-    let (folios, others): (Vec<_>, Vec<_>) = accepted.partition(|name| *name == OF_FOLIO);
+    let (folios, others): (Vec<_>, Vec<_>) = accepted.partition(|name| *name == FOLIO_IMPERSONATION_CLIENT);
     for name in folios {
         hazard(realm, name, "is FOLIO's client for impersonation", report);
     }
@@ -29,7 +31,7 @@ pub(super) fn by_name(realm: &ExaminedRealm<'_>, (why, remedy): (&str, &str), re
     }
 }
 
-/// By what the realm says.
+/// Checks the accepted clients by what Keycloak says of them.
 pub(super) async fn examine(
     admin_api: &AdminApi<'_>,
     settings: &Value,
@@ -40,7 +42,7 @@ pub(super) async fn examine(
     let rules = rules(admin_api, settings).await;
     for client in clients {
         let name = client.name.as_str();
-        let found = match (by_role(admin_api, client).await, &rules) {
+        let found = match (has_impersonation_role(admin_api, client).await, &rules) {
             (Ok(true), _) => Ok(ImpersonationRight::Role),
             (Ok(false), Ok(rules)) => Ok(rules.judge(client)),
             (Err(error), _) => Err(error.to_string()),
@@ -54,7 +56,9 @@ pub(super) async fn examine(
             Ok(ImpersonationRight::Permission) => {
                 hazard(realm, name, "may impersonate users (a permission on users names it)", report);
             }
-            Ok(_) | Err(_) if name == OF_FOLIO => hazard(realm, name, "is FOLIO's client for impersonation", report),
+            Ok(_) | Err(_) if name == FOLIO_IMPERSONATION_CLIENT => {
+                hazard(realm, name, "is FOLIO's client for impersonation", report)
+            }
             Ok(ImpersonationRight::Nothing) => {
                 report.fine(CHECK, realm.name(), format!("{name} gets tokens only of users who log in with it"));
             }
@@ -94,7 +98,7 @@ enum ImpersonationRight {
     Unknown(String),
 }
 
-async fn by_role(admin_api: &AdminApi<'_>, client: &RealmClient) -> Result<bool, Unlearnt> {
+async fn has_impersonation_role(admin_api: &AdminApi<'_>, client: &RealmClient) -> Result<bool, InspectionFailed> {
     if client.switch("serviceAccountsEnabled") != Some(true) {
         return Ok(false);
     }
@@ -104,7 +108,7 @@ async fn by_role(admin_api: &AdminApi<'_>, client: &RealmClient) -> Result<bool,
     Ok(elements(&admin_api.get(&path).await?).any(|role| role["name"] == "impersonation"))
 }
 
-async fn management(admin_api: &AdminApi<'_>) -> Result<String, Unlearnt> {
+async fn management(admin_api: &AdminApi<'_>) -> Result<String, InspectionFailed> {
     let found = admin_api.get("/clients?clientId=realm-management").await?;
     Ok(text(&found[0]["id"]).to_owned())
 }
@@ -139,7 +143,7 @@ impl ImpersonationRules {
     }
 }
 
-async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<ImpersonationRules, Unlearnt> {
+async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<ImpersonationRules, InspectionFailed> {
     let mut rules = ImpersonationRules::default();
     if settings["adminPermissionsEnabled"] == true {
         rules.others = second_version(admin_api).await?;
@@ -147,7 +151,7 @@ async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<Impersonati
     // The first version. A server without it permits nothing by it.
     let permissions = match admin_api.get("/users-management-permissions").await {
         Ok(permissions) => permissions,
-        Err(Unlearnt::Refused { status: 404 | 501, .. }) => return Ok(rules),
+        Err(InspectionFailed::Refused { status: 404 | 501, .. }) => return Ok(rules),
         Err(error) => return Err(error),
     };
     let Some(permission) = permissions["scopePermissions"]["impersonate"].as_str() else { return Ok(rules) };
@@ -165,7 +169,7 @@ async fn rules(admin_api: &AdminApi<'_>, settings: &Value) -> Result<Impersonati
 }
 
 /// The permissions to impersonate of the second version, in words: whom they are for is not judged.
-async fn second_version(admin_api: &AdminApi<'_>) -> Result<Vec<String>, Unlearnt> {
+async fn second_version(admin_api: &AdminApi<'_>) -> Result<Vec<String>, InspectionFailed> {
     let found = admin_api.get("/clients?clientId=admin-permissions").await?;
     let server = format!("/clients/{}/authz/resource-server", text(&found[0]["id"]));
     let permissions = admin_api.get(&format!("{server}/permission?first=0&max={PERMISSIONS}")).await?;

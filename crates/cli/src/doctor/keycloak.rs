@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenvault_core::ids::TenantId;
 use tokenvault_core::record::{Acquisition, OnLogout};
 use tokenvault_core::time::Timestamp;
-use tokenvault_keycloak::{Inspector, ServiceAccount, Unlearnt};
+use tokenvault_keycloak::{InspectionFailed, Inspector, ServiceAccount};
 use tokenvault_server::callers::{ModuleRights, Policy};
 use tokenvault_server::config::{Credential, TenantSecrets};
 use tokenvault_server::wiring;
@@ -137,10 +137,10 @@ async fn issuer(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) -> bool {
         }
         Err(error) => {
             let remedy = match &error {
-                Unlearnt::Transport(_) => {
+                InspectionFailed::Transport(_) => {
                     "look at Keycloak and at what is between: name, port, `ca_file`. Registrations and renewals fail without it"
                 }
-                Unlearnt::Refused { status: 404, .. } => {
+                InspectionFailed::Refused { status: 404, .. } => {
                     "there is no such realm: correct the tenant's name, `issuer` or `base_url`"
                 }
                 _ => "something else than Keycloak answers there: correct `issuer` or `base_url`",
@@ -152,10 +152,11 @@ async fn issuer(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) -> bool {
 }
 
 /// Why the client got no token of its own.
-fn refused(realm: &ExaminedRealm<'_>, error: &Unlearnt, report: &mut DoctorReport) {
+fn refused(realm: &ExaminedRealm<'_>, error: &InspectionFailed, report: &mut DoctorReport) {
     let client = realm.tenant.client_id.as_str();
-    let says = |part: &str| matches!(error, Unlearnt::Refused { description, .. } if description.contains(part));
-    let code = |code: &str| matches!(error, Unlearnt::Refused { error, .. } if error == code);
+    let says =
+        |part: &str| matches!(error, InspectionFailed::Refused { description, .. } if description.contains(part));
+    let code = |code: &str| matches!(error, InspectionFailed::Refused { error, .. } if error == code);
     let by_key = matches!(realm.tenant.credential, Credential::PrivateKeyJwtFile(_));
     let remedy = if says("Public client") {
         format!(
@@ -185,7 +186,7 @@ fn refused(realm: &ExaminedRealm<'_>, error: &Unlearnt, report: &mut DoctorRepor
         format!("look at the client {client} in Keycloak's admin console and at Keycloak's log; {AGAIN}")
     };
     let finding = format!("Keycloak gives {client} no token: {error}");
-    if matches!(error, Unlearnt::Transport(_) | Unlearnt::Unintelligible) {
+    if matches!(error, InspectionFailed::Transport(_) | InspectionFailed::Unintelligible) {
         report.unknown("keycloak-client", realm.name(), finding, remedy);
     } else {
         report.hazard("keycloak-client", realm.name(), finding, remedy);
@@ -271,7 +272,7 @@ async fn exchange(realm: &ExaminedRealm<'_>, account: &ServiceAccount, report: &
     let client = realm.tenant.client_id.as_str();
     let legacy = Ok(());
     let answer = realm.inspector.exchange_for_refresh(account).await;
-    let says = |part: &str| matches!(&answer, Err(Unlearnt::Refused { description, .. }) if description.contains(part));
+    let says = |part: &str| matches!(&answer, Err(InspectionFailed::Refused { description, .. }) if description.contains(part));
     if says("creating a new session is needed") {
         report.fine(check, realm.name(), "standard token exchange, with refresh tokens in the user's session");
     } else if says("requested_token_type unsupported") {

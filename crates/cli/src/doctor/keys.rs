@@ -53,7 +53,7 @@ fn judge(ring: &Keyring, id: &str, known: &KeyVerdict, report: &mut DoctorReport
     let check = ring.check(id).unwrap_or_default();
     let finding = match known {
         KeyVerdict::Wrong(why) => return report.hazard(CHECK, id, format!("a wrong key: {why}"), REMEDY),
-        KeyVerdict::Vouched => "the store knows it by this id",
+        KeyVerdict::TermsSeal => "the store knows it by this id",
         KeyVerdict::Proved(KeyProof::Opened) => "it opens what is stored under this id",
         KeyVerdict::Proved(KeyProof::Unused) => "new: nothing is stored under this id yet",
     };

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tokenvault_keycloak::{Unlearnt, quoted};
+use tokenvault_keycloak::{InspectionFailed, percent_encoded};
 
 use super::admin_api::AdminApi;
 use super::json::{elements, text};
@@ -57,7 +57,7 @@ async fn find(
     admin_api: &AdminApi<'_>,
     settings: &Value,
     clients: &[RealmClient],
-) -> Result<SessionLimiters, Unlearnt> {
+) -> Result<SessionLimiters, InspectionFailed> {
     let flows = admin_api.get("/authentication/flows").await?;
     // By their names, each once; a client names its own by Keycloak's id of them.
     let mut used: BTreeSet<String> =
@@ -68,7 +68,7 @@ async fn find(
     }
     let brokers = match admin_api.get("/identity-provider/instances").await {
         Ok(brokers) => Some(brokers),
-        Err(Unlearnt::Refused { status: 403, .. }) => None,
+        Err(InspectionFailed::Refused { status: 403, .. }) => None,
         Err(error) => return Err(error),
     };
     for broker in brokers.iter().flat_map(elements).filter(|broker| broker["enabled"] != false) {
@@ -78,9 +78,9 @@ async fn find(
     }
     let mut limiters = Vec::new();
     for flow in used.into_iter().filter(|flow| !flow.is_empty()) {
-        let executions = admin_api.get(&format!("/authentication/flows/{}/executions", quoted(&flow))).await?;
+        let executions = admin_api.get(&format!("/authentication/flows/{}/executions", percent_encoded(&flow))).await?;
         for config in switched_on(&executions) {
-            let config = admin_api.get(&format!("/authentication/config/{}", quoted(config))).await?;
+            let config = admin_api.get(&format!("/authentication/config/{}", percent_encoded(config))).await?;
             limiters.push(SessionLimiter::read(&flow, &config["config"]));
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::Value;
-use tokenvault_keycloak::{Unlearnt, quoted};
+use tokenvault_keycloak::{InspectionFailed, percent_encoded};
 
 use super::admin_api::AdminApi;
 use super::json::{elements, text};
@@ -47,9 +47,9 @@ impl fmt::Display for UserSample {
 }
 
 /// Takes everybody where there are few, else those who were met most often.
-pub(super) async fn take(admin_api: &AdminApi<'_>) -> Result<UserSample, Unlearnt> {
+pub(super) async fn take(admin_api: &AdminApi<'_>) -> Result<UserSample, InspectionFailed> {
     let all = admin_api.get("/users/count").await?.as_u64().and_then(|all| usize::try_from(all).ok());
-    let all = all.ok_or(Unlearnt::Unintelligible)?;
+    let all = all.ok_or(InspectionFailed::Unintelligible)?;
     let first = admin_api.get(&format!("/users?briefRepresentation=true&first=0&max={USERS}")).await?;
     let mut tally = RoleTally::default();
     if all > USERS {
@@ -77,7 +77,7 @@ impl RoleTally {
     }
 }
 
-async fn likely(admin_api: &AdminApi<'_>, tally: &mut RoleTally) -> Result<(), Unlearnt> {
+async fn likely(admin_api: &AdminApi<'_>, tally: &mut RoleTally) -> Result<(), InspectionFailed> {
     let roles = admin_api.get("/roles?briefRepresentation=true&first=0&max=5000").await?;
     let roles: Vec<&Value> = elements(&roles).filter(|role| !is_everybodys(role)).collect();
     for (contained, name) in largest(admin_api, &roles).await? {
@@ -95,7 +95,7 @@ fn spread<'a>(roles: &[&'a Value], many: usize) -> impl Iterator<Item = &'a Valu
 }
 
 /// The roles that contain most others, each with how many that are.
-async fn largest<'a>(admin_api: &AdminApi<'_>, roles: &[&'a Value]) -> Result<Vec<(usize, &'a str)>, Unlearnt> {
+async fn largest<'a>(admin_api: &AdminApi<'_>, roles: &[&'a Value]) -> Result<Vec<(usize, &'a str)>, InspectionFailed> {
     let composite: Vec<&Value> = roles.iter().copied().filter(|role| role["composite"] == true).collect();
     let mut sizes = Vec::new();
     for role in spread(&composite, COMPOSITES) {
@@ -108,8 +108,13 @@ async fn largest<'a>(admin_api: &AdminApi<'_>, roles: &[&'a Value]) -> Result<Ve
 }
 
 /// Who has the role, and which groups have it.
-async fn holders(admin_api: &AdminApi<'_>, role: &str, counts: usize, tally: &mut RoleTally) -> Result<(), Unlearnt> {
-    let name = quoted(role);
+async fn holders(
+    admin_api: &AdminApi<'_>,
+    role: &str,
+    counts: usize,
+    tally: &mut RoleTally,
+) -> Result<(), InspectionFailed> {
+    let name = percent_encoded(role);
     tally.count(
         &admin_api.get(&format!("/roles/{name}/users?briefRepresentation=true&first=0&max={OF_EACH}")).await?,
         counts,
@@ -122,7 +127,7 @@ async fn holders(admin_api: &AdminApi<'_>, role: &str, counts: usize, tally: &mu
 }
 
 /// Members of the groups with most roles, and of the groups within them, which have these roles as well.
-async fn members(admin_api: &AdminApi<'_>, tally: &mut RoleTally) -> Result<(), Unlearnt> {
+async fn members(admin_api: &AdminApi<'_>, tally: &mut RoleTally) -> Result<(), InspectionFailed> {
     let mut groups: Vec<_> = std::mem::take(&mut tally.groups).into_iter().collect();
     groups.sort_by_key(|(_, roles)| std::cmp::Reverse(*roles));
     let mut at = 0;

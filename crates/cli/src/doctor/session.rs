@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tokenvault_keycloak::{OwnSession, ServiceAccount, Unlearnt};
+use tokenvault_keycloak::{InspectionFailed, OwnSession, ServiceAccount};
 
 use super::realm::{AGAIN, ExaminedRealm};
 use super::report::DoctorReport;
@@ -43,8 +43,8 @@ pub(super) async fn examine(
             }
             rotation(realm, session, report).await;
         }
-        Err(Unlearnt::Refused { description, .. }) if description.contains("consent") => consent(realm, report),
-        Err(error @ Unlearnt::Refused { .. }) => impossible(realm, account, &error, report),
+        Err(InspectionFailed::Refused { description, .. }) if description.contains("consent") => consent(realm, report),
+        Err(error @ InspectionFailed::Refused { .. }) => impossible(realm, account, &error, report),
         Err(error) => {
             report.unknown(check, realm.name(), error.to_string(), "see the line on reaching Keycloak, and try again");
         }
@@ -72,7 +72,12 @@ pub(super) fn consent(realm: &ExaminedRealm<'_>, report: &mut DoctorReport) {
     );
 }
 
-fn impossible(realm: &ExaminedRealm<'_>, account: &ServiceAccount, error: &Unlearnt, report: &mut DoctorReport) {
+fn impossible(
+    realm: &ExaminedRealm<'_>,
+    account: &ServiceAccount,
+    error: &InspectionFailed,
+    report: &mut DoctorReport,
+) {
     let why = if account.names_impersonation {
         "its token names the role for it, so Keycloak itself does not offer it"
     } else {
@@ -121,13 +126,13 @@ async fn rotation(realm: &ExaminedRealm<'_>, session: OwnSession, report: &mut D
     };
     let expected = configured + 1;
     match refused {
-        Some(Unlearnt::Refused { description, .. }) if description.contains("reuse") && sent < expected => report.hazard(
+        Some(InspectionFailed::Refused { description, .. }) if description.contains("reuse") && sent < expected => report.hazard(
             check,
             realm.name(),
             format!("a refresh token may be sent {sent} times, and `refresh_token_max_reuse` lets the vault send it {expected} times: that ends sessions"),
             "set `refresh_token_max_reuse` to the realm's \"Refresh Token Max Reuse\"",
         ),
-        Some(Unlearnt::Refused { description, .. }) if description.contains("reuse") => {
+        Some(InspectionFailed::Refused { description, .. }) if description.contains("reuse") => {
             report.fine(check, realm.name(), format!("a refresh token may be sent {sent} times, as configured"));
         }
         Some(error) => report.unknown(check, realm.name(), error.to_string(), "compare `refresh_token_max_reuse` with the realm by hand"),

@@ -54,7 +54,7 @@ fn unseen(
     let name = realm.name();
     // The vault's own tokens live as long as others do, unless a client says otherwise.
     accepted::age_of_the_realm(realm, account.expires_in, remedy, report);
-    impersonators::by_name(realm, (why, remedy), report);
+    impersonators::examine_by_name(realm, (why, remedy), report);
     let more = if may_impersonate { WHERE_JOBS_IMPERSONATE } else { &[] };
     for check in CHECKS.iter().chain(more) {
         if !report.has_result(check, &name) {

@@ -1,7 +1,7 @@
 //! How big tokens get. Keycloak makes example tokens without touching a session; they are made for users who probably have many
 //! roles. Where only a part of the users was examined, and tokens carry all roles of their users, the result is never *fine*.
 
-use tokenvault_keycloak::{ServiceAccount, Unlearnt};
+use tokenvault_keycloak::{InspectionFailed, ServiceAccount};
 
 use super::admin_api::AdminApi;
 use super::realm::{AGAIN, ExaminedRealm};
@@ -103,7 +103,7 @@ async fn judge(
     }
 }
 
-fn untold(realm: &ExaminedRealm<'_>, check: &'static str, error: &Unlearnt, report: &mut DoctorReport) {
+fn untold(realm: &ExaminedRealm<'_>, check: &'static str, error: &InspectionFailed, report: &mut DoctorReport) {
     let remedy = "take a token of an administrator with the roles view-users, view-clients and view-realm";
     report.unknown(check, realm.name(), format!("no examples of tokens: {error}"), remedy);
 }
@@ -115,7 +115,7 @@ async fn biggest(
     client: &RealmClient,
     sample: &UserSample,
     envelope: usize,
-) -> Result<Option<(usize, String)>, Unlearnt> {
+) -> Result<Option<(usize, String)>, InspectionFailed> {
     let mut biggest = None;
     for id in &sample.users {
         let path =

@@ -1,4 +1,5 @@
-//! Records, their leases and their due entries.
+//! The records of the in-memory store, with their leases and their entries in the due index. Each method does what the
+//! method of the same name of [`JobStore`](crate::ports::JobStore) promises.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -253,6 +254,8 @@ impl Records {
         self.make_due(key, times, now);
     }
 
+    /// Makes a job due at `due`, if it is not due sooner. Until `renew` it is then only looked at, not renewed. A time of
+    /// renewal between the two stays. A leased job stays with its holder. An ended job does not change.
     pub(super) fn make_due(&mut self, key: &JobKey, (due, renew): (Timestamp, Timestamp), now: Timestamp) {
         let Some(entry) = live(&mut self.entries, key, now) else { return };
         if entry.state_is("ended") {

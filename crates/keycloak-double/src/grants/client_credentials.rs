@@ -1,7 +1,7 @@
 //! The client acts for itself (RFC 6749, section 4.4). No session is kept and no refresh token given.
 
 use super::TokenRequest;
-use crate::access::{Attached, Passing};
+use crate::access::{Passing, RequestSession};
 use crate::answer::{Answer, RefusedRequest};
 use crate::issue::{Context, Extras, GrantMark, Issuer};
 use crate::scopes::{self, Granted};
@@ -14,7 +14,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
     let user = account.id.clone();
     let scope = request.scope()?;
     let ctx = Context {
-        session: Attached::Passing(Passing::sessionless(&user, issuer.now_s())),
+        session: RequestSession::Transient(Passing::sessionless(&user, issuer.now_s())),
         user,
         client_id: request.client_id.clone(),
         granted: Granted::from_parameter(scope),

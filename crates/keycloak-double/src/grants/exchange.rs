@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE, TokenRequest, legacy_exchange};
-use crate::access::{self, Attached, Passing, Subject};
+use crate::access::{self, Passing, RequestSession, Subject};
 use crate::answer::{Answer, RefusedRequest};
 use crate::issue::{Context, Extras, GrantMark, Issuer, Refreshable};
 use crate::scopes::{self, Granted};
@@ -80,14 +80,14 @@ fn standard(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Result<Answe
     let session = usable_session(issuer, subject.session.clone(), wanted)?;
 
     let missing_before = match &session {
-        Attached::Kept(key) => {
+        RequestSession::Stored(key) => {
             let kept = issuer.realm.sessions.get(key);
             kept.is_some_and(|s| !s.clients.contains_key(&request.client_id)).then(|| key.clone())
         }
-        Attached::Passing(_) => None,
+        RequestSession::Transient(_) => None,
     };
     let passing = wanted == RequestedToken::AccessToken;
-    let (session, openid) = issuer.attach(session, &request.client_id, scope, passing);
+    let (session, openid) = issuer.attach_client(session, &request.client_id, scope, passing);
     let ctx = Context {
         session,
         user: subject.user.clone(),
@@ -165,22 +165,26 @@ pub(super) fn within_audience(subject: &IssuedClaims, client_id: &str) -> Result
 }
 
 /// A refresh token needs a session that is kept; an offline one lends itself for access tokens only.
-fn usable_session(issuer: &Issuer<'_>, session: Attached, wanted: RequestedToken) -> Result<Attached, RefusedRequest> {
+fn usable_session(
+    issuer: &Issuer<'_>,
+    session: RequestSession,
+    wanted: RequestedToken,
+) -> Result<RequestSession, RefusedRequest> {
     let offline = match &session {
-        Attached::Kept(key) if !key.offline => return Ok(session),
-        Attached::Kept(key) => issuer.realm.sessions.get(key),
-        Attached::Passing(_) => None,
+        RequestSession::Stored(key) if !key.offline => return Ok(session),
+        RequestSession::Stored(key) => issuer.realm.sessions.get(key),
+        RequestSession::Transient(_) => None,
     };
     if wanted == RequestedToken::RefreshToken {
         let words = "Refresh token not valid as requested_token_type because creating a new session is needed";
         return Err(RefusedRequest::invalid_request(words));
     }
-    Ok(offline.map_or(session.clone(), |s| Attached::Passing(Passing::beside(s))))
+    Ok(offline.map_or(session.clone(), |s| RequestSession::Transient(Passing::beside(s))))
 }
 
 /// Notes whose token was exchanged, so that revoking one of that client's tokens reaches this client session, too.
 fn remember_subject(issuer: &mut Issuer<'_>, ctx: &Context, subject: &IssuedClaims) {
-    let Attached::Kept(key) = &ctx.session else { return };
+    let RequestSession::Stored(key) = &ctx.session else { return };
     let Some(session) = issuer.realm.sessions.get_mut(key) else { return };
     let inherited = match session.clients.get(&subject.azp) {
         Some(from) if token::issued_by_exchange(&subject.jti) => from.subject_clients.clone(),

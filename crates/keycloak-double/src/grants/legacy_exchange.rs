@@ -4,7 +4,7 @@
 
 use super::exchange::{RequestedToken, audience, within_audience};
 use super::{ACCESS_TOKEN_TYPE, REFRESH_TOKEN_TYPE, TokenRequest};
-use crate::access::{self, Attached, Subject};
+use crate::access::{self, RequestSession, Subject};
 use crate::answer::{Answer, RefusedRequest};
 use crate::config::RoleConfig;
 use crate::entropy;
@@ -28,14 +28,14 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
         .ok_or_else(|| RefusedRequest::invalid_request("Invalid token"))?;
     let impersonated = request.field("requested_subject").map(|name| impersonate(issuer, &subject, name));
     let (user, session) = match impersonated.transpose()? {
-        Some((user, key)) => (user, Attached::Kept(key)),
+        Some((user, key)) => (user, RequestSession::Stored(key)),
         None => (subject.user.clone(), subject.session.clone()),
     };
     let wanted = wanted(request)?;
     check_targets(issuer, request, &subject)?;
     let scope = scope(request, &subject);
-    let (session, openid) = issuer.attach(session, &request.client_id, scope.as_deref(), false);
-    if let (Attached::Kept(key), true) = (&session, request.field("requested_subject").is_some())
+    let (session, openid) = issuer.attach_client(session, &request.client_id, scope.as_deref(), false);
+    if let (RequestSession::Stored(key), true) = (&session, request.field("requested_subject").is_some())
         && let Some(session) = issuer.realm.sessions.get_mut(key)
     {
         let username = issuer.realm.users.get(&subject.user).map(|u| u.config.username.clone());
@@ -51,7 +51,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
         audience: Vec::new(),
     };
     let access = issuer.access(&ctx);
-    let kept = matches!(ctx.session, Attached::Kept(_));
+    let kept = matches!(ctx.session, RequestSession::Stored(_));
     let wanted = if kept { wanted } else { RequestedToken::AccessToken };
     let extras = Extras {
         refresh: (wanted == RequestedToken::RefreshToken).then_some(Refreshable::First),

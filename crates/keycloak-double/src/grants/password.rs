@@ -2,7 +2,7 @@
 //! login is a session of its own.
 
 use super::TokenRequest;
-use crate::access::Attached;
+use crate::access::RequestSession;
 use crate::answer::{Answer, RefusedRequest};
 use crate::entropy;
 use crate::issue::{Context, Extras, GrantMark, Issuer, Refreshable};
@@ -23,7 +23,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
     let key = UserSessionKey::online(&entropy::session_id(issuer.entropy));
     let session = UserSession::new(key.clone(), &user, issuer.now_s());
     issuer.realm.sessions.insert(key.clone(), session);
-    let (session, openid) = issuer.attach(Attached::Kept(key.clone()), &request.client_id, scope, false);
+    let (session, openid) = issuer.attach_client(RequestSession::Stored(key.clone()), &request.client_id, scope, false);
     let ctx = Context {
         session,
         user,

@@ -2,7 +2,7 @@
 //! a client session that is detached, with everything in it, as soon as a spent one comes back.
 
 use super::TokenRequest;
-use crate::access::Attached;
+use crate::access::RequestSession;
 use crate::answer::{Answer, RefusedRequest};
 use crate::issue::{Context, Extras, GrantMark, Issuer, Refreshable};
 use crate::scopes::{self, Granted};
@@ -37,7 +37,7 @@ pub(super) fn grant(issuer: &mut Issuer<'_>, request: &TokenRequest<'_>) -> Resu
 
     let id_token = client_session(issuer.realm, &key, client_id).is_some_and(|c| scopes::is_openid(c.scope.as_deref()));
     let ctx = Context {
-        session: Attached::Kept(key),
+        session: RequestSession::Stored(key),
         user,
         client_id: client_id.clone(),
         granted: Granted::from_parameter(Some(&old_scope)),

@@ -1,9 +1,8 @@
-//! Which connections are still believed in.
+//! Decides which connections to Redis may still be used.
 //!
-//! Redis answers all connections or none. Where one keeps a command waiting too long, whatever leads there may have died
-//! under it without a word: a frozen node, a balancer that forgot. The others, those that idle included, are most likely as
-//! dead, and each would cost a time-out of its own to find that out. So all that were made before are left together. The
-//! same is done where a server turns out to follow another one by now: the name may lead elsewhere.
+//! Connections are counted in eras. If one connection times out, the others are most likely dead as well: a node is frozen, or
+//! a balancer has forgotten them. Each would cost a time-out of its own. So the era ends: all its connections are dropped, and
+//! new ones are made. The same happens when a server has become a replica, because the name may lead to another server by now.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// For so long no other connection is made where one has led to a replica.
-const MISLED: Duration = Duration::from_millis(100);
+const REPLICA_PAUSE: Duration = Duration::from_millis(100);
 
 /// Hears each time that the connections are left.
 pub type OnEraEnd = Arc<dyn Fn() + Send + Sync>;
@@ -54,7 +53,7 @@ pub(crate) struct Eras {
     said: AtomicBool,
     on_left: Option<OnEraEnd>,
     /// When a new connection has last led to a replica.
-    misled: Mutex<Option<Instant>>,
+    replica_seen_at: Mutex<Option<Instant>>,
 }
 
 /// The era in which a connection was made.
@@ -68,7 +67,7 @@ impl Eras {
             now: AtomicU64::new(0),
             said: AtomicBool::new(false),
             on_left,
-            misled: Mutex::default(),
+            replica_seen_at: Mutex::default(),
         })
     }
 
@@ -82,14 +81,14 @@ impl Eras {
         self.now() == era
     }
 
-    /// A new connection has led to a replica.
-    pub(super) fn mislead(&self) {
-        *self.misled.lock() = Some(instant());
+    /// Notes that a new connection has reached a replica instead of the primary.
+    pub(super) fn note_replica(&self) {
+        *self.replica_seen_at.lock() = Some(instant());
     }
 
-    /// Whether one did a moment ago: another one is not worth its handshake.
-    pub(super) fn misleads(&self) -> bool {
-        self.misled.lock().is_some_and(|at| instant().duration_since(at) < MISLED)
+    /// Whether a new connection reached a replica a moment ago. If so, another attempt would likely reach it again.
+    pub(super) fn replica_seen_lately(&self) -> bool {
+        self.replica_seen_at.lock().is_some_and(|at| instant().duration_since(at) < REPLICA_PAUSE)
     }
 
     /// A connection of this era was answered.
@@ -152,10 +151,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_name_that_leads_to_a_replica_is_left_alone_for_a_moment() {
         let eras = Eras::new("redis:6379".to_owned(), None);
-        assert!(!eras.misleads());
-        eras.mislead();
-        assert!(eras.misleads());
-        tokio::time::advance(MISLED).await;
-        assert!(!eras.misleads());
+        assert!(!eras.replica_seen_lately());
+        eras.note_replica();
+        assert!(eras.replica_seen_lately());
+        tokio::time::advance(REPLICA_PAUSE).await;
+        assert!(!eras.replica_seen_lately());
     }
 }

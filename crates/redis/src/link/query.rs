@@ -66,7 +66,7 @@ pub(super) async fn connect(
     config: &AsyncConnectionConfig,
     eras: &Eras,
 ) -> RedisResult<MultiplexedConnection> {
-    if eras.misleads() {
+    if eras.replica_seen_lately() {
         return Err(error_of_replica());
     }
     let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
@@ -74,7 +74,7 @@ pub(super) async fn connect(
     all.add_command(role());
     let answer = connection.req_packed_commands(&all, 0, all.len()).await?;
     if answer.first().is_some_and(follows) {
-        eras.mislead();
+        eras.note_replica();
         return Err(error_of_replica());
     }
     Ok(connection)

@@ -72,7 +72,7 @@ fn first(config: &Config, metrics: Option<&Arc<Metrics>>) -> Result<(TenantBuild
 /// The tenants of a configuration, to be looked at and not to be changed.
 pub fn tenants(config: &Config) -> Result<RealmTenants, ConfigError> {
     let (_, built) = first(config, None)?;
-    Ok(RealmTenants::serving(built.served(), wiring::settings(&config.renewal)))
+    Ok(RealmTenants::serving(built.served(), wiring::renewal_settings(&config.renewal)))
 }
 
 /// What a policy and the tenants of a configuration do not agree upon.
@@ -112,7 +112,7 @@ impl LiveSettings {
         if config.tenants.is_empty() {
             tracing::warn!(file = %config.source.place().display(), "no tenant is configured yet: nobody is served");
         }
-        let tenants = RealmTenants::serving(built.served(), wiring::settings(&config.renewal));
+        let tenants = RealmTenants::serving(built.served(), wiring::renewal_settings(&config.renewal));
         metrics.process.set_tenants(tenants.count());
         builder.in_force = built.made;
         let tables = Arc::new(config.tenants.clone());

@@ -17,7 +17,7 @@ use tokenvault_vault::wake::Wake;
 
 pub use store::redis;
 pub(crate) use tenants::TenantFactory;
-pub use tenants::{settings, tenant};
+pub use tenants::{renewal_settings, tenant};
 
 use crate::clock::SystemClock;
 use crate::config::{Config, Secrets, watched_keyring};

@@ -30,15 +30,16 @@ fn rules(id: &TenantId, tenant: &Tenant, renewal: &RenewalSection) -> TenantRule
         max_jobs_per_user: tenant.max_jobs_per_user,
         max_records_per_module: tenant.max_records_per_module,
         adopt_clients: tenant.adopt_clients.keys().cloned().collect(),
-        renewal: Settings { max_reuse: tenant.refresh_token_max_reuse, ..settings(renewal) },
+        renewal: Settings { max_reuse: tenant.refresh_token_max_reuse, ..renewal_settings(renewal) },
     }
 }
 
-/// So many answers are asked for, more or less, before a session is believed to be over.
+/// About how often Keycloak is asked within `doubt` before a session is believed to be over.
 const ANSWERS: u32 = 15;
 
-/// What holds for jobs of any tenant.
-pub fn settings(renewal: &RenewalSection) -> Settings {
+/// The renewal settings that hold for all tenants. A configured tenant adds its own `max_reuse`. For a tenant that is no
+/// longer configured they are used as they are, to end its jobs.
+pub fn renewal_settings(renewal: &RenewalSection) -> Settings {
     Settings {
         fraction: renewal.fraction,
         jitter: renewal.jitter,

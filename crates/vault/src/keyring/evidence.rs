@@ -34,7 +34,7 @@ pub enum KeyFinding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyVerdict {
     /// The store knows it by its id.
-    Vouched,
+    TermsSeal,
     /// Nobody has vouched for it yet, and may.
     Proved(KeyProof),
     /// It is another one; says how that is known.
@@ -55,7 +55,7 @@ pub async fn examine(fleet: &dyn Fleet, ring: &Keyring) -> Result<BTreeMap<Strin
             (None, KeyFinding::Proved(proof)) => return Some((id.to_owned(), KeyVerdict::Proved(proof))),
             (None, against) => KeyTrust::refuted(against)?,
         };
-        let known = if let KeyTrust::Wrong(why) = trust { KeyVerdict::Wrong(why) } else { KeyVerdict::Vouched };
+        let known = if let KeyTrust::Wrong(why) = trust { KeyVerdict::Wrong(why) } else { KeyVerdict::TermsSeal };
         Some((id.to_owned(), known))
     };
     Ok(ring.ids().filter_map(known).collect())

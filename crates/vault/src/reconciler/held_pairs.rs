@@ -61,8 +61,8 @@ impl HeldPairs {
         held.filter(|held| held.generation > record.generation).cloned()
     }
 
-    /// All are compared with the store now: it was away, and may have come back with less than it had.
-    pub(super) fn make_all_due(&self, now: Timestamp) {
+    /// Marks all pairs for a comparison with the store at the next look. The store was away, and may have lost writes.
+    pub(super) fn check_all_soon(&self, now: Timestamp) {
         for pair in self.by_job.lock().values_mut() {
             pair.look_at = now;
         }
@@ -75,9 +75,9 @@ impl HeldPairs {
         }
     }
 
-    /// What is to be compared with the store. A pair is forgotten when a tombstone of its job can have expired: that there
+    /// Takes the pairs that are to be compared with the store now. A pair is forgotten when a tombstone of its job can have expired: that there
     /// is nothing in the store would not mean that the store has lost it.
-    pub(super) fn take_due(&self, now: Timestamp, tombstone_ttl: impl Fn(&TenantId) -> Duration) -> Vec<Record> {
+    pub(super) fn take_for_check(&self, now: Timestamp, tombstone_ttl: impl Fn(&TenantId) -> Duration) -> Vec<Record> {
         let mut pairs = self.by_job.lock();
         pairs.retain(|key, pair| now.since(pair.since) < KEEP.min(tombstone_ttl(&key.tenant)));
         let mut due: Vec<Record> = Vec::new();
@@ -96,8 +96,8 @@ impl HeldPairs {
         }
     }
 
-    /// A pair is compared with the store at the next look.
-    pub(super) fn make_due(&self, key: &JobKey, now: Timestamp) {
+    /// Marks a pair for a comparison with the store at the next look.
+    pub(super) fn check_soon(&self, key: &JobKey, now: Timestamp) {
         if let Some(pair) = self.by_job.lock().get_mut(key) {
             pair.look_at = now;
         }
@@ -121,14 +121,14 @@ impl HeldPairs {
             }
             (Comparison::GivenUp(replaces), stored) => {
                 let record = stored.map_or_else(|| held.clone(), |stored| stored.with_pair_of(held));
-                put_back(services, &record, replaces).await?
+                recreate_job(services, &record, replaces).await?
             }
         };
         if written {
             tracing::warn!(tenant = %held.key.tenant, job = %held.key.job, generation = %held.generation, "the store had an older pair; the newer one was written again");
             services.wake.renewed(&held.key);
         } else {
-            self.make_due(&held.key, services.clock.now());
+            self.check_soon(&held.key, services.clock.now());
         }
         Ok(())
     }
@@ -142,8 +142,9 @@ async fn discard_session(services: &Services, held: &Record, stored: Option<&Rec
     }
 }
 
-/// Puts a job back that has ended or vanished: its session and its user's list first, as at registration.
-async fn put_back(services: &Services, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
+/// Creates the record of a job again that has ended or vanished, with its session and user entries first, as at
+/// registration. `replaces` is the generation of the tombstone, or `None` if there is none. Answers whether it was created.
+async fn recreate_job(services: &Services, record: &Record, replaces: Option<Generation>) -> Result<bool, StoreError> {
     for session in record.session_keys() {
         services.store.enter_session(&session, &record.key.job, record.keep_until).await?;
     }
@@ -210,7 +211,7 @@ mod tests {
     fn a_pair_is_held_no_longer_than_its_jobs_tombstone_would_be() {
         let held = HeldPairs::default();
         held.keep(&record(5, State::Active), NOW);
-        let after = |seconds| held.take_due(NOW + Duration::from_secs(seconds), |_| Duration::from_mins(1)).len();
+        let after = |seconds| held.take_for_check(NOW + Duration::from_secs(seconds), |_| Duration::from_mins(1)).len();
         assert_eq!((after(1), after(59), after(60)), (1, 1, 0));
     }
 }

@@ -122,7 +122,7 @@ impl Reconciler {
             services.observer.reconciled();
             self.context.stranded.give_back(services).await;
         } else {
-            self.context.held.make_all_due(services.clock.now());
+            self.context.held.check_all_soon(services.clock.now());
         }
     }
 

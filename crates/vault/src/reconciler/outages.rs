@@ -1,4 +1,4 @@
-//! What a tenant's Keycloak owes: jobs that it gave no answer for, or whose client it refused.
+//! Outages of Keycloak: for each tenant, the jobs that got no answer, or whose client Keycloak rejected.
 //!
 //! Each of them asks again by itself, more and more seldom. So that they are not late when Keycloak has been well for long,
 //! one of them is made due every other second while it is away, and all of them with its first good answer. Whoever is made
@@ -21,9 +21,9 @@ use crate::services::Services;
 const ASK_EVERY: Duration = Duration::from_millis(1_500);
 /// The same where it answers, and refuses the client: somebody has to put that right.
 const ASK_A_REFUSAL_EVERY: Duration = Duration::from_secs(3);
-/// After a shorter trouble the jobs' own pauses are as short. And a job that fails among others that do not is none of an
-/// outage: it keeps its pauses.
-const AN_OUTAGE: Duration = Duration::from_secs(3);
+/// A trouble must last this long to count as an outage. After a shorter one the jobs' own pauses are still short. And a single
+/// job that fails while others succeed keeps its own pauses.
+const SHORTEST_OUTAGE: Duration = Duration::from_secs(3);
 /// More jobs are not remembered; they come up by themselves.
 const MOST: usize = 50_000;
 /// So many are made due with one look, so that looking does not wait for them.
@@ -37,12 +37,12 @@ pub(super) struct Outages(Mutex<OutageLog>);
 /// What is remembered of them.
 #[derive(Default)]
 struct OutageLog {
-    of: HashMap<TenantId, Outage>,
+    current: HashMap<TenantId, Outage>,
     remembered: usize,
     /// When the last outage of each was over.
-    over: HashMap<TenantId, Timestamp>,
+    ended_at: HashMap<TenantId, Timestamp>,
     /// Those whose Keycloak is back, and who are not due yet.
-    back: VecDeque<JobKey>,
+    to_hasten: VecDeque<JobKey>,
 }
 
 struct Outage {
@@ -50,12 +50,12 @@ struct Outage {
     asked_at: Timestamp,
     pace: Duration,
     jobs: BTreeSet<JobKey>,
-    /// Who found out last.
+    /// The job that asked last.
     last: Option<JobKey>,
 }
 
 impl Outage {
-    /// Who is to find out, each in its turn.
+    /// The job that is to ask next: each in its turn.
     fn next(&mut self) -> Option<JobKey> {
         let after = self.last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let next = self.jobs.range((after, Bound::Unbounded)).next().or_else(|| self.jobs.first()).cloned();
@@ -69,7 +69,7 @@ impl Outages {
     pub(super) fn note(&self, job: &JobKey, reply: KeycloakReply, late: Option<Timestamp>, now: Timestamp) {
         let pace = match reply {
             KeycloakReply::NotAsked => return,
-            KeycloakReply::Answered => return self.0.lock().answered(&job.tenant, now),
+            KeycloakReply::Answered => return self.0.lock().end_outage(&job.tenant, now),
             KeycloakReply::NoAnswer => ASK_EVERY,
             KeycloakReply::ClientRejected => ASK_A_REFUSAL_EVERY,
         };
@@ -78,12 +78,13 @@ impl Outages {
         }
     }
 
-    /// Whom to make due now.
-    fn take(&self, now: Timestamp) -> Vec<JobKey> {
+    /// Takes the jobs to make due now: those whose Keycloak is back, and one of each tenant whose Keycloak is still away,
+    /// so that it asks again. At most [`AT_ONCE`].
+    fn take_due(&self, now: Timestamp) -> Vec<JobKey> {
         let mut state = self.0.lock();
-        let most = state.back.len().min(AT_ONCE);
-        let mut due: Vec<JobKey> = state.back.drain(..most).collect();
-        for outage in state.of.values_mut() {
+        let most = state.to_hasten.len().min(AT_ONCE);
+        let mut due: Vec<JobKey> = state.to_hasten.drain(..most).collect();
+        for outage in state.current.values_mut() {
             // An instant in the future: the clock was set back.
             let rests = now >= outage.asked_at && now.since(outage.asked_at) < outage.pace;
             if due.len() < AT_ONCE && !rests {
@@ -94,44 +95,45 @@ impl Outages {
         due
     }
 
-    /// The store did not do it: those whose Keycloak is back are due all the same.
-    fn put_back(&self, jobs: Vec<JobKey>) {
-        self.0.lock().back.extend(jobs);
+    /// Queues jobs again that the store did not make due.
+    fn queue_again(&self, jobs: Vec<JobKey>) {
+        self.0.lock().to_hasten.extend(jobs);
     }
 }
 
 impl OutageLog {
     fn failed(&mut self, job: &JobKey, pace: Duration, began: Timestamp, now: Timestamp) {
-        let room = self.remembered + self.back.len() < MOST;
-        if room && self.over.get(&job.tenant).is_some_and(|over| began <= *over) {
+        let room = self.remembered + self.to_hasten.len() < MOST;
+        if room && self.ended_at.get(&job.tenant).is_some_and(|over| began <= *over) {
             // It had begun before Keycloak was back, and so it is still the outage that has held it up.
-            return self.back.push_back(job.clone());
+            return self.to_hasten.push_back(job.clone());
         }
         let fresh = || Outage { since: now, asked_at: now, pace, jobs: BTreeSet::new(), last: None };
-        let outage = self.of.entry(job.tenant.clone()).or_insert_with(fresh);
+        let outage = self.current.entry(job.tenant.clone()).or_insert_with(fresh);
         outage.pace = pace;
         if room && outage.jobs.insert(job.clone()) {
             self.remembered += 1;
         }
     }
 
-    fn answered(&mut self, tenant: &TenantId, now: Timestamp) {
-        let Some(outage) = self.of.remove(tenant) else { return };
+    /// Ends the tenant's outage and queues its jobs to be made due. A trouble shorter than [`SHORTEST_OUTAGE`] queues nothing.
+    fn end_outage(&mut self, tenant: &TenantId, now: Timestamp) {
+        let Some(outage) = self.current.remove(tenant) else { return };
         self.remembered -= outage.jobs.len();
-        if now.since(outage.since) < AN_OUTAGE {
+        if now.since(outage.since) < SHORTEST_OUTAGE {
             return;
         }
-        self.over.insert(tenant.clone(), now);
+        self.ended_at.insert(tenant.clone(), now);
         tracing::info!(%tenant, jobs = outage.jobs.len(), "Keycloak answers again: jobs that failed meanwhile are renewed now");
-        self.back.extend(outage.jobs);
+        self.to_hasten.extend(outage.jobs);
     }
 }
 
 impl Outages {
-    /// Makes due whom an outage has held up, as far as it is time. What fails comes up by itself.
+    /// Makes the jobs due that an outage has held up, as far as it is time. What fails comes up by itself.
     pub(super) async fn follow(&self, services: &Services) {
         let now = services.clock.now();
-        let due = self.take(now);
+        let due = self.take_due(now);
         if due.is_empty() {
             return;
         }
@@ -139,7 +141,7 @@ impl Outages {
         let hastened = futures::stream::iter(due.iter().cloned().map(hasten)).buffer_unordered(HASTENED_AT_ONCE);
         if let Err(error) = hastened.try_collect::<()>().await {
             tracing::debug!(%error, "jobs that an outage of Keycloak has held up are made due later");
-            self.put_back(due);
+            self.queue_again(due);
         }
     }
 }
@@ -180,34 +182,34 @@ mod tests {
     #[test]
     fn while_keycloak_is_away_one_job_after_the_other_finds_out() {
         let outages = away(&["one", "two"]);
-        assert_eq!(outages.take(after(1_499)), []);
-        assert_eq!(outages.take(after(1_500)), [job("a", "one")]);
-        assert_eq!(outages.take(after(2_900)), []);
-        assert_eq!(outages.take(after(3_000)), [job("a", "two")]);
-        assert_eq!(outages.take(after(60_000)), [job("a", "one")]);
+        assert_eq!(outages.take_due(after(1_499)), []);
+        assert_eq!(outages.take_due(after(1_500)), [job("a", "one")]);
+        assert_eq!(outages.take_due(after(2_900)), []);
+        assert_eq!(outages.take_due(after(3_000)), [job("a", "two")]);
+        assert_eq!(outages.take_due(after(60_000)), [job("a", "one")]);
     }
 
     #[test]
     fn the_first_answer_brings_forward_what_failed_in_its_tenant_and_only_once() {
         let outages = away(&["one", "two"]);
         outages.note(&job("b", "three"), KeycloakReply::NoAnswer, Some(START), START);
-        outages.take(after(39_000));
+        outages.take_due(after(39_000));
         outages.note(&job("a", "other"), KeycloakReply::Answered, Some(after(39_100)), after(39_100));
-        assert_eq!(outages.take(after(39_200)), [job("a", "one"), job("a", "two")]);
+        assert_eq!(outages.take_due(after(39_200)), [job("a", "one"), job("a", "two")]);
         outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(39_300)), after(39_300));
-        assert_eq!(outages.take(after(39_400)), []);
-        assert_eq!(outages.take(after(41_000)), [job("b", "three")], "its Keycloak is away still");
+        assert_eq!(outages.take_due(after(39_400)), []);
+        assert_eq!(outages.take_due(after(41_000)), [job("b", "three")], "its Keycloak is away still");
     }
 
     #[test]
     fn who_was_under_way_when_keycloak_came_back_and_failed_after_all_is_brought_forward_as_well_once() {
         let outages = away(&["one"]);
         outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(39_000)), after(39_100));
-        assert_eq!(outages.take(after(39_150)), [job("a", "one")]);
+        assert_eq!(outages.take_due(after(39_150)), [job("a", "one")]);
         outages.note(&job("a", "slow"), KeycloakReply::NoAnswer, Some(after(39_050)), after(39_200));
-        assert_eq!(outages.take(after(39_250)), [job("a", "slow")]);
+        assert_eq!(outages.take_due(after(39_250)), [job("a", "slow")]);
         outages.note(&job("a", "slow"), KeycloakReply::NoAnswer, Some(after(39_300)), after(39_400));
-        assert_eq!(outages.take(after(39_450)), [], "by now it is its own trouble");
+        assert_eq!(outages.take_due(after(39_450)), [], "by now it is its own trouble");
     }
 
     #[test]
@@ -226,7 +228,7 @@ mod tests {
                 Some(after(second * 1_000 + 900)),
                 after(second * 1_000 + 900),
             );
-            assert_eq!(outages.take(after(second * 1_000 + 950)), []);
+            assert_eq!(outages.take_due(after(second * 1_000 + 950)), []);
         }
     }
 
@@ -234,23 +236,23 @@ mod tests {
     fn a_refused_client_is_asked_for_less_often_and_its_jobs_are_brought_forward_as_well() {
         let outages = Outages::default();
         outages.note(&job("a", "one"), KeycloakReply::ClientRejected, Some(START), START);
-        assert_eq!(outages.take(after(2_999)), []);
-        assert_eq!(outages.take(after(3_000)), [job("a", "one")]);
+        assert_eq!(outages.take_due(after(2_999)), []);
+        assert_eq!(outages.take_due(after(3_000)), [job("a", "one")]);
         outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(5_100)), after(5_100));
-        assert_eq!(outages.take(after(5_200)), [job("a", "one")]);
+        assert_eq!(outages.take_due(after(5_200)), [job("a", "one")]);
     }
 
     #[test]
     fn who_is_not_late_is_not_hurried_and_no_more_are_remembered_than_there_is_room_for() {
         let outages = Outages::default();
         outages.note(&job("a", "early"), KeycloakReply::NoAnswer, None, START);
-        assert_eq!(outages.take(after(10_000)), []);
+        assert_eq!(outages.take_due(after(10_000)), []);
         for number in 0..=MOST {
             outages.note(&job("a", &format!("j{number}")), KeycloakReply::NoAnswer, Some(START), START);
         }
         outages.note(&job("a", "j0"), KeycloakReply::Answered, Some(after(10_000)), after(10_000));
         let mut due = 0;
-        while let more @ 1.. = outages.take(after(10_000)).len() {
+        while let more @ 1.. = outages.take_due(after(10_000)).len() {
             assert!(more <= AT_ONCE);
             due += more;
         }
@@ -261,8 +263,8 @@ mod tests {
     fn what_the_store_did_not_take_is_offered_again() {
         let outages = away(&["one"]);
         outages.note(&job("a", "one"), KeycloakReply::Answered, Some(after(5_000)), after(5_000));
-        let due = outages.take(after(5_000));
-        outages.put_back(due.clone());
-        assert_eq!(outages.take(after(5_001)), due);
+        let due = outages.take_due(after(5_000));
+        outages.queue_again(due.clone());
+        assert_eq!(outages.take_due(after(5_001)), due);
     }
 }

@@ -20,10 +20,10 @@ pub(super) async fn watch(context: &RenewalContext, stop: CancellationToken) {
             *epoch.lock() = Some(now);
         }
         let tombstone_ttl = |tenant: &TenantId| services.tenants.settings(tenant).tombstone_ttl;
-        for record in held.take_due(services.clock.now(), tombstone_ttl) {
+        for record in held.take_for_check(services.clock.now(), tombstone_ttl) {
             if let Err(error) = held.restore(services, &record).await {
                 tracing::debug!(%error, "a held pair could not be compared with the store");
-                held.make_due(&record.key, services.clock.now());
+                held.check_soon(&record.key, services.clock.now());
                 break;
             }
         }

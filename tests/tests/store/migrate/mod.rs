@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokenvault::migration::{MigrateError, Migration};
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName, ReplicaId};
-use tokenvault_core::pair::Vouched;
+use tokenvault_core::pair::TermsSeal;
 use tokenvault_core::ports::{Created, InventoryStore as _};
 use tokenvault_core::record::Record;
 use tokenvault_core::secret::AccessToken;
@@ -157,7 +157,7 @@ async fn two_replicas_of_the_first_schema_serve_while_the_second_is_prepared_and
     wait_until("the second schema to be demanded", SOON, async || new.services.replica.schema.demands_terms()).await?;
     for number in 0..JOBS {
         let record = stored(&new, number).await?;
-        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(Vouched::Yes), "job {number}");
+        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(TermsSeal::Valid), "job {number}");
         assert!(new.read(&job(number)).await.is_ok(), "job {number}");
     }
     assert!(new.read_as(REGISTRAR, &job(3), SOON).await.is_ok());
@@ -219,7 +219,7 @@ async fn accounts_are_learnt_when_no_replica_of_the_second_schema_is_left_and_no
         let account = Some(format!("account-user-{number}"));
         assert_eq!(accounts(&stage, &new, number).await?, (account.clone(), account));
         let record = stored(&new, number).await?;
-        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(Vouched::Yes));
+        assert_eq!(new.services.sealer(&record).check_terms(&record), Ok(TermsSeal::Valid));
         assert!(new.read(&job(number)).await.is_ok());
     }
     assert_eq!(stage.noticed.seal_failures.load(Ordering::Relaxed), 0);

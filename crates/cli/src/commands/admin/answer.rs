@@ -31,8 +31,8 @@ pub(super) fn time_of_day(value: &Value, member: &str) -> String {
     moment(value, member).get(11..19).unwrap_or_default().to_owned()
 }
 
-/// A member that is a list.
-pub(super) fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
+/// The items of a member that is an array; none where it is absent or is no array.
+pub(super) fn array_items<'a>(value: &'a Value, member: &str) -> &'a [Value] {
     value[member].as_array().map_or(&[], Vec::as_slice)
 }
 

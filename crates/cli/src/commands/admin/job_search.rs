@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::answer::{list, text};
+use super::answer::{array_items, text};
 use super::context::CommandContext;
 use crate::failure::Failure;
 
@@ -52,7 +52,7 @@ pub(super) async fn find_jobs(
         query.push(("limit", wanted.to_string()));
         query.extend(after.take().map(|after| ("after", after)));
         let page = context.client.get(&["jobs"], &query).await?;
-        for job in list(&page, "jobs") {
+        for job in array_items(&page, "jobs") {
             jobs.insert((text(job, "tenant"), text(job, "job_id")), job.clone());
         }
         tenant_unknown |= page["tenant_known"] == false;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::answer::{list, text};
+use super::answer::{array_items, text};
 use super::context::CommandContext;
 use super::table::{Cell, Column, TextTable};
 use crate::failure::Failure;
@@ -62,9 +62,9 @@ async fn list_keys(args: &ListKeysArgs, context: &mut CommandContext<'_, '_>) ->
     if context.is_json() {
         return context.print_json(&keys);
     }
-    let times = context.times().at(&keys, "counted_at");
+    let times = context.times().with_now_from(&keys, "counted_at");
     let mut table = TextTable::headed(&COLUMNS);
-    for key in list(&keys, "keys") {
+    for key in array_items(&keys, "keys") {
         let seals = match (key["primary"] == true, keys["promoted"] == true) {
             (true, true) => "yes, promoted",
             (true, false) => "yes",
@@ -77,7 +77,7 @@ async fn list_keys(args: &ListKeysArgs, context: &mut CommandContext<'_, '_>) ->
         table.row([text(key, "id").into(), seals, records.into(), text(key, "replicas").into(), missing]);
     }
     context.print_table(&table)?;
-    for key in list(&keys, "keys") {
+    for key in array_items(&keys, "keys") {
         let (id, wrong, check) = (text(key, "id"), text(key, "wrong"), text(key, "check"));
         if !wrong.is_empty() {
             let right = if check.is_empty() { check } else { format!(", whose check value is {check},") };
@@ -115,7 +115,7 @@ async fn wait_until_held_by_all(args: &PromoteKeyArgs, context: &mut CommandCont
     let polling = async {
         loop {
             let keys = context.client.get(&["keys"], &[]).await?;
-            let key = list(&keys, "keys").iter().find(|key| text(key, "id") == *id);
+            let key = array_items(&keys, "keys").iter().find(|key| text(key, "id") == *id);
             let missing = key.map(|key| text(key, "missing")).unwrap_or_default();
             if missing.is_empty() {
                 return Ok(());

@@ -60,7 +60,7 @@ pub(super) async fn pause(args: &PauseArgs, context: &mut CommandContext<'_, '_>
     if context.is_json() {
         return context.print_json(&pause);
     }
-    let until = context.times().at(&pause, "since").full(&pause, "until");
+    let until = context.times().with_now_from(&pause, "since").full(&pause, "until");
     context.print_line(format!("renewal is paused until {until} by {}: {}", text(&pause, "by"), text(&pause, "reason")))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokenvault_core::time::Timestamp;
 
-use super::answer::{list, text};
+use super::answer::{array_items, text};
 use super::context::CommandContext;
 use super::table::{Cell, Column, TextTable};
 use super::time_formatter::TimeFormatter;
@@ -36,7 +36,7 @@ pub(super) async fn run(_: &Args, context: &mut CommandContext<'_, '_>) -> Resul
     if context.is_json() {
         return context.print_json(&status);
     }
-    let times = context.times().at(&status, "now");
+    let times = context.times().with_now_from(&status, "now");
     context.print_table(&facts(&status, &times))?;
     context.print_line("")?;
     context.print_table(&replicas(&status, &times))
@@ -103,11 +103,11 @@ pub(super) fn resealing(reseal: &Value, times: &TimeFormatter) -> String {
 
 fn replicas(status: &Value, times: &TimeFormatter) -> TextTable {
     let mut table = TextTable::headed(&REPLICA);
-    for replica in list(status, "replicas") {
+    for replica in array_items(status, "replicas") {
         let (state, tone) = match times.seconds_since(replica, "seen_at") {
             silent if silent >= DEAD => ("dead", Tone::Wrong),
             silent if silent >= LATE => ("late", Tone::Doubtful),
-            _ if !list(replica, "wrong").is_empty() => ("wrong key", Tone::Wrong),
+            _ if !array_items(replica, "wrong").is_empty() => ("wrong key", Tone::Wrong),
             _ => ("alive", Tone::Good),
         };
         let seen = if matches!(state, "late" | "dead") { tone } else { Tone::Plain };
@@ -166,7 +166,7 @@ mod tests {
             "now": "2027-01-31T12:00:20Z",
             "replicas": [seen("20"), seen("16"), seen("15"), seen("11"), seen("10"), seen("06")],
         });
-        let times = program().at(&status, "now");
+        let times = program().with_now_from(&status, "now");
         let told = replicas(&status, &times).shown(&times.style, false).text;
         let told_of: Vec<_> = told.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
         assert_eq!(told_of, ["alive", "alive", "late", "late", "dead", "dead"], "{told}");
@@ -179,7 +179,7 @@ mod tests {
             "by": "alice", "reason": "Keycloak is being upgraded",
         });
         let told = |style: OutputStyle| {
-            let times = TimeFormatter::new(style, Timestamp::default()).at(&pause, "now");
+            let times = TimeFormatter::new(style, Timestamp::default()).with_now_from(&pause, "now");
             let mut table = TextTable::plain();
             table.fact("renewal", renewal(&pause, &times));
             table.shown(&OutputStyle::plain(), false).text

@@ -22,8 +22,8 @@ impl TimeFormatter {
         Self { style, now }
     }
 
-    /// With the vault's time as a result says it, where it does.
-    pub(super) fn at(self, result: &Value, member: &str) -> Self {
+    /// Takes the present time from a member of the result, if it is there.
+    pub(super) fn with_now_from(self, result: &Value, member: &str) -> Self {
         Self { now: instant(result, member).unwrap_or(self.now), ..self }
     }
 
@@ -32,7 +32,7 @@ impl TimeFormatter {
         self.style.is_terminal()
     }
 
-    /// How far away a moment is: `in 2 m`, `3 h ago`. Empty where it is absent.
+    /// For a person, how far away a time is: `in 2 m`, `3 h ago`. For a program, the time itself. Empty where it is absent.
     pub(super) fn relative(&self, value: &Value, member: &str) -> String {
         self.formatted(value, member, |at| away(at, self.now))
     }
@@ -94,8 +94,8 @@ mod tests {
     fn people_are_told_times_in_words_and_others_as_they_were_answered() {
         let value = json!({"at": "2027-01-31T12:00:00.678Z", "now": "2027-01-31T11:58:00Z"});
         let zone = TimeZone::fixed(tz::offset(1));
-        let person =
-            TimeFormatter::new(OutputStyle::terminal(80).with(false, zone), Timestamp::default()).at(&value, "now");
+        let person = TimeFormatter::new(OutputStyle::terminal(80).with(false, zone), Timestamp::default())
+            .with_now_from(&value, "now");
         assert_eq!(person.relative(&value, "at"), "in 2 m");
         assert_eq!(person.full(&value, "at"), "2027-01-31 13:00:00 +01 (in 2 m)");
         assert_eq!(person.time_of_day(&value, "at"), "13:00:00");

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::answer::{counted, list, text};
+use super::answer::{array_items, counted, text};
 use super::confirm::ConfirmArgs;
 use super::context::CommandContext;
 use super::job::jobs_table;
@@ -50,17 +50,17 @@ pub(super) async fn run(command: &UsersCommand, context: &mut CommandContext<'_,
     args.confirm.ask(&format!("Revoke {count} of {} in {}?", args.user, args.tenant), context.console)?;
     let mut answer = context.client.delete(&["users", &args.tenant, &args.user, "jobs"]).await?;
     answer["ended_before"] = ended_before(&found.jobs, &answer).into();
-    let failed = list(&answer, "failed");
+    let failed = array_items(&answer, "failed");
     if context.is_json() {
         context.print_json(&answer)?;
     } else {
-        for job in list(&answer, "revoked") {
+        for job in array_items(&answer, "revoked") {
             context.print_line(format!("{}: revoked", job.as_str().unwrap_or_default()))?;
         }
         for job in failed {
             context.print_line(format!("{}: failed: {}", text(job, "job_id"), text(job, "code")))?;
         }
-        for job in list(&answer, "ended_before") {
+        for job in array_items(&answer, "ended_before") {
             context.print_line(format!("{}: had ended before", job.as_str().unwrap_or_default()))?;
         }
     }
@@ -72,8 +72,9 @@ pub(super) async fn run(command: &UsersCommand, context: &mut CommandContext<'_,
 
 /// The jobs that the answer does not mention: they ended by themselves before the request.
 fn ended_before(asked: &[Value], answer: &Value) -> Vec<String> {
-    let revoked = list(answer, "revoked").iter().filter_map(Value::as_str).map(str::to_owned);
-    let told: Vec<String> = revoked.chain(list(answer, "failed").iter().map(|job| text(job, "job_id"))).collect();
+    let revoked = array_items(answer, "revoked").iter().filter_map(Value::as_str).map(str::to_owned);
+    let told: Vec<String> =
+        revoked.chain(array_items(answer, "failed").iter().map(|job| text(job, "job_id"))).collect();
     asked.iter().map(|job| text(job, "job_id")).filter(|job| !told.contains(job)).collect()
 }
 

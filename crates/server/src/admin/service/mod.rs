@@ -76,7 +76,7 @@ impl AdminCommands for AdminService {
     }
 
     async fn revoke_user(&self, by: &OperatorCall, tenant: &TenantId, user: &UserId) -> Result<RevokedJobs, Problem> {
-        revoke::user(&self.services, by, tenant, user).await
+        revoke::all_of_user(&self.services, by, tenant, user).await
     }
 
     async fn keys(&self, count: bool) -> Result<KeyOverview, Problem> {

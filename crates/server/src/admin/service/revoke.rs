@@ -47,8 +47,9 @@ async fn revoke_if(
     }
 }
 
-/// Revokes all jobs of a user.
-pub(super) async fn user(
+/// Revokes all jobs of a user. After [`PATIENCE`] it revokes no more: it reports every job that it did not reach as failed,
+/// so that the operator can ask again.
+pub(super) async fn all_of_user(
     services: &Services,
     by: &OperatorCall,
     tenant: &TenantId,
