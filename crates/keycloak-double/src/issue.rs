@@ -79,7 +79,7 @@ impl Issuer<'_> {
 
     /// Attaches a client to a user session: creates its client session if there is none, and stores the requested scope.
     /// If `transient_if_missing` is set, a missing client session is not stored: it exists for this answer only. A session
-    /// that is not stored is returned unchanged. The second value says whether it is an OpenID request.
+    /// that is not stored is returned unchanged. The second value says whether the scope asks for an ID token (`openid`).
     pub(crate) fn attach_client(
         &mut self,
         session: RequestSession,

@@ -182,7 +182,7 @@ impl<'a> Inspector<'a> {
     }
 
     /// A resource of the realm's admin API; `path` begins with a slash or is empty. What stands in it is quoted by
-    /// [`quoted`].
+    /// [`percent_encoded`].
     pub async fn admin(&self, administrator: &AccessToken, path: &str) -> Result<Value, InspectionFailed> {
         let below = |realm: &str| {
             let (server, name) = realm.rsplit_once("/realms/").unwrap_or((realm, ""));

@@ -57,7 +57,7 @@ pub(super) async fn examine(
                 hazard(realm, name, "may impersonate users (a permission on users names it)", report);
             }
             Ok(_) | Err(_) if name == FOLIO_IMPERSONATION_CLIENT => {
-                hazard(realm, name, "is FOLIO's client for impersonation", report)
+                hazard(realm, name, "is FOLIO's client for impersonation", report);
             }
             Ok(ImpersonationRight::Nothing) => {
                 report.fine(CHECK, realm.name(), format!("{name} gets tokens only of users who log in with it"));

@@ -11,13 +11,13 @@ use crate::config::{ConfigError, Finding, TelemetrySection};
 
 /// Tells no traces.
 #[derive(Default)]
-pub struct Traces;
+pub struct Traces(());
 
 impl Traces {
     /// Refuses a collector's address.
     pub fn of(telemetry: &TelemetrySection, config: &Path) -> Result<Self, ConfigError> {
         match &telemetry.otlp_endpoint {
-            None => Ok(Self),
+            None => Ok(Self::default()),
             Some(_) => Err(ConfigError { file: config.display().to_string(), findings: vec![unsupported()] }),
         }
     }
