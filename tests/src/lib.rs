@@ -7,6 +7,7 @@
 )]
 
 pub mod account;
+pub mod bench;
 pub mod chaos;
 pub mod harness;
 pub mod model;

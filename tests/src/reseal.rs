@@ -18,6 +18,7 @@ use tokenvault_core::ports::{Created, Entropy as _, Filter, Promoted, Resealing}
 use tokenvault_core::record::{Anchor, Record, SessionRef};
 use tokenvault_core::time::Timestamp;
 use tokenvault_server::entropy::OsEntropy;
+use tokenvault_vault::replica::Progression;
 
 use crate::harness::process::{SOON, wait_until};
 use crate::harness::redis::Redis;
@@ -249,8 +250,13 @@ async fn check_micros(replica: &Replica) -> Result<f64> {
     let began = Instant::now();
     for _ in 0..TIMES {
         let well = replica.services.verify_terms(&stored.record).is_ok()
-            && replica.services.replica.seen.further_than(&stored.record).is_none();
-        replica.services.replica.seen.note(&stored.record);
+            && replica
+                .services
+                .replica
+                .seen
+                .further_than(&stored.record.key, Progression::of(&stored.record))
+                .is_none();
+        replica.services.replica.seen.note(&stored.record.key, Progression::of(&stored.record));
         if !well {
             return Err(Failure::new("a record is not believed"));
         }

@@ -43,8 +43,8 @@ impl ConfigFile {
 }
 
 /// The runtime commands run on.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// The signals that ask the process to end: SIGTERM and SIGINT. They are noticed from the moment this is made.

@@ -5,6 +5,7 @@
 //!
 //! Results go to standard output, logs and failures to standard error. Only `keygen` prints a secret: that is its purpose. Exit status: 0 done, 1 failed, 2 wrong usage.
 
+mod allocator;
 mod commands;
 mod console;
 #[cfg(feature = "demo")]
@@ -25,7 +26,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use tokenvault_server::telemetry::panics;
 
-pub use console::Console;
+pub use allocator::{ALLOCATOR, Allocator};
+pub use console::{Console, runtime};
 pub use failure::Failure;
 pub use terminal::style::OutputStyle;
 use terminal::style::Tone;

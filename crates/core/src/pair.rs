@@ -3,16 +3,14 @@
 //! What the identity provider granted is sealed here before anything else is done with it, and opened again just before
 //! it is sent or served.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::{Generation, JobKey, UserId};
 use crate::ports::{Entropy, Grant};
-use crate::record::{Anchor, Pair, Record, RefreshSlot, Slot, State, terms};
+use crate::record::{Anchor, Pair, ReadView, Record, RefreshSlot, Slot, State, TermsDigest};
 use crate::seal::{Keyring, SealContext, SealError, Sealed, SealedField};
 use crate::secret::{AccessToken, RefreshToken, TokenHash};
 use crate::time::Timestamp;
@@ -52,12 +50,16 @@ impl PairKind {
 }
 
 /// What is said of an access token in the clear: from when and until when it lives, and for what it is good.
-fn access_metadata(pair: &Pair) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 + pair.scope.len());
-    out.extend_from_slice(&pair.issued_at.as_millis().to_be_bytes());
-    out.extend_from_slice(&pair.access_expires_at.as_millis().to_be_bytes());
-    out.extend_from_slice(pair.scope.as_bytes());
+fn access_metadata(issued_at: Timestamp, expires_at: Timestamp, scope: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + scope.len());
+    out.extend_from_slice(&issued_at.as_millis().to_be_bytes());
+    out.extend_from_slice(&expires_at.as_millis().to_be_bytes());
+    out.extend_from_slice(scope.as_bytes());
     out
+}
+
+fn access_metadata_of(pair: &Pair) -> Vec<u8> {
+    access_metadata(pair.issued_at, pair.access_expires_at, &pair.scope)
 }
 
 /// What is said of a refresh token in the clear and stays as it is: its hash and its end. How often it was sent does not.
@@ -73,16 +75,6 @@ pub enum TermsSeal {
     Valid,
     /// There is none. An older version wrote the record, or somebody removed the seal.
     Missing,
-}
-
-/// The SHA-256 of a record's terms, in hex. The terms are the fields that say whose job this is and who may read its
-/// token: the subject, the registrar, the readers, the parent and so on. Sealing this digest shows a later change.
-fn terms_digest(record: &Record) -> String {
-    let digest = Sha256::digest(terms(record));
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A record sealed anew.
@@ -101,11 +93,11 @@ fn each_seal(record: &mut Record, mut visit: impl FnMut(Option<Generation>, Seal
         visit(None, SealedField::Terms, terms, None);
     }
     if let Some(pair) = &mut record.pair {
-        let associated_data = access_metadata(pair);
+        let associated_data = access_metadata_of(pair);
         visit(Some(own), SealedField::Access, &mut pair.access, Some(&associated_data));
     }
     if let Some(Anchor { pair, .. }) = &mut record.anchor {
-        let associated_data = access_metadata(pair);
+        let associated_data = access_metadata_of(pair);
         visit(Some(pair.refresh.generation), SealedField::AnchorAccess, &mut pair.access, Some(&associated_data));
         let token = &mut pair.refresh;
         let associated_data = refresh_metadata(token.hash, token.expires_at);
@@ -153,7 +145,7 @@ impl Sealer<'_> {
     }
 
     fn open_of_pair(&self, pair: &Pair, generation: Generation, field: SealedField) -> Result<AccessToken, SealError> {
-        self.open_with(self.context(Some(generation), field), &pair.access, &access_metadata(pair))
+        self.open_with(self.context(Some(generation), field), &pair.access, &access_metadata_of(pair))
             .map(|text| AccessToken::new(text.as_str()))
     }
 
@@ -176,24 +168,38 @@ impl Sealer<'_> {
             refresh: RefreshSlot { sealed, hash, generation, expires_at, sends: 0 },
         };
         pair.access =
-            self.seal_with(self.context(Some(generation), access), grant.access.expose(), &access_metadata(&pair));
+            self.seal_with(self.context(Some(generation), access), grant.access.expose(), &access_metadata_of(&pair));
         pair
     }
 
     /// Vouches for what a record says about whose it is and who may have it.
     pub fn seal_terms(&self, record: &Record) -> Sealed {
-        self.keyring.seal(self.context(None, SealedField::Terms), &terms_digest(record), self.entropy)
+        self.keyring.seal(self.context(None, SealedField::Terms), &TermsDigest::of(record).to_hex(), self.entropy)
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. A tombstone needs nobody to
     /// vouch for it: nothing is served for it, and the key of its seal may be gone.
     pub fn check_terms(&self, record: &Record) -> Result<TermsSeal, SealError> {
-        match &record.terms {
-            _ if matches!(record.state, State::Ended(_)) => Ok(TermsSeal::Valid),
+        self.check_digest(record.state, record.terms.as_ref(), || TermsDigest::of(record))
+    }
+
+    /// The same of what a read sees of a record.
+    pub fn check_terms_of_view(&self, view: &ReadView) -> Result<TermsSeal, SealError> {
+        self.check_digest(view.state, view.seal.as_ref(), || view.terms.digest)
+    }
+
+    fn check_digest(
+        &self,
+        state: State,
+        seal: Option<&Sealed>,
+        digest: impl FnOnce() -> TermsDigest,
+    ) -> Result<TermsSeal, SealError> {
+        match seal {
+            _ if matches!(state, State::Ended(_)) => Ok(TermsSeal::Valid),
             None => Ok(TermsSeal::Missing),
-            Some(sealed) => {
-                let sealed = self.keyring.open(self.context(None, SealedField::Terms), sealed)?;
-                if *sealed == terms_digest(record) { Ok(TermsSeal::Valid) } else { Err(SealError::Forged) }
+            Some(seal) => {
+                let sealed = self.keyring.open(self.context(None, SealedField::Terms), seal)?;
+                if *sealed == digest().to_hex() { Ok(TermsSeal::Valid) } else { Err(SealError::Forged) }
             }
         }
     }
@@ -203,6 +209,14 @@ impl Sealer<'_> {
     pub fn open_access(&self, record: &Record) -> Result<AccessToken, SealError> {
         let pair = record.pair.as_ref().ok_or(SealError::Malformed)?;
         self.open_of_pair(pair, record.generation, SealedField::Access)
+    }
+
+    /// The same of what a read sees of a record.
+    pub fn open_access_of_view(&self, view: &ReadView) -> Result<AccessToken, SealError> {
+        let access = view.access.as_ref().ok_or(SealError::Malformed)?;
+        let associated_data = access_metadata(access.issued_at, access.expires_at, &access.scope);
+        let context = self.context(Some(view.generation), SealedField::Access);
+        self.open_with(context, &access.sealed, &associated_data).map(|text| AccessToken::new(text.as_str()))
     }
 
     /// Opens the access token that belongs to a slot, to be exchanged.

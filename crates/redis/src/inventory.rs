@@ -106,8 +106,10 @@ impl RedisStore {
         }
         let records: Vec<Fields> = self.reads.all(&load).await?;
         for (name, fields) in names.iter().zip(records) {
-            match stored(&fields) {
-                _ if fields.is_empty() => {} // it has expired
+            if fields.is_empty() {
+                continue; // it has expired
+            }
+            match stored(fields) {
                 Ok(stored) if keys::job(&stored.record.key) != *name => page.unreadable += 1,
                 Ok(stored) if filter.admits(&stored) => page.records.push(stored),
                 Ok(_) => {}

@@ -1,6 +1,7 @@
 //! The records of jobs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use redis::{ScriptInvocation, Value, from_redis_value};
@@ -8,7 +9,7 @@ use tokenvault_core::ids::{AttemptId, Fence, Generation, JobId, JobKey, Shard};
 use tokenvault_core::ports::{
     Claim, Claimed, Created, JobStore, Lease, StoreCause, StoreError, Stored, TermsGuard, Write, Written,
 };
-use tokenvault_core::record::{Fields, Record, decode, encode};
+use tokenvault_core::record::{Fields, NAMES, PACKED, READ_FIELDS, ReadView, Record, decode, encode, pack, unpack};
 use tokenvault_core::time::Timestamp;
 
 use crate::error::unavailable;
@@ -23,6 +24,8 @@ const TERMS: &str = "terms";
 const TERMS_SINCE: u32 = 2;
 const ACCOUNT: &str = "account";
 const ACCOUNT_SINCE: u32 = 3;
+/// The first schema that keeps whose a job is and who may read it as one field.
+const PACKED_SINCE: u32 = 4;
 
 /// How often the write of a spend's answer is made at most, until enough replicas have acknowledged it: it holds the only
 /// live refresh token there is.
@@ -48,10 +51,11 @@ fn field<T: std::str::FromStr>(fields: &Fields, name: &'static str) -> Result<Op
     parsed.map(Some).ok_or_else(|| StoreError::Corrupt(format!("the stored field {name} is malformed")))
 }
 
-pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
-    let record = decode(fields).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-    let fence = Fence(field(fields, "fence")?.unwrap_or_default());
-    let leased_until = field(fields, "lease_until")?.map(Timestamp::from_millis);
+pub(crate) fn stored(mut fields: Fields) -> Result<Stored, StoreError> {
+    let record = unpack(&mut fields).and_then(|()| decode(&fields));
+    let record = record.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let fence = Fence(field(&fields, "fence")?.unwrap_or_default());
+    let leased_until = field(&fields, "lease_until")?.map(Timestamp::from_millis);
     Ok(Stored { record, fence, leased_until })
 }
 
@@ -59,7 +63,25 @@ pub(crate) fn stored(fields: &Fields) -> Result<Stored, StoreError> {
 impl JobStore for RedisStore {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
-        if fields.is_empty() { Ok(None) } else { self.stored_as(key, &self.known(fields)).map(Some) }
+        if fields.is_empty() { Ok(None) } else { self.stored_as(key, fields).map(Some) }
+    }
+
+    /// One short reply. A server that was a primary a moment ago is believed when it shows a live job; anything else is asked for
+    /// once more, of a server that says in the same breath that it is one.
+    async fn read(&self, key: &JobKey) -> Result<Option<ReadView>, StoreError> {
+        if !self.packs() {
+            return self.read_whole(key).await;
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(keys::job(key)).arg(&READ_FIELDS[..]);
+        let view = self.view_as(key, self.reads.call_trusting(&command).await?)?;
+        match view {
+            Some(view) if view.state.end().is_none() => Ok(Some(view)),
+            _ => match self.view_as(key, self.reads.call(&command).await?)? {
+                Some(view) => Ok(Some(view)),
+                None => self.read_whole(key).await,
+            },
+        }
     }
 
     async fn create(
@@ -75,7 +97,7 @@ impl JobStore for RedisStore {
             .arg(text(replaces))
             .arg(optional_millis(record.due_at))
             .arg(millis(record.keep_until));
-        for (name, value) in self.known(encode(record)) {
+        for (name, value) in self.packed(encode(record)) {
             call.arg(name).arg(value);
         }
         let answer: Vec<Value> = self.change(&call).await?;
@@ -86,7 +108,7 @@ impl JobStore for RedisStore {
             "exists" => {
                 let fields: BTreeMap<String, Vec<u8>> =
                     from_redis_value(Value::Array(answer.collect())).map_err(|_| unavailable(StoreCause::Protocol))?;
-                self.stored_as(&record.key, &fields).map(|stored| Created::Exists(Box::new(stored)))
+                self.stored_as(&record.key, fields).map(|stored| Created::Exists(Box::new(stored)))
             }
             _ => Err(unavailable(StoreCause::Protocol)),
         }
@@ -114,8 +136,7 @@ impl JobStore for RedisStore {
             .arg(claim.limit);
         // Sent twice, it would lease a second batch to nobody.
         let rows = self.writes.call::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
-        let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
-        Ok(rows.into_iter().filter_map(|row| self.claimed(known(row), until)).collect())
+        Ok(rows.into_iter().filter_map(|row| self.claimed(row, until)).collect())
     }
 
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -172,7 +193,9 @@ impl RedisStore {
     }
 
     fn write_call(&self, write: &Write<'_>) -> ScriptInvocation<'static> {
-        let set = self.known(write.change.set.clone());
+        let set = self.packed(write.change.set.clone());
+        // A field of its own that the packed one replaces.
+        let replaced = if set.contains_key(PACKED) { &NAMES[..] } else { &[] };
         let touches_due = write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due");
         let mut call = scripts::WRITE.key(keys::job(write.key));
         call.key(keys::due(write.key.shard()))
@@ -198,19 +221,56 @@ impl RedisStore {
                 (Some(_), true) => "back",
             })
             .arg(u8::from(touches_due))
+            .arg(u8::from(NAMES.iter().any(|name| set.contains_key(*name))))
             .arg(set.len());
         for (name, value) in &set {
             call.arg(name).arg(value.as_slice());
         }
-        for name in &write.change.remove {
+        for name in write.change.remove.iter().map(String::as_str).chain(replaced.iter().copied()) {
             call.arg(name);
         }
         call
     }
 
+    /// The record of a store of an older schema, or one that was not packed yet.
+    async fn read_whole(&self, key: &JobKey) -> Result<Option<ReadView>, StoreError> {
+        let stored = self.load(key).await?;
+        Ok(stored.map(|stored| ReadView::of(&stored.record, stored.leased_until)))
+    }
+
+    /// What a read sees of the record of that name: one that was copied elsewhere is not believed.
+    fn view_as(&self, key: &JobKey, values: Vec<Option<Vec<u8>>>) -> Result<Option<ReadView>, StoreError> {
+        let values = values.try_into().map_err(|_| unavailable(StoreCause::Protocol))?;
+        let view = ReadView::decode(values).map_err(|error| {
+            self.unreadable(Unreadable::Malformed);
+            StoreError::Corrupt(error.to_string())
+        })?;
+        match view {
+            Some(view) if view.terms.key != *key => {
+                self.unreadable(Unreadable::Misplaced);
+                Err(StoreError::Corrupt(MISPLACED.to_owned()))
+            }
+            view => Ok(view),
+        }
+    }
+
+    /// Whether the store has the schema that packs.
+    fn packs(&self) -> bool {
+        self.schema.load(Ordering::Relaxed) >= PACKED_SINCE
+    }
+
+    /// The fields as the store keeps them.
+    fn packed(&self, fields: Fields) -> Fields {
+        let mut fields = self.known(fields);
+        if self.packs() {
+            pack(&mut fields);
+        }
+        fields
+    }
+
     /// The record of that name: one that was copied elsewhere is not believed.
-    fn stored_as(&self, key: &JobKey, fields: &Fields) -> Result<Stored, StoreError> {
-        let stored = stored(fields).inspect_err(|_| self.unreadable(Unreadable::Malformed))?;
+    fn stored_as(&self, key: &JobKey, fields: Fields) -> Result<Stored, StoreError> {
+        let stored = stored(self.known(fields)).inspect_err(|_| self.unreadable(Unreadable::Malformed))?;
         if stored.record.key == *key {
             return Ok(stored);
         }
@@ -220,7 +280,8 @@ impl RedisStore {
 
     /// One that cannot be read keeps its lease, so that it blocks nobody, and is left out.
     fn claimed(&self, (name, fence, due, fields): Row, until: Timestamp) -> Option<Claimed> {
-        let record = match decode(&fields) {
+        let mut fields = self.known(fields);
+        let record = match unpack(&mut fields).and_then(|()| decode(&fields)) {
             Ok(record) => record,
             Err(error) => {
                 tracing::error!(%error, "a due record cannot be read");
@@ -239,6 +300,9 @@ impl RedisStore {
 
     /// The fields that the schema this store speaks has.
     fn known(&self, mut fields: Fields) -> Fields {
+        if fields.contains_key(PACKED) {
+            self.schema.fetch_max(PACKED_SINCE, Ordering::Relaxed);
+        }
         if self.speaks < TERMS_SINCE {
             fields.remove(TERMS);
         }

@@ -1,5 +1,6 @@
 //! The schema's number, and the lock under which it is moved on.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokenvault_core::ports::StoreError;
@@ -32,6 +33,7 @@ impl RedisStore {
         }
         let found = schema.unwrap_or_default();
         let known = found.parse().ok().filter(|number| (OLDEST_SCHEMA..=self.speaks).contains(number));
+        self.schema.fetch_max(known.unwrap_or_default(), Ordering::Relaxed);
         known.ok_or(StoreError::Schema { found, known: self.speaks })
     }
 

@@ -1,7 +1,7 @@
 //! [`RedisStore`]: its connections, and the server at their other end. Each port is implemented in the module that knows its keys.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
@@ -56,6 +56,8 @@ pub struct RedisStore {
     on_short_ack: Option<Box<dyn Fn() + Send + Sync>>,
     /// The newest schema it knows.
     pub(crate) speaks: u32,
+    /// The schema that the store was found to have; 0 before it was looked at.
+    pub(crate) schema: AtomicU32,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     /// Whether replicas may be alive that leave no marks when they join a session. Taken for so until it is known.
     pub(crate) older_replicas: AtomicBool,
@@ -80,6 +82,7 @@ impl RedisStore {
             short_acks: AtomicU64::new(0),
             on_short_ack: None,
             speaks: SCHEMA,
+            schema: AtomicU32::new(0),
             on_unreadable: None,
             older_replicas: AtomicBool::new(true),
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokenvault_core::ids::{AttemptId, JobKey, SessionKey, UserId};
 use tokenvault_core::pair::{Sealer, TermsSeal};
 use tokenvault_core::ports::{Client, Clock, Entropy, Fleet, IdentityProvider, StoreError, TokenStore, Write, Written};
-use tokenvault_core::record::{Record, Slot};
+use tokenvault_core::record::{ReadView, Record, Slot};
 use tokenvault_core::seal::SealError;
 use tokenvault_core::time::Timestamp;
 
@@ -56,13 +56,13 @@ const WRITE_PAUSE: Duration = Duration::from_millis(50);
 impl Services {
     /// A sealer for a record's tokens.
     pub fn sealer<'a>(&'a self, record: &'a Record) -> Sealer<'a> {
-        Sealer {
-            keyring: self.keyring.current(),
-            entropy: &*self.entropy,
-            key: &record.key,
-            user: &record.user,
-            binds: self.replica.schema.demands_terms(),
-        }
+        self.sealer_for(&record.key, &record.user)
+    }
+
+    /// A sealer for the tokens of a user's job.
+    pub fn sealer_for<'a>(&'a self, key: &'a JobKey, user: &'a UserId) -> Sealer<'a> {
+        let (keyring, binds) = (self.keyring.current(), self.replica.schema.demands_terms());
+        Sealer { keyring, entropy: &*self.entropy, key, user, binds }
     }
 
     /// Whether the vault vouched for what a record says about whose it is and who may have it. Before the store's schema
@@ -71,7 +71,20 @@ impl Services {
         if !self.replica.schema.demands_terms() {
             return Ok(());
         }
-        match self.sealer(record).check_terms(record) {
+        self.vouched(&record.key, self.sealer(record).check_terms(record))
+    }
+
+    /// The same of what a read sees of a record.
+    pub fn verify_terms_of_view(&self, view: &ReadView) -> Result<(), SealError> {
+        if !self.replica.schema.demands_terms() {
+            return Ok(());
+        }
+        let key = &view.terms.key;
+        self.vouched(key, self.sealer_for(key, &view.terms.user).check_terms_of_view(view))
+    }
+
+    fn vouched(&self, key: &JobKey, seal: Result<TermsSeal, SealError>) -> Result<(), SealError> {
+        match seal {
             Ok(TermsSeal::Valid) => return Ok(()),
             Ok(TermsSeal::Missing) => Err(SealError::Forged),
             Err(error) => Err(error),
@@ -79,9 +92,9 @@ impl Services {
         .map_err(|error| {
             let error = self.seal_failed(error);
             if error == SealError::KeyInDoubt {
-                tracing::debug!(tenant = %record.key.tenant, job = %record.key.job, "whether the vault wrote this record, only the right key can tell");
+                tracing::debug!(tenant = %key.tenant, job = %key.job, "whether the vault wrote this record, only the right key can tell");
             } else {
-                tracing::error!(%error, tenant = %record.key.tenant, job = %record.key.job, "nobody of the vault wrote what this record says of itself");
+                tracing::error!(%error, tenant = %key.tenant, job = %key.job, "nobody of the vault wrote what this record says of itself");
             }
             error
         })
@@ -112,9 +125,9 @@ impl Services {
 
     /// Whether the store has lost writes of a record, or somebody has put an old one back: even now it holds an older one than
     /// was seen here. A record that was loaded before that was seen may only have been overtaken, so it is asked for once more.
-    pub async fn is_rolled_back(&self, record: &Record) -> Result<bool, StoreError> {
-        let Some(seen) = self.replica.seen.further_than(record) else { return Ok(false) };
-        let stored = self.store.load(&record.key).await?;
+    pub async fn is_rolled_back(&self, key: &JobKey, found: Progression) -> Result<bool, StoreError> {
+        let Some(seen) = self.replica.seen.further_than(key, found) else { return Ok(false) };
+        let stored = self.store.load(key).await?;
         Ok(stored.is_some_and(|stored| Progression::of(&stored.record) < seen))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::policy::{Ask, Serve, serve};
-use tokenvault_core::record::{Acquisition, EndKind, EndReason, Pair, Record, Slot, State};
+use tokenvault_core::record::{Acquisition, EndKind, EndReason, Pair, ReadView, Record, Slot, State};
 
 use super::job::{Job, is_in_the_users_session, number};
 use super::world::World;
@@ -51,7 +51,7 @@ impl World {
 
     fn misserved(&self, job: &Job) -> Option<Violation> {
         let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
-        let served = matches!(serve(&job.record, &ask, self.now), Serve::Token(_));
+        let served = matches!(serve(&ReadView::of(&job.record, None), &ask, self.now), Serve::Token(_));
         if job.over && (served || job.record.state.is_live()) {
             return Some(Violation::WentOn);
         }

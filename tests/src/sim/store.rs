@@ -13,7 +13,7 @@ use tokenvault_core::ports::{
     Claim, Claimed, Clock, Created, JobStore, Join, Joined, Lease, ServerStore, SessionEntry, SessionLook,
     SessionStore, ShareStore, StoreCause, StoreError, Stored, UserStore, Write, Written,
 };
-use tokenvault_core::record::Record;
+use tokenvault_core::record::{ReadView, Record};
 use tokenvault_core::time::Timestamp;
 use tokio::time::sleep;
 
@@ -184,6 +184,11 @@ impl JobStore for FaultyStore {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let key = key.clone();
         self.call(read("load", move |store: &MemoryStore| now(store.load(&key)))).await
+    }
+
+    async fn read(&self, key: &JobKey) -> Result<Option<ReadView>, StoreError> {
+        let stored = self.load(key).await?;
+        Ok(stored.map(|stored| ReadView::of(&stored.record, stored.leased_until)))
     }
 
     async fn create(

@@ -10,7 +10,7 @@ use crate::ports::{
     Claim, Claimed, Created, JobStore, Join, Joined, Lease, ServerStore, SessionEntry, SessionLook, SessionStore,
     ShareStore, StoreError, Stored, UserStore, Write, Written,
 };
-use crate::record::Record;
+use crate::record::{ReadView, Record};
 use crate::time::Timestamp;
 
 #[async_trait]
@@ -33,6 +33,11 @@ impl JobStore for MemoryStore {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
         let (mut state, now) = self.state();
         state.records.load(key, now)
+    }
+
+    async fn read(&self, key: &JobKey) -> Result<Option<ReadView>, StoreError> {
+        let stored = self.load(key).await?;
+        Ok(stored.map(|stored| ReadView::of(&stored.record, stored.leased_until)))
     }
 
     async fn create(

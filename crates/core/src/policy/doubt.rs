@@ -29,8 +29,8 @@ pub(super) fn is_announced(record: &Record, now: Timestamp) -> bool {
 }
 
 /// Until when nothing is exchanged, because the session may just be ending.
-pub fn logging_out(record: &Record, now: Timestamp) -> Option<Timestamp> {
-    record.announced_at.map(|heard_at| heard_at + LOGGING_OUT).filter(|until| now < *until)
+pub fn logging_out(announced_at: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+    announced_at.map(|heard_at| heard_at + LOGGING_OUT).filter(|until| now < *until)
 }
 
 /// The doubt that is about a slot's session.

@@ -127,7 +127,7 @@ fn may_exchange(round: &Round, at: &DecisionInput<'_>) -> bool {
 
 /// A logout of the session was announced a moment ago, and it still seems to live: nothing is sent, and Keycloak is asked again.
 fn wait_for_the_logout(record: &Record, at: &DecisionInput<'_>) -> Option<Step> {
-    let until = doubt::logging_out(record, at.now)?;
+    let until = doubt::logging_out(record.announced_at, at.now)?;
     Some(Step::Rest(until.min(at.now + at.settings.retry_max)))
 }
 

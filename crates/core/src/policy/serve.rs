@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ports::CLOCK_SWAY;
-use crate::record::{EndReason, Record};
+use crate::record::{EndReason, ReadView};
 use crate::time::Timestamp;
 
 /// No token is served whose rest would be gone before its first use.
@@ -44,16 +44,18 @@ pub enum Serve {
 }
 
 /// Decides what to answer from a record that has a pair of its own (not a child's).
-pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
+pub fn serve(record: &ReadView, ask: &Ask, now: Timestamp) -> Serve {
     if let Some(reason) = record.state.end() {
         return Serve::Ended(reason);
     }
-    if now >= record.expires_at {
+    if now >= record.terms.expires_at {
         return Serve::Ended(EndReason::Expired);
     }
-    let Some(pair) = record.pair.as_ref().filter(|pair| pair.issued_at <= now + FUTURE) else { return Serve::Renew };
+    let Some(access) = record.access.as_ref().filter(|access| access.issued_at <= now + FUTURE) else {
+        return Serve::Renew;
+    };
     // Its session is dead, or its pair is not the newest.
-    if record.lost_since.is_some() {
+    if record.is_lost {
         return Serve::Renew;
     }
     let life = record.access_life;
@@ -64,12 +66,12 @@ pub fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
         Some(min_ttl) => min_ttl,
         None => ask.default_min_ttl.min(life / 3),
     };
-    let left = pair.access_expires_at.since(now);
+    let left = access.expires_at.since(now);
     if left >= wanted.max(least) {
         return Serve::Token(left);
     }
     // While the end of the session is in doubt nothing newer can come.
-    if ask.min_ttl.is_none() && left >= least && record.standing_doubt().is_some() {
+    if ask.min_ttl.is_none() && left >= least && record.is_in_doubt {
         return Serve::Token(left);
     }
     match record.session_ends_at {

@@ -5,6 +5,7 @@
 //! binary. The fields that belong to a lease (`fence`, `lease_holder`, `lease_until`) and the list of recent attempts
 //! are the store's own and never appear here.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -13,6 +14,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::job_record::{Acquisition, OnLogout, Record};
+use super::packed::NAMES;
+use super::read_view::Access;
 use super::state::{EndReason, State, UnknownState};
 use super::tokens::{Anchor, Doubt, Intent, MOST_IN_RESERVE, Pair, RefreshSlot, SessionRef, Slot};
 use crate::ids::{AttemptId, Generation, Incarnation, JobId, JobKey, StoreEpoch, TenantId};
@@ -43,15 +46,18 @@ const INTENT: [&str; 2] = ["intent", "intent_meta"];
 #[error("the stored field {0} is missing or malformed")]
 pub struct FieldError(pub &'static str);
 
-/// What turns `before` into `after`. An intent is set whole or not at all: whoever declares one in place of another may have been
-/// preceded by a writer who took that other one out.
+/// What turns `before` into `after`. Two groups are set whole or not at all. An intent: whoever declares one in place of another may
+/// have been preceded by a writer who took that other one out. And what the store may keep as one field ([`NAMES`]): its seal
+/// makes sure that two writers never change it at a time.
 pub fn change(before: &Fields, after: &Fields) -> FieldsChange {
     let differs = |name: &str| before.get(name) != after.get(name);
-    let intends = INTENT.iter().any(|name| differs(name));
+    let groups: [&[&str]; 2] = [&INTENT, &NAMES];
+    let changed = groups.map(|group| group.iter().any(|name| differs(name)));
+    let goes_along = |name: &str| groups.iter().zip(changed).any(|(group, changed)| changed && group.contains(&name));
     FieldsChange {
         set: after
             .iter()
-            .filter(|(name, _)| differs(name) || (intends && INTENT.contains(&name.as_str())))
+            .filter(|(name, _)| differs(name) || goes_along(name))
             .map(|(n, v)| (n.clone(), v.clone()))
             .collect(),
         remove: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
@@ -218,6 +224,34 @@ pub fn decode(fields: &Fields) -> Result<Record, FieldError> {
         renew_at: read.maybe("renew")?.map(Timestamp::from_millis),
         due_at: read.maybe("due")?.map(Timestamp::from_millis),
     })
+}
+
+/// The access token of a stored pair, of its sealed value and what stands beside it.
+pub(super) fn access_of_pair(sealed: Sealed, pair: &[u8]) -> Result<Access, FieldError> {
+    #[derive(Deserialize)]
+    struct AccessMeta<'a> {
+        expires_at: u64,
+        issued_at: u64,
+        #[serde(borrow)]
+        scope: Cow<'a, str>,
+    }
+    let meta: AccessMeta<'_> = serde_json::from_slice(pair).map_err(|_| FieldError("pair"))?;
+    Ok(Access {
+        sealed,
+        expires_at: Timestamp::from_millis(meta.expires_at),
+        issued_at: Timestamp::from_millis(meta.issued_at),
+        scope: meta.scope.into_owned(),
+    })
+}
+
+/// Whether a stored doubt is about the pair of this generation.
+pub(super) fn standing_doubt(doubt: &[u8], generation: Generation) -> Result<bool, FieldError> {
+    #[derive(Deserialize)]
+    struct DoubtGeneration {
+        generation: Generation,
+    }
+    let doubt: DoubtGeneration = serde_json::from_slice(doubt).map_err(|_| FieldError("doubt"))?;
+    Ok(doubt.generation == generation)
 }
 
 fn slot_meta(slot: &RefreshSlot) -> SlotMeta {

@@ -114,7 +114,7 @@ impl Eras {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures a span and tells no time")]
-fn instant() -> Instant {
+pub(super) fn instant() -> Instant {
     Instant::now()
 }
 

@@ -60,6 +60,15 @@ impl Query<'_> {
     }
 }
 
+/// Sends a command to a server that was just found to take writes, without asking it once more whether it does.
+pub(super) async fn send_trusting<T: FromRedisValue>(
+    command: &Cmd,
+    connection: &mut impl ConnectionLike,
+) -> RedisResult<T> {
+    let answer = connection.req_packed_command(command).await?.extract_error()?;
+    Ok(from_redis_value(answer)?)
+}
+
 /// A new connection to a server that takes writes.
 pub(super) async fn connect(
     client: &Client,

@@ -1,42 +1,45 @@
 //! The connection that all reads share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisResult};
+use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
 use tokenvault_core::ports::{StoreCause, StoreError};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{connection_config, leave_reason};
-use super::era::{Era, Eras, LeaveReason};
-use super::query::{Query, connect, demoted};
+use super::era::{Era, Eras, LeaveReason, instant};
+use super::query::{Query, connect, demoted, send_trusting};
 use super::server_id::{ServerId, server_id};
 use crate::config::RedisConfig;
 use crate::error::{redis_error, spoils_connection, unavailable, was_closed};
+
+/// For so long a server that said that it is a primary is believed to be one still. What it answers meanwhile may be as much too
+/// old; an answer for which that matters is asked for by [`ReadLink::call`].
+const ROLE_HOLDS_MICROS: u64 = 10_000;
 
 /// The connection that all reads share.
 pub(crate) struct ReadLink {
     client: Client,
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
-    current: Mutex<Current>,
+    current: ArcSwapOption<OpenConnection>,
+    /// Held by the one that connects.
+    connecting: Mutex<()>,
     eras: Arc<Eras>,
+    /// The beginning of the times that connections remember.
+    began: Instant,
 }
 
-#[derive(Default)]
-struct Current {
-    open: Option<OpenConnection>,
-    /// Counts the connections, so that a late failure does not throw away the next one.
-    number: u64,
-}
-
-#[derive(Clone)]
 struct OpenConnection {
     connection: MultiplexedConnection,
     era: Era,
-    number: u64,
+    /// When its server was last asked whether it is a primary and said yes, in microseconds since the link began.
+    primary_at: AtomicU64,
 }
 
 impl ReadLink {
@@ -45,13 +48,29 @@ impl ReadLink {
             client,
             config: connection_config(config, config.response_timeout),
             connect_timeout: config.connect_timeout,
-            current: Mutex::default(),
+            current: ArcSwapOption::empty(),
+            connecting: Mutex::default(),
             eras,
+            began: instant(),
         }
     }
 
     pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
         self.send(Query::Command(command)).await
+    }
+
+    /// The same, of a server that was a primary a moment ago.
+    pub(crate) async fn call_trusting<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let open = self.open().await?;
+        let asked_at = self.since_began();
+        if asked_at > open.primary_at.load(Ordering::Relaxed) + ROLE_HOLDS_MICROS {
+            return self.call(command).await;
+        }
+        let answer = send_trusting(command, &mut open.connection.clone()).await;
+        match self.judged(&open, answer) {
+            Err(error) if was_closed(&error) || demoted(&error) => self.call(command).await,
+            answer => answer.map_err(|error| redis_error(&error)),
+        }
     }
 
     /// Several commands in one go; answers in their order.
@@ -62,8 +81,8 @@ impl ReadLink {
     /// Looks where a new connection leads, and answers which server that is, unless it is the one that answers now. Where it
     /// is the one of the look before as well, the connections move there: twice, for a name can lead to several by turns.
     pub(super) async fn look_where_it_leads(&self, before: Option<ServerId>) -> Option<ServerId> {
-        let here = self.current.lock().await.open.clone()?;
-        let (mut old, mut new) = (here.connection, self.connected().await.ok()?);
+        let here = self.current.load_full()?;
+        let (mut old, mut new) = (here.connection.clone(), self.connected().await.ok()?);
         let (old, new) = (server_id(&mut old).await?, server_id(&mut new).await?);
         if old == new {
             return None;
@@ -84,42 +103,60 @@ impl ReadLink {
     }
 
     async fn attempt<T: FromRedisValue>(&self, query: Query<'_>) -> Result<RedisResult<T>, StoreError> {
-        let OpenConnection { mut connection, era, number } = self.open().await?;
-        let answer = query.send(&mut connection).await;
+        let open = self.open().await?;
+        let asked_at = self.since_began();
+        let answer = query.send(&mut open.connection.clone()).await;
+        if answer.is_ok() {
+            open.primary_at.fetch_max(asked_at, Ordering::Relaxed);
+        }
+        Ok(self.judged(&open, answer))
+    }
+
+    /// Draws from an answer what it says of the connection.
+    fn judged<T>(&self, open: &Arc<OpenConnection>, answer: Result<T, RedisError>) -> RedisResult<T> {
         match &answer {
             Ok(_) => self.eras.answered(),
             Err(error) => {
                 if let Some(cause) = leave_reason(error) {
-                    self.eras.end(era, cause);
+                    self.eras.end(open.era, cause);
+                }
+                if spoils_connection(error) {
+                    let current = self.current.load();
+                    if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, open)) {
+                        self.current.compare_and_swap(&*current, None);
+                    }
                 }
             }
         }
-        if answer.as_ref().is_err_and(spoils_connection) {
-            let mut current = self.current.lock().await;
-            if current.number == number {
-                current.open = None;
-            }
-        }
-        Ok(answer)
+        answer
     }
 
     /// The open connection, or a new one. Whoever comes while another connects waits for that, but no longer than
     /// connecting may take, so that callers do not queue up behind an absent server.
-    async fn open(&self) -> Result<OpenConnection, StoreError> {
-        let Ok(mut current) = timeout(self.connect_timeout, self.current.lock()).await else {
+    async fn open(&self) -> Result<Arc<OpenConnection>, StoreError> {
+        if let Some(open) = self.usable() {
+            return Ok(open);
+        }
+        let Ok(_connecting) = timeout(self.connect_timeout, self.connecting.lock()).await else {
             return Err(unavailable(StoreCause::ConnectTimeout));
         };
-        if let Some(open) = &current.open
-            && self.eras.lasts(open.era)
-        {
-            return Ok(open.clone());
+        if let Some(open) = self.usable() {
+            return Ok(open);
         }
         let era = self.eras.now();
+        let asked_at = self.since_began();
         let connection = self.connected().await?;
-        current.number += 1;
-        let open = OpenConnection { connection, era, number: current.number };
-        current.open = Some(open.clone());
+        let open = Arc::new(OpenConnection { connection, era, primary_at: AtomicU64::new(asked_at) });
+        self.current.store(Some(Arc::clone(&open)));
         Ok(open)
+    }
+
+    fn usable(&self) -> Option<Arc<OpenConnection>> {
+        self.current.load_full().filter(|open| self.eras.lasts(open.era))
+    }
+
+    fn since_began(&self) -> u64 {
+        u64::try_from(instant().duration_since(self.began).as_micros()).unwrap_or(u64::MAX)
     }
 
     async fn connected(&self) -> Result<MultiplexedConnection, StoreError> {

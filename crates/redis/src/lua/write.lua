@@ -5,8 +5,8 @@
 --       4 state, 5 fence, 6 intent, 7 incarnation, 8 seal on the terms ('-' for none): what must still hold, each ''
 --       where it does not matter
 --       9 due (ms), or ''   10 what becomes of the writer's lease: 'kept', 'back', or '' where it has none
---       11 '1' if the change touches `due`
---       12 how many fields are set   13.. their names and values, then the names of the fields to remove
+--       11 '1' if the change touches `due`   12 '1' if it sets fields that schema 4 keeps in `who`
+--       13 how many fields are set   14.. their names and values, then the names of the fields to remove
 -- Answers 'done', 'already', 'conflict' or 'gone'.
 --
 -- The rules for the lease and the due entry are those of `Write` in tokenvault-core's ports.
@@ -33,10 +33,14 @@ for i = 3, 8 do
   end
 end
 
-local last_set = 12 + 2 * tonumber(ARGV[12])
+if ARGV[12] == '1' and redis.call('HEXISTS', job, 'who') == 1 then
+  return 'conflict' -- the writer has not heard of schema 4 yet; it will have when it reads the record again
+end
+
+local last_set = 13 + 2 * tonumber(ARGV[13])
 redis.call('HDEL', job, '', unpack(ARGV, last_set + 1))
-if last_set > 12 then
-  redis.call('HSET', job, unpack(ARGV, 13, last_set))
+if last_set > 13 then
+  redis.call('HSET', job, unpack(ARGV, 14, last_set))
 end
 -- Sixteen attempts of sixteen digits, each followed by a blank.
 redis.call('HSET', job, 'attempts', string.sub(attempt .. ' ' .. attempts, 1, 16 * 17))

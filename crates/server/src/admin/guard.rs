@@ -52,12 +52,9 @@ impl OperatorGuard {
     pub(super) fn enter(&self, request: &Request) -> Option<RequestPermits> {
         let may = |peer| self.operators.admit(peer, Role::Operate).is_ok();
         let operates = !request.method().is_safe() && request.extensions().get::<Peer>().is_some_and(may);
-        let mut permits = Vec::new();
-        if !operates {
-            permits.push(Arc::clone(&self.views).try_acquire_owned().ok()?);
-        }
-        permits.push(Arc::clone(&self.all).try_acquire_owned().ok()?);
-        Some(RequestPermits::new(permits))
+        let view = if operates { None } else { Some(Arc::clone(&self.views).try_acquire_owned().ok()?) };
+        let place = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(RequestPermits::new([view, Some(place)]))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Who is calling, and whether they may do what they ask for. All that the listener asks of the policy is asked here.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use tokenvault_core::ids::ModuleName;
 use tokenvault_vault::problem::{Code, Problem};
@@ -57,22 +59,42 @@ impl<A: RequiredAction> FromRequestParts<ApiContext> for AdmittedModule<A> {
     type Rejection = ProblemResponse;
 
     async fn from_request_parts(parts: &mut Parts, context: &ApiContext) -> Result<Self, ProblemResponse> {
-        let unknown = || Problem::new(Code::CallerUnknown, "The connection has no client certificate.");
-        let peer = parts.extensions.get::<Peer>().ok_or_else(unknown)?;
-        let mut tenants = parts.headers.get_all(TENANT).iter();
-        let tenant = match (tenants.next(), tenants.next()) {
-            (None, _) => None,
-            (Some(one), None) => Some(one.to_str().map_err(|_| ambiguous())?),
-            _ => return Err(ambiguous().into()),
-        };
-        let caller = context.callers.admit(peer, tenant, A::ACTION)?;
-        tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
-        let reached = parts.extensions.get::<ReachedUseCase>().cloned().unwrap_or_default();
         let request_id = parts.extensions.get::<RequestId>().map_or_else(|| "".into(), RequestId::shared);
+        let reached = parts.extensions.get::<ReachedUseCase>().cloned().unwrap_or_default();
         let (permits, body_budget) = (RequestPermits::of(&parts.extensions), BodyBudget::of(&parts.extensions));
-        let call = ModuleCall { caller, peer: peer.clone(), request_id, reached, permits, body_budget };
+        let call = Arrival { request_id, reached, permits, body_budget };
+        let call = admit(context, parts.extensions.get::<Peer>(), &parts.headers, A::ACTION, call)?;
         Ok(Self { call, action: PhantomData })
     }
+}
+
+/// What a request has come with to its admission.
+pub(super) struct Arrival {
+    pub(super) request_id: Arc<str>,
+    pub(super) reached: ReachedUseCase,
+    pub(super) permits: RequestPermits,
+    pub(super) body_budget: BodyBudget,
+}
+
+/// Admits a request to an action, or tells why not.
+pub(super) fn admit(
+    context: &ApiContext,
+    peer: Option<&Peer>,
+    headers: &HeaderMap,
+    action: Action,
+    Arrival { request_id, reached, permits, body_budget }: Arrival,
+) -> Result<ModuleCall, Problem> {
+    let unknown = || Problem::new(Code::CallerUnknown, "The connection has no client certificate.");
+    let peer = peer.ok_or_else(unknown)?;
+    let mut tenants = headers.get_all(TENANT).iter();
+    let tenant = match (tenants.next(), tenants.next()) {
+        (None, _) => None,
+        (Some(one), None) => Some(one.to_str().map_err(|_| ambiguous())?),
+        _ => return Err(ambiguous()),
+    };
+    let caller = context.callers.admit(peer, tenant, action)?;
+    tracing::debug!(module = %caller.module, tenant = %caller.tenant, "the caller was admitted");
+    Ok(ModuleCall { caller, peer: peer.clone(), request_id, reached, permits, body_budget })
 }
 
 /// Whether a caller that was admitted, and may have waited since, would be admitted now.

@@ -17,6 +17,7 @@ mod refusals;
 mod register;
 mod release;
 mod routes;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub use audited_jobs::AuditedJobs;
 pub use context::{ApiContext, RequestLimits};
 pub use jobs::{Jobs, ModuleCall};
 pub use limits::Allowance;
+pub use service::ApiService;
 
 use crate::config::ServerSection;
 use crate::tls;
@@ -47,19 +49,21 @@ const HEADERS: &[&str] = &[
     "tracestate",
 ];
 
-/// The routes for modules.
-pub fn router(context: ApiContext) -> Router {
-    Router::new()
+/// What answers modules.
+pub fn service(context: ApiContext) -> ApiService {
+    let guard = guard::RequestGuard::new(context.clone());
+    let router = Router::new()
         .route(routes::JOBS, get(list::list))
         .route(routes::JOB, put(register::register).get(read::read).delete(release::release))
         .route("/openapi.json", get(openapi::document))
         .route("/problems/{code}", get(web::describe::describe))
         .fallback(web::no_such_resource)
-        .layer(from_fn_with_state(guard::RequestGuard::new(context.clone()), guard::guard))
+        .layer(from_fn_with_state(guard.clone(), guard::guard))
         .layer(from_fn(web::catch_panic))
         .layer(from_fn_with_state(context.clone(), refusals::record))
         .layer(from_fn_with_state(Arc::clone(&context.metrics), web::frame))
-        .with_state(context)
+        .with_state(context.clone());
+    ApiService::new(context, guard, router)
 }
 
 /// What modules' connections are allowed.

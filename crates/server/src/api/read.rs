@@ -8,11 +8,13 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokenvault_core::ids::Generation;
 use tokenvault_vault::jobs::{LiveToken, ReadAnswer, ReadRequest};
+use tokenvault_vault::problem::Problem;
 use zeroize::Zeroizing;
 
 use super::admission::{AdmittedModule, ToRead};
 use super::context::ApiContext;
 use super::job_body::job_id;
+use super::jobs::ModuleCall;
 use crate::web::{ProblemResponse, query};
 
 /// No access token lives longer than this, in seconds; a larger `min_ttl` is a mistake in the request.
@@ -63,13 +65,24 @@ pub(super) async fn read(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
-    let job = job_id(&path)?;
-    let [min_ttl, wait] = query::parse(query.as_deref(), ["min_ttl", "wait"])?;
+    Ok(read_token(&context, call, &path, query.as_deref(), &headers).await?)
+}
+
+/// The same, of a request that was taken apart already.
+pub(super) async fn read_token(
+    context: &ApiContext,
+    call: ModuleCall,
+    job: &str,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let job = job_id(job)?;
+    let [min_ttl, wait] = query::parse(query, ["min_ttl", "wait"])?;
     let wait = query::seconds("wait", wait.as_deref(), context.limits.max_wait.as_secs())?;
     let request = ReadRequest {
         min_ttl: query::seconds("min_ttl", min_ttl.as_deref(), MAX_MIN_TTL)?,
         wait: wait.unwrap_or(context.limits.default_wait),
-        known: known(&headers),
+        known: known(headers),
     };
     match context.jobs.read(call, &job, request).await? {
         ReadAnswer::Token(token) => Ok(answer(&token)),

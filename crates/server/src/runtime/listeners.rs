@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Router;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_keycloak::KeycloakProvider;
 use tokenvault_vault::jobs::{self, Vault};
@@ -22,7 +21,7 @@ use crate::management::{self, ManagementContext};
 use crate::readiness;
 use crate::reload::LiveSettings;
 use crate::telemetry::metrics::Metrics;
-use crate::tls::{self, CallerLookup, ConnectionLimits, NoCallers, TlsState};
+use crate::tls::{self, CallerLookup, ConnectionLimits, HttpService, NoCallers, TlsState};
 
 /// All listeners of the configuration, bound.
 pub(super) struct Listeners {
@@ -39,9 +38,9 @@ struct TlsListener {
 }
 
 /// What a listener serves, and to whom.
-struct Endpoint {
+struct Endpoint<S> {
     listener: TlsListener,
-    router: Router,
+    requests: S,
     limits: ConnectionLimits,
     callers: Arc<dyn CallerLookup>,
     /// Where its connections are counted.
@@ -86,7 +85,7 @@ impl Listeners {
             management::serve(self.management, management::router(management), capacities.management, common.stop());
         let mut tasks = vec![tokio::spawn(serving)];
         let limits = capacities.modules.of(api::connection_limits(&config.server));
-        let mut endpoints = vec![modules(&config.server, common, settings, self.modules, limits)];
+        tasks.extend(modules(&config.server, common, settings, self.modules, limits).serve(common));
         if let Some((listener, policy)) = self.operators {
             if let Ok(address) = listener.socket.local_addr() {
                 tracing::info!(%address, "operators may call");
@@ -94,24 +93,23 @@ impl Listeners {
             let watch = Arc::clone(&policy).watch(Arc::clone(&common.notices));
             tasks.push(tokio::spawn(until(common.stop(), watch)));
             let limits = capacities.admin.of(admin::connection_limits());
-            endpoints.push(operators(common, replica, policy, listener, limits));
+            tasks.extend(operators(common, replica, policy, listener, limits).serve(common));
         }
         if let (Some(listener), Some(section)) = (self.idp, &config.idp) {
             tracing::info!(address = %local(&listener.socket, section.listen), "the identity provider may call");
             let limits = capacities.idp.of(backchannel::connection_limits());
-            endpoints.push(identity_provider(section, common, keycloak, listener, limits));
+            tasks.extend(identity_provider(section, common, keycloak, listener, limits).serve(common));
         }
-        tasks.extend(endpoints.into_iter().flat_map(|endpoint| endpoint.serve(common)));
         tasks
     }
 }
 
-impl Endpoint {
+impl<S: HttpService> Endpoint<S> {
     fn serve(self, common: &Common) -> [JoinHandle<()>; 2] {
-        let Self { listener: TlsListener { socket, tls }, router, limits, callers, metrics } = self;
+        let Self { listener: TlsListener { socket, tls }, requests, limits, callers, metrics } = self;
         let watch = Arc::clone(&tls).watch(Arc::clone(&common.metrics), Arc::clone(&common.notices));
         [
-            tokio::spawn(tls::serve(socket, tls, router, limits, callers, metrics, common.shutdown.clone())),
+            tokio::spawn(tls::serve(socket, tls, requests, limits, callers, metrics, common.shutdown.clone())),
             tokio::spawn(until(common.stop(), watch)),
         ]
     }
@@ -133,7 +131,7 @@ fn modules(
     settings: &Arc<LiveSettings>,
     listener: TlsListener,
     limits: ConnectionLimits,
-) -> Endpoint {
+) -> Endpoint<impl HttpService> {
     let services = &common.services;
     let options = jobs::Options { default_min_ttl: section.default_min_ttl };
     let vault = Arc::new(Vault::new(services.clone(), options, common.stop()));
@@ -148,7 +146,7 @@ fn modules(
     };
     let callers = Arc::clone(settings) as Arc<dyn CallerLookup>;
     let metrics = Some(Arc::clone(&common.metrics));
-    Endpoint { listener, router: api::router(context), limits, callers, metrics }
+    Endpoint { listener, requests: api::service(context), limits, callers, metrics }
 }
 
 fn operators(
@@ -157,13 +155,13 @@ fn operators(
     policy: Arc<PolicyFile<Operators>>,
     listener: TlsListener,
     limits: ConnectionLimits,
-) -> Endpoint {
+) -> Endpoint<impl HttpService> {
     let service = AdminService::new(common.services.clone(), replica);
     let journal = service.journal();
     let operators = Arc::clone(&policy) as Arc<dyn OperatorPolicy>;
     let metrics = Arc::clone(&common.metrics);
     let context = AdminContext::new(Arc::new(service), operators, journal, metrics, common.stop());
-    Endpoint { listener, router: admin::router(context), limits, callers: policy, metrics: None }
+    Endpoint { listener, requests: admin::router(context), limits, callers: policy, metrics: None }
 }
 
 fn identity_provider(
@@ -172,10 +170,10 @@ fn identity_provider(
     keycloak: Arc<KeycloakProvider>,
     listener: TlsListener,
     limits: ConnectionLimits,
-) -> Endpoint {
+) -> Endpoint<impl HttpService> {
     let metrics = Arc::clone(&common.metrics);
     let backchannel = BackChannel::new(section, common.services.clone(), keycloak, metrics, common.stop());
-    Endpoint { listener, router: backchannel.router(), limits, callers: Arc::new(NoCallers), metrics: None }
+    Endpoint { listener, requests: backchannel.router(), limits, callers: Arc::new(NoCallers), metrics: None }
 }
 
 fn management(common: &Common, tls: &Arc<TlsState>) -> ManagementContext {

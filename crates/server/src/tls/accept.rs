@@ -7,13 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::caller_connections::CallerLookup;
-use super::connection::Connections;
+use super::connection::{Connections, HttpService};
 use super::handshakes::Handshakes;
 use super::limits::ConnectionLimits;
 use super::reload::TlsState;
@@ -27,10 +26,10 @@ const PAUSES_A_MINUTE: u32 = 300;
 
 /// Serves until the stop, then lets the requests in hand finish; whoever calls bounds that in time. Connections are counted
 /// where there are metrics to count them in.
-pub async fn serve(
+pub async fn serve<S: HttpService>(
     listener: TcpListener,
     state: Arc<TlsState>,
-    router: Router,
+    requests: S,
     limits: ConnectionLimits,
     callers: Arc<dyn CallerLookup>,
     metrics: Option<Arc<Metrics>>,
@@ -38,7 +37,7 @@ pub async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let handshakes = Handshakes::new(limits.max_handshakes);
-    let connections = Arc::new(Connections::new(state, router, limits, callers, metrics, shutdown.clone()));
+    let connections = Arc::new(Connections::new(state, requests, limits, callers, metrics, shutdown.clone()));
     let open = TaskTracker::new();
     while let Some((stream, address)) = shutdown.stopping().run_until_cancelled(next(&listener, &slots)).await {
         let (connections, slots) = (Arc::clone(&connections), Arc::clone(&slots));

@@ -9,9 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
@@ -62,10 +61,29 @@ const MAX_ERROR_RESETS: usize = 64;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What answers the requests of a listener.
+pub trait HttpService:
+    tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// What all connections of a listener have in common.
-pub(super) struct Connections {
+pub(super) struct Connections<S> {
     state: Arc<TlsState>,
-    router: Router,
+    requests: S,
     limits: ConnectionLimits,
     metrics: Option<Arc<Metrics>>,
     shutdown: Shutdown,
@@ -74,20 +92,19 @@ pub(super) struct Connections {
     handshake_executor: HandshakeExecutor,
 }
 
-impl Connections {
+impl<S: HttpService> Connections<S> {
     pub(super) fn new(
         state: Arc<TlsState>,
-        router: Router,
+        requests: S,
         limits: ConnectionLimits,
         callers: Arc<dyn CallerLookup>,
         metrics: Option<Arc<Metrics>>,
         shutdown: Shutdown,
     ) -> Self {
-        let (http, by_caller) =
-            (http(limits.header_timeout, limits.heads), CallerConnections::new(limits.caller_connections, callers));
+        let (http, by_caller) = (http_settings(&limits), CallerConnections::new(limits.caller_connections, callers));
         Self {
             state,
-            router,
+            requests,
             limits,
             metrics,
             shutdown,
@@ -190,7 +207,7 @@ impl Connections {
         let http = if http2 { http.http2_only() } else { http.http1_only() };
         let activity = Arc::new(Activity::default());
         let going = (!http2).then(|| self.shutdown.clone());
-        let service = service(self.router.clone(), peer, Arc::clone(&activity), going);
+        let service = service(self.requests.clone(), peer, Arc::clone(&activity), going);
         let stream = Sifted::new(stream, self.limits.heads, http2);
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let mut look = pin!(tokio::time::sleep(self.limits.idle_timeout));
@@ -285,14 +302,15 @@ impl CertificateCheck {
     }
 }
 
-fn http(header_timeout: Duration, heads: Heads) -> Builder<TokioExecutor> {
+/// How HTTP is spoken on a listener with these limits.
+pub fn http_settings(limits: &ConnectionLimits) -> Builder<TokioExecutor> {
     // Of a sifted head hyper sees no more than of another one; but clients of HTTP/2 are told what they may send.
-    let told = match heads {
+    let told = match limits.heads {
         Heads::Whole => MAX_PASSED,
         Heads::Sifted(_) => MAX_HEAD,
     };
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout).max_buf_size(MAX_PASSED);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(MAX_PASSED);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -308,8 +326,8 @@ fn http(header_timeout: Duration, heads: Heads) -> Builder<TokioExecutor> {
 }
 
 /// Over HTTP/1.1, which says of an answer that it is the last, connections are asked to move by their answers.
-fn service(
-    router: Router,
+fn service<S: HttpService>(
+    requests: S,
     peer: Option<Peer>,
     activity: Arc<Activity>,
     going: Option<Shutdown>,
@@ -319,7 +337,9 @@ fn service(
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }
-        let answer = router.clone().oneshot(request.map(Body::new));
+        // An empty body of the framework's takes no memory, one of hyper's does.
+        let request = request.map(|body| if body.is_end_stream() { Body::empty() } else { Body::new(body) });
+        let answer = requests.clone().oneshot(request);
         let going = going.clone();
         async move {
             let mut answer = answer.await?.map(|body| in_hand.until_sent(body));

@@ -31,6 +31,7 @@ mod zeroized;
 
 pub use accept::serve;
 pub use caller_connections::{CallerLookup, NoCallers};
+pub use connection::{HttpService, http_settings};
 pub use error::TlsError;
 pub use faults::CertificateFault;
 pub use files::{ClientFiles, FilePart, ListenerFiles};

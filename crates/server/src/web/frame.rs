@@ -1,14 +1,16 @@
 //! The frame around every request, whoever the listener is for: its id, its log line, its trace, and its problem if it has
 //! one.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::problem_response::{problem_of, write};
 use crate::telemetry::metrics::Metrics;
@@ -29,11 +31,12 @@ impl RequestId {
         Arc::clone(&self.0)
     }
 
-    fn of(headers: &HeaderMap) -> Self {
+    /// That of a request with these headers.
+    pub fn of(headers: &HeaderMap) -> Self {
         let sent = [OKAPI_REQUEST_ID, REQUEST_ID].into_iter().find_map(|name| headers.get(name)?.to_str().ok());
         match sent.filter(|text| is_fit(text)) {
             Some(text) => Self(text.into()),
-            None => Self(format!("{:016x}", fresh_bits()).into()),
+            None => Self(fresh().into()),
         }
     }
 }
@@ -49,8 +52,13 @@ fn is_fit(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'))
 }
 
-fn fresh_bits() -> u64 {
-    tokenvault_core::ports::Entropy::bits(&crate::entropy::OsEntropy)
+/// A new id. It only has to differ from others, so it is counted on from a random number instead of asking the system each time.
+fn fresh() -> String {
+    static FIRST: LazyLock<u64> = LazyLock::new(|| tokenvault_core::ports::Entropy::bits(&crate::entropy::OsEntropy));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // An odd factor makes different numbers of different ones, and neighbours look unlike.
+    let bits = FIRST.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    format!("{bits:016x}")
 }
 
 /// What callers send along that is somebody's secret and of no use here.
@@ -63,12 +71,39 @@ pub async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, ne
     for secret in SECRETS {
         request.headers_mut().remove(*secret);
     }
-    let id = RequestId::of(request.headers());
-    request.extensions_mut().insert(id.clone());
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", http.request.method = %request.method(), http.route = route, request_id = &*id.0);
-    let trace = traces::request(request.method(), &route, request.headers());
-    let mut response = traces::within(&trace, next.run(request).instrument(span.clone())).await;
+    let head = RequestHead {
+        id: RequestId::of(request.headers()),
+        method: request.method().clone(),
+        route: request
+            .extensions()
+            .get::<MatchedPath>()
+            .map_or("unmatched".into(), |path| path.as_str().to_owned().into()),
+    };
+    request.extensions_mut().insert(head.id.clone());
+    let trace = traces::request(&head.method, &head.route, request.headers());
+    framed(&metrics, &head, trace, next.run(request)).await
+}
+
+/// What the frame says of a request.
+pub struct RequestHead {
+    /// Its id.
+    pub id: RequestId,
+    /// Its method.
+    pub method: Method,
+    /// The route it fits, and never its path.
+    pub route: Cow<'static, str>,
+}
+
+/// Does what a request asks for, and frames the answer.
+pub async fn framed(
+    metrics: &Metrics,
+    RequestHead { id, method, route }: &RequestHead,
+    trace: Span,
+    work: impl Future<Output = Response>,
+) -> Response {
+    let span =
+        tracing::info_span!("request", http.request.method = %method, http.route = &**route, request_id = &*id.0);
+    let mut response = traces::within(&trace, work.instrument(span.clone())).await;
     traces::answered(&trace, response.status().as_u16());
     let problem = problem_of(&mut response);
     if let Some(problem) = &problem {
@@ -78,9 +113,13 @@ pub async fn frame(State(metrics): State<Arc<Metrics>>, mut request: Request, ne
     let code = problem.as_ref().map(|problem| problem.code.as_str());
     span.in_scope(|| tracing::info!(http.response.status_code = response.status().as_u16(), code, "answered"));
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
     if let Ok(id) = HeaderValue::from_str(&id.0) {
-        headers.insert(OKAPI_REQUEST_ID, id);
+        headers.insert(REQUEST_ID_ANSWERED, id);
     }
     response
 }
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The header that tells the caller the id.
+const REQUEST_ID_ANSWERED: HeaderName = HeaderName::from_static(OKAPI_REQUEST_ID);

@@ -14,8 +14,8 @@ pub mod shutdown;
 mod unread_body;
 mod work;
 
-pub use frame::{OKAPI_REQUEST_ID, REQUEST_ID, RequestId, frame};
+pub use frame::{OKAPI_REQUEST_ID, REQUEST_ID, RequestHead, RequestId, frame, framed};
 pub use permits::{BodyBudget, RequestPermits};
 pub use problem_response::{ProblemResponse, answer, no_such_resource};
 pub use unread_body::UnreadBody;
-pub use work::{catch_panic, detached};
+pub use work::{catch_panic, caught, detached};

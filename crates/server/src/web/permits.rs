@@ -14,13 +14,13 @@ const BODIES: usize = 4 * 1024;
 /// without it a caller that hangs up would have more under way than it may.
 #[derive(Debug, Clone, Default)]
 pub struct RequestPermits {
-    _held: Arc<Vec<OwnedSemaphorePermit>>,
+    _held: Option<Arc<[Option<OwnedSemaphorePermit>; 2]>>,
 }
 
 impl RequestPermits {
-    /// Holds these.
-    pub fn new(permits: Vec<OwnedSemaphorePermit>) -> Self {
-        Self { _held: Arc::new(permits) }
+    /// Holds these, two at most.
+    pub fn new(permits: [Option<OwnedSemaphorePermit>; 2]) -> Self {
+        Self { _held: Some(Arc::new(permits)) }
     }
 
     /// Those of a request that was let in.

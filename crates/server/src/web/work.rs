@@ -24,7 +24,12 @@ pub async fn detached<T: Send + 'static>(
 
 /// A panic becomes a 500; what it said goes to the log of the panic hook and not to the caller.
 pub async fn catch_panic(request: Request, next: Next) -> Response {
-    match std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await {
+    caught(next.run(request)).await
+}
+
+/// The same of work that is done already for whoever asked.
+pub async fn caught(work: impl Future<Output = Response>) -> Response {
+    match std::panic::AssertUnwindSafe(work).catch_unwind().await {
         Ok(response) => response,
         Err(_) => answer(Problem::new(Code::Internal, "Something went wrong inside the vault.")),
     }

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
 use tokenvault_core::ports::{StoreCause, StoreError, Stored};
 use tokenvault_core::record::{Acquisition, OnLogout, Record};
+use tokenvault_core::seal::SealError;
 use tokenvault_core::secret::{AccessToken, RefreshToken};
 use tokenvault_core::time::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -217,20 +218,27 @@ impl Vault {
             .ok_or_else(|| Problem::new(Code::Unsupported, "The tenant is not configured in this vault."))
     }
 
-    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, Problem> {
+    /// Whether a job's record can be judged at all now.
+    fn check_available(&self, key: &JobKey) -> Result<(), Problem> {
         if !self.services.clock.is_sure() {
             return Err(store_problem(StoreError::Unavailable(StoreCause::ClockUnheard)));
         }
         // A tenant may be taken out while somebody waits for a token of it.
-        self.rules(&key.tenant)?;
+        self.rules(&key.tenant).map(drop)
+    }
+
+    async fn load(&self, key: &JobKey) -> Result<Option<Stored>, Problem> {
+        self.check_available(key)?;
         let stored = self.services.store.load(key).await.map_err(store_problem)?;
         if let Some(stored) = &stored {
-            self.services.verify_terms(&stored.record).map_err(|error| {
-                seal_problem(error, "The stored record was altered by somebody else than the vault.")
-            })?;
+            self.services.verify_terms(&stored.record).map_err(altered)?;
         }
         Ok(stored)
     }
+}
+
+fn altered(error: SealError) -> Problem {
+    seal_problem(error, "The stored record was altered by somebody else than the vault.")
 }
 
 /// A record as its registrar is shown it.

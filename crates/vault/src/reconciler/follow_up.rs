@@ -9,6 +9,7 @@ use tokenvault_core::record::Record;
 use super::leased_round::{GivenUp, LeasedRound};
 use crate::journal::{Act, Actor, Entry};
 use crate::observer::DoubtOutcome;
+use crate::replica::Progression;
 use crate::store_news::not_done;
 
 impl LeasedRound<'_> {
@@ -41,7 +42,7 @@ impl LeasedRound<'_> {
     /// After the write: tells whoever watches what became of the job, and does what follows from its end.
     pub(super) async fn follow_up(&mut self, turn: &Turn) {
         let services = &self.context.services;
-        services.replica.seen.note(turn.after());
+        services.replica.seen.note(&turn.after().key, Progression::of(turn.after()));
         if turn.owed.returns_permit {
             self.spend_permit = None;
         }

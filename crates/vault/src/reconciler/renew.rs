@@ -11,6 +11,7 @@ use super::context::RenewalContext;
 use super::leased_round::{GivenUp, LeasedRound};
 use super::tenant_limiter::TenantLimiter;
 use crate::jitter::roll;
+use crate::replica::Progression;
 use crate::store_news::not_done;
 
 /// How long a record that found no permit is left alone, more or less.
@@ -88,11 +89,11 @@ async fn put_back(context: &RenewalContext, record: &Record, lease: &Lease) {
 /// The claimed record, or the newer one that the store has lost and this replica still has.
 async fn newest(context: &RenewalContext, record: Record) -> Result<Record, StoreError> {
     let services = &context.services;
-    if services.is_rolled_back(&record).await? {
+    if services.is_rolled_back(&record.key, Progression::of(&record)).await? {
         services.observer.rolled_back();
         tracing::warn!(tenant = %record.key.tenant, job = %record.key.job, generation = %record.generation, "the store has lost writes: a record is older than it was");
     }
-    services.replica.seen.note(&record);
+    services.replica.seen.note(&record.key, Progression::of(&record));
     let Some(held) = context.held.newer_than(&record) else { return Ok(record) };
     context.held.restore(services, &held).await?;
     Ok(services.store.load(&record.key).await?.map_or(record, |stored| stored.record))

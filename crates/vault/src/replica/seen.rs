@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::RwLock;
 use tokenvault_core::ids::{Generation, JobKey};
-use tokenvault_core::record::Record;
+use tokenvault_core::record::{ReadView, Record};
 use tokenvault_core::time::Timestamp;
 
 /// What was seen is kept in so many parts, that readers do not wait for each other.
@@ -23,6 +23,11 @@ impl Progression {
     pub fn of(record: &Record) -> Self {
         Self(record.created_at, record.generation)
     }
+
+    /// The same of what a read sees of it.
+    pub fn of_view(view: &ReadView) -> Self {
+        Self(view.terms.created_at, view.generation)
+    }
 }
 
 /// How far each job was seen here.
@@ -32,26 +37,25 @@ pub struct SeenGenerations {
 }
 
 impl SeenGenerations {
-    /// Remembers how far a record is, unless its job was seen further.
-    pub fn note(&self, record: &Record) {
-        let seen = Progression::of(record);
-        let part = self.part(&record.key);
+    /// Remembers how far a job is, unless it was seen further.
+    pub fn note(&self, key: &JobKey, seen: Progression) {
+        let part = self.part(key);
         // Most reads find what the one before them left.
-        if part.read().get(&record.key).is_some_and(|newest| *newest >= seen) {
+        if part.read().get(key).is_some_and(|newest| *newest >= seen) {
             return;
         }
         let mut jobs = part.write();
         if jobs.len() >= MOST_SEEN {
             jobs.clear();
         }
-        let newest = jobs.entry(record.key.clone()).or_insert(seen);
+        let newest = jobs.entry(key.clone()).or_insert(seen);
         *newest = seen.max(*newest);
     }
 
-    /// How far a job was seen here, if that is further than this record of it.
-    pub fn further_than(&self, record: &Record) -> Option<Progression> {
-        let seen = self.part(&record.key).read().get(&record.key).copied();
-        seen.filter(|newest| *newest > Progression::of(record))
+    /// How far a job was seen here, if that is further than this.
+    pub fn further_than(&self, key: &JobKey, than: Progression) -> Option<Progression> {
+        let seen = self.part(key).read().get(key).copied();
+        seen.filter(|newest| *newest > than)
     }
 
     fn part(&self, key: &JobKey) -> &RwLock<ByJob> {

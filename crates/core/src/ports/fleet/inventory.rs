@@ -78,7 +78,7 @@ impl Census {
 }
 
 /// The schema in which every record's terms are vouched for.
-pub const NEWEST_SCHEMA: u32 = 3;
+pub const NEWEST_SCHEMA: u32 = 4;
 
 /// The most records looked at for one page of a walk.
 pub const LARGEST_PAGE: usize = 1_000;

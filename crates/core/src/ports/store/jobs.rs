@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::super::error::StoreError;
 use super::layer::{LayeredStore, StoreLayer, store_port};
 use crate::ids::{AttemptId, Fence, Generation, Incarnation, JobId, JobKey, ReplicaId, Shard};
-use crate::record::{self, FieldsChange, Record};
+use crate::record::{self, FieldsChange, ReadView, Record};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
 
@@ -223,6 +223,9 @@ store_port! {
     pub trait JobStore {
         /// The record, if there is one.
         async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError>;
+
+        /// What a read decides on, and the access token; as [`load`](Self::load), but without what only a renewal needs.
+        async fn read(&self, key: &JobKey) -> Result<Option<ReadView>, StoreError>;
 
         /// Creates a record, or replaces one that stands at exactly the generation `replaces` and has ended. Fences go on
         /// counting where the replaced record's stopped.
