@@ -330,7 +330,7 @@ pub fn module_api(data: &[u8]) {
         journal: Arc::new(Unwritten),
         clock: Arc::new(ManualClock::at(NOON)),
     };
-    let answer = RUNTIME.with(|runtime| runtime.block_on(api::router(app).oneshot(request)));
+    let answer = RUNTIME.with(|runtime| runtime.block_on(api::service(app).oneshot(request)));
     let status = answer.expect("the router never fails").status();
     assert!(!status.is_server_error(), "{method} {path}: {status}");
 }

@@ -11,7 +11,7 @@ use tokenvault_core::ids::{AttemptId, Generation, JobKey, TenantId, UserId};
 use tokenvault_core::pair::{PairKind, Sealer};
 use tokenvault_core::policy::{Ask, Serve, serve};
 use tokenvault_core::ports::{Created, StoreError, Write};
-use tokenvault_core::record::{Fields, Record, RefreshSlot, Slot, decode, encode};
+use tokenvault_core::record::{Fields, ReadView, Record, RefreshSlot, Slot, decode, encode};
 use tokenvault_core::time::Timestamp;
 use tokenvault_tests::harness::Result;
 use tokenvault_tests::harness::redis::Redis;
@@ -164,7 +164,7 @@ fn handed_out(services: &Services, key: &JobKey, fields: &Fields) -> Option<Hand
     let record = decode(fields).ok().filter(|record| record.key == *key)?;
     services.verify_terms(&record).ok()?;
     let ask = Ask { min_ttl: None, default_min_ttl: Duration::from_secs(1) };
-    let Serve::Token(_) = serve(&record, &ask, services.clock.now()) else { return None };
+    let Serve::Token(_) = serve(&ReadView::of(&record, None), &ask, services.clock.now()) else { return None };
     let token = services.sealer(&record).open_access(&record).ok()?.expose().to_owned();
     let pair = record.pair?;
     let (expires_at, scope) = (pair.access_expires_at, pair.scope);

@@ -18,12 +18,19 @@ use crate::ids::{
     TenantId, UserId,
 };
 use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
-use crate::record::{Acquisition, Anchor, EndReason, Pair, Record, RefreshSlot, SessionRef, Slot, State, Suspension};
+use crate::record::{
+    Acquisition, Anchor, EndReason, Pair, ReadView, Record, RefreshSlot, SessionRef, Slot, State, Suspension,
+};
 use crate::seal::Sealed;
 use crate::secret::RefreshToken;
 use crate::time::Timestamp;
 
 const LIFE: Duration = Duration::from_mins(1);
+
+/// What a read of a whole record is answered.
+fn serve(record: &Record, ask: &Ask, now: Timestamp) -> Serve {
+    super::serve(&ReadView::of(record, None), ask, now)
+}
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(1_000_000 + seconds)

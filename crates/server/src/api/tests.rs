@@ -124,7 +124,7 @@ impl CallerPolicy for Everybody {
 }
 
 struct Stage {
-    router: Router,
+    requests: ApiService,
     notes: Arc<Notes>,
 }
 
@@ -155,7 +155,7 @@ fn stage_of(caller: Allowance, body_timeout: Duration) -> Stage {
         journal: Arc::new(Noted(Arc::clone(&notes))),
         clock: Arc::new(ManualClock::at(Timestamp::from_secs(1_700_000_000))),
     };
-    Stage { router: router(app), notes }
+    Stage { requests: service(app), notes }
 }
 
 fn peer() -> Peer {
@@ -165,7 +165,7 @@ fn peer() -> Peer {
 async fn send(stage: &Stage, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, Value) {
     let mut request = request;
     request.extensions_mut().insert(peer());
-    let answer = stage.router.clone().oneshot(request).await.expect("an answer");
+    let answer = stage.requests.clone().oneshot(request).await.expect("an answer");
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     (parts.status, parts.headers, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
@@ -250,6 +250,47 @@ async fn a_read_gives_the_token_its_generation_as_etag_and_whole_seconds() {
     assert_eq!(answer, expected);
     let request = stage.notes.read.lock()[0];
     assert_eq!((request.min_ttl, request.wait), (Some(Duration::from_secs(5)), Duration::ZERO));
+}
+
+/// Plain reads have a way of their own to their handler; it must lead past the same things.
+#[tokio::test]
+async fn a_read_is_answered_the_same_on_the_short_way_and_through_the_router() {
+    let reads = || {
+        let headers = |request: axum::http::request::Builder| request.body(Body::empty()).expect("a request");
+        [
+            get("/tokens/job-1?min_ttl=5&wait=0"),
+            get("/tokens/job-1?wait=31"),
+            get("/tokens/.hidden"),
+            headers(Request::get("/tokens/a").header("x-okapi-request-id", "folio/7")),
+            headers(call("GET", "/tokens/a").header("x-okapi-tenant", "two").header("x-request-id", "id-1")),
+            headers(call("GET", "/tokens/a").header("if-none-match", "W/\"7\"").header("x-request-id", "id-2")),
+        ]
+    };
+    let (short, long) = (stage(), stage());
+    for (mut on_the_short_way, mut through_the_router) in reads().into_iter().zip(reads()) {
+        for request in [&mut on_the_short_way, &mut through_the_router] {
+            request.extensions_mut().insert(peer());
+            request.headers_mut().entry("x-okapi-request-id").or_insert("the-same".parse().expect("a value"));
+        }
+        let answers = [
+            short.requests.clone().oneshot(on_the_short_way).await.expect("an answer"),
+            long.requests.router().oneshot(through_the_router).await.expect("an answer"),
+        ];
+        let mut seen = Vec::new();
+        for answer in answers {
+            let (parts, body) = answer.into_parts();
+            let body = body.collect().await.expect("a body").to_bytes();
+            let headers: std::collections::BTreeMap<_, _> =
+                parts.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            seen.push((parts.status, headers, body));
+        }
+        // The length is written by the connection where the router has not done so.
+        seen.iter_mut().for_each(|(_, headers, _)| drop(headers.remove("content-length")));
+        assert_eq!(seen[0], seen[1]);
+    }
+    assert_eq!(format!("{:?}", short.notes.read.lock()), format!("{:?}", long.notes.read.lock()));
+    let lines = |stage: &Stage| format!("{:?}", stage.notes.journal.lock());
+    assert_eq!(lines(&short), lines(&long));
 }
 
 #[tokio::test]
@@ -344,7 +385,7 @@ async fn a_request_id_is_echoed_only_if_it_is_fit_to_be() {
 
 #[tokio::test]
 async fn a_connection_without_a_certificate_is_nobody() {
-    let answer = stage().router.oneshot(get("/tokens/a")).await.expect("an answer");
+    let answer = stage().requests.oneshot(get("/tokens/a")).await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::FORBIDDEN);
 }
 
@@ -354,7 +395,7 @@ async fn every_problem_code_has_a_page_and_stands_in_the_description() {
     for code in Code::ALL {
         let mut request = get(&format!("/problems/{}", code.as_str()));
         request.extensions_mut().insert(peer());
-        let answer = stage.router.clone().oneshot(request).await.expect("an answer");
+        let answer = stage.requests.clone().oneshot(request).await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK, "{}", code.as_str());
         let page = answer.into_body().collect().await.expect("a page").to_bytes();
         let page = String::from_utf8_lossy(&page);
@@ -424,7 +465,7 @@ fn shown(entry: &Entry) -> String {
 #[tokio::test]
 async fn nobody_is_recorded_as_unknown() {
     let stage = stage();
-    stage.router.clone().oneshot(get("/tokens/a")).await.expect("an answer");
+    stage.requests.clone().oneshot(get("/tokens/a")).await.expect("an answer");
     let entry = stage.notes.journal.lock().remove(0);
     assert_eq!((entry.act, entry.actor, entry.outcome), (Act::Read, Actor::Unknown, "caller_unknown"));
 }
@@ -456,7 +497,7 @@ async fn a_caller_has_room_for_so_many_large_bodies_and_for_small_ones_always() 
     let full = loop {
         let mut waiting = put("/tokens/a", slow(60_000));
         waiting.extensions_mut().insert(peer());
-        held.push(stage.router.clone().oneshot(waiting));
+        held.push(stage.requests.clone().oneshot(waiting));
         if held.len() % 2 == 0 {
             // Those that have their turn give it up after a moment. With one processor there are two turns.
             tokio::time::sleep(Duration::from_millis(12)).await;
@@ -483,7 +524,7 @@ async fn a_request_that_waits_keeps_its_place() {
     let slow = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
     let mut waiting = put("/tokens/a", slow);
     waiting.extensions_mut().insert(peer());
-    let waiting = tokio::spawn(stage.router.clone().oneshot(waiting));
+    let waiting = tokio::spawn(stage.requests.clone().oneshot(waiting));
     tokio::time::sleep(Duration::from_millis(20)).await;
     assert_eq!(send(&stage, get("/tokens/a")).await.0, StatusCode::TOO_MANY_REQUESTS);
     waiting.await.expect("a task").expect("an answer");
@@ -517,7 +558,7 @@ async fn a_callers_body_is_taken_to_its_end_before_a_refusal_and_a_strangers_is_
         assert_eq!(taken.load(Ordering::SeqCst), 50, "{status}");
 
         let (body, taken) = counted(50);
-        let answer = stage.router.clone().oneshot(refused(body)).await.expect("an answer");
+        let answer = stage.requests.clone().oneshot(refused(body)).await.expect("an answer");
         assert!(answer.status().is_client_error(), "nobody knows who it is");
         assert_eq!(taken.load(Ordering::SeqCst), 0, "{status}");
     }

@@ -12,7 +12,7 @@ use keycloak_double::{Endpoint, Fault};
 use rustls_pki_types::CertificateDer;
 use tokenvault_core::ids::ModuleName;
 use tokenvault_core::record::Acquisition;
-use tokenvault_server::api::{Allowance, ApiContext, AuditedJobs, RequestLimits, router};
+use tokenvault_server::api::{Allowance, ApiContext, ApiService, AuditedJobs, RequestLimits, service};
 use tokenvault_server::callers::{Action, CallerPolicy};
 use tokenvault_server::telemetry::metrics::Metrics;
 use tokenvault_server::tls::Peer;
@@ -42,7 +42,7 @@ impl CallerPolicy for Policy {
 struct Door {
     stage: Stage,
     policy: Arc<Policy>,
-    router: axum::Router,
+    requests: ApiService,
 }
 
 impl Door {
@@ -74,14 +74,14 @@ impl Door {
             journal,
             clock: Arc::clone(&stage.services.clock),
         };
-        Self { stage, policy, router: router(app) }
+        Self { stage, policy, requests: service(app) }
     }
 
     async fn send(&self, method: &str, path: &str, body: String) -> Response {
         let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
         let mut request = request.body(Body::from(body)).expect("a request");
         request.extensions_mut().insert(Peer::new(CertificateDer::from(vec![1])));
-        self.router.clone().oneshot(request).await.expect("an answer")
+        self.requests.clone().oneshot(request).await.expect("an answer")
     }
 
     async fn put(&self, job: &str, ui: &Login) -> StatusCode {

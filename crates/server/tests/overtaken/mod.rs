@@ -41,7 +41,7 @@ async fn a_record_that_was_overtaken_while_it_was_read_is_no_news_and_a_store_th
     let (late, heard) = (Arc::new(AtomicU64::new(0)), Arc::new(Heard::default()));
     let (ahead, to_come) = (Arc::clone(&stage.store), Arc::clone(&late));
     let store = Between::choosing(move |operation| {
-        let next = |late: u64| (operation == "load").then_some(late >> 1);
+        let next = |late: u64| matches!(operation, "load" | "read").then_some(late >> 1);
         let is_late = to_come.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok_and(|late| late & 1 == 1);
         Ok(Arc::clone(if is_late { &behind } else { &ahead }))
     });
