@@ -241,7 +241,7 @@ impl RedisStore {
     /// What a read sees of the record of that name: one that was copied elsewhere is not believed.
     fn view_as(&self, key: &JobKey, values: Vec<Option<Vec<u8>>>) -> Result<Option<ReadView>, StoreError> {
         let values = values.try_into().map_err(|_| unavailable(StoreCause::Protocol))?;
-        let view = ReadView::decode(values).map_err(|error| {
+        let view = ReadView::decode(key, values, &self.terms).map_err(|error| {
             self.unreadable(Unreadable::Malformed);
             StoreError::Corrupt(error.to_string())
         })?;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue, ScriptInvocation};
 use tokenvault_core::ids::StoreEpoch;
 use tokenvault_core::ports::{NEWEST_SCHEMA, ServerStore, StoreCause, StoreError};
+use tokenvault_core::record::UnpackedTerms;
 use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
@@ -58,6 +59,8 @@ pub struct RedisStore {
     pub(crate) speaks: u32,
     /// The schema that the store was found to have; 0 before it was looked at.
     pub(crate) schema: AtomicU32,
+    /// The terms of jobs that were read lately.
+    pub(crate) terms: UnpackedTerms,
     pub(crate) on_unreadable: Option<OnUnreadable>,
     /// Whether replicas may be alive that leave no marks when they join a session. Taken for so until it is known.
     pub(crate) older_replicas: AtomicBool,
@@ -83,6 +86,7 @@ impl RedisStore {
             on_short_ack: None,
             speaks: SCHEMA,
             schema: AtomicU32::new(0),
+            terms: UnpackedTerms::default(),
             on_unreadable: None,
             older_replicas: AtomicBool::new(true),
         })

@@ -12,7 +12,7 @@ mod tokens;
 
 pub use fields::{FieldError, Fields, FieldsChange, change, decode, encode, terms};
 pub use job_record::{Acquisition, OnLogout, Record};
-pub use packed::{NAMES, PACKED, Terms, TermsDigest, pack, unpack};
+pub use packed::{NAMES, PACKED, Terms, TermsDigest, UnpackedTerms, Vouched, pack, unpack};
 pub use read_view::{Access, READ_FIELDS, ReadView};
 pub use state::{EndKind, EndReason, State, Suspension, UnknownState};
 pub use tokens::{Anchor, Doubt, Intent, MOST_IN_RESERVE, Pair, RefreshSlot, SessionRef, Slot};

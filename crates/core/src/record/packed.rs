@@ -7,13 +7,17 @@
 //! Layout: a version byte, then for each value its index in [`NAMES`] (1 byte), its length (2 bytes, big-endian) and its bytes. A
 //! value that does not apply is left out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Weak};
 
+use parking_lot::RwLock;
 use sha2::{Digest, Sha256};
 
 use super::fields::{FieldError, Fields};
 use super::job_record::{Acquisition, Record};
 use crate::ids::{AccountId, JobId, JobKey, ModuleName, TenantId, UserId};
+use crate::seal::{Keyring, Sealed};
 use crate::time::Timestamp;
 
 /// The field that holds the packed values.
@@ -138,7 +142,48 @@ pub struct Terms {
     pub expires_at: Timestamp,
     /// What the seal on them vouches for.
     pub digest: TermsDigest,
+    /// Under which key ring which seal was found to vouch for them.
+    pub vouched: Vouched,
 }
+
+/// Remembers that a seal was found to vouch for terms, so that it need not be opened with each read of them.
+#[derive(Default)]
+pub struct Vouched(RwLock<Option<(Sealed, Weak<Keyring>)>>);
+
+impl Vouched {
+    /// Whether this seal was found to, under this very ring.
+    pub fn by(&self, seal: &Sealed, keyring: &Arc<Keyring>) -> bool {
+        let known = self.0.read();
+        known.as_ref().is_some_and(|(known, ring)| std::ptr::eq(ring.as_ptr(), Arc::as_ptr(keyring)) && known == seal)
+    }
+
+    /// Remembers that it was.
+    pub fn note(&self, seal: &Sealed, keyring: &Arc<Keyring>) {
+        *self.0.write() = Some((seal.clone(), Arc::downgrade(keyring)));
+    }
+}
+
+impl fmt::Debug for Vouched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vouched")
+    }
+}
+
+/// Nothing is remembered of another's.
+impl Clone for Vouched {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// What is remembered makes no difference between terms.
+impl PartialEq for Vouched {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Vouched {}
 
 impl Terms {
     /// Of a record.
@@ -154,6 +199,7 @@ impl Terms {
             created_at: record.created_at,
             expires_at: record.expires_at,
             digest: TermsDigest::of(record),
+            vouched: Vouched::default(),
         }
     }
 
@@ -183,11 +229,42 @@ impl Terms {
             created_at: time("created", created)?,
             expires_at: time("expires", expires)?,
             digest: TermsDigest::of_values(&values),
+            vouched: Vouched::default(),
         })
     }
 
     /// Whether a module may read this job's tokens.
     pub fn may_read(&self, module: &ModuleName) -> bool {
         self.registrar == *module || self.readers.contains(module)
+    }
+}
+
+/// What is remembered is kept in so many parts, that readers do not wait for each other.
+const PARTS: usize = 16;
+/// So many jobs' terms are remembered in each; then it is begun anew.
+const MOST_KNOWN: usize = 32_768 / PARTS;
+
+/// The terms that were unpacked lately, by the bytes that they were unpacked from.
+#[derive(Debug, Default)]
+pub struct UnpackedTerms([RwLock<HashMap<JobKey, (Box<[u8]>, Arc<Terms>)>>; PARTS]);
+
+impl UnpackedTerms {
+    /// The terms that a packed field of this job's holds.
+    pub fn of(&self, key: &JobKey, packed: &[u8]) -> Result<Arc<Terms>, FieldError> {
+        let sum =
+            key.job.as_str().bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let part = &self.0[sum % PARTS];
+        if let Some((known, terms)) = part.read().get(key)
+            && **known == *packed
+        {
+            return Ok(Arc::clone(terms));
+        }
+        let terms = Arc::new(Terms::unpack(packed)?);
+        let mut jobs = part.write();
+        if jobs.len() >= MOST_KNOWN {
+            jobs.clear();
+        }
+        jobs.insert(key.clone(), (packed.into(), Arc::clone(&terms)));
+        Ok(terms)
     }
 }

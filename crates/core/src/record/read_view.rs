@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::fields::{FieldError, access_of_pair, standing_doubt};
 use super::job_record::{Acquisition, Record};
-use super::packed::Terms;
+use super::packed::{Terms, UnpackedTerms};
 use super::state::{State, UnknownState};
-use crate::ids::Generation;
+use crate::ids::{Generation, JobKey};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
 
@@ -103,9 +103,13 @@ impl ReadView {
         }
     }
 
-    /// Of the values of [`READ_FIELDS`]. `Ok(None)` where the packed field is not there: the record is of an older schema, or there
+    /// Of the values of [`READ_FIELDS`] that a store has for a job. `Ok(None)` where the packed field is not there: the record is of an older schema, or there
     /// is none.
-    pub fn decode(values: [Option<Vec<u8>>; READ_FIELDS.len()]) -> Result<Option<Self>, FieldError> {
+    pub fn decode(
+        key: &JobKey,
+        values: [Option<Vec<u8>>; READ_FIELDS.len()],
+        known: &UnpackedTerms,
+    ) -> Result<Option<Self>, FieldError> {
         let [
             who,
             seal,
@@ -125,7 +129,7 @@ impl ReadView {
             lease,
         ] = values;
         let Some(who) = who else { return Ok(None) };
-        let terms = Arc::new(Terms::unpack(&who)?);
+        let terms = known.of(key, &who)?;
         let state =
             State::parse(text("state", state.as_deref())?, reason.as_deref().and_then(|r| std::str::from_utf8(r).ok()))
                 .map_err(|unknown| match unknown {

@@ -69,6 +69,10 @@ impl Jobs for AuditedJobs {
         let answer = self.vault.read(&call.caller, job, request).await;
         // The policy may have changed while the read waited.
         let answer = answer.and_then(|answer| still_admitted(&*self.callers, &call, Action::Read).map(|()| answer));
+        if answer.is_ok() && !self.journal.keeps_notes() {
+            call.reached.mark();
+            return answer;
+        }
         let mut entry = call.entry(Act::Read).of(&JobKey::new(call.caller.tenant.clone(), job.clone()));
         match &answer {
             Ok(ReadAnswer::Token(token)) => {

@@ -8,6 +8,7 @@ use tokenvault_core::ids::{JobId, UserId};
 use tokenvault_vault::jobs::{Caller, JobPage, ReadAnswer, ReadRequest, Registered, Registration};
 use tokenvault_vault::problem::Problem;
 
+use crate::callers::PolicyVersion;
 use crate::tls::Peer;
 use crate::web::{BodyBudget, RequestPermits};
 
@@ -20,6 +21,8 @@ pub struct ModuleCall {
     pub request_id: Arc<str>,
     /// The certificate that the caller is known by.
     pub(super) peer: Peer,
+    /// The policy that it was admitted under.
+    pub(super) policy: Option<PolicyVersion>,
     pub(super) reached: ReachedUseCase,
     pub(super) permits: RequestPermits,
     pub(super) body_budget: BodyBudget,

@@ -16,7 +16,7 @@ mod policy_table;
 mod tests;
 
 pub use action::Action;
-pub use caller_policy::CallerPolicy;
+pub use caller_policy::{CallerPolicy, PolicyVersion};
 pub use certificate_key::CertificateKey;
 pub use granted_tenants::GrantedTenants;
 pub use policy::{ModuleRights, Policy};

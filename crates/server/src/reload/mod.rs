@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,7 +30,7 @@ use tokenvault_vault::jobs::Caller;
 use tokenvault_vault::problem::Problem;
 use tokenvault_vault::tenants::TenantRegistry as _;
 
-use crate::callers::{Action, CallerPolicy, Policy};
+use crate::callers::{Action, CallerPolicy, Policy, PolicyVersion};
 use crate::config::{Config, ConfigError, Finding, TenantSource};
 use crate::notices::{Notices, ReloadRefusal, ReloadRefusals, refusal};
 use crate::realms::RealmTenants;
@@ -45,6 +46,8 @@ pub struct LiveSettings {
     source: TenantSource,
     policy_file: PathBuf,
     policy: ArcSwap<Policy>,
+    /// Counts the beginnings and the ends of its changes.
+    policy_changes: AtomicU64,
     tenants: Arc<RealmTenants>,
     state: Mutex<ReloadState>,
     metrics: Arc<Metrics>,
@@ -121,6 +124,7 @@ impl LiveSettings {
             source: config.source.clone(),
             policy_file: config.policy.file.clone(),
             policy: ArcSwap::from_pointee(policy),
+            policy_changes: AtomicU64::new(0),
             tenants: Arc::new(tenants),
             state: Mutex::new(ReloadState { builder, tables, file }),
             metrics,
@@ -175,7 +179,9 @@ impl LiveSettings {
         }
         if let Some(policy) = policy.filter(|_| verdict.takes_policy) {
             tracing::info!(modules = policy.len(), "the policy was read again");
+            self.policy_changes.fetch_add(1, Ordering::SeqCst);
             self.policy.store(Arc::new(policy));
+            self.policy_changes.fetch_add(1, Ordering::SeqCst);
         }
         self.notices.report_reload(&FILES, &refused);
         let policy = self.policy.load_full();
@@ -253,6 +259,11 @@ impl LiveSettings {
 impl CallerPolicy for LiveSettings {
     fn admit(&self, peer: &Peer, tenant: Option<&str>, action: Action) -> Result<Caller, Problem> {
         self.policy.load().admit(peer.names(), tenant, action, |tenant| self.tenants.get(tenant).is_some())
+    }
+
+    fn version(&self) -> Option<PolicyVersion> {
+        let policy = self.policy_changes.load(Ordering::SeqCst);
+        Some(PolicyVersion { policy, tenants: self.tenants.version() })
     }
 
     fn module(&self, peer: &Peer) -> Option<ModuleName> {

@@ -27,5 +27,10 @@ pub fn start_with(telemetry: &TelemetrySection, traces: &Traces) {
         LogFormat::Json => layer.json().flatten_event(true).with_span_list(false).boxed(),
         LogFormat::Text => layer.boxed(),
     };
-    drop(tracing_subscriber::registry().with(layer.with_filter(filter)).with(traces.layer()).try_init());
+    // A layer that is there and hears of nothing would have every span made for it.
+    let started = match traces.layer() {
+        Some(traces) => tracing_subscriber::registry().with(layer.with_filter(filter)).with(traces).try_init(),
+        None => tracing_subscriber::registry().with(layer.with_filter(filter)).try_init(),
+    };
+    drop(started);
 }

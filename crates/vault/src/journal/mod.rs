@@ -27,6 +27,11 @@ pub trait Journal: Send + Sync {
         Ok(())
     }
 
+    /// Whether anything is made of what it notes. Where it is not, nothing need be put together for it.
+    fn keeps_notes(&self) -> bool {
+        true
+    }
+
     /// Before something is handed out, or done at an operator's word: takes it down, and fails only where recording is
     /// required. Whoever is told so hands out nothing.
     async fn note(&self, entry: Entry) -> Result<(), NotRecorded>;
@@ -52,6 +57,10 @@ pub struct Unwritten;
 
 #[async_trait]
 impl Journal for Unwritten {
+    fn keeps_notes(&self) -> bool {
+        false
+    }
+
     async fn note(&self, _entry: Entry) -> Result<(), NotRecorded> {
         Ok(())
     }

@@ -30,6 +30,10 @@ impl Journal for Recorder {
         self.log.as_ref().map_or(Ok(()), |log| log.ready())
     }
 
+    fn keeps_notes(&self) -> bool {
+        self.log.is_some()
+    }
+
     async fn note(&self, entry: Entry) -> Result<(), NotRecorded> {
         match &self.log {
             Some(log) => log.note(entry).await,

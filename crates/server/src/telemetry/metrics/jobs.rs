@@ -15,9 +15,14 @@ use tokenvault_vault::problem::Code;
 
 use super::registrar::{CounterFamily, GaugeFamily, HistogramFamily, Registrar, gauge_value, latency, lateness, life};
 
+/// The outcome of a read that was given a token.
+const TOKEN: &str = "token";
+
 /// What is measured of jobs.
 pub struct JobMetrics {
     reads: CounterFamily,
+    /// That of the reads that were given a token: looked up once, for there are many.
+    reads_of_tokens: Counter,
     read_duration: Histogram,
     token_ttl: Histogram,
     renewals: CounterFamily,
@@ -37,8 +42,11 @@ pub struct JobMetrics {
 
 impl JobMetrics {
     pub(super) fn register(r: &mut Registrar) -> Self {
+        let reads: CounterFamily = r.add("reads", "Token reads by outcome");
+        let reads_of_tokens = reads.get_or_create(&vec![("outcome", TOKEN)]).clone();
         Self {
-            reads: r.add("reads", "Token reads by outcome"),
+            reads_of_tokens,
+            reads,
             read_duration: r.with("read_duration_seconds", "Time a read took, its wait included", latency()),
             token_ttl: r.with("token_ttl_seconds", "Life left in the access tokens that reads were given", life()),
             renewals: r.add("renewals", "Steps of renewals by outcome"),
@@ -77,16 +85,17 @@ impl JobMetrics {
         for outcome in DoubtOutcome::ALL {
             drop(self.doubts.get_or_create(&vec![("outcome", outcome.code())]));
         }
-        for outcome in ["token", Code::TokenNotReady.as_str()] {
-            drop(self.reads.get_or_create(&vec![("outcome", outcome)]));
-        }
+        drop(self.reads.get_or_create(&vec![("outcome", Code::TokenNotReady.as_str())]));
         let barred = vec![("step", Step::Exchange(Slot::Current).code()), ("outcome", Refusal::NotAllowed.code())];
         drop(self.renewals.get_or_create(&barred));
     }
 
     /// A token was read, or was not.
     pub fn read(&self, outcome: &'static str, took: Duration, ttl: Option<Duration>) {
-        self.reads.get_or_create(&vec![("outcome", outcome)]).inc();
+        match outcome {
+            TOKEN => self.reads_of_tokens.inc(),
+            _ => self.reads.get_or_create(&vec![("outcome", outcome)]).inc(),
+        };
         self.read_duration.observe(took.as_secs_f64());
         if let Some(ttl) = ttl {
             self.token_ttl.observe(ttl.as_secs_f64());
