@@ -2,26 +2,34 @@
 //!
 //! The password never stands in the URL, where it would end up in logs and process lists.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 use tokenvault_core::secret::ClientSecret;
 
-use crate::error::InvalidRedisConfig;
+use crate::link::{Login, ServerAddress};
 
 /// How to reach Redis, and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `redis://host:port/db` or, with TLS, `rediss://host:port/db`; without a password.
+    /// `redis://host:port/db` or, with TLS, `rediss://host:port/db`; without a password. Empty where the servers are found otherwise.
     pub url: String,
+    /// Where sentinels tell which server is the primary.
+    pub sentinel: Option<SentinelConfig>,
+    /// Where the servers are a cluster.
+    pub cluster: Option<ClusterConfig>,
     /// The ACL user.
     pub username: Option<String>,
     /// Its password, or the server's.
     pub password: Option<ClientSecret>,
-    /// The CAs that sign the server's certificate, PEM; the only ones trusted. `None`: the system's.
+    /// The file that holds the password; it is read again for each new connection, and goes before `password`.
+    pub password_file: Option<PathBuf>,
+    /// The CAs that sign the server's certificate, PEM; the only ones trusted. `None`: the system's. Read again for each new
+    /// connection.
     pub ca_file: Option<PathBuf>,
-    /// Connections for writes at most; reads share one more.
+    /// The client's certificate and its key, PEM. Read again for each new connection.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Connections for writes at most, for each server; reads share one more.
     pub pool_size: usize,
     /// For a new connection, and for a free place in the pool.
     pub connect_timeout: Duration,
@@ -35,14 +43,44 @@ pub struct RedisConfig {
     pub ack_timeout: Duration,
 }
 
+/// Sentinels, which tell where the primary is.
+#[derive(Debug, Clone)]
+pub struct SentinelConfig {
+    /// What they call the primary.
+    pub master: String,
+    /// Where they listen.
+    pub nodes: Vec<ServerAddress>,
+    /// The database of the servers.
+    pub database: i64,
+    /// Whether sentinels and servers speak TLS.
+    pub tls: bool,
+    /// The ACL user at the sentinels.
+    pub username: Option<String>,
+    /// The file that holds its password.
+    pub password_file: Option<PathBuf>,
+}
+
+/// A cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterConfig {
+    /// Some of its servers; the others are learnt from them.
+    pub nodes: Vec<ServerAddress>,
+    /// Whether they speak TLS.
+    pub tls: bool,
+}
+
 impl RedisConfig {
     /// A server without password, with time-outs fit for a local network.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            sentinel: None,
+            cluster: None,
             username: None,
             password: None,
+            password_file: None,
             ca_file: None,
+            identity: None,
             pool_size: 16,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
@@ -51,39 +89,26 @@ impl RedisConfig {
         }
     }
 
-    /// The client; connects to nothing yet.
-    pub(crate) fn client(&self) -> Result<Client, InvalidRedisConfig> {
-        let info = self.url.as_str().into_connection_info().map_err(|_| InvalidRedisConfig::Url)?;
-        let mut login = info.redis_settings().clone();
-        if login.password().is_some() {
-            return Err(InvalidRedisConfig::PasswordInUrl);
-        }
-        if let Some(username) = &self.username {
-            login = login.set_username(username);
-        }
-        if let Some(password) = &self.password {
-            login = login.set_password(password.expose());
-        }
-        let info = info.set_redis_settings(login);
-        match &self.ca_file {
-            Some(file) => with_roots(info, file),
-            None => Client::open(info).map_err(|_| InvalidRedisConfig::Url),
+    pub(crate) fn login(&self) -> Login {
+        Login {
+            username: self.username.clone(),
+            password: self.password.clone(),
+            password_file: self.password_file.clone(),
         }
     }
-}
-
-fn with_roots(info: ConnectionInfo, file: &Path) -> Result<Client, InvalidRedisConfig> {
-    if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        return Err(InvalidRedisConfig::CaFileWithoutTls);
-    }
-    let pem = std::fs::read(file).map_err(|_| InvalidRedisConfig::CaFile)?;
-    Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(pem) })
-        .map_err(|_| InvalidRedisConfig::CaFile)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::InvalidRedisConfig;
+    use crate::link::Connector;
+
+    impl RedisConfig {
+        fn client(&self) -> Result<redis::Client, InvalidRedisConfig> {
+            Connector::of_url(self)?.client_now()
+        }
+    }
 
     #[test]
     fn a_password_in_the_url_is_refused() {

@@ -21,6 +21,18 @@ pub enum InvalidRedisConfig {
     /// The file with the authorities cannot be read, or holds none.
     #[error("the CA file cannot be read, or holds no certificate (config_ca_file)")]
     CaFile,
+    /// A client certificate is given for a connection without TLS.
+    #[error("a client certificate is given for a connection without TLS (config_certificate_without_tls)")]
+    CertificateWithoutTls,
+    /// The file with the client certificate, or the one with its key, cannot be read.
+    #[error("the client certificate or its key cannot be read (config_certificate_file)")]
+    CertificateFile,
+    /// The file with the password cannot be read, or is empty.
+    #[error("the password file cannot be read, or is empty (config_password_file)")]
+    PasswordFile,
+    /// There is no server to begin with, or no name of a primary.
+    #[error("no server is named (config_nodes)")]
+    Nodes,
     /// The pool's settings do not fit each other.
     #[error("the settings of the pool do not fit each other (config_pool)")]
     Pool,

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::ScriptInvocation;
 use serde::Serialize;
 use tokenvault_core::ids::ReplicaId;
 use tokenvault_core::ports::{
@@ -18,7 +17,7 @@ use tokenvault_core::time::Timestamp;
 
 use crate::error::unavailable;
 use crate::json::{json, parse};
-use crate::link::{Query, Repeat};
+use crate::link::{Query, Repeat, ScriptCall};
 use crate::store::RedisStore;
 use crate::units::{millis, span};
 use crate::{keys, scripts};
@@ -85,15 +84,15 @@ fn counts(resealing: &Resealing) -> [(&'static str, u64); 3] {
 }
 
 impl RedisStore {
-    async fn run<T: redis::FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
-        self.writes.call(Query::Script(script), Repeat::Once, None).await.map(|sent| sent.answer)
+    async fn run<T: redis::FromRedisValue + Send>(&self, script: &ScriptCall<'_>) -> Result<T, StoreError> {
+        self.servers.write(Query::Script(script), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 }
 
 #[async_trait]
 impl ReplicaStore for RedisStore {
     async fn announce(&self, status: &ReplicaStatus, keep: Duration) -> Result<(), StoreError> {
-        let mut call = scripts::ANNOUNCE.key(keys::REPLICAS);
+        let mut call = scripts::at(&scripts::ANNOUNCE, keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).key(keys::OLDER_REPLICAS).arg(status.id.as_str());
         call.arg(json(&Announcement { status, joins: Marks::Marked }))
             .arg(span(keep))
@@ -104,13 +103,13 @@ impl ReplicaStore for RedisStore {
     }
 
     async fn depart(&self, replica: &ReplicaId) -> Result<(), StoreError> {
-        let mut call = scripts::DEPART.key(keys::REPLICAS);
+        let mut call = scripts::at(&scripts::DEPART, keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).arg(replica.as_str());
         self.run::<i64>(&call).await.map(drop)
     }
 
     async fn replicas(&self) -> Result<Vec<ReplicaStatus>, StoreError> {
-        let mut call = scripts::LIVE_REPLICAS.key(keys::REPLICAS);
+        let mut call = scripts::at(&scripts::LIVE_REPLICAS, keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE);
         let told: Vec<String> = self.run(&call).await?;
         told.iter().map(|told| status(told)).collect()
@@ -120,22 +119,22 @@ impl ReplicaStore for RedisStore {
 #[async_trait]
 impl KeyStore for RedisStore {
     async fn promoted_key(&self) -> Result<Option<String>, StoreError> {
-        self.reads.call(redis::cmd("GET").arg(keys::PROMOTED)).await
+        self.servers.read(redis::cmd("GET").arg(keys::PROMOTED)).await
     }
 
     async fn key_checks(&self) -> Result<BTreeMap<String, String>, StoreError> {
-        self.reads.call(redis::cmd("HGETALL").arg(keys::KEY_CHECKS)).await
+        self.servers.read(redis::cmd("HGETALL").arg(keys::KEY_CHECKS)).await
     }
 
     async fn vouch_for_key(&self, id: &str, check: &str, proof: KeyProof) -> Result<String, StoreError> {
-        let mut call = scripts::VOUCH_FOR_KEY.key(keys::REPLICAS);
+        let mut call = scripts::at(&scripts::VOUCH_FOR_KEY, keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).key(keys::KEY_CHECKS).arg(id).arg(check);
         call.arg(if proof == KeyProof::Unused { "unused" } else { "opened" });
         self.change(&call).await
     }
 
     async fn promote(&self, key: &str) -> Result<Promoted, StoreError> {
-        let mut call = scripts::PROMOTE.key(keys::REPLICAS);
+        let mut call = scripts::at(&scripts::PROMOTE, keys::REPLICAS);
         call.key(keys::REPLICAS_ALIVE).key(keys::PROMOTED).key(keys::KEY_CHECKS).arg(key);
         let answer: Vec<String> = self.change(&call).await?;
         let (verdict, replicas) = answer.split_first().ok_or_else(|| unavailable(StoreCause::Protocol))?;
@@ -153,7 +152,7 @@ impl KeyStore for RedisStore {
 #[async_trait]
 impl PauseStore for RedisStore {
     async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
-        let mut call = scripts::KEEP_UNTIL.key(keys::PAUSE);
+        let mut call = scripts::at(&scripts::KEEP_UNTIL, keys::PAUSE);
         call.arg(json(pause)).arg(millis(pause.until));
         self.change::<i64>(&call).await.map(drop)
     }
@@ -161,11 +160,11 @@ impl PauseStore for RedisStore {
     async fn resume(&self) -> Result<bool, StoreError> {
         let mut delete = redis::cmd("DEL");
         delete.arg(keys::PAUSE);
-        self.writes.call(Query::Command(&delete), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.servers.write(Query::Command(&delete), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 
     async fn paused(&self) -> Result<Option<Pause>, StoreError> {
-        let text: Option<String> = self.reads.call(redis::cmd("GET").arg(keys::PAUSE)).await?;
+        let text: Option<String> = self.servers.read(redis::cmd("GET").arg(keys::PAUSE)).await?;
         text.map(|text| parse(&text, "the pause")).transpose()
     }
 }
@@ -173,7 +172,7 @@ impl PauseStore for RedisStore {
 #[async_trait]
 impl ResealingStore for RedisStore {
     async fn start_resealing(&self, asked: &Resealing) -> Result<Resealing, StoreError> {
-        let mut call = scripts::START_RESEALING.key(keys::RESEALING);
+        let mut call = scripts::at(&scripts::START_RESEALING, keys::RESEALING);
         call.arg(asked.key.as_str()).arg(span(RESEALING_KEEP));
         call.arg("key").arg(asked.key.as_str()).arg("started").arg(millis(asked.started_at));
         call.arg("total").arg(asked.total);
@@ -185,7 +184,7 @@ impl ResealingStore for RedisStore {
     }
 
     async fn resealing(&self) -> Result<Option<Resealing>, StoreError> {
-        resealing(&self.reads.call(redis::cmd("HGETALL").arg(keys::RESEALING)).await?)
+        resealing(&self.servers.read(redis::cmd("HGETALL").arg(keys::RESEALING)).await?)
     }
 
     async fn take_resealing(
@@ -194,13 +193,13 @@ impl ResealingStore for RedisStore {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Resealing>, StoreError> {
-        let mut call = scripts::TAKE_RESEALING.key(keys::RESEALING);
+        let mut call = scripts::at(&scripts::TAKE_RESEALING, keys::RESEALING);
         call.arg(replica.as_str()).arg(millis(now)).arg(millis(until));
         resealing(&self.run(&call).await?)
     }
 
     async fn note_resealing(&self, replica: &ReplicaId, progress: &Resealing) -> Result<bool, StoreError> {
-        let mut call = scripts::NOTE_RESEALING.key(keys::RESEALING);
+        let mut call = scripts::at(&scripts::NOTE_RESEALING, keys::RESEALING);
         call.arg(replica.as_str()).arg(progress.key.as_str()).arg(millis(progress.started_at));
         call.arg(span(RESEALING_KEEP));
         call.arg(progress.finished_at.map(|at| millis(at).to_string()).unwrap_or_default());
@@ -215,10 +214,10 @@ impl ResealingStore for RedisStore {
 #[async_trait]
 impl EventStore for RedisStore {
     async fn publish(&self, event: &Event) -> Result<(), StoreError> {
-        let mut call = scripts::PUBLISH.key(keys::EVENTS);
+        let mut call = scripts::at(&scripts::PUBLISH, keys::EVENTS);
         call.arg(json(event)).arg(EVENTS).arg(span(EVENTS_KEEP));
         // Sent twice, it would be told twice.
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Never, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Never, None).await.map(drop)
     }
 
     async fn events(&self, after: Option<&str>, count: usize) -> Result<Vec<Event>, StoreError> {
@@ -232,7 +231,7 @@ impl EventStore for RedisStore {
             Some((time, number)) => range.arg(format!("({time}-{number}")).arg("+"),
             None => range.arg("+").arg("-"),
         };
-        let mut entries: Vec<StreamEntry> = self.reads.call(range.arg("COUNT").arg(count)).await?;
+        let mut entries: Vec<StreamEntry> = self.servers.read(range.arg("COUNT").arg(count)).await?;
         if place.is_none() {
             entries.reverse();
         }

@@ -1,8 +1,11 @@
 //! All records together: a walk for operators' lists and for re-sealing, and the census.
 //!
 //! `SCAN` shows every key that is there from a walk's beginning to its end at least once, as long as the server keeps its
-//! table; a restarted one has another. So a cursor carries the store's life, and one of an earlier life begins anew.
+//! table; a restarted one has another. So a cursor carries the store's life, and one of an earlier life begins anew. In a cluster
+//! the servers are walked one after the other, and records that move between them meanwhile may be shown twice or not at all: what
+//! must see every record walks once more.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +16,7 @@ use tokenvault_core::record::Fields;
 
 use crate::json::{json, parse};
 use crate::keys;
-use crate::link::{Query, Repeat};
+use crate::link::{Node, Query, Repeat};
 use crate::records::stored;
 use crate::store::RedisStore;
 use crate::units::span;
@@ -27,6 +30,32 @@ const BATCH: usize = 64;
 /// Keys looked at in one step of a census.
 const CENSUS_STEP: usize = 512;
 
+/// Where a walk is: at which of the servers, and at which cursor of its.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Place {
+    server: usize,
+    cursor: u64,
+}
+
+impl Place {
+    /// Without a server it is the first, as where there is one.
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('.') {
+            Some((server, cursor)) => Some(Self { server: server.parse().ok()?, cursor: cursor.parse().ok()? }),
+            None => Some(Self { server: 0, cursor: text.parse().ok()? }),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.server {
+            0 => write!(f, "{}", self.cursor),
+            server => write!(f, "{server}.{}", self.cursor),
+        }
+    }
+}
+
 #[async_trait]
 impl InventoryStore for RedisStore {
     async fn schema(&self) -> Result<u32, StoreError> {
@@ -36,12 +65,14 @@ impl InventoryStore for RedisStore {
     async fn walk(&self, filter: &Filter, from: Option<&str>, count: usize) -> Result<RecordPage, StoreError> {
         let life = format!("{:016x}-", self.epoch().await?.0);
         let count = count.clamp(1, LARGEST_PAGE);
-        let known = from.and_then(|from| from.strip_prefix(&life)).and_then(|cursor| cursor.parse().ok());
-        let mut cursor: u64 = known.unwrap_or_default();
+        let known = from.and_then(|from| from.strip_prefix(&life)).and_then(Place::parse);
+        let Place { server, mut cursor } = known.unwrap_or_default();
+        let servers = self.servers.all().await?;
         let mut page = RecordPage { records: Vec::new(), unreadable: 0, next: None };
+        let Some(node) = servers.get(server) else { return Ok(page) };
         for _ in 0..STEPS {
             let left = count.saturating_sub(page.records.len());
-            let (next, names) = self.scan(cursor, left.max(LEAST_STEP)).await?;
+            let (next, names) = self.scan(node, cursor, left.max(LEAST_STEP)).await?;
             for names in names.chunks(BATCH) {
                 self.show(names, filter, &mut page).await?;
             }
@@ -50,7 +81,8 @@ impl InventoryStore for RedisStore {
                 break;
             }
         }
-        page.next = (cursor != 0).then(|| format!("{life}{cursor}"));
+        let next = if cursor == 0 { Place { server: server + 1, cursor } } else { Place { server, cursor } };
+        page.next = (next.server < servers.len()).then(|| format!("{life}{next}"));
         Ok(page)
     }
 
@@ -59,44 +91,49 @@ impl InventoryStore for RedisStore {
         for shard in Shard::all() {
             count.cmd("ZCARD").arg(keys::due(shard));
         }
-        let counts: Vec<u64> = self.reads.all(&count).await?;
+        let counts: Vec<u64> = self.servers.read_all(&count).await?;
         Ok(counts.into_iter().sum())
     }
 
     async fn count_states(&self) -> Result<Census, StoreError> {
-        let (mut census, mut cursor) = (Census::default(), 0);
-        loop {
-            let (next, names) = self.scan(cursor, CENSUS_STEP).await?;
-            let mut load = Pipeline::new();
-            for name in &names {
-                load.cmd("HGET").arg(name).arg("state");
-            }
-            let states: Vec<Option<String>> = if names.is_empty() { Vec::new() } else { self.reads.all(&load).await? };
-            states.iter().flatten().for_each(|state| census.count(state));
-            cursor = next;
-            if cursor == 0 {
-                return Ok(census);
+        let mut census = Census::default();
+        for node in self.servers.all().await? {
+            let mut cursor = 0;
+            loop {
+                let (next, names) = self.scan(&node, cursor, CENSUS_STEP).await?;
+                let mut load = Pipeline::new();
+                for name in &names {
+                    load.cmd("HGET").arg(name).arg("state");
+                }
+                let states: Vec<Option<String>> =
+                    if names.is_empty() { Vec::new() } else { self.servers.read_all(&load).await? };
+                states.iter().flatten().for_each(|state| census.count(state));
+                cursor = next;
+                if cursor == 0 {
+                    break;
+                }
             }
         }
+        Ok(census)
     }
 
     async fn share_census(&self, census: &Census, keep: Duration) -> Result<(), StoreError> {
         let mut set = redis::cmd("SET");
         set.arg(keys::CENSUS).arg(json(census)).arg("PX").arg(span(keep).max(1));
-        self.writes.call::<()>(Query::Command(&set), Repeat::Once, None).await.map(drop)
+        self.servers.write::<()>(Query::Command(&set), Repeat::Once, None).await.map(drop)
     }
 
     async fn census(&self) -> Result<Option<Census>, StoreError> {
-        let text: Option<String> = self.reads.call(redis::cmd("GET").arg(keys::CENSUS)).await?;
+        let text: Option<String> = self.servers.read(redis::cmd("GET").arg(keys::CENSUS)).await?;
         text.map(|text| parse(&text, "the census")).transpose()
     }
 }
 
 impl RedisStore {
-    async fn scan(&self, cursor: u64, count: usize) -> Result<(u64, Vec<String>), StoreError> {
+    async fn scan(&self, node: &Node, cursor: u64, count: usize) -> Result<(u64, Vec<String>), StoreError> {
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(keys::ANY_JOB).arg("COUNT").arg(count);
-        self.reads.call(&scan).await
+        self.servers.read_of(node, &scan).await
     }
 
     async fn show(&self, names: &[String], filter: &Filter, page: &mut RecordPage) -> Result<(), StoreError> {
@@ -104,7 +141,7 @@ impl RedisStore {
         for name in names {
             load.cmd("HGETALL").arg(name);
         }
-        let records: Vec<Fields> = self.reads.all(&load).await?;
+        let records: Vec<Fields> = self.servers.read_all(&load).await?;
         for (name, fields) in names.iter().zip(records) {
             if fields.is_empty() {
                 continue; // it has expired

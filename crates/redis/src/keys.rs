@@ -7,6 +7,8 @@ use std::fmt::{Display, Write as _};
 
 use tokenvault_core::ids::{JobId, JobKey, ModuleName, SessionKey, Shard, TenantId, UserId};
 
+use crate::link::Slot;
+
 /// The key that holds the schema's number; the only one without a hash tag.
 pub(crate) const SCHEMA: &str = "tv:schema";
 
@@ -51,6 +53,11 @@ pub(crate) const INCARNATION: &str = "inc";
 
 /// What a job's field in a session's entry begins with: no job can then be taken for the incarnation.
 const JOB_FIELD: &str = "job:";
+
+/// Where what concerns all replicas lies.
+pub(crate) fn fleet_slot() -> Slot {
+    Slot::of(PAUSE)
+}
 
 /// The record of a job.
 pub(crate) fn job(key: &JobKey) -> String {

@@ -21,8 +21,8 @@ mod store;
 mod units;
 mod users;
 
-pub use config::RedisConfig;
+pub use config::{ClusterConfig, RedisConfig, SentinelConfig};
 pub use error::{InspectError, InvalidRedisConfig};
-pub use inspect::{ServerFacts, inspect};
-pub use link::OnEraEnd;
+pub use inspect::{Inspection, ServerFacts, Topology, inspect};
+pub use link::{OnEraEnd, ServerAddress};
 pub use store::{OLDEST_SCHEMA, OnUnreadable, RedisStore, SCHEMA, Unreadable};

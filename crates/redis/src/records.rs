@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use redis::{ScriptInvocation, Value, from_redis_value};
+use redis::{Value, from_redis_value};
 use tokenvault_core::ids::{AttemptId, Fence, Generation, JobId, JobKey, Shard};
 use tokenvault_core::ports::{
     Claim, Claimed, Created, JobStore, Lease, StoreCause, StoreError, Stored, TermsGuard, Write, Written,
@@ -13,7 +13,7 @@ use tokenvault_core::record::{Fields, NAMES, PACKED, READ_FIELDS, ReadView, Reco
 use tokenvault_core::time::Timestamp;
 
 use crate::error::unavailable;
-use crate::link::{Query, Repeat};
+use crate::link::{Query, Repeat, ScriptCall};
 use crate::store::{RedisStore, Unreadable};
 use crate::units::{ORPHAN_KEEP, millis, span};
 use crate::{keys, scripts};
@@ -62,7 +62,7 @@ pub(crate) fn stored(mut fields: Fields) -> Result<Stored, StoreError> {
 #[async_trait]
 impl JobStore for RedisStore {
     async fn load(&self, key: &JobKey) -> Result<Option<Stored>, StoreError> {
-        let fields: Fields = self.reads.call(redis::cmd("HGETALL").arg(keys::job(key))).await?;
+        let fields: Fields = self.servers.read(redis::cmd("HGETALL").arg(keys::job(key))).await?;
         if fields.is_empty() { Ok(None) } else { self.stored_as(key, fields).map(Some) }
     }
 
@@ -74,10 +74,10 @@ impl JobStore for RedisStore {
         }
         let mut command = redis::cmd("HMGET");
         command.arg(keys::job(key)).arg(&READ_FIELDS[..]);
-        let view = self.view_as(key, self.reads.call_trusting(&command).await?)?;
+        let view = self.view_as(key, self.servers.read_trusting(&command).await?)?;
         match view {
             Some(view) if view.state.end().is_none() => Ok(Some(view)),
-            _ => match self.view_as(key, self.reads.call(&command).await?)? {
+            _ => match self.view_as(key, self.servers.read(&command).await?)? {
                 Some(view) => Ok(Some(view)),
                 None => self.read_whole(key).await,
             },
@@ -90,7 +90,7 @@ impl JobStore for RedisStore {
         replaces: Option<Generation>,
         attempt: AttemptId,
     ) -> Result<Created, StoreError> {
-        let mut call = scripts::CREATE.key(keys::job(&record.key));
+        let mut call = scripts::at(&scripts::CREATE, keys::job(&record.key));
         call.key(keys::due(record.key.shard()))
             .arg(attempt.to_string())
             .arg(record.key.to_string())
@@ -128,21 +128,21 @@ impl JobStore for RedisStore {
 
     async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let until = claim.now + claim.lease;
-        let mut call = scripts::CLAIM.key(keys::due(shard));
+        let mut call = scripts::at(&scripts::CLAIM, keys::due(shard));
         call.arg(keys::job_prefix(shard))
             .arg(millis(claim.now))
             .arg(millis(until))
             .arg(claim.replica.as_str())
             .arg(claim.limit);
         // Sent twice, it would lease a second batch to nobody.
-        let rows = self.writes.call::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
+        let rows = self.servers.write::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
         Ok(rows.into_iter().filter_map(|row| self.claimed(row, until)).collect())
     }
 
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
         let mut read = redis::cmd("HMGET");
         read.arg(keys::job(&lease.key)).arg("fence").arg("lease_until");
-        let found: (Option<u64>, Option<u64>) = self.reads.call(&read).await?;
+        let found: (Option<u64>, Option<u64>) = self.servers.read(&read).await?;
         // The deadline tells leases apart that have one number because a failover lost the first of them.
         Ok(found == (Some(lease.fence.0), Some(millis(lease.until))))
     }
@@ -162,11 +162,11 @@ impl JobStore for RedisStore {
     }
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
-        self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
+        self.servers.read(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
-        let mut call = scripts::ADD_CHILD.key(keys::children(parent));
+        let mut call = scripts::at(&scripts::ADD_CHILD, keys::children(parent));
         call.key(keys::job(parent)).arg(child.as_str()).arg(max).arg(span(ORPHAN_KEEP));
         self.change(&call).await
     }
@@ -184,20 +184,20 @@ impl RedisStore {
         (due, renew): (Timestamp, Timestamp),
         announced_at: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let mut call = scripts::MAKE_DUE.key(keys::job(key));
+        let mut call = scripts::at(&scripts::MAKE_DUE, keys::job(key));
         call.key(keys::due(key.shard())).arg(key.to_string()).arg(millis(due)).arg(millis(renew));
         if let Some(at) = announced_at {
             call.arg(millis(at));
         }
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
-    fn write_call(&self, write: &Write<'_>) -> ScriptInvocation<'static> {
+    fn write_call(&self, write: &Write<'_>) -> ScriptCall<'static> {
         let set = self.packed(write.change.set.clone());
         // A field of its own that the packed one replaces.
         let replaced = if set.contains_key(PACKED) { &NAMES[..] } else { &[] };
         let touches_due = write.change.set.contains_key("due") || write.change.remove.iter().any(|name| name == "due");
-        let mut call = scripts::WRITE.key(keys::job(write.key));
+        let mut call = scripts::at(&scripts::WRITE, keys::job(write.key));
         call.key(keys::due(write.key.shard()))
             .key(keys::children(write.key))
             .arg(write.attempt.to_string())

@@ -19,7 +19,7 @@ impl RedisStore {
     }
 
     async fn found_schema(&self) -> Result<Option<String>, StoreError> {
-        self.reads.call(redis::cmd("GET").arg(keys::SCHEMA)).await
+        self.servers.read(redis::cmd("GET").arg(keys::SCHEMA)).await
     }
 
     /// The schema, which must be one that this store speaks. An empty database is of whichever schema finds it first.
@@ -28,7 +28,7 @@ impl RedisStore {
         if schema.is_none() {
             let mut set = redis::cmd("SET");
             set.arg(keys::SCHEMA).arg(self.speaks).arg("NX");
-            let _ = self.writes.call::<Option<String>>(Query::Command(&set), Repeat::Once, None).await?;
+            let _ = self.servers.write::<Option<String>>(Query::Command(&set), Repeat::Once, None).await?;
             schema = self.found_schema().await?;
         }
         let found = schema.unwrap_or_default();
@@ -40,21 +40,21 @@ impl RedisStore {
     /// Takes the lock under which the schema is moved on, or keeps it; whether it is `who`'s. It is free again after `keep`.
     pub async fn lock_migration(&self, who: &str, keep: Duration) -> Result<bool, StoreError> {
         let millis = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        let mut call = scripts::LOCK.key(keys::MIGRATION);
+        let mut call = scripts::at(&scripts::LOCK, keys::MIGRATION);
         call.arg(who).arg(millis.max(1));
-        self.writes.call(Query::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.servers.write(Query::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 
     /// Gives that lock back.
     pub async fn unlock_migration(&self, who: &str) -> Result<(), StoreError> {
-        let mut call = scripts::UNLOCK.key(keys::MIGRATION);
+        let mut call = scripts::at(&scripts::UNLOCK, keys::MIGRATION);
         call.arg(who);
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
     /// Moves the schema's number on by one, to the newest; whether it is there now.
     pub async fn advance_schema(&self, from: u32) -> Result<bool, StoreError> {
-        let mut call = scripts::ADVANCE.key(keys::SCHEMA);
+        let mut call = scripts::at(&scripts::ADVANCE, keys::SCHEMA);
         call.arg(from).arg((from + 1).min(SCHEMA));
         self.change(&call).await
     }

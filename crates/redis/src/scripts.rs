@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
+pub(crate) use crate::link::call_at as at;
+
 macro_rules! script {
     ($name:ident, $($file:literal),+) => {
         pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::new(concat!($(include_str!($file)),+)));

@@ -32,7 +32,7 @@ fn corrupt() -> StoreError {
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn join_session(&self, join: &Join<'_>) -> Result<Joined, StoreError> {
-        let mut call = scripts::JOIN_SESSION.key(keys::session(join.session));
+        let mut call = scripts::at(&scripts::JOIN_SESSION, keys::session(join.session));
         call.key(keys::joining(join.session))
             .arg(keys::session_field(join.job))
             .arg(millis(join.keep_until))
@@ -64,13 +64,13 @@ impl SessionStore for RedisStore {
         job: &JobId,
         keep_until: Timestamp,
     ) -> Result<Incarnation, StoreError> {
-        let mut call = scripts::ENTER_SESSION.key(keys::session(session));
+        let mut call = scripts::at(&scripts::ENTER_SESSION, keys::session(session));
         call.arg(keys::session_field(job)).arg(millis(keep_until));
         self.change(&call).await.map(Incarnation)
     }
 
     async fn finish_join(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
-        let mut call = scripts::FINISH_JOIN.key(keys::session(session));
+        let mut call = scripts::at(&scripts::FINISH_JOIN, keys::session(session));
         call.key(keys::joining(session))
             .arg(keys::session_field(job))
             .arg(job.as_str())
@@ -80,24 +80,24 @@ impl SessionStore for RedisStore {
     }
 
     async fn cancel_join(&self, session: &SessionKey, job: &JobId, attempt: AttemptId) -> Result<(), StoreError> {
-        let mut call = scripts::CANCEL_JOIN.key(keys::session(session));
+        let mut call = scripts::at(&scripts::CANCEL_JOIN, keys::session(session));
         call.key(keys::joining(session))
             .arg(keys::session_field(job))
             .arg(job.as_str())
             .arg(attempt.to_string())
             .arg(span(JOINING));
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
     async fn leave_session(&self, session: &SessionKey, job: &JobId) -> Result<(), StoreError> {
-        let mut call = scripts::LEAVE_SESSION.key(keys::session(session));
+        let mut call = scripts::at(&scripts::LEAVE_SESSION, keys::session(session));
         call.key(keys::joining(session)).arg(keys::session_field(job)).arg(job.as_str());
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
     }
 
     async fn session(&self, session: &SessionKey) -> Result<Option<SessionEntry>, StoreError> {
         let fields: BTreeMap<String, String> =
-            self.reads.call(redis::cmd("HGETALL").arg(keys::session(session))).await?;
+            self.servers.read(redis::cmd("HGETALL").arg(keys::session(session))).await?;
         if fields.is_empty() { Ok(None) } else { entry(&fields).map(Some).ok_or_else(corrupt) }
     }
 
@@ -109,7 +109,7 @@ impl SessionStore for RedisStore {
         job: &JobId,
         exchanges: bool,
     ) -> Result<Option<SessionLook>, StoreError> {
-        let mut call = scripts::LOOK_AT_SESSION.key(keys::session(session));
+        let mut call = scripts::at(&scripts::LOOK_AT_SESSION, keys::session(session));
         call.key(keys::joining(session))
             .arg(keys::session_field(job))
             .arg(job.as_str())
@@ -119,7 +119,7 @@ impl SessionStore for RedisStore {
             .arg(span(LONGEST_HOLD))
             .arg(span(HOLD_GAP))
             .arg(u8::from(self.older_replicas.load(Ordering::Relaxed)));
-        let answer = self.writes.call::<Vec<String>>(Query::Script(&call), Repeat::Once, None).await?.answer;
+        let answer = self.servers.write::<Vec<String>>(Query::Script(&call), Repeat::Once, None).await?.answer;
         match answer.as_slice() {
             [] => Ok(None),
             [incarnation, joins, joining] => Ok(Some(SessionLook {
@@ -132,7 +132,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn supersede_session(&self, session: &SessionKey, seen: Incarnation) -> Result<Incarnation, StoreError> {
-        let mut call = scripts::SUPERSEDE_SESSION.key(keys::session(session));
+        let mut call = scripts::at(&scripts::SUPERSEDE_SESSION, keys::session(session));
         call.arg(seen.0).arg(span(ORPHAN_KEEP));
         self.change(&call).await.map(Incarnation)
     }

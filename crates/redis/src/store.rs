@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use redis::{Cmd, FromRedisValue, ScriptInvocation};
+use redis::{Cmd, FromRedisValue};
 use tokenvault_core::ids::StoreEpoch;
 use tokenvault_core::ports::{NEWEST_SCHEMA, ServerStore, StoreCause, StoreError};
 use tokenvault_core::record::UnpackedTerms;
@@ -12,13 +12,16 @@ use tokenvault_core::time::Timestamp;
 
 use crate::config::RedisConfig;
 use crate::error::{InvalidRedisConfig, unavailable};
-use crate::link::{Acks, Eras, OnEraEnd, Query, ReadLink, Repeat, WriteLink, follow_name};
+use crate::link::{Acks, Node, OnEraEnd, Query, Repeat, ScriptCall, Servers};
 use crate::{keys, scripts};
 
 /// The schema this version writes into an empty database; see `migrations/`.
 pub const SCHEMA: u32 = NEWEST_SCHEMA;
 /// The oldest schema this version serves, until it is migrated.
 pub const OLDEST_SCHEMA: u32 = 1;
+
+/// Spreads the bits of an id.
+const EPOCH_FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// How long the trace of a look whether the server takes writes is kept.
 const PROBE_KEPT_MS: u64 = 60_000;
@@ -50,8 +53,7 @@ pub type OnUnreadable = Arc<dyn Fn(Unreadable) + Send + Sync>;
 
 /// The store on Redis.
 pub struct RedisStore {
-    pub(crate) writes: WriteLink,
-    pub(crate) reads: Arc<ReadLink>,
+    pub(crate) servers: Servers,
     acks: Option<Acks>,
     short_acks: AtomicU64,
     on_short_ack: Option<Box<dyn Fn() + Send + Sync>>,
@@ -75,11 +77,8 @@ impl RedisStore {
 
     /// The same; tells each time that all connections are left because nobody answers over one of them.
     pub fn connect_telling(config: &RedisConfig, on_left: Option<OnEraEnd>) -> Result<Self, InvalidRedisConfig> {
-        let client = config.client()?;
-        let eras = Eras::new(client.get_connection_info().addr().to_string(), on_left);
         Ok(Self {
-            writes: WriteLink::new(client.clone(), config, Arc::clone(&eras))?,
-            reads: Arc::new(ReadLink::new(client, config, eras)),
+            servers: Servers::new(config, on_left)?,
             acks: (config.ack_replicas > 0)
                 .then_some(Acks { replicas: config.ack_replicas, timeout: config.ack_timeout }),
             short_acks: AtomicU64::new(0),
@@ -92,11 +91,11 @@ impl RedisStore {
         })
     }
 
-    /// Looks from now on, every second, where its name leads, and leaves the server that it no longer leads to: one that
-    /// takes writes all the same is not found out by its answers. Ends with the store. Needs a runtime.
+    /// Looks from now on, every second or more often, where its servers are, and leaves one that is no longer among them: one
+    /// that takes writes all the same is not found out by its answers. Ends with the store. Needs a runtime.
     #[must_use]
-    pub fn following_its_name(self) -> Self {
-        tokio::spawn(follow_name(Arc::downgrade(&self.reads)));
+    pub fn following_its_servers(self) -> Self {
+        self.servers.follow();
         self
     }
 
@@ -126,24 +125,24 @@ impl RedisStore {
 
     /// Runs a command that takes something out; nobody is harmed where a failover brings it back.
     pub(crate) async fn remove(&self, command: &Cmd) -> Result<(), StoreError> {
-        self.writes.call::<i64>(Query::Command(command), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Command(command), Repeat::Once, None).await.map(drop)
     }
 
     /// Runs a script that changes something that must outlive a failover.
-    pub(crate) async fn change<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, StoreError> {
+    pub(crate) async fn change<T: FromRedisValue + Send>(&self, script: &ScriptCall<'_>) -> Result<T, StoreError> {
         self.change_insisting(script, 1).await
     }
 
     /// The same, so many times at most until as many replicas as were asked for have acknowledged it. The script must
     /// recognise that it is repeated; where a failover has lost what it did, the repetition does it anew.
-    pub(crate) async fn change_insisting<T: FromRedisValue>(
+    pub(crate) async fn change_insisting<T: FromRedisValue + Send>(
         &self,
-        script: &ScriptInvocation<'_>,
+        script: &ScriptCall<'_>,
         times: u32,
     ) -> Result<T, StoreError> {
         let mut left = times;
         loop {
-            let sent = self.writes.call(Query::Script(script), Repeat::Once, self.acks).await?;
+            let sent = self.servers.write(Query::Script(script), Repeat::Once, self.acks).await?;
             left = left.saturating_sub(1);
             if !sent.acknowledged {
                 self.short_acks.fetch_add(1, Ordering::Relaxed);
@@ -159,25 +158,41 @@ impl RedisStore {
 #[async_trait]
 impl ServerStore for RedisStore {
     async fn ready(&self) -> Result<(), StoreError> {
-        let pong: String = self.reads.call(&redis::cmd("PING")).await?;
-        if pong != "PONG" {
-            return Err(unavailable(StoreCause::Protocol));
+        for node in self.servers.all().await? {
+            let pong: String = self.servers.read_of(&node, &redis::cmd("PING")).await?;
+            if pong != "PONG" {
+                return Err(unavailable(StoreCause::Protocol));
+            }
         }
         self.known_schema().await?;
-        let mut probe = scripts::PROBE.key(keys::PROBE);
+        let mut probe = scripts::at(&scripts::PROBE, keys::PROBE);
         probe.arg(PROBE_KEPT_MS);
-        self.writes.call::<i64>(Query::Script(&probe), Repeat::Once, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&probe), Repeat::Once, None).await.map(drop)
     }
 
+    /// Of the server that keeps what concerns all replicas, so that they agree.
     async fn time(&self) -> Result<Timestamp, StoreError> {
-        let (seconds, micros): (u64, u64) = self.reads.call(&redis::cmd("TIME")).await?;
+        let node = self.servers.of_slot(keys::fleet_slot()).await?;
+        let (seconds, micros): (u64, u64) = self.servers.read_of(&node, &redis::cmd("TIME")).await?;
         Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
     }
 
-    /// A restart changes the process's id, a failover the id of its history.
+    /// A restart changes a process's id, a failover the id of its history. In a cluster this happens to one server at a time, and
+    /// then no record's life counts as unbroken: which server keeps which record may have changed as well.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        let server: String = self.reads.call(redis::cmd("INFO").arg("server")).await?;
-        let replication: String = self.reads.call(redis::cmd("INFO").arg("replication")).await?;
+        let mut epoch = 0_u64;
+        for node in self.servers.all().await? {
+            // Two servers must not cancel each other out, nor may their order count: addresses change their places.
+            epoch = epoch.wrapping_add(self.epoch_of(&node).await?.wrapping_mul(EPOCH_FACTOR) ^ EPOCH_FACTOR);
+        }
+        Ok(StoreEpoch(epoch))
+    }
+}
+
+impl RedisStore {
+    async fn epoch_of(&self, node: &Node) -> Result<u64, StoreError> {
+        let server: String = self.servers.read_of(node, redis::cmd("INFO").arg("server")).await?;
+        let replication: String = self.servers.read_of(node, redis::cmd("INFO").arg("replication")).await?;
         let id = |text: &str, name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
             value
@@ -185,6 +200,6 @@ impl ServerStore for RedisStore {
                 .and_then(|digits| u64::from_str_radix(digits, 16).ok())
                 .ok_or_else(|| unavailable(StoreCause::Protocol))
         };
-        Ok(StoreEpoch(id(&server, "run_id")? ^ id(&replication, "master_replid")?.rotate_left(1)))
+        Ok(id(&server, "run_id")? ^ id(&replication, "master_replid")?.rotate_left(1))
     }
 }

@@ -38,7 +38,7 @@ impl UserStore for RedisStore {
         after: Option<&JobId>,
         limit: usize,
     ) -> Result<Vec<JobId>, StoreError> {
-        let members: Vec<String> = self.reads.call(redis::cmd("SMEMBERS").arg(keys::user(tenant, user))).await?;
+        let members: Vec<String> = self.servers.read(redis::cmd("SMEMBERS").arg(keys::user(tenant, user))).await?;
         let mut jobs: Vec<JobId> = members.into_iter().filter_map(|member| JobId::parse(member).ok()).collect();
         jobs.sort_unstable();
         Ok(jobs.into_iter().filter(|job| after.is_none_or(|after| job > after)).take(limit).collect())
@@ -53,7 +53,7 @@ impl RedisStore {
         keep_until: Timestamp,
         max: Option<usize>,
     ) -> Result<bool, StoreError> {
-        let mut call = scripts::ADD_MEMBER.key(keys::user(&key.tenant, user));
+        let mut call = scripts::at(&scripts::ADD_MEMBER, keys::user(&key.tenant, user));
         call.arg(key.job.as_str()).arg(millis(keep_until)).arg(max.unwrap_or(usize::MAX));
         self.change(&call).await
     }
@@ -68,9 +68,9 @@ impl ShareStore for RedisStore {
         keep_until: Timestamp,
         max: usize,
     ) -> Result<bool, StoreError> {
-        let mut call = scripts::TAKE_SHARE.key(keys::share(tenant, module));
+        let mut call = scripts::at(&scripts::TAKE_SHARE, keys::share(tenant, module));
         call.arg(millis(keep_until)).arg(max);
-        self.writes.call(Query::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
+        self.servers.write(Query::Script(&call), Repeat::Once, None).await.map(|sent| sent.answer)
     }
 
     async fn move_share(
@@ -80,8 +80,8 @@ impl ShareStore for RedisStore {
         from: Timestamp,
         to: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let mut call = scripts::MOVE_SHARE.key(keys::share(tenant, module));
+        let mut call = scripts::at(&scripts::MOVE_SHARE, keys::share(tenant, module));
         call.arg(millis(from)).arg(to.map(|to| millis(to).to_string()).unwrap_or_default());
-        self.writes.call::<i64>(Query::Script(&call), Repeat::Never, None).await.map(drop)
+        self.servers.write::<i64>(Query::Script(&call), Repeat::Never, None).await.map(drop)
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, console: &mut Console<'_>) -> Result<(), Failure>
     let secrets = config.load_secrets()?;
     let failed = |error: &dyn std::fmt::Display| Failure::because("cannot migrate", error.to_string());
     crate::console::runtime()?.block_on(async {
-        let redis = wiring::redis(&config.redis, secrets.redis_password);
+        let redis = wiring::redis(&config.redis);
         let store = RedisStore::connect(&redis).map_err(|error| failed(&error))?;
         let promoted = store.promoted_key().await.map_err(|error| failed(&error))?;
         let keyring = match &promoted {

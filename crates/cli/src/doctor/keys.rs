@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tokenvault_core::ports::{KeyProof, KeyStore as _, StoreCause, StoreError};
+use tokenvault_core::ports::{KeyProof, KeyStore as _};
 use tokenvault_core::seal::Keyring;
 use tokenvault_redis::{InspectError, RedisStore};
 use tokenvault_server::config::load_keyring;
@@ -44,8 +44,7 @@ async fn known(
     ring: &Keyring,
 ) -> Result<(BTreeMap<String, KeyVerdict>, Option<String>), InspectError> {
     let redis = &examination.config.redis;
-    let password = redis.read_password().map_err(|_| StoreError::Unavailable(StoreCause::Authentication))?;
-    let store = RedisStore::connect(&wiring::redis(redis, password))?;
+    let store = RedisStore::connect(&wiring::redis(redis))?;
     Ok((keyring::examine(&store, ring).await?, store.promoted_key().await?))
 }
 

@@ -18,6 +18,7 @@ mod own_token;
 mod realm;
 mod realm_client;
 mod redis;
+mod redis_servers;
 mod report;
 mod sample;
 mod session;

@@ -3,10 +3,12 @@
 use tokenvault_core::ports::{StoreCause, StoreError};
 use tokenvault_core::time::Timestamp;
 use tokenvault_redis::{InspectError, SCHEMA, ServerFacts, inspect};
+use tokenvault_server::config::RedisSection;
 use tokenvault_server::wiring;
 use url::Url;
 
 use super::examination::Examination;
+use super::redis_servers;
 use super::report::DoctorReport;
 
 /// The oldest version with everything the scripts use.
@@ -28,27 +30,32 @@ const CHECKS: &[&str] = &[
 /// Examines Redis and answers with its clock, which the vault follows.
 pub(super) async fn examine(examination: &Examination<'_>, report: &mut DoctorReport) -> Option<Timestamp> {
     let redis = &examination.config.redis;
-    let url = &redis.url;
-    transport(url, report);
-    let Ok(password) = redis.read_password() else {
-        report.unknown("redis", url, "its password could not be read", "see the lines on secrets");
-        report.skip("redis", url, &[CHECKS]);
+    let place = &redis.place();
+    transport(redis, report);
+    if redis.check_passwords().is_err() {
+        report.unknown("redis", place, "its password could not be read", "see the lines on secrets");
+        report.skip("redis", place, &[CHECKS]);
         return None;
-    };
-    let asked = examination.clock.now();
-    match inspect(&wiring::redis(redis, password)).await {
-        Ok(facts) => {
-            report.fine("redis", url, format!("answers; version {}", facts.version));
-            clock(&facts, asked, examination.clock.now(), report);
-            judge(&facts, report);
-            Some(facts.time)
-        }
-        Err(error) => {
-            unreachable(url, &error, report);
-            report.skip("redis", url, &[CHECKS]);
-            None
-        }
     }
+    let asked = examination.clock.now();
+    let inspection = match inspect(&wiring::redis(redis)).await {
+        Ok(inspection) => inspection,
+        Err(error) => {
+            unreachable(place, &error, report);
+            report.skip("redis", place, &[CHECKS]);
+            return None;
+        }
+    };
+    let heard = examination.clock.now();
+    let several = inspection.servers.len() > 1;
+    for (address, facts) in &inspection.servers {
+        let name = if several { address.to_string() } else { place.clone() };
+        report.fine("redis", &name, format!("answers; version {}", facts.version));
+        clock(facts, (asked, heard), if several { &name } else { "" }, report);
+        judge(facts, if several { &name } else { "" }, report);
+    }
+    redis_servers::judge(&inspection, report);
+    inspection.servers.first().map(|(_, facts)| facts.time)
 }
 
 fn unreachable(url: &str, error: &InspectError, report: &mut DoctorReport) {
@@ -67,10 +74,17 @@ fn unreachable(url: &str, error: &InspectError, report: &mut DoctorReport) {
     report.hazard("redis", url, format!("cannot be used: {error}"), remedy);
 }
 
-fn transport(url: &str, report: &mut DoctorReport) {
-    let Ok(parsed) = Url::parse(url) else { return };
-    let loopback = parsed.host_str().is_some_and(is_loopback);
-    if parsed.scheme() == "rediss" {
+fn transport(redis: &RedisSection, report: &mut DoctorReport) {
+    let of_url = Url::parse(&redis.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+    let named = redis.sentinel.iter().flat_map(|sentinel| &sentinel.nodes);
+    let named = named.chain(redis.cluster.iter().flat_map(|cluster| &cluster.nodes));
+    let hosts = named.map(|node| node.rsplit_once(':').map_or(node.as_str(), |(host, _)| host).to_owned());
+    let hosts: Vec<String> = hosts.chain(of_url).collect();
+    let (url, loopback) = (&redis.place(), hosts.iter().all(|host| is_loopback(host)));
+    if hosts.is_empty() {
+        return;
+    }
+    if redis.is_encrypted() {
         report.fine("redis-tls", url, "TLS");
     } else if loopback {
         report.fine("redis-tls", url, "plain, and within this machine");
@@ -79,7 +93,7 @@ fn transport(url: &str, report: &mut DoctorReport) {
             "redis-tls",
             url,
             "goes over the network in plain: the password can be read, and records be altered or rolled back",
-            "use rediss:// with `redis.ca_file`; where a mesh encrypts it already, run with --accept redis-tls",
+            "use rediss://, or `tls` of sentinels and cluster, with `redis.ca_file`; where a mesh encrypts it already, run with --accept redis-tls",
         );
     }
 }
@@ -89,7 +103,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut DoctorReport) {
+fn clock(facts: &ServerFacts, (asked, heard): (Timestamp, Timestamp), of: &str, report: &mut DoctorReport) {
     let took = heard.since(asked);
     let early = asked.since(facts.time);
     let late = facts.time.since(heard);
@@ -98,101 +112,106 @@ fn clock(facts: &ServerFacts, asked: Timestamp, heard: Timestamp, report: &mut D
     if skew_ms > u128::from(MAX_SKEW_MS) {
         report.hazard(
             "clock-redis",
-            "",
+            of,
             format!("Redis' clock is {:.1} s {direction} this machine's", skew.as_secs_f64()),
             "let both follow the same time servers (chrony, timedatectl); the vault goes by Redis' clock",
         );
     } else {
         report.fine(
             "clock-redis",
-            "",
+            of,
             format!("Redis' clock agrees with this machine's (asked within {} ms)", took.as_millis()),
         );
     }
 }
 
-fn judge(facts: &ServerFacts, report: &mut DoctorReport) {
-    version(&facts.version, report);
-    if facts.replica {
+fn judge(facts: &ServerFacts, of: &str, report: &mut DoctorReport) {
+    version(&facts.version, of, report);
+    if facts.replica && !of.is_empty() {
+        report.fine("redis-role", of, "a replica");
+    } else if facts.replica {
         report.hazard(
             "redis-role",
-            "",
+            of,
             "the server is a replica and takes no writes",
             "name the primary in `redis.url`",
         );
     } else if !facts.tells_role {
         report.hazard(
             "redis-role",
-            "",
+            of,
             "the vault's user may not ask for the server's role: one that becomes a replica is left only when it refuses a write",
             "let the vault's ACL user run ROLE (`+role`)",
         );
     } else {
-        report.fine("redis-role", "", format!("a primary with {} replicas", facts.replicas));
+        report.fine("redis-role", of, format!("a primary with {} replicas", facts.replicas));
     }
-    persistence(facts, report);
+    let eviction = if of.is_empty() { "maxmemory-policy".to_owned() } else { format!("maxmemory-policy of {of}") };
+    persistence(facts, of, report);
     if facts.eviction == "noeviction" {
-        report.fine("redis-eviction", "maxmemory-policy", "noeviction");
+        report.fine("redis-eviction", &eviction, "noeviction");
     } else {
         let limit = if facts.max_memory == 0 { " (no maxmemory yet)" } else { "" };
         report.hazard(
             "redis-eviction",
-            "maxmemory-policy",
+            &eviction,
             format!("{}{limit}: when memory is short, Redis deletes records of live jobs", facts.eviction),
             "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf",
         );
     }
-    schema(facts.schema.as_deref(), report);
+    if of.is_empty() || facts.schema.is_some() {
+        schema(facts.schema.as_deref(), report);
+    }
     if facts.strangers == 0 {
-        report.fine("redis-shared", "", "no keys of others in its database");
+        report.fine("redis-shared", of, "no keys of others in its database");
     } else {
         report.note(
             "redis-shared",
-            "",
+            of,
             format!("the database holds keys of others ({} of those looked at)", facts.strangers),
             "give the vault a Redis of its own, or at least a database: who fills or flushes it takes the jobs along",
         );
     }
 }
 
-fn version(text: &str, report: &mut DoctorReport) {
+fn version(text: &str, of: &str, report: &mut DoctorReport) {
     let mut numbers = text.split('.').map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) if (major, minor) >= OLDEST => report.fine("redis-version", "", text),
+        (Some(major), Some(minor)) if (major, minor) >= OLDEST => report.fine("redis-version", of, text),
         (Some(_), Some(_)) => report.hazard(
             "redis-version",
-            "",
+            of,
             format!("{text} is older than {}.{}", OLDEST.0, OLDEST.1),
             "upgrade it: the vault's scripts need commands that it lacks",
         ),
         _ => report.unknown(
             "redis-version",
-            "",
+            of,
             "the server does not tell its version",
             "it must be 6.2 or later, or Valkey",
         ),
     }
 }
 
-fn persistence(facts: &ServerFacts, report: &mut DoctorReport) {
+fn persistence(facts: &ServerFacts, of: &str, report: &mut DoctorReport) {
     let remedy = "CONFIG SET appendonly yes, and in redis.conf `appendonly yes` with `appendfsync everysec` (adopted jobs: `always`)";
     match (facts.append_only, facts.snapshots) {
-        (true, _) => report.fine("redis-persistence", "", "writes go to the append-only file"),
+        (true, _) => report.fine("redis-persistence", of, "writes go to the append-only file"),
         (false, Some(false)) => report.hazard(
             "redis-persistence",
-            "",
+            of,
             "nothing is written to disk: a restart of Redis ends every job",
             remedy,
         ),
         (false, Some(true)) => report.hazard(
             "redis-persistence",
-            "",
+            of,
             "only snapshots are written: a restart of Redis loses the minutes since the last, spent refresh tokens among them",
             remedy,
         ),
         (false, None) => report.unknown(
             "redis-persistence",
-            "",
+            of,
             "no append-only file; whether snapshots are written, the server does not tell",
             "look at how your provider keeps data, and ask for an append-only file",
         ),

@@ -56,7 +56,7 @@ macro_rules! causes {
 
         /// The causes that an operator can do something about, each code with its words.
         /// `docs/runbooks/store-unavailable.md` leads out of each.
-        pub const CAUSES: [(&str, &str); 16] = [$(($code, $words)),+];
+        pub const CAUSES: [(&str, &str); 18] = [$(($code, $words)),+];
 
         impl StoreCause {
             /// The stable code.
@@ -100,6 +100,10 @@ causes! {
     CannotPersist = "cannot_persist", "it cannot write to its disk";
     /// `NOREPLICAS`.
     TooFewReplicas = "too_few_replicas", "it has fewer replicas than it is to have before it writes";
+    /// No sentinel and no server of the cluster names one.
+    NoPrimary = "no_primary", "nobody tells which server is the primary, or it is just being chosen";
+    /// A slot of the cluster.
+    Moving = "moving", "a part of the cluster is just being moved between its servers";
     /// Any other refusal.
     Server = "server", "it refused a command";
     /// An answer that is not Redis'.

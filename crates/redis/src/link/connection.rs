@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use redis::RedisError;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisError};
-use tokenvault_core::ports::StoreCause;
+use tokenvault_core::ports::{StoreCause, StoreError};
 use tokio::time::timeout;
 
+use super::connector::{Connector, connection_config};
 use super::era::LeaveReason;
 use super::query::demoted;
-use crate::config::RedisConfig;
-use crate::error::{InspectError, redis_error, unavailable, was_closed};
+use crate::error::{redis_error, unavailable, was_closed};
 
 /// Why the other connections are not to be believed either, if that is what an error means.
 pub(super) fn leave_reason(error: &RedisError) -> Option<LeaveReason> {
@@ -22,17 +22,15 @@ pub(super) fn leave_reason(error: &RedisError) -> Option<LeaveReason> {
     }
 }
 
-/// A connection to whatever server answers, for who examines it.
-pub(crate) async fn connect_to_anyone(config: &RedisConfig) -> Result<MultiplexedConnection, InspectError> {
-    let (client, settings) = (config.client()?, connection_config(config, config.response_timeout));
-    match timeout(config.connect_timeout, client.get_multiplexed_async_connection_with_config(&settings)).await {
-        Ok(connected) => Ok(connected.map_err(|error| redis_error(&error))?),
-        Err(_) => Err(unavailable(StoreCause::ConnectTimeout).into()),
+/// A connection to whatever server answers at an address, for who examines it.
+pub(crate) async fn connect_to_anyone(
+    connector: &Connector,
+    response_timeout: Duration,
+) -> Result<MultiplexedConnection, StoreError> {
+    let settings = connection_config(connector.connect_timeout, response_timeout);
+    let connecting = async { connector.client().await?.get_multiplexed_async_connection_with_config(&settings).await };
+    match timeout(connector.connect_timeout, connecting).await {
+        Ok(connected) => connected.map_err(|error| redis_error(&error)),
+        Err(_) => Err(unavailable(StoreCause::ConnectTimeout)),
     }
-}
-
-pub(super) fn connection_config(config: &RedisConfig, response_timeout: Duration) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(config.connect_timeout))
-        .set_response_timeout(Some(response_timeout))
 }

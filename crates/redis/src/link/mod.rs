@@ -6,18 +6,28 @@
 //! time-out of one is the end of all that were made before it ([`Eras`]), and so is a server that takes no writes any more
 //! ([`query`]).
 
+mod cluster;
 mod connection;
+mod connector;
 mod era;
 mod name;
+mod node;
 mod query;
 mod read_link;
+mod sentinel;
 mod server_id;
+mod servers;
+mod slot;
 mod write_link;
 
+pub(crate) use cluster::ClusterServers;
 pub(crate) use connection::connect_to_anyone;
-pub(crate) use era::Eras;
+pub use connector::ServerAddress;
+pub(crate) use connector::{Connector, Login};
 pub use era::OnEraEnd;
-pub(crate) use name::follow_name;
-pub(crate) use query::Query;
-pub(crate) use read_link::ReadLink;
-pub(crate) use write_link::{Acks, Repeat, WriteLink};
+pub(crate) use node::Node;
+pub(crate) use query::{Query, ScriptCall, call_at};
+pub(crate) use sentinel::SentinelServers;
+pub(crate) use servers::Servers;
+pub(crate) use slot::Slot;
+pub(crate) use write_link::{Acks, Repeat};

@@ -7,32 +7,82 @@
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
-    ServerErrorKind, Value, from_redis_value,
+    Arg, AsyncConnectionConfig, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, Script,
+    ScriptInvocation, ServerErrorKind, ToRedisArgs, Value, from_redis_value,
 };
 
+use super::connector::Connector;
 use super::era::Eras;
+use super::slot::Slot;
+
+/// A script with its keys and arguments.
+pub(crate) struct ScriptCall<'a> {
+    invocation: ScriptInvocation<'a>,
+    slot: Slot,
+}
+
+impl ScriptCall<'_> {
+    /// Adds a key, which must lie in the same slot as the first.
+    pub(crate) fn key(&mut self, key: impl AsRef<str>) -> &mut Self {
+        debug_assert_eq!(Slot::of(key.as_ref()), self.slot, "a script finds all its keys on one server");
+        self.invocation.key(key.as_ref());
+        self
+    }
+
+    /// Adds an argument.
+    pub(crate) fn arg<T: ToRedisArgs>(&mut self, arg: T) -> &mut Self {
+        self.invocation.arg(arg);
+        self
+    }
+}
+
+/// Begins a call of a script with its first key, which says where it is to be sent.
+pub(crate) fn call_at(script: &Script, key: impl AsRef<str>) -> ScriptCall<'_> {
+    ScriptCall { slot: Slot::of(key.as_ref()), invocation: script.key(key.as_ref()) }
+}
 
 /// Something to send.
 #[derive(Clone, Copy)]
 pub(crate) enum Query<'a> {
     /// A script, by its hash.
-    Script(&'a ScriptInvocation<'a>),
+    Script(&'a ScriptCall<'a>),
     /// A command.
     Command(&'a Cmd),
     /// Several commands in one go.
     Commands(&'a Pipeline),
 }
 
+/// How a server is to take what it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As one that keeps the slot.
+    Plain,
+    /// As one that a slot is just being moved to (`ASKING`).
+    Asking,
+}
+
 impl Query<'_> {
+    /// The slot of the first key.
+    pub(super) fn slot(self) -> Slot {
+        match self {
+            Self::Script(call) => call.slot,
+            Self::Command(command) => slot_of(command),
+            Self::Commands(commands) => commands.cmd_iter().next().map(slot_of).unwrap_or_default(),
+        }
+    }
+
     /// Sends it to a server that takes writes; an error that is [`demoted`] where another one answered.
-    pub(super) async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
-        let answers = self.ask(connection).await;
+    pub(super) async fn send<T: FromRedisValue>(
+        self,
+        connection: &mut impl ConnectionLike,
+        manner: Manner,
+    ) -> RedisResult<T> {
+        let answers = self.ask(connection, manner).await;
         let unknown = |error: &RedisError| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
         let answers = match (answers, self) {
             (Err(error), Self::Script(script)) if unknown(&error) => {
-                script.load_async(connection).await?;
-                self.ask(connection).await?
+                script.invocation.load_async(connection).await?;
+                self.ask(connection, manner).await?
             }
             (answers, _) => answers?,
         };
@@ -44,11 +94,14 @@ impl Query<'_> {
     }
 
     /// The answers, without the one about the role.
-    async fn ask(self, connection: &mut impl ConnectionLike) -> RedisResult<Vec<Value>> {
+    async fn ask(self, connection: &mut impl ConnectionLike, manner: Manner) -> RedisResult<Vec<Value>> {
         let mut all = redis::pipe();
         all.add_command(role());
+        if manner == Manner::Asking {
+            all.add_command(redis::cmd("ASKING"));
+        }
         match self {
-            Self::Script(script) => _ = all.invoke_script(script),
+            Self::Script(call) => _ = all.invoke_script(&call.invocation),
             Self::Command(command) => _ = all.add_command(command.clone()),
             Self::Commands(commands) => commands.cmd_iter().for_each(|command| _ = all.add_command(command.clone())),
         }
@@ -56,7 +109,19 @@ impl Query<'_> {
         if answers.next().is_some_and(|role| follows(&role)) {
             return Err(error_of_replica());
         }
+        if manner == Manner::Asking {
+            answers.next().map(Value::extract_error).transpose()?;
+        }
         answers.map(Value::extract_error).collect()
+    }
+}
+
+/// The slot of a command's first key.
+fn slot_of(command: &Cmd) -> Slot {
+    let key = command.args_iter().nth(1);
+    match key {
+        Some(Arg::Simple(key)) => Slot::of_bytes(key),
+        _ => Slot::default(),
     }
 }
 
@@ -71,14 +136,14 @@ pub(super) async fn send_trusting<T: FromRedisValue>(
 
 /// A new connection to a server that takes writes.
 pub(super) async fn connect(
-    client: &Client,
+    connector: &Connector,
     config: &AsyncConnectionConfig,
     eras: &Eras,
 ) -> RedisResult<MultiplexedConnection> {
     if eras.replica_seen_lately() {
         return Err(error_of_replica());
     }
-    let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
+    let mut connection = connector.client().await?.get_multiplexed_async_connection_with_config(config).await?;
     let mut all = redis::pipe();
     all.add_command(role());
     let answer = connection.req_packed_commands(&all, 0, all.len()).await?;

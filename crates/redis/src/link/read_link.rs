@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, RedisError, RedisResult};
 use tokenvault_core::ports::{StoreCause, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{connection_config, leave_reason};
+use super::connection::leave_reason;
+use super::connector::{Connector, connection_config};
 use super::era::{Era, Eras, LeaveReason, instant};
-use super::query::{Query, connect, demoted, send_trusting};
+use super::query::{Manner, Query, connect, demoted, send_trusting};
 use super::server_id::{ServerId, server_id};
 use crate::config::RedisConfig;
 use crate::error::{redis_error, spoils_connection, unavailable, was_closed};
@@ -24,7 +25,7 @@ const ROLE_HOLDS_MICROS: u64 = 10_000;
 
 /// The connection that all reads share.
 pub(crate) struct ReadLink {
-    client: Client,
+    connector: Connector,
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
     current: ArcSwapOption<OpenConnection>,
@@ -43,10 +44,10 @@ struct OpenConnection {
 }
 
 impl ReadLink {
-    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Self {
+    pub(super) fn new(connector: Connector, config: &RedisConfig, eras: Arc<Eras>) -> Self {
         Self {
-            client,
-            config: connection_config(config, config.response_timeout),
+            connector,
+            config: connection_config(config.connect_timeout, config.response_timeout),
             connect_timeout: config.connect_timeout,
             current: ArcSwapOption::empty(),
             connecting: Mutex::default(),
@@ -55,27 +56,32 @@ impl ReadLink {
         }
     }
 
-    pub(crate) async fn call<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.send(Query::Command(command)).await
+    /// Asks a server that says in the same breath that it is a primary.
+    pub(super) async fn call<T: FromRedisValue>(
+        &self,
+        query: Query<'_>,
+        manner: Manner,
+    ) -> Result<RedisResult<T>, StoreError> {
+        match self.attempt(query, manner).await? {
+            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(query, manner).await,
+            answer => Ok(answer),
+        }
     }
 
     /// The same, of a server that was a primary a moment ago.
-    pub(crate) async fn call_trusting<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+    pub(super) async fn call_trusting<T: FromRedisValue>(&self, command: &Cmd) -> Result<RedisResult<T>, StoreError> {
         let open = self.open().await?;
         let asked_at = self.since_began();
         if asked_at > open.primary_at.load(Ordering::Relaxed) + ROLE_HOLDS_MICROS {
-            return self.call(command).await;
+            return self.call(Query::Command(command), Manner::Plain).await;
         }
         let answer = send_trusting(command, &mut open.connection.clone()).await;
         match self.judged(&open, answer) {
-            Err(error) if was_closed(&error) || demoted(&error) => self.call(command).await,
-            answer => answer.map_err(|error| redis_error(&error)),
+            Err(error) if was_closed(&error) || demoted(&error) => {
+                self.call(Query::Command(command), Manner::Plain).await
+            }
+            answer => Ok(answer),
         }
-    }
-
-    /// Several commands in one go; answers in their order.
-    pub(crate) async fn all<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, StoreError> {
-        self.send(Query::Commands(commands)).await
     }
 
     /// Looks where a new connection leads, and answers which server that is, unless it is the one that answers now. Where it
@@ -94,18 +100,10 @@ impl ReadLink {
         Some(new)
     }
 
-    async fn send<T: FromRedisValue>(&self, query: Query<'_>) -> Result<T, StoreError> {
-        match self.attempt(query).await? {
-            Err(error) if was_closed(&error) || demoted(&error) => self.attempt(query).await?,
-            answer => answer,
-        }
-        .map_err(|error| redis_error(&error))
-    }
-
-    async fn attempt<T: FromRedisValue>(&self, query: Query<'_>) -> Result<RedisResult<T>, StoreError> {
+    async fn attempt<T: FromRedisValue>(&self, query: Query<'_>, manner: Manner) -> Result<RedisResult<T>, StoreError> {
         let open = self.open().await?;
         let asked_at = self.since_began();
-        let answer = query.send(&mut open.connection.clone()).await;
+        let answer = query.send(&mut open.connection.clone(), manner).await;
         if answer.is_ok() {
             open.primary_at.fetch_max(asked_at, Ordering::Relaxed);
         }
@@ -160,7 +158,7 @@ impl ReadLink {
     }
 
     async fn connected(&self) -> Result<MultiplexedConnection, StoreError> {
-        match timeout(self.connect_timeout, connect(&self.client, &self.config, &self.eras)).await {
+        match timeout(self.connect_timeout, connect(&self.connector, &self.config, &self.eras)).await {
             Ok(connected) => connected.map_err(|error| redis_error(&error)),
             Err(_) => Err(unavailable(StoreCause::ConnectTimeout)),
         }

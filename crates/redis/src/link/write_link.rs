@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleError, RecycleResult};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, FromRedisValue, RedisError, RedisResult};
 use tokenvault_core::ports::StoreError;
 
-use super::connection::{connection_config, leave_reason};
+use super::connection::leave_reason;
+use super::connector::{Connector, connection_config};
 use super::era::{Era, Eras};
-use super::query::{Query, connect, demoted};
+use super::query::{Manner, Query, connect, demoted};
 use crate::config::RedisConfig;
 use crate::error::{InvalidRedisConfig, pool_error, redis_error, spoils_connection, was_closed};
 
@@ -36,7 +37,7 @@ pub(crate) struct Sent<T> {
 }
 
 struct Manager {
-    client: Client,
+    connector: Connector,
     config: AsyncConnectionConfig,
     eras: Arc<Eras>,
 }
@@ -53,7 +54,7 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Link, RedisError> {
         let era = self.eras.now();
-        let connection = connect(&self.client, &self.config, &self.eras).await?;
+        let connection = connect(&self.connector, &self.config, &self.eras).await?;
         Ok(Link { connection, era, spoiled: false })
     }
 
@@ -70,11 +71,12 @@ pub(crate) struct WriteLink {
 }
 
 impl WriteLink {
-    pub(crate) fn new(client: Client, config: &RedisConfig, eras: Arc<Eras>) -> Result<Self, InvalidRedisConfig> {
+    pub(super) fn new(connector: Connector, config: &RedisConfig, eras: Arc<Eras>) -> Result<Self, InvalidRedisConfig> {
         // The same connection waits for the acknowledgements, and must not be cut while it does.
         let patience = if config.ack_replicas > 0 { config.ack_timeout } else { Duration::ZERO };
         let patience = config.response_timeout.saturating_add(patience);
-        let manager = Manager { client, config: connection_config(config, patience), eras: Arc::clone(&eras) };
+        let manager =
+            Manager { connector, config: connection_config(config.connect_timeout, patience), eras: Arc::clone(&eras) };
         let pool = Pool::builder(manager)
             .max_size(config.pool_size.max(1))
             .wait_timeout(Some(config.connect_timeout))
@@ -87,28 +89,29 @@ impl WriteLink {
     }
 
     /// A server that takes no writes has done nothing, whatever it was sent: that is sent once more to whoever takes them.
-    pub(crate) async fn call<T: FromRedisValue>(
+    pub(super) async fn call<T: FromRedisValue>(
         &self,
         query: Query<'_>,
+        manner: Manner,
         repeat: Repeat,
         acks: Option<Acks>,
-    ) -> Result<Sent<T>, StoreError> {
-        match self.attempt(query, acks).await? {
-            Ok(sent) => Ok(sent),
+    ) -> Result<RedisResult<Sent<T>>, StoreError> {
+        match self.attempt(query, manner, acks).await? {
             Err(error) if demoted(&error) || (repeat == Repeat::Once && was_closed(&error)) => {
-                self.attempt(query, acks).await?.map_err(|error| redis_error(&error))
+                self.attempt(query, manner, acks).await
             }
-            Err(error) => Err(redis_error(&error)),
+            answer => Ok(answer),
         }
     }
 
     async fn attempt<T: FromRedisValue>(
         &self,
         query: Query<'_>,
+        manner: Manner,
         acks: Option<Acks>,
     ) -> Result<RedisResult<Sent<T>>, StoreError> {
         let mut link = self.pool.get().await.map_err(|error| pool_error(&error))?;
-        match query.send(&mut link.connection).await {
+        match query.send(&mut link.connection, manner).await {
             Ok(answer) => {
                 self.eras.answered();
                 let acknowledged = match acks {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use tokenvault_redis::ServerAddress;
 use url::Url;
 
 use super::sections::{
@@ -73,9 +74,47 @@ impl SectionCheck {
     }
 
     pub(super) fn redis(&mut self, redis: &RedisSection) {
+        match (&redis.sentinel, &redis.cluster) {
+            (None, None) => self.redis_url(redis),
+            _ => self.holds(
+                "url",
+                redis.url.is_empty(),
+                "goes with neither `sentinel` nor `cluster`: take one of the three",
+            ),
+        }
+        self.holds("cluster", redis.sentinel.is_none() || redis.cluster.is_none(), "does not go with `sentinel`");
+        let addresses =
+            |nodes: &[String]| !nodes.is_empty() && nodes.iter().all(|node| ServerAddress::parse(node).is_some());
+        if let Some(sentinel) = &redis.sentinel {
+            self.holds("sentinel.master", !sentinel.master.is_empty(), "is missing");
+            self.holds("sentinel.nodes", addresses(&sentinel.nodes), "must name at least one sentinel, each HOST:PORT");
+            self.holds("sentinel.database", sentinel.database >= 0, "must not be negative");
+            let nameless = sentinel.username.is_some() && sentinel.password_file.is_none();
+            self.holds("sentinel.username", !nameless, "needs `sentinel.password_file`");
+        }
+        if let Some(cluster) = &redis.cluster {
+            self.holds("cluster.nodes", addresses(&cluster.nodes), "must name at least one server, each HOST:PORT");
+        }
+        let plain = redis.sentinel.as_ref().is_some_and(|sentinel| !sentinel.tls)
+            || redis.cluster.as_ref().is_some_and(|cluster| !cluster.tls)
+            || redis.url.starts_with("redis://");
+        for (key, file) in [("ca_file", &redis.ca_file), ("cert_file", &redis.cert_file)] {
+            let useless = file.is_some() && plain;
+            self.holds(key, !useless, "has no effect without TLS: use rediss:// in `url`, or set `tls`");
+        }
+        let half = redis.cert_file.is_some() != redis.key_file.is_some();
+        self.holds("key_file", !half, "goes with `cert_file`: give both or none");
+        let nameless = redis.username.is_some() && redis.password_file.is_none();
+        self.holds("username", !nameless, "needs `password_file`");
+        self.counted("pool_size", redis.pool_size);
+        self.positive("connect_timeout", redis.connect_timeout);
+        self.positive("response_timeout", redis.response_timeout);
+        self.holds("ack_timeout", redis.ack_replicas == 0 || !redis.ack_timeout.is_zero(), "must be more than 0");
+    }
+
+    fn redis_url(&mut self, redis: &RedisSection) {
         if redis.url.is_empty() {
-            self.holds("url", false, "is missing");
-            return;
+            return self.holds("url", false, "is missing");
         }
         let url =
             Url::parse(&redis.url).ok().filter(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
@@ -83,15 +122,7 @@ impl SectionCheck {
         if let Some(url) = url {
             let bare = url.username().is_empty() && url.password().is_none() && url.query().is_none();
             self.holds("url", bare, "must not contain credentials or a query: use `username` and `password_file`");
-            let useless = redis.ca_file.is_some() && url.scheme() == "redis";
-            self.holds("ca_file", !useless, "has no effect without TLS: use rediss:// in `url`");
         }
-        let nameless = redis.username.is_some() && redis.password_file.is_none();
-        self.holds("username", !nameless, "needs `password_file`");
-        self.counted("pool_size", redis.pool_size);
-        self.positive("connect_timeout", redis.connect_timeout);
-        self.positive("response_timeout", redis.response_timeout);
-        self.holds("ack_timeout", redis.ack_replicas == 0 || !redis.ack_timeout.is_zero(), "must be more than 0");
     }
 
     pub(super) fn renewal(&mut self, renewal: &RenewalSection) {

@@ -27,8 +27,8 @@ pub use keyring::{keyring_entry, load_keyring, parse_keyring, watched_keyring};
 pub use secret_file::read_secret;
 pub use secrets::{Secrets, TenantSecrets, VaultCredential};
 pub use sections::{
-    AdminSection, AuditSection, IdpSection, KeyringSection, LogFormat, ManagementSection, PolicySection, RedisSection,
-    RenewalSection, ServerSection, TelemetrySection,
+    AdminSection, AuditSection, ClusterSection, IdpSection, KeyringSection, LogFormat, ManagementSection,
+    PolicySection, RedisSection, RenewalSection, SentinelSection, ServerSection, TelemetrySection,
 };
 pub use source::TenantSource;
 pub use tenant::{Credential, Tenant};

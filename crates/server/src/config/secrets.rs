@@ -62,9 +62,10 @@ impl Tenant {
 }
 
 impl RedisSection {
-    /// Reads the password, where there is one.
-    pub fn read_password(&self) -> Result<Option<ClientSecret>, Finding> {
-        self.password_file.as_deref().map(read_secret).transpose()
+    /// Whether the passwords can be read: the servers', and the sentinels'. They are read again for each connection.
+    pub fn check_passwords(&self) -> Result<(), Finding> {
+        let of_sentinels = self.sentinel.as_ref().and_then(|sentinel| sentinel.password_file.as_deref());
+        self.password_file.as_deref().into_iter().chain(of_sentinels).try_for_each(|file| read_secret(file).map(drop))
     }
 }
 
@@ -73,8 +74,6 @@ impl RedisSection {
 pub struct Secrets {
     /// What tokens are sealed with.
     pub keyring: Keyring,
-    /// The store's password.
-    pub redis_password: Option<ClientSecret>,
     /// What users' and sessions' ids are hashed with in the audit log.
     pub audit_hash_key: Option<ClientSecret>,
     /// The tenants' client credentials.
@@ -86,7 +85,7 @@ impl Config {
     pub fn load_secrets(&self) -> Result<Secrets, ConfigError> {
         let mut findings = Vec::new();
         let keyring = load_keyring(&self.keyring.file).map_err(|finding| findings.push(finding)).ok();
-        let redis_password = keep(self.redis.read_password(), &mut findings).flatten();
+        keep(self.redis.check_passwords(), &mut findings);
         let audit_hash_key =
             self.audit.hash_key_file.as_ref().and_then(|file| keep(read_hash_key(file), &mut findings));
         let mut tenants = BTreeMap::new();
@@ -97,7 +96,7 @@ impl Config {
             }
         }
         match keyring {
-            Some(keyring) if findings.is_empty() => Ok(Secrets { keyring, redis_password, audit_hash_key, tenants }),
+            Some(keyring) if findings.is_empty() => Ok(Secrets { keyring, audit_hash_key, tenants }),
             _ => Err(ConfigError { file: self.file.display().to_string(), findings }),
         }
     }

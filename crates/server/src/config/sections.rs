@@ -188,13 +188,21 @@ impl Default for IdpSection {
 pub struct RedisSection {
     /// `redis://host:port/db` or, with TLS, `rediss://host:port/db`; without credentials.
     pub url: String,
+    /// Where sentinels tell which server is the primary, instead of `url`.
+    pub sentinel: Option<SentinelSection>,
+    /// Where the servers are a cluster, instead of `url`.
+    pub cluster: Option<ClusterSection>,
     /// The ACL user.
     pub username: Option<String>,
     /// Its password.
     pub password_file: Option<PathBuf>,
     /// The CAs that sign the server's certificate, PEM; the only ones trusted.
     pub ca_file: Option<PathBuf>,
-    /// Connections at most.
+    /// The vault's own certificate for servers that ask for one, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key_file: Option<PathBuf>,
+    /// Connections at most, to each server.
     pub pool_size: usize,
     /// For a new connection.
     #[serde(deserialize_with = "super::seconds::deserialize")]
@@ -209,13 +217,65 @@ pub struct RedisSection {
     pub ack_timeout: Duration,
 }
 
+impl RedisSection {
+    /// What the store is called where people read of it: its URL, or how its servers are found.
+    pub fn place(&self) -> String {
+        match (&self.sentinel, &self.cluster) {
+            (Some(sentinel), _) => format!("{} by {}", sentinel.master, sentinel.nodes.join(", ")),
+            (None, Some(cluster)) => format!("the cluster of {}", cluster.nodes.join(", ")),
+            (None, None) => self.url.clone(),
+        }
+    }
+
+    /// Whether the servers are spoken to over TLS.
+    pub fn is_encrypted(&self) -> bool {
+        match (&self.sentinel, &self.cluster) {
+            (Some(sentinel), _) => sentinel.tls,
+            (None, Some(cluster)) => cluster.tls,
+            (None, None) => self.url.starts_with("rediss://"),
+        }
+    }
+}
+
+/// `[redis.sentinel]`: sentinels, which tell where the primary is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SentinelSection {
+    /// What the sentinels call the primary.
+    pub master: String,
+    /// The sentinels, each `host:port`.
+    pub nodes: Vec<String>,
+    /// The database of the servers.
+    pub database: i64,
+    /// Whether sentinels and servers speak TLS.
+    pub tls: bool,
+    /// The ACL user at the sentinels.
+    pub username: Option<String>,
+    /// Its password, or the sentinels'.
+    pub password_file: Option<PathBuf>,
+}
+
+/// `[redis.cluster]`: a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSection {
+    /// Some of its servers, each `host:port`; the others are learnt from them.
+    pub nodes: Vec<String>,
+    /// Whether they speak TLS.
+    pub tls: bool,
+}
+
 impl Default for RedisSection {
     fn default() -> Self {
         Self {
             url: String::new(),
+            sentinel: None,
+            cluster: None,
             username: None,
             password_file: None,
             ca_file: None,
+            cert_file: None,
+            key_file: None,
             pool_size: 16,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(2),

@@ -66,7 +66,7 @@ pub fn services(
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let (store, fleet) = match backing {
         Backing::Redis => {
-            let redis = redis(&config.redis, secrets.redis_password.clone());
+            let redis = redis(&config.redis);
             store::measured(store::connect(&redis, metrics, &clock)?, metrics)
         }
         Backing::Memory => store::measured(MemoryStore::new(Arc::clone(&clock)), metrics),

@@ -3,21 +3,35 @@
 use std::sync::Arc;
 
 use tokenvault_core::ports::{Clock, Fleet, TokenStore};
-use tokenvault_core::secret::ClientSecret;
-use tokenvault_redis::{InvalidRedisConfig, RedisConfig, RedisStore};
+use tokenvault_redis::{ClusterConfig, InvalidRedisConfig, RedisConfig, RedisStore, SentinelConfig, ServerAddress};
 use tokenvault_vault::repeats::Repeats;
 
 use crate::config::RedisSection;
 use crate::telemetry::measured_store::MeasuredStore;
 use crate::telemetry::metrics::{Backend, Metrics};
 
-/// How to connect to Redis.
-pub fn redis(redis: &RedisSection, password: Option<ClientSecret>) -> RedisConfig {
+/// How to connect to Redis. Addresses that cannot be read were refused with the configuration.
+pub fn redis(redis: &RedisSection) -> RedisConfig {
+    let addresses = |nodes: &[String]| nodes.iter().filter_map(|node| ServerAddress::parse(node)).collect();
     RedisConfig {
         url: redis.url.clone(),
+        sentinel: redis.sentinel.as_ref().map(|sentinel| SentinelConfig {
+            master: sentinel.master.clone(),
+            nodes: addresses(&sentinel.nodes),
+            database: sentinel.database,
+            tls: sentinel.tls,
+            username: sentinel.username.clone(),
+            password_file: sentinel.password_file.clone(),
+        }),
+        cluster: redis
+            .cluster
+            .as_ref()
+            .map(|cluster| ClusterConfig { nodes: addresses(&cluster.nodes), tls: cluster.tls }),
         username: redis.username.clone(),
-        password,
+        password: None,
+        password_file: redis.password_file.clone(),
         ca_file: redis.ca_file.clone(),
+        identity: redis.cert_file.clone().zip(redis.key_file.clone()),
         pool_size: redis.pool_size,
         connect_timeout: redis.connect_timeout,
         response_timeout: redis.response_timeout,
@@ -35,7 +49,7 @@ pub(super) fn connect(
     let (unreadable, short, left) = (Arc::clone(metrics), Arc::clone(metrics), Arc::clone(metrics));
     let store =
         RedisStore::connect_telling(config, Some(Arc::new(move || left.parts.connections_left(Backend::Redis))))?;
-    let store = store.following_its_name().telling(Arc::new(move |why| unreadable.parts.unreadable(why)));
+    let store = store.following_its_servers().telling(Arc::new(move |why| unreadable.parts.unreadable(why)));
     let (clock, said) = (Arc::clone(clock), Repeats::default());
     Ok(store.on_short_ack(move || {
         short.parts.short_ack();

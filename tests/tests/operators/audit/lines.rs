@@ -101,15 +101,10 @@ async fn what_the_log_lists_is_told_to_operators_who_watch() -> Result<()> {
     client.delete("job-1").await?.expect_status(204)?;
     stage.line("end").await?;
     let fleet = tokenvault_redis::RedisStore::connect(&tokenvault_redis::RedisConfig {
-        url: stage.redis.url(),
-        username: None,
-        password: None,
-        ca_file: None,
         pool_size: 1,
         connect_timeout: SOON,
         response_timeout: SOON,
-        ack_replicas: 0,
-        ack_timeout: SOON,
+        ..tokenvault_redis::RedisConfig::new(stage.redis.url())
     })?;
     let kinds = poll("the events", SOON, async || {
         let events = tokenvault_core::ports::EventStore::events(&fleet, None, 100).await.ok()?;
