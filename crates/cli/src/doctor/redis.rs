@@ -241,6 +241,8 @@ fn schema(found: Option<&str>, report: &mut DoctorReport) {
 
 #[cfg(test)]
 mod tests {
+    use tokenvault_server::config::ClusterSection;
+
     use super::*;
 
     #[test]
@@ -254,8 +256,16 @@ mod tests {
             ("redis://localhost.example.org", false),
         ] {
             let mut report = DoctorReport::default();
-            transport(url, &mut report);
+            transport(&RedisSection { url: url.to_owned(), ..RedisSection::default() }, &mut report);
             assert_eq!(report.hazards() == 0, fine, "{url}");
+        }
+        for (node, tls, fine) in
+            [("127.0.0.1:7000", false, true), ("redis-1:7000", false, false), ("redis-1:7000", true, true)]
+        {
+            let cluster = ClusterSection { nodes: vec!["localhost:7000".to_owned(), node.to_owned()], tls };
+            let mut report = DoctorReport::default();
+            transport(&RedisSection { cluster: Some(cluster), ..RedisSection::default() }, &mut report);
+            assert_eq!(report.hazards() == 0, fine, "{node}");
         }
     }
 }
