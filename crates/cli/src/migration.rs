@@ -1,8 +1,9 @@
 //! Moving the store from one schema to the next, while replicas serve.
 //!
 //! First everything is added that the next schema needs; older replicas ignore it. When no older replica is alive, all records
-//! are checked once more and the number is moved on. A migration that was interrupted can be run again: it recognises what is
-//! done. It must never move the number on while something is missing that the next schema demands.
+//! are checked once more and the number is moved on. What only the new schema may have is done after that. A migration that was
+//! interrupted can be run again: it recognises what is done. It must never move the number on while something is missing that the
+//! next schema demands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ use tokenvault_redis::{RedisStore, SCHEMA};
 
 /// The schema in which every record's terms are vouched for.
 const WITH_TERMS: u32 = 2;
+/// The first schema that keeps whose a job is as one field.
+const PACKED_SINCE: u32 = 4;
 /// How long the lock outlives a migration that was killed.
 const LOCK: Duration = Duration::from_secs(20);
 /// Records looked at between two words on how far it has come.
@@ -36,6 +39,9 @@ pub enum MigrateError {
     /// Older replicas are alive.
     #[error("these replicas do not know schema {SCHEMA}: {}; run this again when they are gone", names(.0))]
     OldReplicas(Vec<ReplicaId>),
+    /// Records changed each time that they were to be packed.
+    #[error("{0} records could not be packed; run this again")]
+    Unpacked(u64),
     /// Records cannot be brought to the next schema.
     #[error("{0} records cannot be read or vouched for; put the missing keys back, or end those jobs")]
     Unreadable(u64),
@@ -76,6 +82,15 @@ impl fmt::Display for MigrationEvent<'_> {
     }
 }
 
+/// What is done to each record.
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Its terms are vouched for.
+    Vouch,
+    /// What it says of whose it is becomes one field.
+    Pack,
+}
+
 /// What a migration works with.
 pub struct Migration {
     /// The store.
@@ -92,15 +107,15 @@ impl Migration {
     /// Migrates, or with `dry_run` only reports what is to be done. Answers with the schema afterwards.
     pub async fn run(&self, dry_run: bool, mut tell: impl FnMut(&MigrationEvent<'_>)) -> Result<u32, MigrateError> {
         let schema = self.store.schema().await?;
-        if schema == SCHEMA {
+        if schema == SCHEMA && !self.store.expects_unpacked().await? {
             tell(&MigrationEvent::Step(&format!("schema {schema}: nothing to do")));
             return Ok(schema);
         }
         if dry_run {
             let pass = if schema < WITH_TERMS {
-                self.vouch_for_all(true, &mut tell).await?
+                self.pass(Work::Vouch, true, &mut tell).await?
             } else {
-                MigrationProgress::default()
+                self.pass(Work::Pack, true, &mut tell).await?
             };
             let (changed, seen) = (pass.changed, pass.seen);
             tell(&MigrationEvent::Step(&format!(
@@ -121,7 +136,7 @@ impl Migration {
     async fn move_on(&self, mut schema: u32, tell: &mut impl FnMut(&MigrationEvent<'_>)) -> Result<u32, MigrateError> {
         if schema < WITH_TERMS {
             tell(&MigrationEvent::Step(&format!("schema {schema}: vouching for the terms of all records")));
-            self.vouch_for_all(false, tell).await?;
+            self.pass(Work::Vouch, false, tell).await?;
         }
         let replicas = self.store.replicas().await?;
         let old: Vec<ReplicaId> =
@@ -131,10 +146,13 @@ impl Migration {
         }
         if schema < WITH_TERMS {
             tell(&MigrationEvent::Step("no older replica is alive: looking through all records once more"));
-            let last = self.vouch_for_all(false, tell).await?;
+            let last = self.pass(Work::Vouch, false, tell).await?;
             if last.failed > 0 {
                 return Err(MigrateError::Unreadable(last.failed));
             }
+        }
+        if schema < PACKED_SINCE {
+            self.store.expect_unpacked().await?;
         }
         while schema < SCHEMA {
             self.keep_lock().await?;
@@ -142,11 +160,21 @@ impl Migration {
             schema += 1;
             tell(&MigrationEvent::Step(&format!("schema {schema}: done")));
         }
+        // Replicas that have not heard of the schema yet are refused such writes as would undo this, and hear of it by that.
+        self.store.schema().await?;
+        tell(&MigrationEvent::Step("packing what all records say of whose they are"));
+        let packed = self.pass(Work::Pack, false, tell).await?;
+        if packed.failed > 0 {
+            return Err(MigrateError::Unpacked(packed.failed));
+        }
+        self.store.all_are_packed().await?;
         Ok(schema)
     }
 
-    async fn vouch_for_all(
+    /// Does a work to each record.
+    async fn pass(
         &self,
+        work: Work,
         dry_run: bool,
         tell: &mut impl FnMut(&MigrationEvent<'_>),
     ) -> Result<MigrationProgress, MigrateError> {
@@ -156,7 +184,10 @@ impl Migration {
             let page = self.store.walk(&Filter::default(), from.as_deref(), PAGE).await?;
             pass.failed += page.unreadable;
             for stored in page.records {
-                self.vouch_for(stored, dry_run, &mut pass).await?;
+                match work {
+                    Work::Vouch => self.vouch_for(stored, dry_run, &mut pass).await?,
+                    Work::Pack => self.pack(stored, dry_run, &mut pass).await?,
+                }
             }
             if !dry_run {
                 self.keep_lock().await?;
@@ -167,6 +198,27 @@ impl Migration {
                 return Ok(pass);
             }
         }
+    }
+
+    /// What has ended stays as it is until it is forgotten.
+    async fn pack(&self, stored: Stored, dry_run: bool, pass: &mut MigrationProgress) -> Result<(), StoreError> {
+        pass.seen += 1;
+        let key = stored.record.key.clone();
+        let mut found = Some(stored);
+        for _ in 0..TRIES {
+            let Some(before) = found.map(|stored| stored.record) else { return Ok(()) };
+            if matches!(before.state, State::Ended(_)) || self.store.is_packed(&key).await? {
+                return Ok(());
+            }
+            let attempt = AttemptId::from_bits(self.entropy.bits());
+            if dry_run || self.store.pack(&before, attempt).await?.is_done() {
+                pass.changed += 1;
+                return Ok(());
+            }
+            found = self.store.load(&key).await?;
+        }
+        pass.failed += 1;
+        Ok(())
     }
 
     async fn vouch_for(&self, stored: Stored, dry_run: bool, pass: &mut MigrationProgress) -> Result<(), StoreError> {

@@ -36,6 +36,9 @@ pub(crate) const CENSUS: &str = "tv:{fleet}:census";
 /// The lock under which the schema is moved on.
 pub(crate) const MIGRATION: &str = "tv:{fleet}:migration";
 
+/// There while records may lie about that keep each of [`tokenvault_core::record::NAMES`] as a field of its own.
+pub(crate) const UNPACKED: &str = "tv:{fleet}:unpacked";
+
 /// There while replicas may be alive that leave no marks when they join a session.
 pub(crate) const OLDER_REPLICAS: &str = "tv:{fleet}:older";
 

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokenvault_core::ports::StoreError;
+use tokenvault_core::ids::{AttemptId, JobKey};
+use tokenvault_core::ports::{JobStore as _, StoreError, Write, Written};
+use tokenvault_core::record::{FieldsChange, NAMES, PACKED, Record, encode};
 
 use crate::link::{Query, Repeat};
 use crate::store::{OLDEST_SCHEMA, RedisStore, SCHEMA};
@@ -50,6 +52,39 @@ impl RedisStore {
         let mut call = scripts::at(&scripts::UNLOCK, keys::MIGRATION);
         call.arg(who);
         self.servers.write::<i64>(Query::Script(&call), Repeat::Once, None).await.map(drop)
+    }
+
+    /// Notes that records may have to be packed, before the schema is moved on to the one that packs.
+    pub async fn expect_unpacked(&self) -> Result<(), StoreError> {
+        let mut set = redis::cmd("SET");
+        set.arg(keys::UNPACKED).arg(1);
+        self.servers.write::<()>(Query::Command(&set), Repeat::Once, None).await.map(drop)
+    }
+
+    /// Whether that was noted, and nobody has noted since that all are.
+    pub async fn expects_unpacked(&self) -> Result<bool, StoreError> {
+        self.servers.read(redis::cmd("EXISTS").arg(keys::UNPACKED)).await
+    }
+
+    /// Notes that all records are packed.
+    pub async fn all_are_packed(&self) -> Result<(), StoreError> {
+        self.remove(redis::cmd("DEL").arg(keys::UNPACKED)).await
+    }
+
+    /// Whether a record keeps as one field what schema 4 keeps so; a record that is not there does.
+    pub async fn is_packed(&self, key: &JobKey) -> Result<bool, StoreError> {
+        let mut ask = redis::cmd("HMGET");
+        ask.arg(keys::job(key)).arg(PACKED).arg("state");
+        let (packed, state): (Option<Vec<u8>>, Option<String>) = self.servers.read(&ask).await?;
+        Ok(packed.is_some() || state.is_none())
+    }
+
+    /// Packs a record that stands as it was read, once this store has found the schema that does. Changes nothing else of it, and nothing of one that has ended.
+    pub async fn pack(&self, before: &Record, attempt: AttemptId) -> Result<Written, StoreError> {
+        let set = encode(before).into_iter().filter(|(name, _)| NAMES.contains(&name.as_str())).collect();
+        let change = FieldsChange { set, remove: Vec::new() };
+        let unchanged = Write::between(before, before, attempt).on_terms_of(before);
+        self.write(&Write { change, ..unchanged }).await
     }
 
     /// Moves the schema's number on by one, to the newest; whether it is there now.

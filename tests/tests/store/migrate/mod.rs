@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokenvault::migration::{MigrateError, Migration};
 use tokenvault_core::ids::{AttemptId, JobKey, ModuleName, ReplicaId};
 use tokenvault_core::pair::TermsSeal;
-use tokenvault_core::ports::{Created, InventoryStore as _};
-use tokenvault_core::record::Record;
+use tokenvault_core::ports::{Created, InventoryStore as _, JobStore as _, Write, Written};
+use tokenvault_core::record::{Fields, NAMES, PACKED, Record, unpack};
 use tokenvault_core::secret::AccessToken;
 use tokenvault_redis::{RedisStore, SCHEMA};
 use tokenvault_server::entropy::OsEntropy;
@@ -173,8 +173,70 @@ async fn accounts(stage: &Stage, replica: &Replica, number: u64) -> Result<(Opti
     let record = stored(replica, number).await?;
     let name = format!("tv:{{{}}}:job:{}", record.key.shard(), record.key);
     let mut redis = stage.redis.connection().await?;
-    let field = redis::cmd("HGET").arg(name).arg("account").query_async(&mut redis).await?;
+    let mut fields: Fields = redis::cmd("HGETALL").arg(name).query_async(&mut redis).await?;
+    unpack(&mut fields).map_err(|error| Failure::new(error.to_string()))?;
+    let field = fields.remove("account").and_then(|value| String::from_utf8(value).ok());
     Ok((record.account.map(|account| account.to_string()), field))
+}
+
+/// The names of a record's fields.
+async fn field_names(stage: &Stage, number: u64) -> Result<BTreeSet<String>> {
+    let key = JobKey::new(tenant(), job(number));
+    let name = format!("tv:{{{}}}:job:{key}", key.shard());
+    Ok(redis::cmd("HKEYS").arg(name).query_async(&mut stage.redis.connection().await?).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_packed_when_no_replica_of_the_third_schema_is_left_and_not_before() -> Result<()> {
+    let stage = Stage::set().await?;
+    let old = stage.replica("old", 3).await?;
+    let now = old.services.clock.now();
+    for number in 0..3 {
+        let record = record(&old, number, (now, now), (true, 8));
+        assert_eq!(old.services.store.create(&record, None, AttemptId::from_bits(number + 1)).await?, Created::Done);
+    }
+    let new = stage.replica("new", SCHEMA).await?;
+    wait_until("both are heard of", SOON, async || new.services.fleet.replicas().await.is_ok_and(|all| all.len() == 2))
+        .await?;
+    for number in 0..2 {
+        renewed(&new, number).await?;
+        assert!(old.read(&job(number)).await.is_ok() && new.read(&job(number)).await.is_ok());
+        assert!(!field_names(&stage, number).await?.contains(PACKED), "an older replica would not find whose it is");
+    }
+    // This one does not hear of the new schema by itself.
+    let deaf = RedisStore::connect(&unhurried(stage.redis.url()))?;
+    let before = deaf.load(&JobKey::new(tenant(), job(2))).await?.expect("a record").record;
+    let refused = stage.migration(&new, "early")?.run(false, |_| {}).await;
+    assert!(matches!(&refused, Err(MigrateError::OldReplicas(found)) if found.len() == 1), "{refused:?}");
+    old.stop().await;
+
+    assert_eq!(stage.migration(&new, "late")?.run(false, |_| {}).await?, SCHEMA);
+
+    for number in 0..3 {
+        let fields = field_names(&stage, number).await?;
+        assert!(fields.contains(PACKED) && !NAMES.iter().any(|name| fields.contains(*name)), "{fields:?}");
+        assert!(new.read(&job(number)).await.is_ok());
+        renewed(&new, number).await?;
+    }
+    assert_eq!(stage.noticed.seal_failures.load(Ordering::Relaxed), 0);
+    // Who has read a record before it was packed undoes nothing, and does it right when it has read it again.
+    let key = JobKey::new(tenant(), job(2));
+    let other = ModuleName::parse("mod-other").map_err(|error| Failure::new(error.to_string()))?;
+    let shared = async |before: Record, attempt| {
+        let after = Record { readers: BTreeSet::from([other.clone()]), ..before.clone() };
+        deaf.write(&Write::between(&before, &after, AttemptId::from_bits(attempt))).await
+    };
+    let late = Record { generation: stored(&new, 2).await?.generation, ..before };
+    assert_eq!(shared(late, 91).await?, Written::Conflict);
+    let again = deaf.load(&key).await?.expect("a record").record;
+    assert_eq!(shared(again, 92).await?, Written::Done);
+    assert!(!field_names(&stage, 2).await?.contains("readers"));
+    assert_eq!(stored(&new, 2).await?.readers, BTreeSet::from([other]));
+    // Run again, there is nothing to do.
+    let mut said = Vec::new();
+    stage.migration(&new, "again")?.run(false, |event| said.push(event.to_string())).await?;
+    assert_eq!(said, [format!("schema {SCHEMA}: nothing to do")]);
+    Ok(())
 }
 
 /// Until a job has had another renewal.
