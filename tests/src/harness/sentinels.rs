@@ -13,7 +13,7 @@ use super::{Failure, Result};
 /// How the sentinels call the primary.
 pub const MASTER: &str = "vault";
 /// How long a primary may be silent before a sentinel thinks it is gone.
-pub const DOWN_AFTER: Duration = Duration::from_millis(700);
+pub const DOWN_AFTER: Duration = Duration::from_secs(1);
 
 const REPLICAS: usize = 2;
 const SENTINELS: usize = 3;
@@ -107,10 +107,10 @@ impl Sentinels {
     }
 
     /// Waits until every server follows one primary and every sentinel knows all of them: only then can the next failover
-    /// find a replica to take.
+    /// find a replica to take. Who is the primary is asked each time: on a busy machine one failover may follow another.
     pub async fn settled(&self) -> Result<()> {
-        let primary = self.agreed_primary().await?;
         wait_until("every replica to follow the primary", SOON, || async {
+            let Some(primary) = self.primary().await else { return false };
             self.servers[primary].is_primary().await && self.servers[primary].replicas().await == REPLICAS
         })
         .await?;
@@ -143,7 +143,7 @@ fn watching(primary: &Redis, options: &RedisOptions) -> RedisOptions {
         .line(&format!("sentinel failover-timeout {MASTER} 3000"))
         .line(&format!("sentinel parallel-syncs {MASTER} {REPLICAS}"));
     match options.known_password() {
-        Some(password) => sentinel.line(&format!("sentinel auth-pass {MASTER} {password}")),
+        Some(password) => sentinel.line(&format!("sentinel auth-pass {MASTER} \"{password}\"")),
         None => sentinel,
     }
 }
