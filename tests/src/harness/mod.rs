@@ -10,6 +10,7 @@
 //! | [`process`] | a child process that cannot outlive the test, with signals and its log; polling with a deadline |
 //! | [`docker`] | whether a container engine answers |
 //! | [`redis`] | a Redis of one's own: kill, restart, pause |
+//! | [`sentinels`], [`cluster`] | a Redis with replicas and sentinels, and a Redis Cluster: failover, resharding |
 //! | [`postgres`] | a PostgreSQL of one's own, for a Keycloak that may be killed |
 //! | [`keycloak`], [`admin`] | the Keycloak all tests share, one of one's own, and the admin API |
 //! | [`realm`], [`tokens`] | a realm as FOLIO has it, its users, clients and token calls |
@@ -34,6 +35,7 @@ pub mod admin;
 pub mod balancer;
 pub mod certs;
 pub mod client;
+pub mod cluster;
 pub mod collector;
 pub mod courier;
 pub mod docker;
@@ -50,6 +52,7 @@ pub mod proxy;
 pub mod realm;
 pub mod redis;
 mod representation;
+pub mod sentinels;
 pub mod setup_script;
 pub mod shared;
 pub mod stand_in;

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{AsyncConnectionConfig, FromRedisValue, IntoConnectionInfo, RedisConnectionInfo};
 use tempfile::TempDir;
 use testcontainers::core::{IntoContainerPort, WaitFor};
 use testcontainers::runners::AsyncRunner;
@@ -38,6 +38,9 @@ pub struct RedisOptions {
     password: Option<String>,
     replica_of: Option<SocketAddr>,
     lines: Vec<String>,
+    local: bool,
+    sentinel: bool,
+    server: Option<PathBuf>,
 }
 
 impl RedisOptions {
@@ -67,6 +70,32 @@ impl RedisOptions {
     pub fn line(mut self, line: &str) -> Self {
         self.lines.push(line.to_owned());
         self
+    }
+
+    /// Another server's binary, such as Valkey's.
+    #[must_use]
+    pub fn server(mut self, binary: PathBuf) -> Self {
+        self.server = Some(binary);
+        self
+    }
+
+    /// One of several that talk to each other on loopback, which a container could not. It keeps its configuration file over
+    /// a restart, for such servers write into it.
+    #[must_use]
+    pub(super) fn member(mut self) -> Self {
+        self.local = true;
+        self
+    }
+
+    /// A sentinel of the same binary: without data, and without a password of its own.
+    #[must_use]
+    pub(super) fn as_sentinel(&self) -> Self {
+        Self { sentinel: true, server: self.server.clone(), ..Self::default() }.member()
+    }
+
+    /// The password that clients are asked for.
+    pub(super) fn known_password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// Starts the server.
@@ -123,14 +152,15 @@ impl Redis {
         let dir = temporary_dir("redis")?;
         let address = ports::free_address()?;
         // A replica in a container could not reach a primary that listens on the host's loopback.
-        let backend = if docker::engine_answers() && options.replica_of.is_none() {
-            match start_container(&options, address, dir.path()).await {
-                Ok(container) => Backend::Container(Box::new(container)),
-                Err(e) => local(&e.context("a container engine answers, but Redis did not start in it"))?,
-            }
-        } else {
-            local_backend()?
-        };
+        let backend =
+            if !options.local && options.server.is_none() && options.replica_of.is_none() && docker::engine_answers() {
+                match start_container(&options, address, dir.path()).await {
+                    Ok(container) => Backend::Container(Box::new(container)),
+                    Err(e) => local(&e.context("a container engine answers, but Redis did not start in it"), &options)?,
+                }
+            } else {
+                local_backend(&options)?
+            };
         let mut redis = Self { backend, address, options, dir };
         if let Some(password) = &redis.options.password {
             write_private(&redis.password_file(), password)?;
@@ -173,6 +203,24 @@ impl Redis {
         Ok(redis::Client::open(info)?)
     }
 
+    /// What it answers to one command, as text.
+    pub(super) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> Result<T> {
+        let (command, arguments) = words.split_first().ok_or_else(|| Failure::new("a command has a name"))?;
+        let mut connection = self.connection().await?;
+        Ok(redis::cmd(command).arg(arguments).query_async(&mut connection).await?)
+    }
+
+    /// Whether it says that it is a primary.
+    pub async fn is_primary(&self) -> bool {
+        self.ask::<String>(&["INFO", "replication"]).await.is_ok_and(|info| info.contains("role:master"))
+    }
+
+    /// How many replicas it feeds that follow it without a break.
+    pub async fn replicas(&self) -> usize {
+        let info = self.ask::<String>(&["INFO", "replication"]).await.unwrap_or_default();
+        info.lines().filter(|line| line.starts_with("slave") && line.contains("state=online")).count()
+    }
+
     /// SIGKILL: what was not on disk is lost.
     pub async fn kill(&mut self) -> Result<()> {
         match &mut self.backend {
@@ -200,10 +248,15 @@ impl Redis {
             Backend::Local { process, binary } => {
                 let dir = self.dir.path();
                 let config = dir.join("redis.conf");
-                let text = self.options.config(("127.0.0.1", self.address.port()), &dir.display().to_string());
-                write_private(&config, &text)?;
+                if !(self.options.local && config.exists()) {
+                    let text = self.options.config(("127.0.0.1", self.address.port()), &dir.display().to_string());
+                    write_private(&config, &text)?;
+                }
                 let mut command = Command::new(binary);
                 command.arg(&config);
+                if self.options.sentinel {
+                    command.arg("--sentinel");
+                }
                 *process = Some(Process::spawn("redis", command, dir)?);
             }
         }
@@ -246,13 +299,13 @@ pub async fn patient(client: &redis::Client) -> Result<MultiplexedConnection> {
 }
 
 #[allow(clippy::print_stderr, reason = "the substitution must be seen in the test's output")]
-fn local(reason: &Failure) -> Result<Backend> {
+fn local(reason: &Failure, options: &RedisOptions) -> Result<Backend> {
     eprintln!("{reason}; taking redis-server instead");
-    local_backend()
+    local_backend(options)
 }
 
-fn local_backend() -> Result<Backend> {
-    let binary = find_program("redis-server").ok_or_else(|| {
+fn local_backend(options: &RedisOptions) -> Result<Backend> {
+    let binary = options.server.clone().or_else(|| find_program("redis-server")).ok_or_else(|| {
         Failure::new("redis-server is missing: run `./test --install-only` or `apt-get install redis-server`")
     })?;
     Ok(Backend::Local { process: None, binary })

@@ -2,6 +2,7 @@
 
 mod proxy;
 mod suite;
+mod topologies;
 mod vault;
 
 use std::process::Command;
