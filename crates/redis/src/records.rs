@@ -11,7 +11,7 @@ use tokenvault_core::ports::{
 use tokenvault_core::record::{Fields, Record, decode, encode};
 use tokenvault_core::time::Timestamp;
 
-use crate::error::unavailable;
+use crate::error::{redis_error, unavailable};
 use crate::link::{Query, Repeat};
 use crate::store::{RedisStore, Unreadable};
 use crate::units::{ORPHAN_KEEP, millis, span};
@@ -105,17 +105,29 @@ impl JobStore for RedisStore {
     }
 
     async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        self.claim_each(&[(shard, claim.limit)], claim).await
+    }
+
+    /// One script a shard, for each shard has a hash tag of its own; all of them in one packet.
+    async fn claim_each(&self, shards: &[(Shard, usize)], claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let until = claim.now + claim.lease;
-        let mut call = scripts::CLAIM.key(keys::due(shard));
-        call.arg(keys::job_prefix(shard))
-            .arg(millis(claim.now))
-            .arg(millis(until))
-            .arg(claim.replica.as_str())
-            .arg(claim.limit);
+        let calls: Vec<_> = shards.iter().map(|(shard, limit)| claim_call(*shard, claim, (*limit, until))).collect();
         // Sent twice, it would lease a second batch to nobody.
-        let rows = self.writes.call::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
-        let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
-        Ok(rows.into_iter().filter_map(|row| self.claimed(known(row), until)).collect())
+        let answers = self.writes.call::<Vec<Value>>(Query::Scripts(&calls), Repeat::Never, None).await?.answer;
+        let (mut claimed, mut failed) = (Vec::new(), None);
+        for answer in answers {
+            match answer.extract_error().and_then(|rows| Ok(from_redis_value::<Vec<Row>>(rows)?)) {
+                Ok(rows) => {
+                    let known = |(name, fence, due, fields): Row| (name, fence, due, self.known(fields));
+                    claimed.extend(rows.into_iter().filter_map(|row| self.claimed(known(row), until)));
+                }
+                Err(error) => failed = Some(redis_error(&error)),
+            }
+        }
+        match failed {
+            Some(error) if claimed.is_empty() => Err(error),
+            _ => Ok(claimed),
+        }
     }
 
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -142,6 +154,15 @@ impl JobStore for RedisStore {
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         self.reads.call(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
+    }
+
+    async fn due_shards(&self, now: Timestamp) -> Result<Vec<(Shard, usize)>, StoreError> {
+        let mut counts = redis::pipe();
+        for shard in Shard::all() {
+            counts.zcount(keys::due(shard), "-inf", millis(now));
+        }
+        let counts: Vec<usize> = self.reads.all(&counts).await?;
+        Ok(Shard::all().zip(counts).filter(|(_, due)| *due > 0).collect())
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
@@ -247,6 +268,16 @@ impl RedisStore {
         }
         fields
     }
+}
+
+fn claim_call(shard: Shard, claim: &Claim<'_>, (limit, until): (usize, Timestamp)) -> ScriptInvocation<'static> {
+    let mut call = scripts::CLAIM.key(keys::due(shard));
+    call.arg(keys::job_prefix(shard))
+        .arg(millis(claim.now))
+        .arg(millis(until))
+        .arg(claim.replica.as_str())
+        .arg(claim.limit.min(limit));
+    call
 }
 
 fn verdict(value: Option<Value>) -> Result<String, StoreError> {

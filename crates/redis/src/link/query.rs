@@ -18,6 +18,8 @@ use super::era::Eras;
 pub(crate) enum Query<'a> {
     /// A script, by its hash.
     Script(&'a ScriptInvocation<'a>),
+    /// Several calls of one script in one go. Each has an answer of its own, which may be an error.
+    Scripts(&'a [ScriptInvocation<'a>]),
     /// A command.
     Command(&'a Cmd),
     /// Several commands in one go.
@@ -27,8 +29,10 @@ pub(crate) enum Query<'a> {
 impl Query<'_> {
     /// Sends it to a server that takes writes; an error that is [`demoted`] where another one answered.
     pub(super) async fn send<T: FromRedisValue>(self, connection: &mut impl ConnectionLike) -> RedisResult<T> {
+        if let Self::Scripts(calls) = self {
+            return Ok(from_redis_value(Value::Array(ask_scripts(calls, connection).await?))?);
+        }
         let answers = self.ask(connection).await;
-        let unknown = |error: &RedisError| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
         let answers = match (answers, self) {
             (Err(error), Self::Script(script)) if unknown(&error) => {
                 script.load_async(connection).await?;
@@ -38,17 +42,23 @@ impl Query<'_> {
         };
         let answer = match self {
             Self::Script(_) | Self::Command(_) => answers.into_iter().next().unwrap_or_default(),
-            Self::Commands(_) => Value::Array(answers),
+            Self::Scripts(_) | Self::Commands(_) => Value::Array(answers),
         };
         Ok(from_redis_value(answer)?)
     }
 
     /// The answers, without the one about the role.
     async fn ask(self, connection: &mut impl ConnectionLike) -> RedisResult<Vec<Value>> {
+        self.ask_each(connection).await?.into_iter().map(Value::extract_error).collect()
+    }
+
+    /// The same, with an error where a single one was refused.
+    async fn ask_each(self, connection: &mut impl ConnectionLike) -> RedisResult<Vec<Value>> {
         let mut all = redis::pipe();
         all.add_command(role());
         match self {
             Self::Script(script) => _ = all.invoke_script(script),
+            Self::Scripts(calls) => calls.iter().for_each(|call| _ = all.invoke_script(call)),
             Self::Command(command) => _ = all.add_command(command.clone()),
             Self::Commands(commands) => commands.cmd_iter().for_each(|command| _ = all.add_command(command.clone())),
         }
@@ -56,8 +66,33 @@ impl Query<'_> {
         if answers.next().is_some_and(|role| follows(&role)) {
             return Err(error_of_replica());
         }
-        answers.map(Value::extract_error).collect()
+        Ok(answers.collect())
     }
+}
+
+/// The answers to several calls of one script. Only those are made again that the server did not know the script of.
+async fn ask_scripts(calls: &[ScriptInvocation<'_>], connection: &mut impl ConnectionLike) -> RedisResult<Vec<Value>> {
+    let mut answers = Query::Scripts(calls).ask_each(connection).await?;
+    let failed = |answer: &Value| match answer {
+        Value::ServerError(_) => answer.clone().extract_error().err(),
+        _ => None,
+    };
+    if let Some(error) = answers.iter().filter_map(failed).find(demoted) {
+        return Err(error);
+    }
+    for (call, answer) in calls.iter().zip(&mut answers) {
+        if failed(answer).as_ref().is_some_and(unknown) {
+            call.load_async(connection).await?;
+            let again = Query::Script(call).ask_each(connection).await?;
+            *answer = again.into_iter().next().unwrap_or_default();
+        }
+    }
+    Ok(answers)
+}
+
+/// Whether the server does not have the script.
+fn unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// A new connection to a server that takes writes.
