@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobId, JobKey};
-use tokenvault_core::policy::{Ask, Serve, logging_out, serve};
+use tokenvault_core::policy::{Ask, Serve, due_once_read, logging_out, serve};
 use tokenvault_core::ports::Stored;
 use tokenvault_core::record::{EndKind, EndReason, Record, State};
 use tokenvault_core::time::Timestamp;
@@ -43,6 +43,7 @@ impl Vault {
             let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
             match serve(&owner.record, &ask, now) {
                 Serve::Token(left) if self.services.replica.seen.further_than(&owner.record).is_none() => {
+                    self.note_first_read(&owner, now).await;
                     return self.token(job, &owner.record, left, request);
                 }
                 Serve::Token(_) => {
@@ -84,6 +85,24 @@ impl Vault {
                 () = waiting.until_renewed() => {}
                 () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
             }
+        }
+    }
+
+    /// A pair that nobody had read waits longer for its renewal. Now it is read, and is renewed at the usual time. What fails here
+    /// is done by the next read, or not at all: the pair is then renewed a little later.
+    async fn note_first_read(&self, read: &Stored, now: Timestamp) {
+        let (key, services) = (&read.record.key, &self.services);
+        let is_late = read.record.due_at > read.record.renew_at;
+        // Who has it in hand renews it.
+        if !is_late || read.leased_until.is_some() {
+            return;
+        }
+        let settings = services.tenants.settings(&key.tenant);
+        let Some(due) = due_once_read(&read.record, &settings, now) else { return };
+        // Many read at the same time what one of them brings forward.
+        let Some(_turn) = self.first_reads.begin(key) else { return };
+        if services.store.make_due(key, due, due).await.is_ok() && due <= now {
+            services.wake.due();
         }
     }
 
