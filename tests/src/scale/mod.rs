@@ -86,6 +86,7 @@ pub async fn run(load: Load, tell: impl Fn(&str)) -> Result<Report> {
     let mut vault = stand_in::tenant(Vault::builder()?.redis(&redis), REALM, &issuer, &secret_file)
         .set("telemetry.log_level", "warn")
         .set("renewal.concurrency", load.concurrency)
+        .set("server.register_rate", most)
         .set(&format!("tenants.{REALM}.max_jobs_per_user"), most)
         .set(&format!("tenants.{REALM}.max_records_per_module"), most)
         .module(Module::new(MODULE))
