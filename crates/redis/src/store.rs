@@ -169,8 +169,9 @@ impl ServerStore for RedisStore {
 
     /// A restart changes the process's id, a failover the id of its history.
     async fn epoch(&self) -> Result<StoreEpoch, StoreError> {
-        let server: String = self.reads.call(redis::cmd("INFO").arg("server")).await?;
-        let replication: String = self.reads.call(redis::cmd("INFO").arg("replication")).await?;
+        let mut both = redis::pipe();
+        both.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let (server, replication): (String, String) = self.reads.all(&both).await?;
         let id = |text: &str, name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
             value
