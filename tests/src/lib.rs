@@ -15,6 +15,7 @@ pub mod naive;
 pub mod replicas;
 pub mod reseal;
 pub mod rollout;
+pub mod scale;
 pub mod scenario;
 pub mod siege;
 pub mod sim;

@@ -127,16 +127,26 @@ impl JobStore for RedisStore {
     }
 
     async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        self.claim_each(&[(shard, claim.limit)], claim).await
+    }
+
+    /// One script a shard, for each shard has a hash tag of its own; all of them in one packet.
+    async fn claim_each(&self, shards: &[(Shard, usize)], claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
         let until = claim.now + claim.lease;
-        let mut call = scripts::at(&scripts::CLAIM, keys::due(shard));
-        call.arg(keys::job_prefix(shard))
-            .arg(millis(claim.now))
-            .arg(millis(until))
-            .arg(claim.replica.as_str())
-            .arg(claim.limit);
-        // Sent twice, it would lease a second batch to nobody.
-        let rows = self.servers.write::<Vec<Row>>(Query::Script(&call), Repeat::Never, None).await?.answer;
-        Ok(rows.into_iter().filter_map(|row| self.claimed(row, until)).collect())
+        let calls: Vec<_> = shards.iter().map(|(shard, limit)| claim_call(*shard, claim, (*limit, until))).collect();
+        let (mut claimed, mut failed) = (Vec::new(), None);
+        for answer in self.servers.run_each_once(&calls).await {
+            let rows = answer
+                .and_then(|rows| from_redis_value::<Vec<Row>>(rows).map_err(|_| unavailable(StoreCause::Protocol)));
+            match rows {
+                Ok(rows) => claimed.extend(rows.into_iter().filter_map(|row| self.claimed(row, until))),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if claimed.is_empty() => Err(error),
+            _ => Ok(claimed),
+        }
     }
 
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
@@ -163,6 +173,15 @@ impl JobStore for RedisStore {
 
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         self.servers.read(redis::cmd("ZCOUNT").arg(keys::due(shard)).arg("-inf").arg(millis(now))).await
+    }
+
+    async fn due_shards(&self, now: Timestamp) -> Result<Vec<(Shard, usize)>, StoreError> {
+        let mut counts = redis::pipe();
+        for shard in Shard::all() {
+            counts.zcount(keys::due(shard), "-inf", millis(now));
+        }
+        let counts: Vec<usize> = self.servers.read_all(&counts).await?;
+        Ok(Shard::all().zip(counts).filter(|(_, due)| *due > 0).collect())
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {
@@ -311,6 +330,16 @@ impl RedisStore {
         }
         fields
     }
+}
+
+fn claim_call(shard: Shard, claim: &Claim<'_>, (limit, until): (usize, Timestamp)) -> ScriptCall<'static> {
+    let mut call = scripts::at(&scripts::CLAIM, keys::due(shard));
+    call.arg(keys::job_prefix(shard))
+        .arg(millis(claim.now))
+        .arg(millis(until))
+        .arg(claim.replica.as_str())
+        .arg(claim.limit.min(limit));
+    call
 }
 
 fn verdict(value: Option<Value>) -> Result<String, StoreError> {

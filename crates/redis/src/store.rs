@@ -191,8 +191,9 @@ impl ServerStore for RedisStore {
 
 impl RedisStore {
     async fn epoch_of(&self, node: &Node) -> Result<u64, StoreError> {
-        let server: String = self.servers.read_of(node, redis::cmd("INFO").arg("server")).await?;
-        let replication: String = self.servers.read_of(node, redis::cmd("INFO").arg("replication")).await?;
+        let mut both = redis::pipe();
+        both.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let (server, replication): (String, String) = self.servers.read_all_of(node, &both).await?;
         let id = |text: &str, name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default();
             value

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokenvault_core::ids::Shard;
 use tokenvault_core::ports::StoreError;
 use tokenvault_vault::services::Services;
 
@@ -14,11 +13,8 @@ const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Counts the records that are due now.
 pub(crate) async fn count_due(services: &Services) -> Result<u64, StoreError> {
-    let (now, mut due) = (services.clock.now(), 0);
-    for shard in Shard::all() {
-        due += services.store.count_due(shard, now).await?;
-    }
-    Ok(due)
+    let due = services.store.due_shards(services.clock.now()).await?;
+    Ok(due.into_iter().map(|(_, due)| due as u64).sum())
 }
 
 /// Keeps the metric of it. Does not end by itself.

@@ -231,6 +231,20 @@ impl JobStore for FaultyStore {
         self.call(change("claim", act)).await
     }
 
+    /// Each shard is a fault point of its own, as its script is.
+    async fn claim_each(&self, shards: &[(Shard, usize)], claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let mut claimed = Vec::new();
+        for (shard, limit) in shards {
+            let claim = Claim { limit: claim.limit.min(*limit), ..claim.clone() };
+            match self.claim(*shard, &claim).await {
+                Ok(more) => claimed.extend(more),
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(claimed)
+    }
+
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
         let lease = Lease { key: lease.key.clone(), fence: lease.fence, until: lease.until };
         self.call(read("holds", move |store: &MemoryStore| now(store.holds(&lease)))).await
@@ -255,6 +269,14 @@ impl JobStore for FaultyStore {
 
     async fn count_due(&self, shard: Shard, at: Timestamp) -> Result<u64, StoreError> {
         self.call(read("count-due", move |store: &MemoryStore| now(store.count_due(shard, at)))).await
+    }
+
+    async fn due_shards(&self, at: Timestamp) -> Result<Vec<(Shard, usize)>, StoreError> {
+        // Nothing is due most of the time; asking then is no fault point.
+        if self.process.lives() && now(self.world.store.due_shards(at))?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(read("due-shards", move |store: &MemoryStore| now(store.due_shards(at)))).await
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {

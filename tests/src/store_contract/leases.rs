@@ -54,6 +54,31 @@ pub async fn a_claim_reaches_one_shard_only(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
+pub async fn one_claim_reaches_all_shards_that_it_names(bench: &Bench) -> Result<()> {
+    let keys: Vec<JobKey> = ["j", "k", "l", "m"].map(key).into();
+    for key in &keys {
+        bench.create(&record(key, NOW)).await?;
+    }
+    let mut expected: BTreeMap<Shard, usize> = BTreeMap::new();
+    for key in &keys {
+        *expected.entry(key.shard()).or_default() += 1;
+    }
+    assert!(expected.len() > 1, "they are of several shards");
+
+    let due = bench.store.due_shards(after(1)).await?;
+
+    assert_eq!(due.iter().copied().collect::<BTreeMap<_, _>>(), expected);
+    assert!(bench.store.due_shards(NOW - LEASE).await?.is_empty(), "nothing is due yet");
+    let claimed = bench.store.claim_each(&due[1..], &claim(&replica("r1"), after(1), 10)).await?;
+    assert!(
+        claimed.iter().all(|claimed| claimed.lease.key.shard() != due[0].0 && claimed.lease.until == after(1) + LEASE)
+    );
+    assert_eq!(claimed.len(), keys.len() - due[0].1);
+    assert_eq!(bench.store.due_shards(after(1)).await?, due[..1]);
+    assert!(bench.store.claim_each(&[(due[0].0, 0)], &claim(&replica("r1"), after(1), 10)).await?.is_empty());
+    Ok(())
+}
+
 pub async fn two_claimers_never_hold_the_same_record(bench: &Bench) -> Result<()> {
     let keys = neighbours("n", 60);
     for key in &keys {

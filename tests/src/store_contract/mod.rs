@@ -39,6 +39,7 @@ macro_rules! for_each_store_rule {
             leases::a_due_record_is_claimed_once,
             leases::the_longest_due_are_claimed_first_up_to_the_limit,
             leases::a_claim_reaches_one_shard_only,
+            leases::one_claim_reaches_all_shards_that_it_names,
             leases::two_claimers_never_hold_the_same_record,
             leases::the_records_of_a_vanished_holder_come_up_again,
             leases::an_old_fence_cannot_write,

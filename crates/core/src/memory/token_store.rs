@@ -64,6 +64,16 @@ impl JobStore for MemoryStore {
         Ok(state.records.claim(shard, claim, now))
     }
 
+    async fn claim_each(&self, shards: &[(Shard, usize)], claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError> {
+        let (mut state, now) = self.state();
+        let mut claimed = Vec::new();
+        for (shard, limit) in shards {
+            let claim = Claim { limit: claim.limit.min(*limit), ..claim.clone() };
+            claimed.extend(state.records.claim(*shard, &claim, now));
+        }
+        Ok(claimed)
+    }
+
     async fn holds(&self, lease: &Lease) -> Result<bool, StoreError> {
         let (mut state, now) = self.state();
         Ok(state.records.holds(lease, now))
@@ -90,6 +100,12 @@ impl JobStore for MemoryStore {
     async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError> {
         let (state, _) = self.state();
         Ok(state.records.count_due(shard, now))
+    }
+
+    async fn due_shards(&self, now: Timestamp) -> Result<Vec<(Shard, usize)>, StoreError> {
+        let (state, _) = self.state();
+        let count = |shard| usize::try_from(state.records.count_due(shard, now)).unwrap_or(usize::MAX);
+        Ok(Shard::all().map(|shard| (shard, count(shard))).filter(|(_, due)| *due > 0).collect())
     }
 
     async fn add_child(&self, parent: &JobKey, child: &JobId, max: usize) -> Result<bool, StoreError> {

@@ -8,6 +8,7 @@ use super::outcome::{Issued, StepOutcome};
 use super::round::{Round, RoundFindings, is_of_an_earlier_life};
 use super::step::Step;
 use super::token::needless_to_spend;
+use super::unread::unread_until;
 use crate::ids::AttemptId;
 use crate::ports::{CallError, Cause, GrantError, Identity, Refusal};
 use crate::record::{EndReason, Intent, MOST_IN_RESERVE, Record, RefreshSlot, Slot, State, Suspension};
@@ -233,10 +234,31 @@ fn replace_pair(record: &mut Record, step: Step, issued: Issued, at: &DecisionIn
         None => schedule(record, expires_in.min(refresh_life.unwrap_or(expires_in)), at),
     }
     record.pair = Some(pair);
+    wait_unread(record, at);
+}
+
+/// Nobody has read the pair yet.
+fn wait_unread(record: &mut Record, at: &DecisionInput<'_>) {
+    if let Some(until) = unread_until(record, at.settings) {
+        record.due_at = record.due_at.max(Some(until));
+    }
+}
+
+/// The least part of its life that a job's first token has before it is renewed.
+const FIRST: f64 = 0.1;
+
+/// Sets when the first pair of a job is to be renewed: anywhere in the first part of its life, so that jobs which are registered
+/// together are not renewed together.
+pub fn schedule_first(record: &mut Record, life: Duration, at: &DecisionInput<'_>) {
+    let latest = (at.settings.fraction * (1.0 + at.settings.jitter)).clamp(0.05, 0.95);
+    let part = latest - (latest - FIRST).max(0.0) * at.roll;
+    let renew_at = at.now + life.mul_f64(part);
+    (record.renew_at, record.due_at) = (Some(renew_at), Some(look_at(renew_at, at)));
+    wait_unread(record, at);
 }
 
 /// Sets when a token of this life is to be renewed, and when it is looked at next.
-pub fn schedule(record: &mut Record, life: Duration, at: &DecisionInput<'_>) {
+fn schedule(record: &mut Record, life: Duration, at: &DecisionInput<'_>) {
     let sway = 1.0 + at.settings.jitter * (at.roll * 2.0 - 1.0);
     let renew_at = at.now + life.mul_f64((at.settings.fraction * sway).clamp(0.05, 0.95));
     record.renew_at = Some(renew_at);

@@ -46,8 +46,9 @@ mod step;
 mod tests;
 mod token;
 mod turn;
+mod unread;
 
-pub use apply::{apply, longest_pause, schedule};
+pub use apply::{apply, longest_pause, schedule_first};
 pub use doubt::logging_out;
 pub use input::{DecisionInput, Settings};
 pub use obligation::{Durability, KeycloakReply, Obligations};
@@ -58,3 +59,4 @@ pub use round::{Round, RoundFindings};
 pub use serve::{Ask, Serve, least_left, serve};
 pub use step::{Request, Requirement, Step};
 pub use turn::{JobEvent, Turn, conclude, intent_is_timely};
+pub use unread::{due_once_read, unread_until};

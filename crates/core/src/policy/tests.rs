@@ -9,6 +9,7 @@ mod reads;
 mod restore;
 mod spend;
 mod turn;
+mod unread;
 
 use std::time::Duration;
 

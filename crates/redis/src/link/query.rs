@@ -46,6 +46,8 @@ pub(crate) fn call_at(script: &Script, key: impl AsRef<str>) -> ScriptCall<'_> {
 pub(crate) enum Query<'a> {
     /// A script, by its hash.
     Script(&'a ScriptCall<'a>),
+    /// Several calls of one script in one go. Each has an answer of its own, which may be an error.
+    Scripts(&'a [&'a ScriptCall<'a>]),
     /// A command.
     Command(&'a Cmd),
     /// Several commands in one go.
@@ -66,6 +68,7 @@ impl Query<'_> {
     pub(super) fn slot(self) -> Slot {
         match self {
             Self::Script(call) => call.slot,
+            Self::Scripts(calls) => calls.first().map(|call| call.slot).unwrap_or_default(),
             Self::Command(command) => slot_of(command),
             Self::Commands(commands) => commands.cmd_iter().next().map(slot_of).unwrap_or_default(),
         }
@@ -77,8 +80,10 @@ impl Query<'_> {
         connection: &mut impl ConnectionLike,
         manner: Manner,
     ) -> RedisResult<T> {
+        if let Self::Scripts(calls) = self {
+            return Ok(from_redis_value(Value::Array(ask_scripts(calls, connection).await?))?);
+        }
         let answers = self.ask(connection, manner).await;
-        let unknown = |error: &RedisError| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript);
         let answers = match (answers, self) {
             (Err(error), Self::Script(script)) if unknown(&error) => {
                 script.invocation.load_async(connection).await?;
@@ -88,13 +93,18 @@ impl Query<'_> {
         };
         let answer = match self {
             Self::Script(_) | Self::Command(_) => answers.into_iter().next().unwrap_or_default(),
-            Self::Commands(_) => Value::Array(answers),
+            Self::Scripts(_) | Self::Commands(_) => Value::Array(answers),
         };
         Ok(from_redis_value(answer)?)
     }
 
     /// The answers, without the one about the role.
     async fn ask(self, connection: &mut impl ConnectionLike, manner: Manner) -> RedisResult<Vec<Value>> {
+        self.ask_each(connection, manner).await?.into_iter().map(Value::extract_error).collect()
+    }
+
+    /// The same, with an error where a single one was refused.
+    async fn ask_each(self, connection: &mut impl ConnectionLike, manner: Manner) -> RedisResult<Vec<Value>> {
         let mut all = redis::pipe();
         all.add_command(role());
         if manner == Manner::Asking {
@@ -102,6 +112,7 @@ impl Query<'_> {
         }
         match self {
             Self::Script(call) => _ = all.invoke_script(&call.invocation),
+            Self::Scripts(calls) => calls.iter().for_each(|call| _ = all.invoke_script(&call.invocation)),
             Self::Command(command) => _ = all.add_command(command.clone()),
             Self::Commands(commands) => commands.cmd_iter().for_each(|command| _ = all.add_command(command.clone())),
         }
@@ -112,8 +123,33 @@ impl Query<'_> {
         if manner == Manner::Asking {
             answers.next().map(Value::extract_error).transpose()?;
         }
-        answers.map(Value::extract_error).collect()
+        Ok(answers.collect())
     }
+}
+
+/// The answers to several calls of one script. Only those are made again that the server did not know the script of.
+async fn ask_scripts(calls: &[&ScriptCall<'_>], connection: &mut impl ConnectionLike) -> RedisResult<Vec<Value>> {
+    let mut answers = Query::Scripts(calls).ask_each(connection, Manner::Plain).await?;
+    let failed = |answer: &Value| match answer {
+        Value::ServerError(_) => answer.clone().extract_error().err(),
+        _ => None,
+    };
+    if let Some(error) = answers.iter().filter_map(failed).find(demoted) {
+        return Err(error);
+    }
+    for (call, answer) in calls.iter().zip(&mut answers) {
+        if failed(answer).as_ref().is_some_and(unknown) {
+            call.invocation.load_async(connection).await?;
+            let again = Query::Script(call).ask_each(connection, Manner::Plain).await?;
+            *answer = again.into_iter().next().unwrap_or_default();
+        }
+    }
+    Ok(answers)
+}
+
+/// Whether the server does not have the script.
+fn unknown(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 
 /// The slot of a command's first key.

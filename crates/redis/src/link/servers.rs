@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use redis::{
     Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
 };
@@ -17,7 +18,7 @@ use super::connector::{Connector, ServerAddress};
 use super::era::OnEraEnd;
 use super::name::follow_name;
 use super::node::Node;
-use super::query::{Manner, Query};
+use super::query::{Manner, Query, ScriptCall};
 use super::sentinel::SentinelServers;
 use super::slot::Slot;
 use super::write_link::{Acks, Repeat, Sent};
@@ -170,10 +171,87 @@ impl Servers {
         if !matches!(self, Self::Cluster(_)) {
             return self.send(Reading(Query::Commands(commands))).await;
         }
-        let answers = commands.cmd_iter().map(|command| self.read::<Value>(command));
-        let answers = futures::future::try_join_all(answers).await?;
+        // One packet for each server; what has moved meanwhile is asked for by itself.
+        let all: Vec<&Cmd> = commands.cmd_iter().collect();
+        let mut answers: Vec<Option<Value>> = vec![None; all.len()];
+        let groups = self.by_node(all.iter().map(|command| Query::Command(command).slot())).await?;
+        let asked = groups.iter().map(async |(node, places)| {
+            let mut part = Pipeline::new();
+            places.iter().for_each(|place| _ = part.add_command(all[*place].clone()));
+            node.reads.call::<Vec<Value>>(Query::Commands(&part), Manner::Plain).await
+        });
+        for ((_, places), answered) in groups.iter().zip(join_all(asked).await) {
+            if let Ok(Ok(answered)) = answered {
+                places.iter().zip(answered).for_each(|(place, answer)| answers[*place] = Some(answer));
+            }
+        }
         let read = |value| from_redis_value(value).map_err(|_| unavailable(StoreCause::Protocol));
-        answers.into_iter().map(read).collect()
+        let mut all_answers = Vec::with_capacity(all.len());
+        for (command, answer) in all.into_iter().zip(answers) {
+            all_answers.push(match answer {
+                Some(answer) => read(answer)?,
+                None => self.read(command).await?,
+            });
+        }
+        Ok(all_answers)
+    }
+
+    /// Runs several calls of one script, each once at most; the answers come in their order.
+    pub(crate) async fn run_each_once(&self, calls: &[ScriptCall<'_>]) -> Vec<Result<Value, StoreError>> {
+        let groups = match self.by_node(calls.iter().map(|call| Query::Script(call).slot())).await {
+            Ok(groups) => groups,
+            Err(error) => return calls.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut answers: Vec<Result<Value, StoreError>> =
+            calls.iter().map(|_| Err(unavailable(StoreCause::NoPrimary))).collect();
+        let ran = groups.iter().map(async |(node, places)| {
+            let part: Vec<&ScriptCall<'_>> = places.iter().map(|place| &calls[*place]).collect();
+            node.writes.call::<Vec<Value>>(Query::Scripts(&part), Manner::Plain, Repeat::Never, None).await
+        });
+        let mut moved = false;
+        for ((_, places), ran) in groups.iter().zip(join_all(ran).await) {
+            moved |= is_gone(&ran);
+            match ran.and_then(|ran| ran.map_err(|error| redis_error(&error))) {
+                Err(error) => places.iter().for_each(|place| answers[*place] = Err(error.clone())),
+                Ok(sent) => {
+                    for (place, answer) in places.iter().zip(sent.answer) {
+                        let answer = answer.extract_error();
+                        moved |= answer.as_ref().is_err_and(|error| !matches!(Redirect::of(error), Redirect::No));
+                        answers[*place] = answer.map_err(|error| redis_error(&error));
+                    }
+                }
+            }
+        }
+        if moved {
+            self.look_again().await;
+        }
+        answers
+    }
+
+    /// The places of slots in a list, by the server that keeps them.
+    async fn by_node(&self, slots: impl Iterator<Item = Slot>) -> Result<Vec<(Arc<Node>, Vec<usize>)>, StoreError> {
+        let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
+        for (place, slot) in slots.enumerate() {
+            let node = self.of_slot(slot).await?;
+            match groups.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &node)) {
+                Some((_, places)) => places.push(place),
+                None => groups.push((node, vec![place])),
+            }
+        }
+        Ok(groups)
+    }
+
+    /// Asks one of the servers for several things that lie under no key.
+    pub(crate) async fn read_all_of<T: FromRedisValue>(
+        &self,
+        node: &Node,
+        commands: &Pipeline,
+    ) -> Result<T, StoreError> {
+        let answer = node.reads.call(Query::Commands(commands), Manner::Plain).await;
+        if is_gone(&answer) {
+            self.look_again().await;
+        }
+        answer?.map_err(|error| redis_error(&error))
     }
 
     /// Asks one of the servers, for what lies under no key.

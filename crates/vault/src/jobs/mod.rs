@@ -6,6 +6,7 @@
 
 mod acquire;
 mod children;
+mod first_reads;
 mod joining;
 mod list;
 mod quota;
@@ -21,6 +22,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use first_reads::FirstReads;
 use joining::JoinGate;
 use parking_lot::Mutex;
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, SessionId, TenantId, UserId};
@@ -203,12 +205,14 @@ pub struct Vault {
     /// Whose full lists were looked through for room lately, and when.
     looked_through: Mutex<HashMap<String, Timestamp>>,
     joins: JoinGate,
+    first_reads: FirstReads,
 }
 
 impl Vault {
     /// Puts the use cases on their services.
     pub fn new(services: Services, options: Options, stop: CancellationToken) -> Self {
-        Self { services, options, stop, looked_through: Mutex::default(), joins: JoinGate::default() }
+        let (joins, first_reads) = (JoinGate::default(), FirstReads::default());
+        Self { services, options, stop, looked_through: Mutex::default(), joins, first_reads }
     }
 
     fn rules(&self, tenant: &TenantId) -> Result<Arc<TenantRules>, Problem> {

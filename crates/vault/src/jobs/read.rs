@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenvault_core::ids::{JobId, JobKey};
-use tokenvault_core::policy::{Ask, Serve, logging_out, serve};
+use tokenvault_core::policy::{Ask, Serve, due_once_read, logging_out, serve};
 use tokenvault_core::record::{EndKind, EndReason, ReadView, State, Terms};
 use tokenvault_core::time::Timestamp;
 
@@ -42,7 +42,10 @@ impl Vault {
             let now = self.services.clock.now();
             let ask = Ask { min_ttl: request.min_ttl, default_min_ttl: self.options.default_min_ttl };
             match serve(&view, &ask, now) {
-                Serve::Token(left) if self.is_newest(&view) => return self.token(job, &view, left, request),
+                Serve::Token(left) if self.is_newest(&view) => {
+                    self.note_first_read(&view, now).await;
+                    return self.token(job, &view, left, request);
+                }
                 Serve::Token(_) => {
                     let back = self.is_rolled_back(&view, &mut rolled_back).await?;
                     // Else it was renewed while this record was on its way. That happens once; a store that shows now one record
@@ -82,6 +85,28 @@ impl Vault {
                 () = waiting.until_renewed() => {}
                 () = tokio::time::sleep(LOOK_AGAIN.min(deadline.since(now))) => {}
             }
+        }
+    }
+
+    /// A pair that nobody had read waits longer for its renewal. Now it is read, and is renewed at the usual time. What fails here
+    /// is done by the next read, or not at all: the pair is then renewed a little later.
+    async fn note_first_read(&self, view: &ReadView, now: Timestamp) {
+        let (key, services) = (&view.terms.key, &self.services);
+        let is_well = view.state == State::Active && view.failures == 0 && !view.is_lost && !view.is_in_doubt;
+        let is_late = view.due_at > view.renew_at && is_well;
+        // Who has it in hand renews it.
+        if !is_late || view.leased_until.is_some() {
+            return;
+        }
+        // Many read at the same time what one of them brings forward.
+        let Some(_turn) = self.first_reads.begin(key) else { return };
+        let Ok(Some(stored)) = services.store.load(key).await else { return };
+        let settings = services.tenants.settings(&key.tenant);
+        let Some(due) = due_once_read(&stored.record, &settings, now).filter(|_| stored.leased_until.is_none()) else {
+            return;
+        };
+        if services.store.make_due(key, due, due).await.is_ok() && due <= now {
+            services.wake.due();
         }
     }
 

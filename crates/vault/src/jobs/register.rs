@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use tokenvault_core::ids::{Generation, JobId, JobKey, ModuleName, Subject, UserId};
 use tokenvault_core::pair::PairKind;
-use tokenvault_core::policy::{DecisionInput, schedule};
+use tokenvault_core::policy::{DecisionInput, schedule_first};
 use tokenvault_core::ports::{Created, Proof, ProofError};
 use tokenvault_core::record::{Acquisition, Anchor, EndKind, EndReason, Record, State};
 use tokenvault_core::secret::AccessToken;
@@ -305,12 +305,12 @@ impl Vault {
             session: held.session,
         });
         let life = own.grant.expires_in.min(own.grant.refresh_expires_in.unwrap_or(own.grant.expires_in));
-        schedule(&mut record, life, &at);
-        record.due_at = record.due_at.min(Some(record.expires_at));
         record.session = Some(own.session);
         record.pair = Some(pair);
         record.anchor = anchor;
         record.spare = spare;
+        schedule_first(&mut record, life, &at);
+        record.due_at = record.due_at.min(Some(record.expires_at));
         record
     }
 }

@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use context::RenewalContext;
-use futures::StreamExt;
 use tenant_limiter::TenantLimiter;
 use tokenvault_core::ids::{ReplicaId, Shard};
 use tokenvault_core::ports::{Claim, Claimed, StoreError};
@@ -50,8 +49,15 @@ pub struct ReconcilerOptions {
     pub spends_per_session: usize,
 }
 
-/// How many shards are asked at a time.
-const SHARDS_AT_ONCE: usize = 8;
+/// While more is due than may be renewed at a time, the next batch is claimed when one in so many renewals is done.
+const BATCHES: usize = 4;
+
+/// What a look at the due index has brought.
+struct Sweep {
+    claimed: Vec<(Claimed, OwnedSemaphorePermit)>,
+    /// Whether more is due than there were permits for.
+    is_left: bool,
+}
 
 /// Takes what is due, and renews it.
 pub struct Reconciler {
@@ -76,12 +82,13 @@ impl Reconciler {
         let (this, until) = (Arc::clone(&self), stop.clone());
         tasks.spawn(async move { watch::watch(&this.context, until).await });
         while !stop.is_cancelled() {
-            self.sweep(&tasks).await;
+            let is_left = self.sweep(&tasks).await;
             let pause = self.options.poll_interval.mul_f64(0.75 + 0.5 * roll(&*self.context.services.entropy));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = self.context.services.wake.until_due() => {}
+                () = self.until_permits(), if is_left => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -89,40 +96,32 @@ impl Reconciler {
         tasks.wait().await;
     }
 
-    /// Claims what is due in every shard, as far as there are permits, starting anywhere so that no shard comes last.
-    /// A paused fleet claims nothing, nor does who has no key to seal with; what is in hand is finished.
-    async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) {
+    /// Claims what is due, as far as there are permits; answers whether anything due was left for want of them. A paused fleet
+    /// claims nothing, nor does who has no key to seal with; what is in hand is finished.
+    ///
+    /// Where nothing is due, one question for all shards is all that it costs, however much is stored.
+    async fn sweep(self: &Arc<Self>, tasks: &TaskTracker) -> bool {
         if !self.context.services.may_renew() {
-            return;
+            return false;
         }
         let RenewalContext { services, waiting, outages, .. } = &self.context;
         self.limiter.share_among(services.tenants.count());
         waiting.follow_tenants(services).await;
         outages.follow(services).await;
-        let first = usize::try_from(services.entropy.bits() % u64::from(Shard::COUNT)).expect("less than 64");
-        let shards: Vec<Shard> = Shard::all().collect();
-        let order = shards.iter().cycle().skip(first).take(shards.len()).copied();
-        let mut healthy = true;
-        let mut claims = futures::stream::iter(order.map(|shard| self.claim(shard))).buffer_unordered(SHARDS_AT_ONCE);
-        while let Some(claimed) = claims.next().await {
-            match claimed {
-                Ok(claimed) => {
-                    for (record, permit) in claimed {
-                        self.spawn(tasks, record, permit);
-                    }
+        match self.claim().await {
+            Ok(Sweep { claimed, is_left }) => {
+                for (record, permit) in claimed {
+                    self.spawn(tasks, record, permit);
                 }
-                Err(error) => {
-                    healthy = false;
-                    not_done(&error, "due records could not be claimed");
-                    break;
-                }
+                services.observer.reconciled();
+                self.context.stranded.give_back(services).await;
+                is_left
             }
-        }
-        if healthy {
-            services.observer.reconciled();
-            self.context.stranded.give_back(services).await;
-        } else {
-            self.context.held.check_all_soon(services.clock.now());
+            Err(error) => {
+                not_done(&error, "due records could not be claimed");
+                self.context.held.check_all_soon(services.clock.now());
+                false
+            }
         }
     }
 
@@ -137,25 +136,86 @@ impl Reconciler {
         });
     }
 
-    /// Claims as many records of a shard as there are permits left.
-    async fn claim(&self, shard: Shard) -> Result<Vec<(Claimed, OwnedSemaphorePermit)>, StoreError> {
-        let mut permits: Vec<OwnedSemaphorePermit> = Vec::new();
-        while permits.len() < self.options.concurrency.div_ceil(SHARDS_AT_ONCE) {
-            match Arc::clone(&self.permits).try_acquire_owned() {
-                Ok(permit) => permits.push(permit),
-                Err(_) => break,
+    /// Claims as many due records as there are permits left, in turns from all shards in which something is due.
+    async fn claim(&self) -> Result<Sweep, StoreError> {
+        let (services, options) = (&self.context.services, &self.options);
+        let due = services.store.due_shards(services.clock.now()).await?;
+        let permits = self.take_permits(due.iter().map(|(_, due)| *due).sum());
+        let first = services.entropy.bits();
+        let shares = share_out(&due, permits.len(), first);
+        let is_left = due.iter().map(|(_, due)| *due).sum::<usize>() > permits.len();
+        // Asked again: a pause may have been heard of in the middle of a sweep.
+        if shares.is_empty() || !services.may_renew() {
+            return Ok(Sweep { claimed: Vec::new(), is_left });
+        }
+        let now = services.clock.now();
+        let claim = Claim { replica: &options.replica, now, lease: options.lease, limit: permits.len() };
+        let claimed = services.store.claim_each(&shares, &claim).await?;
+        for record in &claimed {
+            services.observer.renewal_lag(now.since(record.due_at));
+        }
+        Ok(Sweep { claimed: claimed.into_iter().zip(permits).collect(), is_left })
+    }
+
+    /// As many permits as are free, and no more than are asked for.
+    fn take_permits(&self, most: usize) -> Vec<OwnedSemaphorePermit> {
+        let take = || Arc::clone(&self.permits).try_acquire_owned().ok();
+        std::iter::from_fn(take).take(most).collect()
+    }
+
+    /// Until there are permits again for a batch worth its claim.
+    async fn until_permits(&self) {
+        let batch = u32::try_from(self.options.concurrency.div_ceil(BATCHES)).unwrap_or(u32::MAX);
+        let permits = self.permits.acquire_many(batch).await;
+        drop(permits.expect("this semaphore is never closed"));
+    }
+}
+
+/// How many of what is due are claimed in each shard: in turns, beginning anywhere, so that no shard comes last.
+fn share_out(due: &[(Shard, usize)], permits: usize, first: u64) -> Vec<(Shard, usize)> {
+    if due.is_empty() {
+        return Vec::new();
+    }
+    let count = u64::try_from(due.len()).expect("no more than there are shards");
+    let first = usize::try_from(first % count).expect("less than there are shards");
+    let order: Vec<(Shard, usize)> = due.iter().cycle().skip(first).take(due.len()).copied().collect();
+    let mut shares: Vec<(Shard, usize)> = order.iter().map(|(shard, _)| (*shard, 0)).collect();
+    let mut left = permits;
+    while left > 0 {
+        let before = left;
+        for ((_, share), (_, due)) in shares.iter_mut().zip(&order) {
+            if left > 0 && *share < *due {
+                *share += 1;
+                left -= 1;
             }
         }
-        let now = self.context.services.clock.now();
-        // Asked again for each shard: a pause may be heard of in the middle of a sweep.
-        if permits.is_empty() || !self.context.services.may_renew() {
-            return Ok(Vec::new());
+        if left == before {
+            break;
         }
-        let claim = Claim { replica: &self.options.replica, now, lease: self.options.lease, limit: permits.len() };
-        let claimed = self.context.services.store.claim(shard, &claim).await?;
-        for record in &claimed {
-            self.context.services.observer.renewal_lag(now.since(record.due_at));
+    }
+    shares.retain(|(_, share)| *share > 0);
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_claimed_in_turns_from_all_shards() {
+        let shards: Vec<Shard> = Shard::all().take(3).collect();
+        let due = [(shards[0], 100), (shards[1], 1), (shards[2], 2)];
+        let in_order = |mut shares: Vec<(Shard, usize)>| {
+            shares.sort_unstable();
+            shares
+        };
+        for first in 0..7 {
+            assert_eq!(in_order(share_out(&due, 8, first)), [(shards[0], 5), (shards[1], 1), (shards[2], 2)]);
+            assert_eq!(share_out(&due, 200, first).iter().map(|(_, share)| share).sum::<usize>(), 103);
+            assert_eq!(share_out(&due, 0, first), []);
+            assert_eq!(share_out(&[], 8, first), []);
         }
-        Ok(claimed.into_iter().zip(permits).collect())
+        let with_one: std::collections::BTreeSet<_> = (0..3).flat_map(|first| share_out(&due, 1, first)).collect();
+        assert_eq!(with_one.len(), 3, "each shard comes first in its turn");
     }
 }

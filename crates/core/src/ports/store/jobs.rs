@@ -244,6 +244,14 @@ store_port! {
         /// nobody; repeated after a lost answer, what the first claim leased comes up again at that lease's end.
         async fn claim(&self, shard: Shard, claim: &Claim<'_>) -> Result<Vec<Claimed>, StoreError>;
 
+        /// Claims in several shards in one go: in each at most as many as stand beside it, and [`Claim::limit`] in none more.
+        /// Fails only where nothing was claimed; a shard that could not be asked is asked again with the next claim.
+        async fn claim_each(
+            &self,
+            shards: &[(Shard, usize)],
+            claim: &Claim<'_>,
+        ) -> Result<Vec<Claimed>, StoreError>;
+
         /// Whether a lease is still the newest one on its record, and was neither given back nor ended by a release of the
         /// job. Whether its deadline has passed is for the holder to watch.
         async fn holds(&self, lease: &Lease) -> Result<bool, StoreError>;
@@ -266,6 +274,10 @@ store_port! {
 
         /// How many records of a shard are due at `now`.
         async fn count_due(&self, shard: Shard, now: Timestamp) -> Result<u64, StoreError>;
+
+        /// The shards in which something is due at `now`, and how much. One question for all of them; its price does not grow
+        /// with what is stored.
+        async fn due_shards(&self, now: Timestamp) -> Result<Vec<(Shard, usize)>, StoreError>;
 
         /// Enters a child under its parent unless there are `max` already; answers whether it is in. The entry expires with
         /// the parent's record.

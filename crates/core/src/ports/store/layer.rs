@@ -28,6 +28,8 @@ pub struct LayeredStore<L>(pub L);
 /// What metrics and traces call an operation. Dashboards know these by the names they had first.
 pub(super) fn operation(method: &'static str) -> &'static str {
     match method {
+        "claim_each" => "claim",
+        "due_shards" => "count_due",
         "make_due" => "hasten",
         "announce_logout" => "announce",
         "finish_join" => "settle_session",
