@@ -66,23 +66,23 @@ impl InventoryStore for RedisStore {
         let life = format!("{:016x}-", self.epoch().await?.0);
         let count = count.clamp(1, LARGEST_PAGE);
         let known = from.and_then(|from| from.strip_prefix(&life)).and_then(Place::parse);
-        let Place { server, mut cursor } = known.unwrap_or_default();
+        let mut place = known.unwrap_or_default();
         let servers = self.servers.all().await?;
         let mut page = RecordPage { records: Vec::new(), unreadable: 0, next: None };
-        let Some(node) = servers.get(server) else { return Ok(page) };
-        for _ in 0..STEPS {
+        for _ in 0..STEPS * servers.len() {
+            let Some(node) = servers.get(place.server) else { break };
             let left = count.saturating_sub(page.records.len());
-            let (next, names) = self.scan(node, cursor, left.max(LEAST_STEP)).await?;
+            let (next, names) = self.scan(node, place.cursor, left.max(LEAST_STEP)).await?;
             for names in names.chunks(BATCH) {
                 self.show(names, filter, &mut page).await?;
             }
-            cursor = next;
-            if cursor == 0 || page.records.len() >= count {
+            let server = if next == 0 { place.server + 1 } else { place.server };
+            place = Place { server, cursor: next };
+            if page.records.len() >= count {
                 break;
             }
         }
-        let next = if cursor == 0 { Place { server: server + 1, cursor } } else { Place { server, cursor } };
-        page.next = (next.server < servers.len()).then(|| format!("{life}{next}"));
+        page.next = (place.server < servers.len()).then(|| format!("{life}{place}"));
         Ok(page)
     }
 

@@ -10,7 +10,7 @@ use tokenvault_core::ports::testing::ManualClock;
 use tokenvault_core::ports::{Claim, Claimed, Clock as _, Created, Fleet, Stored, TokenStore, Write, Written};
 use tokenvault_core::record::Record;
 use tokenvault_core::time::Timestamp;
-use tokenvault_redis::RedisStore;
+use tokenvault_redis::{RedisConfig, RedisStore};
 
 use super::samples::NOW;
 use crate::harness::redis::{Redis, unhurried};
@@ -47,6 +47,11 @@ impl Bench {
     pub fn on(redis: Redis) -> Result<Self> {
         let store = RedisStore::connect(&unhurried(redis.url()))?;
         Ok(Self::new(Arc::new(store), None, Some(redis)))
+    }
+
+    /// A store on servers that somebody else has started.
+    pub fn reached_by(config: &RedisConfig) -> Result<Self> {
+        Ok(Self::new(Arc::new(RedisStore::connect(config)?.following_its_servers()), None, None))
     }
 
     fn new<S>(store: Arc<S>, clock: Option<Arc<ManualClock>>, redis: Option<Redis>) -> Self

@@ -6,3 +6,4 @@ mod migrate;
 mod on_redis;
 mod reseal;
 mod rollback;
+mod topologies;
