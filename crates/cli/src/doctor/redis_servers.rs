@@ -15,7 +15,7 @@ pub(super) fn judge(inspection: &Inspection, report: &mut DoctorReport) {
     for (address, _) in primaries().filter(|(_, facts)| facts.replicas == 0) {
         report.hazard(
             "redis-replicas",
-            &address.to_string(),
+            address.to_string(),
             "no replica follows this primary: nobody can take its place, and the jobs that it keeps are gone with it",
             "give each primary at least one replica on another machine",
         );
@@ -26,7 +26,7 @@ pub(super) fn judge(inspection: &Inspection, report: &mut DoctorReport) {
     for address in &inspection.silent {
         report.hazard(
             "redis-replicas",
-            &address.to_string(),
+            address.to_string(),
             "the others name this server, and it does not answer",
             "start it, or let the others forget it",
         );

@@ -246,7 +246,10 @@ const MOST_KNOWN: usize = 32_768 / PARTS;
 
 /// The terms that were unpacked lately, by the bytes that they were unpacked from.
 #[derive(Debug, Default)]
-pub struct UnpackedTerms([RwLock<HashMap<JobKey, (Box<[u8]>, Arc<Terms>)>>; PARTS]);
+pub struct UnpackedTerms([RwLock<ByJob>; PARTS]);
+
+/// The packed bytes, and what was unpacked from them.
+type ByJob = HashMap<JobKey, (Box<[u8]>, Arc<Terms>)>;
 
 impl UnpackedTerms {
     /// The terms that a packed field of this job's holds.

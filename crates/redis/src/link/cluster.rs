@@ -165,14 +165,13 @@ impl ClusterServers {
         replicas.dedup();
         let mut map = SlotMap { primaries: Vec::new(), replicas, of_slot: vec![None; usize::from(SLOTS)] };
         for SlotRange { from, to, primary: address, .. } in &view.ranges {
-            let place = match map.primaries.iter().position(|node| node.address() == address) {
-                Some(place) => place,
-                None => {
-                    let node =
-                        known.get(address).map_or_else(|| self.new_node(address), |node| Ok(Arc::clone(node)))?;
-                    map.primaries.push(node);
-                    map.primaries.len() - 1
-                }
+            let known_place = map.primaries.iter().position(|node| node.address() == address);
+            let place = if let Some(place) = known_place {
+                place
+            } else {
+                let node = known.get(address).map_or_else(|| self.new_node(address), |node| Ok(Arc::clone(node)))?;
+                map.primaries.push(node);
+                map.primaries.len() - 1
             };
             let slots = map.of_slot.get_mut(usize::from(*from)..=usize::from(*to));
             slots.ok_or_else(|| unavailable(StoreCause::Protocol))?.fill(u16::try_from(place).ok());

@@ -177,7 +177,9 @@ impl Servers {
         let groups = self.by_node(all.iter().map(|command| Query::Command(command).slot())).await?;
         let asked = groups.iter().map(async |(node, places)| {
             let mut part = Pipeline::new();
-            places.iter().for_each(|place| _ = part.add_command(all[*place].clone()));
+            for place in places {
+                part.add_command(all[*place].clone());
+            }
             node.reads.call::<Vec<Value>>(Query::Commands(&part), Manner::Plain).await
         });
         for ((_, places), answered) in groups.iter().zip(join_all(asked).await) {
