@@ -25,7 +25,7 @@ pub const PACKED: &str = "who";
 
 const VERSION: u8 = 1;
 
-/// The packed fields. From [`FIRST_TERM`] on they are the terms, in the order in which they are digested.
+/// The packed fields. From the fourth on they are the terms, in the order in which they are digested.
 pub const NAMES: [&str; 12] = [
     "tenant",
     "job",

@@ -13,7 +13,9 @@ pub(super) struct FirstReads(Mutex<HashSet<JobKey>>);
 impl FirstReads {
     /// Begins to bring a job forward, unless somebody else does.
     pub(super) fn begin<'a>(&'a self, job: &'a JobKey) -> Option<FirstRead<'a>> {
-        self.0.lock().insert(job.clone()).then_some(FirstRead { all: self, job })
+        let is_first = self.0.lock().insert(job.clone());
+        // Made only by the one that is: dropped, it would take the job out.
+        is_first.then(|| FirstRead { all: self, job })
     }
 }
 

@@ -99,10 +99,11 @@ async fn due(stage: &Stage, job: &str) -> Result<String> {
     Ok(redis::cmd("HGET").arg(key).arg("due").query_async(&mut store).await?)
 }
 
-/// When these jobs are looked at next.
+/// When these jobs are looked at next. The first read of a token brings that forward, so each is read before.
 async fn dues(stage: &Stage, jobs: &[&str]) -> Result<Vec<String>> {
     let mut all = Vec::new();
     for job in jobs {
+        stage.module()?.get_with(job, "wait=0").await?.expect_status(200)?;
         all.push(due(stage, job).await?);
     }
     Ok(all)

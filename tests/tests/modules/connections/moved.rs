@@ -38,8 +38,9 @@ impl Pair {
     async fn turn(&mut self) -> Result<()> {
         let (old, new) = (&self.servers[self.primary], &self.servers[1 - self.primary]);
         follow(new, old.address()).await?;
+        // The one that is followed takes a moment longer to know it.
         wait_until("the other server to follow", SOON, async || {
-            replication(new).await.is_ok_and(|info| info.contains("master_link_status:up"))
+            replication(new).await.is_ok_and(|info| info.contains("master_link_status:up")) && old.replicas().await > 0
         })
         .await?;
         let address = new.address();
