@@ -71,6 +71,8 @@ const PROOFS: &[(&str, &str)] = &[
     ("reseal", env!("CARGO_BIN_EXE_reseal")),
     ("rollout", env!("CARGO_BIN_EXE_rollout")),
     ("siege", env!("CARGO_BIN_EXE_siege")),
+    ("bench", env!("CARGO_BIN_EXE_bench")),
+    ("scale", env!("CARGO_BIN_EXE_scale")),
     ("simulate", env!("CARGO_BIN_EXE_simulate")),
 ];
 
